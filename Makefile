@@ -1,0 +1,1 @@
+# Ten verbs. `make demo` is the one to start with.

@@ -1,0 +1,57 @@
+"""The secrets behind tokens: master keys by id, and what is derived from them (RFC 5869, RFC 2104)."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+from collections.abc import Mapping
+
+MASTER_BYTES = 32
+KEY_IDS = range(32)
+TAG_INFO = b"voxpop token v1"
+PASSWORD_INFO = b"voxpop ice-pwd v1"
+PASSWORD_CHARS = 32
+
+
+def hkdf_sha256(master: bytes, info: bytes, length: int) -> bytes:
+    """HKDF with no salt, `length` at most 32 bytes: one block of RFC 5869."""
+    pseudorandom = hmac.digest(bytes(32), master, "sha256")
+    return hmac.digest(pseudorandom, info + b"\x01", "sha256")[:length]
+
+
+class Keyring:
+    """Master keys by id. Several are accepted at once, so keys rotate without dropping a call.
+
+    `masters` maps key id (0–31) to 32 secret bytes; `mint_with` is the id that new tokens carry.
+    """
+
+    __slots__ = ("_password_keys", "_tag_keys", "mint_with")
+
+    def __init__(self, masters: Mapping[int, bytes], mint_with: int) -> None:
+        if mint_with not in masters:
+            raise ValueError(f"there is no key with id {mint_with} to mint with")
+        for key_id, master in masters.items():
+            if key_id not in KEY_IDS:
+                raise ValueError(f"key id {key_id} is not 0–31")
+            if len(master) != MASTER_BYTES:
+                raise ValueError(f"key {key_id} has {len(master)} bytes, not {MASTER_BYTES}")
+        self.mint_with = mint_with
+        self._tag_keys = {k: hkdf_sha256(m, TAG_INFO, 16) for k, m in masters.items()}
+        self._password_keys = {k: hkdf_sha256(m, PASSWORD_INFO, 32) for k, m in masters.items()}
+
+    def __repr__(self) -> str:
+        return f"Keyring(ids={sorted(self._tag_keys)}, mint_with={self.mint_with})"
+
+    @property
+    def key_ids(self) -> list[int]:
+        """Every id that is accepted, ascending."""
+        return sorted(self._tag_keys)
+
+    def tag_key(self, key_id: int) -> bytes | None:
+        """The 16-byte SipHash key of an id; None for an id that is not accepted."""
+        return self._tag_keys.get(key_id)
+
+    def ice_password(self, key_id: int, ufrag: bytes) -> bytes:
+        """The ICE password that belongs to a token: 32 ice-chars. KeyError for an unknown id."""
+        digest = hmac.digest(self._password_keys[key_id], ufrag, "sha256")
+        return base64.b64encode(digest[:24])

@@ -1,0 +1,158 @@
+"""Settings declared once, in a dataclass: type, range, default, effect. The rest follows from that.
+
+`read_table` turns a TOML table into such a dataclass and gathers every fault, each a sentence that
+names the dotted key and the fix; `docs/configuration.md` is written from the same declarations.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+from typing import Any, TypeVar, cast
+
+from core.addr import Endpoint, parse_endpoint
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How one TOML value becomes a setting: `parse` raises ValueError with the rest of a sentence."""
+
+    parse: Callable[[object], object]
+    words: str
+    """What is allowed, for people: `1–65535`."""
+
+
+def setting(kind: Kind, help_text: str, **default: object) -> Any:  # noqa: ANN401 - as dataclasses.field
+    """A dataclass field that `read_table` understands. Without `default` the key must be given."""
+    return dataclasses.field(metadata={"kind": kind, "help": help_text}, **cast(dict[str, Any], default))
+
+
+def integer(low: int, high: int, unit: str = "") -> Kind:
+    """A whole number in a range, both ends included."""
+    words = f"{low}–{high}{' ' + unit if unit else ''}"
+
+    def parse(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ValueError(f"must be a whole number, {words}")
+        return value
+
+    return Kind(parse, words)
+
+
+def number(low: float, high: float, unit: str = "") -> Kind:
+    """A number in a range, both ends included."""
+    words = f"{low:g}–{high:g}{' ' + unit if unit else ''}"
+
+    def parse(value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise ValueError(f"must be a number, {words}")
+        return float(value)
+
+    return Kind(parse, words)
+
+
+def boolean() -> Kind:
+    """A switch."""
+
+    def parse(value: object) -> bool:
+        if not isinstance(value, bool):
+            raise ValueError("must be true or false")
+        return value
+
+    return Kind(parse, "true or false")
+
+
+def text(words: str = "text") -> Kind:
+    """A string that is not empty."""
+
+    def parse(value: object) -> str:
+        if not isinstance(value, str) or not value:
+            raise ValueError(f"must be {words}, in quotes")
+        return value
+
+    return Kind(parse, words)
+
+
+def choice(*options: str) -> Kind:
+    """One of a few words."""
+    words = " | ".join(options)
+
+    def parse(value: object) -> str:
+        if value not in options:
+            raise ValueError(f"must be one of {words}")
+        return str(value)
+
+    return Kind(parse, words)
+
+
+def endpoint() -> Kind:
+    """ADDRESS:PORT."""
+
+    def parse(value: object) -> Endpoint:
+        return parse_endpoint(value if isinstance(value, str) else repr(value))
+
+    return Kind(parse, "ADDRESS:PORT")
+
+
+def network(version: int) -> Kind:
+    """A prefix of one address family, without host bits."""
+    of_family = IPv4Network if version == 4 else IPv6Network
+    words = "192.0.2.0/24" if version == 4 else "2001:db8::/64"
+
+    def parse(value: object) -> IPv4Network | IPv6Network:
+        try:
+            return of_family(cast(str, value))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"must be an IPv{version} prefix such as {words} ({error})") from None
+
+    return Kind(parse, f"IPv{version} prefix")
+
+
+def list_of(kind: Kind, at_least: int = 0, at_most: int = 64) -> Kind:
+    """An array without repetitions."""
+
+    def parse(value: object) -> tuple[object, ...]:
+        if not isinstance(value, list):
+            raise ValueError(f"must be an array of {kind.words}")
+        items = tuple(kind.parse(item) for item in value)
+        if not at_least <= len(items) <= at_most:
+            raise ValueError(f"must have {at_least}–{at_most} entries, has {len(items)}")
+        if len(set(items)) != len(items):
+            raise ValueError("lists an entry twice")
+        return items
+
+    return Kind(parse, f"array of {kind.words}")
+
+
+def read_table(declared: type[T], table: object, path: str, problems: list[str]) -> T | None:
+    """A dataclass from a TOML table. Faults are appended to `problems`; None when there were any."""
+    if not isinstance(table, Mapping):
+        problems.append(f"{path} must be a table: [{path}]")
+        return None
+    before = len(problems)
+    fields = {f.name: f for f in dataclasses.fields(cast(Any, declared)) if "kind" in f.metadata}
+    for key in table:
+        if key not in fields:
+            near = difflib.get_close_matches(str(key), fields, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(fields)}"
+            problems.append(f"{path}.{key} is not a setting; {hint}")
+    values: dict[str, object] = {}
+    for name, field in fields.items():
+        if name in table:
+            try:
+                values[name] = field.metadata["kind"].parse(table[name])
+            except ValueError as error:
+                problems.append(f"{path}.{name} {error}")
+        elif is_required(field):
+            problems.append(f"{path}.{name} is missing: {field.metadata['help']}")
+    return None if len(problems) > before else declared(**values)
+
+
+def is_required(field: dataclasses.Field[Any]) -> bool:
+    """Whether a declared setting has no default."""
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING

@@ -1,0 +1,1 @@
+"""What every daemon needs around the pure floor: files, logs, supervised processes."""

@@ -1,0 +1,1 @@
+"""The relay of a PoP: reads routing tokens, makes flows, carries packets."""

@@ -1,0 +1,1 @@
+"""Terminates WebRTC and bridges it to an inference backend."""

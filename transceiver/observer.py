@@ -1,0 +1,45 @@
+"""What the parts of a transceiver report. `transceiver.metrics` turns it into Prometheus series."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Observer(Protocol):
+    """Called at events, not per packet; per-packet counts are plain integers read at scrape time."""
+
+    def setup_stage(self, stage: str, seconds: float) -> None:
+        """`signaling` (offer in → answer out), `ice` (answer → first check), `dtls` (first check →
+        keys), `audio` (keys → first authenticated media).
+        """
+
+    def turn(self, seconds: float) -> None:
+        """End of the caller's speech → first frame of the answer."""
+
+    def session_ended(self, reason: str) -> None:
+        """`hangup`, `remote_closed`, `never_arrived`, `silent`, `too_long`, `dtls_failed`, `drained`."""
+
+    def packet_refused(self, reason: str) -> None:
+        """A datagram that was dropped unanswered, by the reason enum that says why."""
+
+    def request_refused(self, reason: str) -> None:
+        """An HTTP request that was refused, by reason."""
+
+
+class NullObserver:
+    """For callers and tests that measure by other means."""
+
+    def setup_stage(self, stage: str, seconds: float) -> None:
+        """Ignored."""
+
+    def turn(self, seconds: float) -> None:
+        """Ignored."""
+
+    def session_ended(self, reason: str) -> None:
+        """Ignored."""
+
+    def packet_refused(self, reason: str) -> None:
+        """Ignored."""
+
+    def request_refused(self, reason: str) -> None:
+        """Ignored."""

@@ -1,0 +1,54 @@
+"""The `voxpop` command: every verb of every part under one name.
+
+Each part registers its own verbs; what a verb needs is imported when it runs, so that `--help`
+and the inspection commands start at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import core.service.cli
+import edge.cli
+import transceiver.cli
+from core.errors import ConfigError, VoxpopError
+
+EXIT_FAILED = 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole tree of verbs."""
+    parser = argparse.ArgumentParser(
+        prog="voxpop",
+        description="Carries WebRTC voice from a nearby PoP to the transceiver that owns the call.",
+        epilog="Start with `make demo`, or read docs/architecture.md.",
+    )
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    for part in (edge.cli, transceiver.cli, core.service.cli):
+        part.register(verbs)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb; returns the exit status: 0 done, 1 failed, 2 wrong usage."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        status: int = arguments.run(arguments)
+    except ConfigError as error:
+        for problem in error.problems:
+            print(f"voxpop: {problem}", file=sys.stderr)
+        return EXIT_FAILED
+    except VoxpopError as error:
+        print(f"voxpop: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of a pipe, `head` say, has seen enough
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
