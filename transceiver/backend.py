@@ -9,15 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from transceiver.observer import Observer
+
 Event = Mapping[str, object]
 """One message of the OpenAI Realtime event protocol, as decoded JSON with a `type`."""
 
 EmitEvent = Callable[[Event], None]
-"""Takes an event towards the client's `oai-events` channel; drops it, counted, when that is full."""
+"""Takes an event towards the client's `oai-events` channel; drops it, counted, when that is full or
+not open."""
 
 
 class Backend(Protocol):
     """One session's counterpart."""
+
+    def opened(self) -> None:
+        """The client's event channel has opened, once; it expects `session.created` as first event."""
 
     def hear(self, pcm: bytes, now_ns: int) -> None:
         """20 ms of the caller: `media.FRAME_BYTES` of PCM, decoded or concealed. Called every 20 ms
@@ -37,7 +43,8 @@ class Backend(Protocol):
 class BackendFactory(Protocol):
     """Makes the backend of one session."""
 
-    def __call__(self, session_id: str, settings: Event, emit: EmitEvent) -> Backend:
-        """`settings` is the `session` object of the signaling request, possibly empty. Raises
-        `core.errors.ConfigError` when a setting is not acceptable; the call is then refused with 400.
+    def __call__(self, session_id: str, settings: Event, emit: EmitEvent, observer: Observer) -> Backend:
+        """`settings` is the `session` object of the signaling request, possibly empty. `observer` is told
+        of turns. Raises `core.errors.ConfigError` when a setting is not acceptable; the call is then
+        refused with 400.
         """
