@@ -39,16 +39,35 @@ def parse_endpoint(text: str) -> Endpoint:
     bracketed = host.startswith("[") and host.endswith("]")
     if not colon or not port_text.isascii() or not port_text.isdigit():
         raise ValueError(f"{text!r} is not ADDRESS:PORT, such as 192.0.2.1:3478 or [2001:db8::1]:3478")
-    try:
-        address = ipaddress.ip_address(host[1:-1] if bracketed else host)
-    except ValueError:
-        raise ValueError(f"{text!r}: {host!r} is not an IP address") from None
-    if bracketed != (address.version == 6):
+    address = parse_address(host[1:-1] if bracketed else host)
+    if bracketed != (":" in address):
         raise ValueError(f"{text!r}: write IPv6 addresses, and only those, in brackets")
-    port = int(port_text)
-    if not 0 < port < 65536:
+    if len(port_text) > 5 or not 0 < int(port_text) < 65536:
         raise ValueError(f"{text!r}: the port must be 1–65535")
-    return Endpoint(str(address), port)
+    return Endpoint(address, int(port_text))
+
+
+def parse_address(text: str) -> str:
+    """An IPv4 or IPv6 address, spelled as sockets spell it, so that equal addresses are equal text.
+
+    Raises ValueError with a sentence for an operator, also for the two kinds that would never equal
+    what a socket reports: IPv6 with a scope (`%eth0`) and IPv4 written as IPv6.
+    """
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not an IP address") from None
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.scope_id is not None:
+            raise ValueError(f"{text!r}: an address with a scope leads nowhere from another machine")
+        if address.ipv4_mapped is not None:
+            raise ValueError(f"{text!r}: write IPv4 as {address.ipv4_mapped}")
+    return _spell(address.packed)
+
+
+def _spell(packed: bytes) -> str:
+    """As the kernel's addresses reach Python; `ipaddress` differs for a few, and is slower."""
+    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
 
 
 def from_sockaddr(sockaddr: tuple[str, int] | tuple[str, int, int, int]) -> Endpoint:
@@ -64,4 +83,5 @@ def host_in_prefix(prefix: IPNetwork, host: int) -> str | None:
     """
     if host >> (prefix.max_prefixlen - prefix.prefixlen):
         return None
-    return str(prefix.network_address + host)
+    network = prefix.network_address
+    return _spell((int(network) | host).to_bytes(network.max_prefixlen >> 3, "big"))
