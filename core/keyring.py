@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 import hmac
 from collections.abc import Mapping
 
@@ -14,7 +14,9 @@ PASSWORD_CHARS = 32
 
 
 def hkdf_sha256(master: bytes, info: bytes, length: int) -> bytes:
-    """HKDF with no salt, `length` at most 32 bytes: one block of RFC 5869."""
+    """HKDF (RFC 5869) with no salt and a single block of output: `length` is at most 32 bytes."""
+    if length > 32:
+        raise ValueError(f"one block of HKDF-SHA256 has 32 bytes, not {length}")
     pseudorandom = hmac.digest(bytes(32), master, "sha256")
     return hmac.digest(pseudorandom, info + b"\x01", "sha256")[:length]
 
@@ -54,4 +56,4 @@ class Keyring:
     def ice_password(self, key_id: int, ufrag: bytes) -> bytes:
         """The ICE password that belongs to a token: 32 ice-chars. KeyError for an unknown id."""
         digest = hmac.digest(self._password_keys[key_id], ufrag, "sha256")
-        return base64.b64encode(digest[:24])
+        return binascii.b2a_base64(digest[:24], newline=False)

@@ -23,6 +23,7 @@ from core.addr import Endpoint
 from core.errors import StunError
 
 HEADER_BYTES = 20
+TRANSACTION_BYTES = 12
 MAGIC_COOKIE = 0x2112A442
 COOKIE_BYTES = MAGIC_COOKIE.to_bytes(4, "big")
 FINGERPRINT_XOR = 0x5354554E
@@ -63,6 +64,7 @@ class Attribute(IntEnum):
 
 
 UNDERSTOOD = frozenset(a for a in Attribute if a < 0x8000) | {
+    0x0001,  # MAPPED-ADDRESS, which servers may send beside the XORed one
     0x0014,  # REALM
     0x0015,  # NONCE
     0x001C,  # MESSAGE-INTEGRITY-SHA256
@@ -183,7 +185,12 @@ def encode(
     attributes: list[tuple[int, bytes]],
     password: bytes | None = None,
 ) -> bytes:
-    """A STUN message with FINGERPRINT, and with MESSAGE-INTEGRITY when there is a password."""
+    """A STUN message with FINGERPRINT, and with MESSAGE-INTEGRITY when there is a password.
+
+    `transaction_id` is 12 bytes; ValueError otherwise, for a padded one would answer nobody's request.
+    """
+    if len(transaction_id) != TRANSACTION_BYTES:
+        raise ValueError(f"a transaction id has {TRANSACTION_BYTES} bytes, not {len(transaction_id)}")
     body = b"".join(
         _ATTRIBUTE.pack(kind, len(value)) + value + bytes(-len(value) & 3) for kind, value in attributes
     )
