@@ -1,1 +1,93 @@
-# Ten verbs. `make demo` is the one to start with.
+# Everything starts here: `make help`. On a fresh Debian 12, with nothing installed but make, each verb
+# sets up what it needs: as root with apt, without root it says what is missing (make demo needs python3
+# with venv or pip, no more). Python packages are locked (uv.lock) and stay in .venv; uv itself in .tools.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+UV_VERSION := 0.13.9
+PYTHON ?= /usr/bin/python3
+UV := .tools/uv-$(UV_VERSION)/bin/uv
+BIN := .venv/bin
+C_FILES = $(shell find ebpf tests -name '*.[ch]' 2>/dev/null)
+
+# The distribution's Python, with its packages in sight: BCC is only there, built for that Python.
+export UV_PYTHON_DOWNLOADS := never
+export PYTHON
+
+## demo: a real call through a relay on this machine, then the page to call from (ONCE=1: the call only)
+.PHONY: demo
+demo: .venv/.stamp-run
+	@$(BIN)/voxpop demo $(if $(filter-out 0,$(ONCE)),--once)
+
+## test: all tests (ARGS="tests/core -k token" for some)
+.PHONY: test
+test: .venv/.stamp-test
+	$(BIN)/pytest $(ARGS)
+
+## check: lint, format, types, import rules
+.PHONY: check
+check: .venv/.stamp-check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(if $(C_FILES),clang-format --dry-run -Werror $(C_FILES))
+
+## format: put everything in the form that `make check` wants
+.PHONY: format
+format: .venv/.stamp-check
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(if $(C_FILES),clang-format -i $(C_FILES))
+
+## fuzz: every parser against garbage, SECONDS_EACH=20 each (ONLY=name for one)
+SECONDS_EACH ?= 20
+.PHONY: fuzz
+fuzz: .venv/.stamp-fuzz
+	@for harness in $(wildcard tests/fuzz/fuzz_$(or $(ONLY),*).py); do \
+	    echo "== $$harness"; \
+	    $(BIN)/python $$harness -max_total_time=$(SECONDS_EACH) -print_final_stats=1 -verbosity=0; \
+	done
+
+## bench: the figures and their targets, as a table and in bench.json (ONLY=name for one part)
+.PHONY: bench
+bench: .venv/.stamp-test
+	@$(BIN)/python -m tests.bench.run $(ONLY)
+
+## venv: only set up the Python environment
+.PHONY: venv
+venv: .venv/.stamp-run
+
+## clean: remove what was built; the next command sets up again
+.PHONY: clean
+clean:
+	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench.json
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+## help: this list
+.PHONY: help
+help:
+	@sed -n 's/^## \([a-z]*\): /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+$(UV):
+	@scripts/need --hint run
+	@scripts/get-uv $(UV_VERSION)
+
+.venv/pyvenv.cfg: | $(UV)
+	$(UV) venv --quiet --python $(PYTHON) --system-site-packages .venv
+
+.venv/.stamp-run: .venv/pyvenv.cfg pyproject.toml uv.lock scripts/packages.txt | $(UV)
+	@scripts/need --hint run
+	$(UV) sync --quiet --locked
+	@touch $@
+
+.venv/.stamp-check .venv/.stamp-test: .venv/.stamp-%: .venv/.stamp-run
+	@scripts/need $*
+	@touch $@
+
+.venv/.stamp-fuzz: .venv/.stamp-test
+	$(UV) sync --quiet --locked --group fuzz
+	@touch $@
