@@ -25,6 +25,11 @@ class Endpoint(NamedTuple):
         """Whether only this machine can reach it."""
         return ipaddress.ip_address(self.host).is_loopback
 
+    @property
+    def is_wildcard(self) -> bool:
+        """Whether it means every address of this machine (0.0.0.0, ::)."""
+        return ipaddress.ip_address(self.host).is_unspecified
+
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 

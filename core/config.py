@@ -16,15 +16,20 @@ from core.addr import Endpoint
 from core.cluster import Cluster
 from core.errors import ConfigError
 from core.schema import (
+    address,
     boolean,
     choice,
     endpoint,
     integer,
     list_of,
+    name,
     network,
     number,
+    origin,
+    port_range,
     read_table,
     setting,
+    suggest,
     text,
 )
 from core.token import MAX_LIFETIME_MIN
@@ -46,9 +51,7 @@ class ClusterSettings:
     """[[cluster]]: an address prefix that tokens may lead into."""
 
     id: int = setting(integer(0, 65535), "number of the cluster, the same in every PoP")
-    ports: tuple[int, ...] = setting(
-        list_of(integer(1, 65535), 2, 2), "first and last UDP port of transceiver processes"
-    )
+    ports: tuple[int, int] = setting(port_range(), "UDP ports of transceiver processes")
     ipv4: IPv4Network | None = setting(network(4), "where IPv4 clients are led to", default=None)
     ipv6: IPv6Network | None = setting(network(6), "where IPv6 clients are led to", default=None)
 
@@ -57,7 +60,7 @@ class ClusterSettings:
 class PopSettings:
     """[[pop]]: a PoP that transceivers may name in their answers."""
 
-    id: str = setting(text("a short name"), "name of the PoP")
+    id: str = setting(name(), "name of the PoP")
     vips: tuple[Endpoint, ...] = setting(list_of(endpoint(), 1, 8), "its public addresses and UDP ports")
     status: Endpoint | None = setting(
         endpoint(), "the relay.metrics of its host, to show forwarder and state to callers", default=None
@@ -68,7 +71,7 @@ class PopSettings:
 class RelaySettings:
     """[relay]: one PoP host."""
 
-    pop: str = setting(text("a short name"), "name of the PoP that this host is")
+    pop: str = setting(name(), "name of the PoP that this host is")
     vips: tuple[Endpoint, ...] = setting(list_of(endpoint(), 1, 8), "addresses and UDP ports to listen on")
     forwarder: str = setting(
         choice("auto", "xdp", "userspace"),
@@ -103,7 +106,7 @@ class TransceiverSettings:
     port: int = setting(integer(0, 65535), "UDP port of process 0; 0 is the cluster's first", default=0)
     processes: int = setting(integer(0, 256), "processes, a UDP port each; 0 is one per core", default=0)
     listen: tuple[str, ...] = setting(
-        list_of(text("an IP address"), 0, 8),
+        list_of(address(), 0, 8),
         "addresses to listen on where they differ from the cluster's, such as behind a NAT",
         default=(),
     )
@@ -112,9 +115,7 @@ class TransceiverSettings:
         boolean(), "take calls without an API key; only for a loopback http address", default=False
     )
     page: bool = setting(boolean(), "serve the demo page at /", default=False)
-    cors_origins: tuple[str, ...] = setting(
-        list_of(text("an origin")), 'origins whose pages may call, or "*"', default=()
-    )
+    cors_origins: tuple[str, ...] = setting(list_of(origin()), "origins whose pages may call", default=())
     dtls_role: str = setting(
         choice("passive", "active"), "role offered to clients that leave the choice to us", default="passive"
     )
@@ -151,18 +152,22 @@ class Config:
 
 def parse(document: Mapping[str, object]) -> Config:
     """Validate a decoded TOML document. Raises ConfigError."""
-    known = ", ".join(TABLES)
-    problems = [f"[{key}] is not a table; known tables: {known}" for key in document if key not in TABLES]
+    problems = [f"[{key}] is not a table; {suggest(key, TABLES)}" for key in document if key not in TABLES]
     token = read_table(TokenSettings, document.get("token", {}), "token", problems)
     clusters = _read_clusters(document.get("cluster", []), problems)
     pops = _read_pops(document.get("pop", []), problems)
     relay = transceiver = None
     if "relay" in document:
         relay = read_table(RelaySettings, document["relay"], "relay", problems)
+        if not clusters and not _has_fault("cluster", problems):
+            problems.append("relay: tokens lead into clusters, so at least one [[cluster]] is needed")
     if "transceiver" in document:
         transceiver = read_table(TransceiverSettings, document["transceiver"], "transceiver", problems)
+        if not pops and not _has_fault("pop", problems):
+            problems.append("transceiver: answers name PoPs, so at least one [[pop]] is needed")
         if transceiver is not None:
-            transceiver = _check_transceiver(transceiver, clusters, pops, problems)
+            _check_access(transceiver, problems)
+            transceiver = _place(transceiver, clusters, problems)
     if problems or token is None:
         raise ConfigError(problems)
     return Config(token, clusters, pops, relay, transceiver)
@@ -178,14 +183,11 @@ def _read_clusters(tables: object, problems: list[str]) -> dict[int, Cluster]:
         read = read_table(ClusterSettings, table, path, problems)
         if read is None:
             continue
-        first, last = read.ports
-        if first > last:
-            problems.append(f"{path}.ports must be [first, last], first the smaller")
         if read.ipv4 is None and read.ipv6 is None:
             problems.append(f"{path} needs ipv4, ipv6 or both")
         if read.id in clusters:
             problems.append(f"{path}.id {read.id} is used twice")
-        clusters[read.id] = Cluster(read.id, read.ipv4, read.ipv6, first, last)
+        clusters[read.id] = Cluster(read.id, read.ipv4, read.ipv6, *read.ports)
     return clusters
 
 
@@ -193,32 +195,51 @@ def _read_pops(tables: object, problems: list[str]) -> tuple[PopSettings, ...]:
     if not isinstance(tables, list):
         problems.append("pop must be written as [[pop]]")
         return ()
-    pops = [read_table(PopSettings, t, f"pop[{i}]", problems) for i, t in enumerate(tables)]
-    found = tuple(p for p in pops if p is not None)
-    if len({p.id for p in found}) != len(found):
-        problems.append("pop: two entries have the same id")
-    return found
+    pops: dict[str, PopSettings] = {}
+    for index, table in enumerate(tables):
+        path = f"pop[{index}]"
+        read = read_table(PopSettings, table, path, problems)
+        if read is None:
+            continue
+        if read.id in pops:
+            problems.append(f"{path}.id {read.id} is used twice")
+        problems += [
+            f"{path}.vips: {vip} is no address that a client can send to"
+            for vip in read.vips
+            if vip.is_wildcard
+        ]
+        pops[read.id] = read
+    return tuple(pops.values())
 
 
-def _check_transceiver(
-    read: TransceiverSettings,
-    clusters: dict[int, Cluster],
-    pops: tuple[PopSettings, ...],
-    problems: list[str],
-) -> TransceiverSettings:
-    """What no single key can say; returns the settings with their derived port filled in."""
-    if not pops:
-        problems.append("transceiver: answers name PoPs, so at least one [[pop]] is needed")
+def _has_fault(table: str, problems: list[str]) -> bool:
+    """Whether a table was found wrong, so that what refers to it cannot be judged."""
+    return any(problem.startswith(table) for problem in problems)
+
+
+def _check_access(read: TransceiverSettings, problems: list[str]) -> None:
+    """Who may call, and where from."""
     if read.open and not read.http.is_loopback:
         problems.append(
             f"transceiver.open = true lets anyone call, so transceiver.http must be a loopback address, "
             f"not {read.http}; or set transceiver.api_keys_file"
         )
+    if read.open and read.api_keys_file is not None:
+        problems.append("transceiver.open = true asks for no API key: remove it, or api_keys_file")
     if not read.open and read.api_keys_file is None:
         problems.append("transceiver.api_keys_file is missing (or set transceiver.open = true on loopback)")
+    if read.http == read.metrics:
+        problems.append(f"transceiver.metrics {read.metrics} is transceiver.http too: choose another port")
+
+
+def _place(
+    read: TransceiverSettings, clusters: dict[int, Cluster], problems: list[str]
+) -> TransceiverSettings:
+    """Check that the host lies in its cluster; returns the settings with their derived port filled in."""
     cluster = clusters.get(read.cluster)
     if cluster is None:
-        problems.append(f"transceiver.cluster {read.cluster} has no [[cluster]] with that id")
+        if not _has_fault("cluster", problems):
+            problems.append(f"transceiver.cluster {read.cluster} has no [[cluster]] with that id")
         return read
     if all(cluster.address(read.host, family) is None for family in FAMILIES):
         problems.append(f"transceiver.host {read.host} does not fit into a prefix of cluster {cluster.id}")

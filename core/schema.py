@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, TypeVar, cast
 
-from core.addr import Endpoint, parse_endpoint
+from core.addr import Endpoint, parse_address, parse_endpoint
 
 T = TypeVar("T")
 
@@ -68,14 +69,31 @@ def boolean() -> Kind:
 
 
 def text(words: str = "text") -> Kind:
-    """A string that is not empty."""
+    """A string that is not empty and has no control characters."""
+    return pattern(words, r"[^\x00-\x1f\x7f]+")
+
+
+def pattern(words: str, regular_expression: str) -> Kind:
+    """A string that matches as a whole; `words` say what that comes to."""
+    compiled = re.compile(regular_expression)
 
     def parse(value: object) -> str:
-        if not isinstance(value, str) or not value:
+        if not isinstance(value, str) or not compiled.fullmatch(value):
             raise ValueError(f"must be {words}, in quotes")
         return value
 
     return Kind(parse, words)
+
+
+def name() -> Kind:
+    """A name that can be a metric label, a header value and a part of a key."""
+    return pattern("a name of 1–64 letters, digits, '-', '_' or '.'", r"[A-Za-z0-9_.-]{1,64}")
+
+
+def origin() -> Kind:
+    """A web origin (RFC 6454), or the star that means all."""
+    words = 'an origin such as https://example.com, without a path, or "*"'
+    return pattern(words, r"\*|https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
 
 
 def choice(*options: str) -> Kind:
@@ -94,23 +112,56 @@ def endpoint() -> Kind:
     """ADDRESS:PORT."""
 
     def parse(value: object) -> Endpoint:
-        return parse_endpoint(value if isinstance(value, str) else repr(value))
+        if not isinstance(value, str):
+            raise ValueError("must be ADDRESS:PORT, in quotes")
+        return parse_endpoint(value)
 
     return Kind(parse, "ADDRESS:PORT")
 
 
+def address() -> Kind:
+    """An IP address without a port."""
+
+    def parse(value: object) -> str:
+        if not isinstance(value, str):
+            raise ValueError("must be an IP address, in quotes")
+        return parse_address(value)
+
+    return Kind(parse, "IP address")
+
+
 def network(version: int) -> Kind:
-    """A prefix of one address family, without host bits."""
+    """A unicast prefix of one address family, without host bits."""
     of_family = IPv4Network if version == 4 else IPv6Network
-    words = "192.0.2.0/24" if version == 4 else "2001:db8::/64"
+    multicast = of_family("224.0.0.0/4" if version == 4 else "ff00::/8")
+    words = f"an IPv{version} prefix such as {'192.0.2.0/24' if version == 4 else '2001:db8::/64'}"
 
     def parse(value: object) -> IPv4Network | IPv6Network:
+        if not isinstance(value, str) or "%" in value:
+            raise ValueError(f"must be {words}, in quotes")
         try:
-            return of_family(cast(str, value))
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"must be an IPv{version} prefix such as {words} ({error})") from None
+            prefix = of_family(value)
+        except ValueError as error:
+            raise ValueError(f"must be {words} ({error})") from None
+        if prefix.overlaps(multicast):
+            raise ValueError(f"must be {words}; {prefix} has multicast addresses in it")
+        return prefix
 
     return Kind(parse, f"IPv{version} prefix")
+
+
+def port_range() -> Kind:
+    """[first, last], both ends included."""
+    words = "[first, last] UDP port, 1–65535"
+
+    def parse(value: object) -> tuple[int, int]:
+        match value:
+            case [int(first), int(last)] if bool not in (type(first), type(last)):
+                if 0 < first <= last < 65536:
+                    return first, last
+        raise ValueError(f"must be {words}, the first not above the last")
+
+    return Kind(parse, words)
 
 
 def list_of(kind: Kind, at_least: int = 0, at_most: int = 64) -> Kind:
@@ -119,28 +170,26 @@ def list_of(kind: Kind, at_least: int = 0, at_most: int = 64) -> Kind:
     def parse(value: object) -> tuple[object, ...]:
         if not isinstance(value, list):
             raise ValueError(f"must be an array of {kind.words}")
+        if not at_least <= len(value) <= at_most:
+            raise ValueError(f"must have {at_least}–{at_most} entries, has {len(value)}")
         items = tuple(kind.parse(item) for item in value)
-        if not at_least <= len(items) <= at_most:
-            raise ValueError(f"must have {at_least}–{at_most} entries, has {len(items)}")
         if len(set(items)) != len(items):
             raise ValueError("lists an entry twice")
         return items
 
-    return Kind(parse, f"array of {kind.words}")
+    return Kind(parse, f"array of {at_least}–{at_most}: {kind.words}")
 
 
 def read_table(declared: type[T], table: object, path: str, problems: list[str]) -> T | None:
     """A dataclass from a TOML table. Faults are appended to `problems`; None when there were any."""
     if not isinstance(table, Mapping):
-        problems.append(f"{path} must be a table: [{path}]")
+        problems.append(f"{path} must be a table")
         return None
     before = len(problems)
     fields = {f.name: f for f in dataclasses.fields(cast(Any, declared)) if "kind" in f.metadata}
-    for key in table:
-        if key not in fields:
-            near = difflib.get_close_matches(str(key), fields, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(fields)}"
-            problems.append(f"{path}.{key} is not a setting; {hint}")
+    problems += [
+        f"{path}.{key} is not a setting; {suggest(key, fields)}" for key in table if key not in fields
+    ]
     values: dict[str, object] = {}
     for name, field in fields.items():
         if name in table:
@@ -151,6 +200,12 @@ def read_table(declared: type[T], table: object, path: str, problems: list[str])
         elif is_required(field):
             problems.append(f"{path}.{name} is missing: {field.metadata['help']}")
     return None if len(problems) > before else declared(**values)
+
+
+def suggest(wrong: object, known: Iterable[str]) -> str:
+    """The end of a sentence about a word that is not known."""
+    near = difflib.get_close_matches(str(wrong), list(known), n=1)
+    return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
 
 
 def is_required(field: dataclasses.Field[Any]) -> bool:
