@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
-import binascii
+import os
 import stat
 import tomllib
 from pathlib import Path
+from typing import BinaryIO
 
 from core.config import Config, parse
 from core.errors import ConfigError
@@ -15,60 +16,80 @@ from core.keyring import MASTER_BYTES, Keyring
 
 def load_toml(path: Path) -> dict[str, object]:
     """A TOML file as tables. Raises ConfigError naming the file."""
-    try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
-    except OSError as error:
-        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{path}: is not TOML: {error}"]) from None
-
-
-def load_config(path: Path) -> Config:
-    """A validated configuration. Raises ConfigError with every problem, each with the file's name."""
-    try:
-        return parse(load_toml(path))
-    except ConfigError as error:
-        raise ConfigError(
-            [p if p.startswith(str(path)) else f"{path}: {p}" for p in error.problems]
-        ) from None
+    return _load(path, is_secret=False)
 
 
 def load_secret_toml(path: Path) -> dict[str, object]:
     """A TOML file that others must not read. Raises ConfigError when they can."""
+    return _load(path, is_secret=True)
+
+
+def load_config(path: Path) -> Config:
+    """A validated configuration. Raises ConfigError with every problem, each with the file's name."""
+    document = load_toml(path)
     try:
-        mode = path.stat().st_mode
-    except OSError as error:
-        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise ConfigError([f"{path}: holds secrets but others can read it; run: chmod 600 {path}"])
-    return load_toml(path)
+        return parse(document)
+    except ConfigError as error:
+        raise ConfigError([f"{path}: {problem}" for problem in error.problems]) from None
+
+
+def keys_path(config: Config, config_path: Path) -> Path:
+    """Where `token.keys_file` is, relative paths counted from the configuration file."""
+    return config_path.parent / config.token.keys_file
 
 
 def load_keyring(config: Config, config_path: Path) -> Keyring:
-    """The master keys of `token.keys_file`, relative paths counted from the configuration file."""
-    path = config_path.parent / config.token.keys_file
+    """The keyring of `token.keys_file`. Raises ConfigError."""
+    masters, mint_with = load_masters(keys_path(config, config_path))
+    return Keyring(masters, mint_with)
+
+
+def load_masters(path: Path) -> tuple[dict[int, bytes], int]:
+    """(master keys by id, the id to mint with) of a keys file. Raises ConfigError.
+
+    The problems never repeat what the file has in place of a key or an id: it may be a secret that
+    went to the wrong side of an equals sign.
+    """
     document = load_secret_toml(path)
-    masters = document.get("master", {})
-    mint_with = document.get("mint_with")
-    if not isinstance(masters, dict) or not masters or not isinstance(mint_with, int):
+    table, mint_with = document.get("master"), document.get("mint_with")
+    if not isinstance(table, dict) or document.keys() != {"master", "mint_with"}:
         raise ConfigError(
-            [f"{path}: needs mint_with = ID and a [master] table; see `voxpop keys new --help`"]
+            [f"{path}: needs mint_with = ID, a [master] table and nothing else; see `voxpop keys new --help`"]
         )
     try:
-        return Keyring({_key_id(i): _master(i, m) for i, m in masters.items()}, mint_with)
+        masters = {_key_id(key_id): _master(key_id, text) for key_id, text in table.items()}
+        if isinstance(mint_with, bool) or not isinstance(mint_with, int):
+            raise ValueError("mint_with must be the id of a key, 0–31")
+        Keyring(masters, mint_with)
     except ValueError as error:
         raise ConfigError([f"{path}: {error}"]) from None
+    return masters, mint_with
+
+
+def _load(path: Path, is_secret: bool) -> dict[str, object]:
+    try:
+        with path.open("rb") as file:
+            if is_secret and _others_can_read(file):
+                raise ConfigError([f"{path}: holds secrets but others can read it; run: chmod 600 {path}"])
+            return tomllib.load(file)
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
+    except (ValueError, RecursionError) as error:  # bad TOML, bad UTF-8, a number of 5,000 digits
+        raise ConfigError([f"{path}: is not TOML: {error}"]) from None
+
+
+def _others_can_read(file: BinaryIO) -> bool:
+    return bool(os.fstat(file.fileno()).st_mode & (stat.S_IRWXG | stat.S_IRWXO))
 
 
 def _key_id(text: str) -> int:
-    if not text.isascii() or not text.isdigit():
-        raise ValueError(f"master.{text}: key ids are numbers, 0–31")
+    if not text.isascii() or not text.isdigit() or len(text) > 2 or str(int(text)) != text:
+        raise ValueError("the names in [master] must be key ids, 0–31")
     return int(text)
 
 
 def _master(key_id: str, text: object) -> bytes:
     try:
         return base64.b64decode(text if isinstance(text, str) else b"", validate=True)
-    except binascii.Error:
+    except ValueError:
         raise ValueError(f"master.{key_id}: is not base64 of {MASTER_BYTES} bytes") from None
