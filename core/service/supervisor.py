@@ -13,6 +13,7 @@ import collections
 import json
 import logging
 import os
+import signal
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,11 +25,6 @@ logger = logging.getLogger(__name__)
 Message = Mapping[str, object]
 MESSAGE_BYTES = 65536
 READY_TIMEOUT_S = 30.0
-RESTART_DELAY_S = (0.05, 5.0)
-"""First delay, doubled per restart up to the second."""
-RESTARTS_TOLERATED = 10
-RESTART_WINDOW_S = 60.0
-"""More restarts of one worker than that in this time, and the whole service gives up loudly."""
 CONTROL_FD_VARIABLE = "VOXPOP_CONTROL_FD"
 
 
@@ -41,6 +37,22 @@ class WorkerSpec:
     pass_fds: Sequence[int] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class RestartPolicy:
+    """How patiently dead workers are replaced."""
+
+    tolerated: int = 10
+    window_s: float = 60.0
+    """More restarts of one worker than `tolerated` in this time, and the whole service gives up loudly."""
+    first_delay_s: float = 0.05
+    """Doubled with every restart in the window, up to `last_delay_s`."""
+    last_delay_s: float = 5.0
+
+    def delay_s(self, recent: int) -> float:
+        """How long to wait before the `recent`-th restart in the window, counted from 1."""
+        return min(self.first_delay_s * 2.0 ** (recent - 1), self.last_delay_s)
+
+
 @dataclass(slots=True)
 class Worker:
     """One worker slot, whichever process fills it."""
@@ -50,19 +62,23 @@ class Worker:
     control: socket.socket | None = None
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     restarts: int = 0
-    recent_deaths: collections.deque[float] = field(
-        default_factory=lambda: collections.deque(maxlen=RESTARTS_TOLERATED)
-    )
+    recent_deaths: collections.deque[float] = field(default_factory=collections.deque)
+
+    def kill(self) -> None:
+        """End the process that fills the slot, if one does."""
+        if self.process is not None and self.process.returncode is None:
+            self.process.kill()
 
 
 class Supervisor:
-    """Starts workers, restarts dead ones, passes messages. `run` returns when all have been stopped."""
+    """Starts workers, restarts dead ones, passes messages."""
 
     def __init__(
         self,
         specs: Sequence[WorkerSpec],
         on_message: Callable[[int, Message], None] = lambda index, message: None,
         greeting: Callable[[], Message] | None = None,
+        policy: RestartPolicy | None = None,
     ) -> None:
         """`greeting` makes the first message of every worker, such as its keys; `on_message` takes
         what workers say other than `ready`.
@@ -70,35 +86,55 @@ class Supervisor:
         self.workers = [Worker(spec) for spec in specs]
         self._on_message = on_message
         self._greeting = greeting
-        self.is_stopping = False
+        self._policy = policy or RestartPolicy()
+        self._stopping = asyncio.Event()
+        self._has_started = False
         self._tasks: list[asyncio.Task[None]] = []
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether workers that end are not replaced any more."""
+        return self._stopping.is_set()
+
     async def start(self) -> None:
-        """Start every worker and wait until all are ready. Raises UnavailableError."""
+        """Start every worker and wait until all are ready.
+
+        A worker that ends before that has met something that a second try would meet too: everything
+        is ended again and UnavailableError raised.
+        """
         self._tasks = [
             asyncio.create_task(self._keep(index), name=worker.spec.name)
             for index, worker in enumerate(self.workers)
         ]
         ready = asyncio.create_task(self._all_ready())
         try:
-            await asyncio.wait(
-                {ready, *self._tasks}, timeout=READY_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED
-            )
+            await asyncio.wait({ready, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
             for task in self._tasks:
                 if task.done():
                     await task  # raises what ended it
-            if not ready.done():
-                raise UnavailableError(f"the workers were not ready within {READY_TIMEOUT_S:g} s")
+            self._has_started = True
         finally:
             ready.cancel()
+            if not self._has_started:
+                self.kill()
+                await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _all_ready(self) -> None:
         for worker in self.workers:
             await worker.ready.wait()
 
     async def wait(self) -> None:
-        """Return when the workers were stopped; raise UnavailableError when one cannot be kept up."""
-        await asyncio.gather(*self._tasks)
+        """Return when the workers were stopped. May be cancelled, which leaves them alone.
+
+        What ends one worker slot for good ends the others too and is raised: UnavailableError when a
+        worker cannot be kept up.
+        """
+        await asyncio.wait(self._tasks, return_when=asyncio.FIRST_EXCEPTION)
+        failed = [t for t in self._tasks if t.done() and not t.cancelled() and t.exception() is not None]
+        if failed:
+            self.kill()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            failed[0].result()
 
     def broadcast(self, message: Message) -> None:
         """Send a message to every live worker; one that does not read is killed, and so restarted."""
@@ -107,91 +143,136 @@ class Supervisor:
 
     async def stop(self, message: Message, timeout_s: float) -> None:
         """Send `message`, wait until the workers have exited, kill those that have not in time."""
-        self.is_stopping = True
+        self._stopping.set()
         self.broadcast(message)
-        exits = [w.process.wait() for w in self.workers if w.process is not None]
-        try:
-            await asyncio.wait_for(asyncio.gather(*exits), timeout_s)
-        except TimeoutError:
-            logger.warning("workers still busy after %g s are ended now", timeout_s)
+        if self._tasks:
+            _, busy = await asyncio.wait(self._tasks, timeout=timeout_s)
+            if busy:
+                logger.warning("%d workers still busy after %g s are ended now", len(busy), timeout_s)
         self.kill()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def kill(self) -> None:
         """End every worker at once."""
-        self.is_stopping = True
+        self._stopping.set()
         for worker in self.workers:
-            if worker.process is not None and worker.process.returncode is None:
-                worker.process.kill()
+            worker.kill()
 
     def _send(self, worker: Worker, message: Message) -> None:
         if worker.control is None:
             return
         try:
-            worker.control.send(json.dumps(message).encode())
+            worker.control.send(_encode(message))
         except BlockingIOError:
             logger.error("%s does not read its control socket; killed", worker.spec.name)
-            if worker.process is not None:
-                worker.process.kill()
+            worker.kill()
         except (BrokenPipeError, ConnectionResetError):
             pass  # it has just died; the restart greets it anew
 
     async def _keep(self, index: int) -> None:
         """Run one worker again and again until stopped."""
         worker = self.workers[index]
-        loop = asyncio.get_running_loop()
         while True:
             status = await self._run_once(index)
             worker.ready.clear()
             if self.is_stopping:
                 return
-            now = loop.time()
-            deaths = worker.recent_deaths
-            if len(deaths) == RESTARTS_TOLERATED and now - deaths[0] < RESTART_WINDOW_S:
-                self.kill()
-                raise UnavailableError(f"{worker.spec.name} keeps dying (last exit status {status})")
-            deaths.append(now)
-            recent = sum(now - death < RESTART_WINDOW_S for death in deaths)
-            delay = min(RESTART_DELAY_S[0] * 2 ** (recent - 1), RESTART_DELAY_S[1])
-            worker.restarts += 1
-            logger.error("%s ended with status %s; restarted in %.2f s", worker.spec.name, status, delay)
-            await asyncio.sleep(delay)
+            if not self._has_started:
+                raise UnavailableError(f"{worker.spec.name} ended while the workers were starting ({status})")
+            if not await self._is_to_restart(worker, status):
+                return
 
-    async def _run_once(self, index: int) -> int:
+    async def _is_to_restart(self, worker: Worker, status: str) -> bool:
+        """Wait as long as is decent; False when stopped meanwhile. Raises UnavailableError when there
+        were too many restarts.
+        """
+        now = asyncio.get_running_loop().time()
+        deaths = worker.recent_deaths
+        deaths.append(now)
+        while now - deaths[0] > self._policy.window_s:
+            deaths.popleft()
+        if len(deaths) > self._policy.tolerated:
+            self.kill()
+            raise UnavailableError(f"{worker.spec.name} keeps dying (last time: {status})")
+        delay_s = self._policy.delay_s(len(deaths))
+        worker.restarts += 1
+        logger.error("%s ended (%s); restarted in %.2f s", worker.spec.name, status, delay_s)
+        try:
+            await asyncio.wait_for(self._stopping.wait(), delay_s)
+        except TimeoutError:
+            return True
+        return False
+
+    async def _run_once(self, index: int) -> str:
+        """Run one process to its end; returns how that was, for people."""
         worker = self.workers[index]
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         try:
             with theirs:
-                worker.process = await asyncio.create_subprocess_exec(
-                    *worker.spec.argv,
-                    pass_fds=(*worker.spec.pass_fds, theirs.fileno()),
-                    env={**os.environ, CONTROL_FD_VARIABLE: str(theirs.fileno())},
-                    start_new_session=True,  # a Ctrl-C at the terminal is for the parent to act on
-                )
+                worker.process = await _spawn(worker.spec, theirs)
+            if self.is_stopping:
+                worker.kill()
             worker.control = ours
             if self._greeting is not None:
                 self._send(worker, self._greeting())
             await self._listen(index, ours)
-            return await worker.process.wait()
+            return _describe(await worker.process.wait())
+        except UnavailableError as error:
+            return str(error)
         finally:
             worker.control = None
             ours.close()
 
+    def _check_ready(self, worker: Worker) -> None:
+        if not worker.ready.is_set():
+            logger.error("%s was not ready within %g s; killed", worker.spec.name, READY_TIMEOUT_S)
+            worker.kill()
+
     async def _listen(self, index: int, control: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                data = await loop.sock_recv(control, MESSAGE_BYTES)
-            except ConnectionResetError:
-                return
-            if not data:
-                return
-            message = json.loads(data)
-            if message.get("type") == "ready":
-                self.workers[index].ready.set()
-            else:
-                self._on_message(index, message)
+        worker = self.workers[index]
+        deadline = asyncio.get_running_loop().call_later(READY_TIMEOUT_S, self._check_ready, worker)
+        try:
+            while (message := await _receive(control)) is not None:
+                if message.get("type") == "ready":
+                    worker.ready.set()
+                else:
+                    self._on_message(index, message)
+        finally:
+            deadline.cancel()
+
+
+async def _spawn(spec: WorkerSpec, control: socket.socket) -> asyncio.subprocess.Process:
+    try:
+        return await asyncio.create_subprocess_exec(
+            *spec.argv,
+            pass_fds=(*spec.pass_fds, control.fileno()),
+            env={**os.environ, CONTROL_FD_VARIABLE: str(control.fileno())},
+            start_new_session=True,  # a Ctrl-C at the terminal is for the parent to act on
+        )
+    except OSError as error:
+        raise UnavailableError(f"{spec.argv[0]} cannot be started: {error.strerror}") from None
+
+
+def _describe(status: int) -> str:
+    return f"exit status {status}" if status >= 0 else f"signal {-status}, {signal.strsignal(-status)}"
+
+
+def _encode(message: Message) -> bytes:
+    """A message as bytes. ValueError for one that the other side would read only in part."""
+    data = json.dumps(message).encode()
+    if len(data) > MESSAGE_BYTES:
+        raise ValueError(f"a control message of {len(data)} bytes is longer than {MESSAGE_BYTES}")
+    return data
+
+
+async def _receive(control: socket.socket) -> Message | None:
+    """The next message; None when the other side is gone."""
+    try:
+        data = await asyncio.get_running_loop().sock_recv(control, MESSAGE_BYTES)
+    except ConnectionResetError:
+        return None
+    return json.loads(data) if data else None
 
 
 class ControlChannel:
@@ -203,22 +284,15 @@ class ControlChannel:
 
     async def listen(self, on_message: Callable[[Message], Awaitable[None] | None]) -> None:
         """Handle the parent's messages until it is gone, then return."""
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                data = await loop.sock_recv(self._socket, MESSAGE_BYTES)
-            except ConnectionResetError:
-                return
-            if not data:
-                return
-            outcome = on_message(json.loads(data))
+        while (message := await _receive(self._socket)) is not None:
+            outcome = on_message(message)
             if outcome is not None:
                 await outcome
 
     def send(self, message: Message) -> None:
         """Tell the parent something. Dropped when the parent is gone: `listen` says so."""
         try:
-            self._socket.send(json.dumps(message).encode())
+            self._socket.send(_encode(message))
         except (BlockingIOError, BrokenPipeError, ConnectionResetError):
             logger.warning("the supervisor does not listen; dropped a %s message", message.get("type"))
 
