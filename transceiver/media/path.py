@@ -70,7 +70,7 @@ class PathStats:
     malformed: int = 0
     """Authentic, yet not RTP, RTCP or Opus."""
     ignored: int = 0
-    """Authentic RTP that is not the caller's Opus in order: other payload types, a second SSRC, duplicates."""
+    """Authentic RTP of no use: other payload types, a second SSRC, duplicates, sequences out of the blue."""
     lost: int = 0
     """By sequence numbers; negative with duplicates."""
     late: int = 0
@@ -235,9 +235,9 @@ class AudioPath:
         self._follow_load()
         return self._count_sent(self._srtp.protect_rtcp(self._report(now_ns)))
 
-    def bye(self, now_ns: int) -> bytes:
+    def bye(self) -> bytes:
         """A protected compound packet that says goodbye: the last one to send."""
-        compound = self._report(now_ns) + build_rtcp(Bye((self._ssrc,)))
+        compound = build_rtcp(ReceiverReport(self._ssrc, ())) + self._cname + build_rtcp(Bye((self._ssrc,)))
         return self._count_sent(self._srtp.protect_rtcp(compound))
 
     def _report_delay_ns(self) -> int:
