@@ -3,11 +3,60 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from core.service.verbs import Verbs
 
+RELAY_EPILOG = """\
+signals:
+  SIGHUP   read the configuration and the keys again; a faulty one is refused and the old one stays
+  SIGTERM  drain: no new flows, existing ones are carried until they end, or for relay.drain_timeout_s;
+           a second SIGTERM ends at once
+  SIGINT   end at once
+
+A configuration for one machine:
+
+  [token]
+  keys_file = "keys.toml"            # made by: voxpop keys new
+  [[cluster]]
+  id = 1
+  ipv4 = "127.0.0.1/32"
+  ports = [40000, 40007]
+  [relay]
+  pop = "here"
+  vips = ["127.0.0.1:3478"]
+
+relay.metrics, 127.0.0.1:9464 if not set, has /metrics, /healthz and /readyz. See docs/relay.md.
+"""
+
 
 def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
     """Add this part's verbs to the command line."""
+    relay = verbs.add_parser(
+        "relay",
+        help="carry the calls of one PoP host",
+        description="Listens on the VIPs of one PoP host, reads the routing token in each client's first "
+        "STUN packet, and carries the flow to the transceiver that it names. Answers nobody itself.",
+        epilog=RELAY_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    relay.add_argument(
+        "--config", type=Path, required=True, metavar="FILE", help="TOML; reads [token], [[cluster]], [relay]"
+    )
+    relay.add_argument("--log-format", choices=("text", "json"), default="text", help="default: text")
+    relay.add_argument(
+        "--log-level", choices=("debug", "info", "warning", "error"), default="info", help="default: info"
+    )
+    relay.set_defaults(run=_relay)
+
+
+def _relay(arguments: argparse.Namespace) -> int:
+    from core.service import log
+    from edge.service import RelayService
+
+    log.set_up(arguments.log_level, as_json=arguments.log_format == "json")
+    service = RelayService(arguments.config, arguments.log_level, arguments.log_format)
+    return asyncio.run(service.run())

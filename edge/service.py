@@ -1,0 +1,168 @@
+"""`voxpop relay`: the parent process, which opens the sockets and keeps the workers up."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from dataclasses import fields
+from pathlib import Path
+
+from core.config import RelaySettings
+from core.errors import ConfigError, UnavailableError
+from core.service.supervisor import Message, Supervisor, WorkerSpec
+from edge.counters import create
+from edge.settings import DRAIN, load
+from edge.sockets import open_vips, reserve_descriptors
+from edge.status import HostStatus, State
+from edge.status_http import serve
+from edge.worker import WorkerArguments
+
+logger = logging.getLogger(__name__)
+
+_RELOADABLE = {"idle_timeout_s", "takeover_silence_s", "drain_timeout_s"}
+EXIT_OK = 0
+EXIT_INTERRUPTED = 130
+
+
+class RelayService:
+    """One relay, from start to end."""
+
+    def __init__(self, config_path: Path, log_level: str, log_format: str) -> None:
+        """Reads the configuration and opens the sockets. Raises ConfigError, UnavailableError."""
+        self._config_path = config_path
+        self._loaded = load(config_path)
+        relay = self._loaded.relay
+        cpus = sorted(os.sched_getaffinity(0))
+        shares = share_flows(relay.max_flows, relay.workers or min(len(cpus), relay.max_flows))
+        forwarder = choose_forwarder(relay.forwarder)
+        reserve_descriptors(relay.max_flows, shares[0])
+        sockets = open_vips(relay.vips, len(shares))
+        counters = [create() for _ in shares]
+        arguments = [
+            WorkerArguments(
+                f"relay-{index}", tuple(s.fileno() for s in sockets[index]), counters[index][1], share,
+                cpus[index % len(cpus)], log_level, log_format,
+            )
+            for index, share in enumerate(shares)
+        ]  # fmt: skip
+        self._supervisor = Supervisor([_to_spec(a) for a in arguments], greeting=self._greet)
+        self.status = HostStatus(
+            pop=relay.pop,
+            forwarder=forwarder,
+            vips=relay.vips,
+            flow_capacity=shares,
+            counters=[c for c, _ in counters],
+            sockets=sockets,
+            supervisor=self._supervisor,
+            loaded_at_s=time.time(),
+        )
+        self._started_as = relay
+        self._is_interrupted = False
+        self._drain_wanted = asyncio.Event()
+
+    def _greet(self) -> Message:
+        return self._loaded.message
+
+    async def run(self) -> int:
+        """Serve until told to stop. Returns the exit status; raises UnavailableError."""
+        self._handle_signals()
+        runner = await serve(self.status, self._started_as.metrics)
+        try:
+            await self._supervisor.start()
+            if not self._supervisor.is_stopping:
+                self.status.state = State.READY
+                self._say_ready()
+                await self._work()
+        finally:
+            await runner.cleanup()
+        return EXIT_INTERRUPTED if self._is_interrupted else EXIT_OK
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        loop.add_signal_handler(signal.SIGTERM, self._terminate)
+        loop.add_signal_handler(signal.SIGINT, self._interrupt)
+
+    def _say_ready(self) -> None:
+        relay = self._started_as
+        logger.info(
+            "PoP %s is ready: VIPs %s, forwarder %s, %d workers, %d flows, keys %s, clusters %s, "
+            "metrics on %s",
+            relay.pop, ", ".join(map(str, relay.vips)), self.status.forwarder, len(self.status.counters),
+            relay.max_flows, _join(self._loaded.key_ids), _join(self._loaded.cluster_ids), relay.metrics,
+        )  # fmt: skip
+
+    async def _work(self) -> None:
+        """Until the workers have ended, after a drain or for good."""
+        running = asyncio.create_task(self._supervisor.wait())
+        drain = asyncio.create_task(self._drain_wanted.wait())
+        await asyncio.wait({running, drain}, return_when=asyncio.FIRST_COMPLETED)
+        drain.cancel()
+        if self._drain_wanted.is_set():
+            await self._supervisor.stop({"type": DRAIN}, self._loaded.relay.drain_timeout_s)
+        await running
+
+    def _terminate(self) -> None:
+        if self.status.state is not State.READY:
+            logger.warning("ended before the drain was over")
+            self._supervisor.kill()
+            return
+        self.status.state = State.DRAINING
+        logger.info(
+            "draining: no new flows, existing ones are carried for up to %g s; a second signal ends at once",
+            self._loaded.relay.drain_timeout_s,
+        )
+        self._drain_wanted.set()
+
+    def _interrupt(self) -> None:
+        self._is_interrupted = True
+        self._supervisor.kill()
+
+    def reload(self) -> None:
+        """Read configuration and keys again; all of it is adopted, or, if anything is wrong, nothing."""
+        try:
+            loaded = load(self._config_path)
+        except ConfigError as error:
+            self.status.failed_reloads += 1
+            for problem in error.problems:
+                logger.error("reload refused, the old configuration stays: %s", problem)
+            return
+        for field in fields(RelaySettings):
+            if field.name not in _RELOADABLE and (
+                getattr(loaded.relay, field.name) != getattr(self._started_as, field.name)
+            ):
+                logger.warning("relay.%s has changed, which takes a restart", field.name)
+        self._loaded = loaded
+        self._supervisor.broadcast(loaded.message)
+        self.status.reloads += 1
+        self.status.loaded_at_s = time.time()
+        logger.info("reloaded: keys %s, clusters %s", _join(loaded.key_ids), _join(loaded.cluster_ids))
+
+
+def _to_spec(arguments: WorkerArguments) -> WorkerSpec:
+    return WorkerSpec(arguments.name, arguments.to_argv(), (*arguments.vip_fds, arguments.counters_fd))
+
+
+def _join(numbers: tuple[int, ...]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def share_flows(max_flows: int, workers: int) -> list[int]:
+    """How many flows each worker may carry, the larger shares first; they add up to `max_flows`."""
+    share, extra = divmod(max_flows, workers)
+    return [share + (index < extra) for index in range(workers)]
+
+
+def choose_forwarder(wanted: str) -> str:
+    """The forwarder for a `relay.forwarder` setting. Raises UnavailableError."""
+    if wanted == "xdp":
+        raise UnavailableError(
+            'relay.forwarder = "xdp": no dataplane of Voxpop is loaded on this host; '
+            'use "userspace", or "auto" to take what there is'
+        )
+    if wanted == "auto":
+        logger.warning("forwarder: userspace, since no XDP dataplane is loaded on this host")
+    return "userspace"

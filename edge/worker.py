@@ -1,0 +1,160 @@
+"""One relay worker: `python -m edge.worker`, started by the supervisor with open sockets.
+
+One process on one core with one event loop. Its sockets and counters are inherited by number; its keys
+come over the control socket, whose end is also how it learns that its supervisor is gone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import os
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from functools import partial
+
+import uvloop
+
+from core.service import log
+from core.service.supervisor import ControlChannel, Message
+from edge.counters import Counters
+from edge.relay import Relay
+from edge.settings import DRAIN, SETTINGS, WorkerSettings, decode
+from edge.slowpath import SlowPath
+from edge.userspace import DATAGRAM_BYTES, UserspaceFlow, UserspaceForwarder
+
+PACKETS_PER_WAKEUP = 64
+"""What one VIP may take of a wake-up before the others and the way back get their turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerArguments:
+    """What a worker is started with."""
+
+    name: str
+    vip_fds: tuple[int, ...]
+    counters_fd: int
+    max_flows: int
+    cpu: int
+    log_level: str
+    log_format: str
+
+    def to_argv(self) -> list[str]:
+        """The command of this worker; nothing in it is secret."""
+        fds = ",".join(map(str, self.vip_fds))
+        return [
+            sys.executable, "-m", "edge.worker", f"--name={self.name}", f"--vip-fds={fds}",
+            f"--counters-fd={self.counters_fd}", f"--max-flows={self.max_flows}", f"--cpu={self.cpu}",
+            f"--log-level={self.log_level}", f"--log-format={self.log_format}",
+        ]  # fmt: skip
+
+
+def parse_arguments(argv: list[str]) -> WorkerArguments:
+    """The inverse of `WorkerArguments.to_argv`, without the interpreter."""
+    parser = argparse.ArgumentParser(prog="edge.worker", description="Started by `voxpop relay`.")
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--vip-fds", required=True, type=lambda text: tuple(map(int, text.split(","))))
+    for option in ("--counters-fd", "--max-flows", "--cpu"):
+        parser.add_argument(option, required=True, type=int)
+    parser.add_argument("--log-level", default="info")
+    parser.add_argument("--log-format", default="text")
+    return WorkerArguments(**vars(parser.parse_args(argv)))
+
+
+class Worker:
+    """Reads the VIP sockets, keeps time, follows the supervisor."""
+
+    def __init__(self, arguments: WorkerArguments, control: ControlChannel) -> None:
+        self._max_flows = arguments.max_flows
+        self._control = control
+        self._vips = [socket.socket(fileno=fd) for fd in arguments.vip_fds]
+        for vip in self._vips:
+            vip.setblocking(False)
+        self._counters = Counters(arguments.counters_fd)
+        self._buffer = bytearray(DATAGRAM_BYTES)
+        self._view = memoryview(self._buffer)
+        self._slow_path: SlowPath[UserspaceFlow] | None = None
+        self._drained = asyncio.Event()
+
+    async def run(self) -> None:
+        """Work until the supervisor is gone, or until a drain is over."""
+        listening = asyncio.create_task(self._control.listen(self._on_message))
+        drained = asyncio.create_task(self._drained.wait())
+        await asyncio.wait({listening, drained}, return_when=asyncio.FIRST_COMPLETED)
+        drained.cancel()
+        if listening.done():
+            await listening  # raises what ended it, if that was a fault
+        else:
+            listening.cancel()
+        if self._slow_path is not None:
+            self._slow_path.forwarder.close()
+
+    def _on_message(self, message: Message) -> None:
+        if message["type"] == SETTINGS:
+            settings = decode(message)
+            if self._slow_path is None:
+                self._start(settings)
+            else:
+                self._adopt(settings, self._slow_path)
+        elif message["type"] == DRAIN and self._slow_path is not None:
+            self._slow_path.relay.is_draining = True
+
+    def _start(self, settings: WorkerSettings) -> None:
+        forwarder = UserspaceForwarder(
+            self._vips, self._max_flows, _to_ns(settings.idle_timeout_s), self._counters
+        )
+        self._slow_path = SlowPath(_make_relay(settings), forwarder, self._counters)
+        loop = asyncio.get_running_loop()
+        forwarder.attach(loop)
+        for index, vip in enumerate(self._vips):
+            loop.add_reader(vip.fileno(), partial(self._read, self._slow_path, index, vip))
+        self._sweep(loop, self._slow_path)
+        gc.freeze()
+        self._control.ready()
+
+    def _adopt(self, settings: WorkerSettings, slow_path: SlowPath[UserspaceFlow]) -> None:
+        relay = _make_relay(settings)
+        relay.is_draining = slow_path.relay.is_draining
+        slow_path.relay = relay
+        slow_path.forwarder.idle_timeout_ns = _to_ns(settings.idle_timeout_s)
+
+    def _read(self, slow_path: SlowPath[UserspaceFlow], index: int, vip: socket.socket) -> None:
+        """Deal with a bounded number of datagrams of one VIP."""
+        receive, buffer, view, family = vip.recvfrom_into, self._buffer, self._view, vip.family
+        now_ns, now_min = time.monotonic_ns(), int(time.time() // 60)
+        for _ in range(PACKETS_PER_WAKEUP):
+            try:
+                size, client = receive(buffer)
+            except BlockingIOError:
+                return
+            slow_path.receive_untrusted(view[:size], client, index, family, now_ns, now_min)
+
+    def _sweep(self, loop: asyncio.AbstractEventLoop, slow_path: SlowPath[UserspaceFlow]) -> None:
+        rest_s = slow_path.forwarder.sweep(time.monotonic_ns())
+        if slow_path.relay.is_draining and not len(slow_path.forwarder):
+            self._drained.set()
+        loop.call_later(rest_s, self._sweep, loop, slow_path)
+
+
+def _make_relay(settings: WorkerSettings) -> Relay:
+    return Relay(settings.keyring, settings.clusters, _to_ns(settings.takeover_silence_s))
+
+
+def _to_ns(seconds: float) -> int:
+    return int(seconds * 1e9)
+
+
+def main(argv: list[str]) -> None:
+    """Be a worker until told otherwise."""
+    arguments = parse_arguments(argv)
+    log.set_up(arguments.log_level, as_json=arguments.log_format == "json")
+    os.sched_setaffinity(0, {arguments.cpu})
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(Worker(arguments, ControlChannel()).run())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
