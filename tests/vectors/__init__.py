@@ -1,0 +1,1 @@
+"""Test vectors that another implementation can be held to."""
