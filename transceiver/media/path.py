@@ -74,7 +74,7 @@ class PathStats:
     lost: int = 0
     """By sequence numbers; negative with duplicates."""
     late: int = 0
-    """Arrived after their turn to be played."""
+    """Arrived when their time had been played already."""
     discarded: int = 0
     """Thrown away because too much was waiting."""
     concealed_frames: int = 0

@@ -47,7 +47,7 @@ class Playout:
         self._started = False
         self._in_a_row = 0
         self.late = 0
-        """Packets that came after their turn, played or not."""
+        """Packets that came when their time had been played already."""
         self.duplicates = 0
         self.malformed = 0
         """Payloads that are not Opus."""

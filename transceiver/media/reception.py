@@ -61,6 +61,8 @@ class Reception:
             delta = 0
         extended = self._highest + delta
         self._highest = max(self._highest, extended)
+        # The first to arrive need not be the first that was sent.
+        self._base = min(self._base, extended)
         self.received += 1
         self._measure_jitter(timestamp, now_ns)
         return extended
