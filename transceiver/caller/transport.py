@@ -1,0 +1,222 @@
+"""One call's way to the server: sockets, ICE checks, DTLS, and the same lean audio path as the server's."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from core.addr import Endpoint
+from core.demux import PacketKind, classify_untrusted, is_rtcp
+from transceiver.caller.errors import CallError, Stage
+from transceiver.caller.ice import CheckOutcome, IceClient, IceState, Nomination
+from transceiver.caller.link import Links
+from transceiver.media.keys import SrtpKeys
+from transceiver.media.path import AudioPath
+from transceiver.peer import CHANNEL_LABEL, Certificate, Peer
+from transceiver.sdp import Answer, LocalDescription
+
+EARLY_PACKETS = 8
+"""Media may overtake the end of the handshake by a packet or two."""
+
+
+@dataclass(slots=True)
+class Marks:
+    """When each stage was through, monotonic ns; None while it is not."""
+
+    ice_ns: int | None = None
+    """First answered check."""
+    dtls_ns: int | None = None
+    """Keys for SRTP."""
+    audio_ns: int | None = None
+    """First authentic RTP packet."""
+
+
+class Transport:
+    """Set up by `start`; `ready` is done with the first authentic audio, `ended` when the call is over."""
+
+    def __init__(
+        self,
+        local: LocalDescription,
+        answer: Answer,
+        certificate: Certificate,
+        nomination: Nomination,
+        on_message: Callable[[str], None],
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        self._local = local
+        self._answer = answer
+        self._links = Links(self._receive_untrusted)
+        self.ice = IceClient(
+            f"{answer.ufrag}:{local.ufrag}",
+            answer.password,
+            answer.candidates,
+            time.monotonic_ns(),
+            nomination,
+        )
+        self._peer = Peer(
+            certificate,
+            "client" if answer.setup == "passive" else "server",
+            answer.fingerprints,
+            self._send,
+            on_keys=self._on_keys,
+            on_message=on_message,
+            on_closed=self._end,
+            sctp_port=answer.sctp_port,
+            open_channel=CHANNEL_LABEL,
+        )
+        self._timer: asyncio.TimerHandle | None = None
+        self._early: deque[bytes] = deque(maxlen=EARLY_PACKETS)
+        self._last_audio_ns = 0
+        self._is_closed = False
+        self.path: AudioPath | None = None
+        """None before there are keys. Its statistics outlive the call."""
+        self.marks = Marks()
+        self.longest_gap_ns = 0
+        """Between two consecutive authentic RTP packets."""
+        self.moves = 0
+        """How often another candidate took over."""
+        self.ready: asyncio.Future[None] = loop.create_future()
+        self.ended: asyncio.Future[str] = loop.create_future()
+
+    @property
+    def local_address(self) -> Endpoint | None:
+        """Where our packets leave from."""
+        selected = self.ice.selected
+        return None if selected is None else self._links.local(selected)
+
+    @property
+    def stage(self) -> Stage:
+        """What is under way."""
+        if self.marks.ice_ns is None:
+            return Stage.ICE
+        if self.marks.dtls_ns is None:
+            return Stage.DTLS
+        return Stage.AUDIO if self.marks.audio_ns is None else Stage.CONVERSATION
+
+    def start(self) -> None:
+        """Send the first check."""
+        self._poll_ice()
+
+    def hear(self, now_ns: int) -> bytes | None:
+        """The next 20 ms of the server; None before its first. Every 20 ms, once the keys are there."""
+        assert self.path is not None
+        return self.path.pull(now_ns)
+
+    def say(self, pcm: bytes | None, now_ns: int) -> None:
+        """The next 20 ms for the server, None being silence. Every 20 ms, once the keys are there."""
+        assert self.path is not None
+        self._send(self.path.push(pcm, now_ns))
+        report = self.path.poll_rtcp(now_ns)
+        if report is not None:
+            self._send(report)
+
+    def send_event(self, text: str) -> bool:
+        """A message on the event channel; False when it is not open or full."""
+        return self._peer.send_message(text)
+
+    def rebind(self) -> None:
+        """Go on from other source ports, as behind a NAT that has forgotten us."""
+        self._links.rebind()
+
+    def restart_gap_measurement(self) -> None:
+        """Forget the gaps so far."""
+        self.longest_gap_ns = 0
+
+    async def close(self) -> None:
+        """Say goodbye in RTCP and DTLS, and free everything. Idempotent."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if self.path is not None:
+            self._send(self.path.bye())
+        await self._peer.close()
+        self._links.close()
+        if self.path is not None:
+            self.path.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._end("closed")
+
+    def _send(self, data: bytes) -> None:
+        selected = self.ice.selected
+        if selected is not None:
+            self._links.send(data, selected)
+
+    def _poll_ice(self) -> None:
+        now_ns = time.monotonic_ns()
+        for endpoint, request in self.ice.poll(now_ns):
+            if not self._links.send(request, endpoint):
+                self.ice.unreachable(endpoint, now_ns)
+        if self.ice.state is IceState.FAILED:
+            self._end(self._why_ice_failed())
+        else:
+            self._arm()
+
+    def _why_ice_failed(self) -> str:
+        if self.ice.selected is not None:
+            return f"{self.ice.selected} has not answered for 30 s"
+        tried = ", ".join(map(str, self._answer.candidates)) or "nothing, the answer has no candidate"
+        return f"no candidate answered a check; tried {tried}"
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        delay_s = max(0, self.ice.next_ns - time.monotonic_ns()) / 1e9
+        self._timer = self._loop.call_later(delay_s, self._poll_ice)
+
+    def _receive_untrusted(self, data: bytes, source: Endpoint) -> None:
+        kind = classify_untrusted(data)
+        if kind is PacketKind.STUN:
+            self._receive_stun_untrusted(data, source)
+        elif kind is PacketKind.DTLS:
+            self._peer.receive_untrusted(data)
+        elif kind is PacketKind.MEDIA:
+            self._receive_media_untrusted(data)
+
+    def _receive_stun_untrusted(self, data: bytes, source: Endpoint) -> None:
+        before = self.ice.selected
+        if self.ice.receive_untrusted(data, source, time.monotonic_ns()) is not CheckOutcome.ANSWERED:
+            return
+        selected = self.ice.selected
+        if selected != before and selected is not None:
+            self._links.keep_only(selected)
+            self.moves += before is not None
+        if self.marks.ice_ns is None:
+            self.marks.ice_ns = time.monotonic_ns()
+            self._peer.start()
+        self._poll_ice()
+
+    def _receive_media_untrusted(self, data: bytes) -> None:
+        if self.path is None:
+            self._early.append(data)
+            return
+        now_ns = time.monotonic_ns()
+        if self.path.receive_untrusted(data, now_ns) and not is_rtcp(data):
+            self._count_audio(now_ns)
+
+    def _count_audio(self, now_ns: int) -> None:
+        if self.marks.audio_ns is None:
+            self.marks.audio_ns = now_ns
+            if not self.ready.done():
+                self.ready.set_result(None)
+        else:
+            self.longest_gap_ns = max(self.longest_gap_ns, now_ns - self._last_audio_ns)
+        self._last_audio_ns = now_ns
+
+    def _on_keys(self, keys: SrtpKeys) -> None:
+        now_ns = time.monotonic_ns()
+        self.marks.dtls_ns = now_ns
+        self.path = AudioPath(keys, self._answer.codec, self._local.ssrc, self._local.cname, now_ns)
+        while self._early:
+            self._receive_media_untrusted(self._early.popleft())
+
+    def _end(self, reason: str) -> None:
+        if not self.ready.done():
+            self.ready.set_exception(CallError(self.stage, reason))
+            self.ready.exception()  # whoever waits gets it; when nobody does, it is no news
+        if not self.ended.done():
+            self.ended.set_result(reason)

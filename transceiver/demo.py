@@ -1,0 +1,106 @@
+"""`voxpop demo`: everything on this machine, a real call, and the page to call from."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+import aiohttp
+
+from core.errors import VoxpopError
+from core.service import log
+from transceiver.caller.api import SignalingClient, calls_url
+from transceiver.caller.call import Call
+from transceiver.caller.report import Report, make_report, render
+from transceiver.caller.sound import default_recording, read_frames
+from transceiver.demo_host import LocalHost, plan_host
+from transceiver.media.ticker import Ticker
+from transceiver.peer import Certificate
+
+EXIT_ANSWERED, EXIT_FAILED = 0, 1
+
+
+def run(port: int, once: bool, verbose: bool) -> int:
+    """Run the demo; returns the exit status."""
+    log.set_up("info" if verbose else "error")
+    with tempfile.TemporaryDirectory(prefix="voxpop-demo-") as folder:
+        return asyncio.run(_demo(Path(folder), port, once, verbose))
+
+
+async def _demo(folder: Path, port: int, once: bool, verbose: bool) -> int:
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    host = LocalHost(plan_host(port), folder, verbose)
+    showing = asyncio.create_task(_show(host, once))
+    stopping = asyncio.create_task(stopped.wait())
+    try:
+        await asyncio.wait({showing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not showing.done():
+            say("\nStopping.")
+            return EXIT_ANSWERED
+        return showing.result()
+    finally:
+        for task in (showing, stopping):
+            task.cancel()
+        await asyncio.gather(showing, stopping, return_exceptions=True)
+        await host.stop()
+
+
+async def _show(host: LocalHost, once: bool) -> int:
+    plan = host.plan
+    say("Voxpop, all on this machine: a relay at the edge, transceivers behind it, and a caller.\n")
+    relay_s, transceiver_s = await host.start()
+    vips = " and ".join(map(str, plan.vips))
+    say(f"  {'relay':<12}{plan.workers} workers on VIP {vips}, ready after {relay_s:.1f} s")
+    ports = f"{plan.ports[0]}–{plan.ports[1]}"
+    say(f"  {'transceiver':<12}{plan.processes} processes on UDP {ports}, ready after {transceiver_s:.1f} s")
+    say('\nA caller says "hello Voxpop please say this back to me", and hears:\n')
+    report = await place_call(plan.url)
+    say(render(report))
+    if once or not report.answered:
+        return EXIT_ANSWERED if report.answered else EXIT_FAILED
+    say(f"\nYour turn: open {plan.url}, press Call and talk. Ctrl-C ends the demo.")
+    return await _watch(host)
+
+
+async def place_call(url: str) -> Report:
+    """One call with the recording that comes with Voxpop."""
+    ticker = Ticker()
+    async with aiohttp.ClientSession() as http:
+        call = Call(SignalingClient(http, calls_url(url), None), ticker, Certificate.generate())
+        error = None
+        try:
+            await call.connect()
+            await call.look_up_pop()
+            await call.converse(read_frames(default_recording()), turns=1)
+        except VoxpopError as failure:
+            error = str(failure)
+        finally:
+            report = make_report(call, error)
+            await call.hang_up()
+            ticker.close()
+    return report
+
+
+async def _watch(host: LocalHost) -> int:
+    """Return when a daemon ends that nobody asked to."""
+    daemons = (host.relay, host.transceiver)
+    waits = [asyncio.create_task(d.process.wait()) for d in daemons if d.process is not None]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+    for daemon in daemons:
+        if daemon.process is not None and daemon.process.returncode is not None:
+            print(f"voxpop demo: the {daemon.verb} ended:\n{daemon.tail()}", file=sys.stderr)
+    return EXIT_FAILED
+
+
+def say(text: str) -> None:
+    """To the terminal at once, also when it is a pipe."""
+    print(text, flush=True)
