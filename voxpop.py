@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 import core.service.cli
 import edge.cli
@@ -25,9 +26,22 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="Start with `make demo`, or read docs/architecture.md.",
     )
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    for part in (edge.cli, transceiver.cli, core.service.cli):
-        part.register(verbs)
+    edge.cli.register(verbs)
+    transceiver.cli.register(verbs)
+    core.service.cli.register(verbs, {"relay": _check_relay, "transceiver": _check_transceiver})
     return parser
+
+
+def _check_relay(path: Path) -> None:
+    from edge.settings import load
+
+    load(path)
+
+
+def _check_transceiver(path: Path) -> None:
+    from transceiver.settings import load
+
+    load(path)
 
 
 def main(argv: list[str] | None = None) -> int:

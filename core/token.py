@@ -96,16 +96,7 @@ def open_untrusted(ufrag: bytes, keyring: Keyring, now_min: int) -> Token:
     `now_min` is the wall clock in minutes since the Unix epoch. The tag is compared without constant
     time on purpose: nothing is answered, so there is nothing to time.
     """
-    if len(ufrag) != UFRAG_CHARS:
-        raise TokenError(TokenReason.BAD_LENGTH)
-    try:
-        raw = binascii.a2b_base64(ufrag, strict_mode=True)
-    except binascii.Error:
-        raise TokenError(TokenReason.BAD_ALPHABET) from None
-    if len(raw) != TOKEN_BYTES:
-        raise TokenError(TokenReason.BAD_ALPHABET)  # "=" inside: fewer bytes than 28 characters hold
-    if raw[0] >> 5 != VERSION:
-        raise TokenError(TokenReason.BAD_VERSION)
+    raw = _decode_untrusted(ufrag)
     key_id = raw[0] & 31
     key = keyring.tag_key(key_id)
     if key is None:
@@ -118,9 +109,37 @@ def open_untrusted(ufrag: bytes, keyring: Keyring, now_min: int) -> Token:
     return Token(key_id, cluster, host, port, expiry_min, session)
 
 
+def peek_untrusted(ufrag: bytes) -> Token:
+    """The fields of a ufrag without any proof that a minter wrote them: to show, never to act on.
+
+    Raises TokenError for what is no token of this version at all.
+    """
+    first, cluster, host, port, expiry_min, session = _FIELDS.unpack_from(_decode_untrusted(ufrag))
+    return Token(first & 31, cluster, host, port, expiry_min, session)
+
+
+def _decode_untrusted(ufrag: bytes) -> bytes:
+    if len(ufrag) != UFRAG_CHARS:
+        raise TokenError(TokenReason.BAD_LENGTH)
+    try:
+        raw = binascii.a2b_base64(ufrag, strict_mode=True)
+    except binascii.Error:
+        raise TokenError(TokenReason.BAD_ALPHABET) from None
+    if len(raw) != TOKEN_BYTES:
+        raise TokenError(TokenReason.BAD_ALPHABET)  # "=" inside: fewer bytes than 28 characters hold
+    if raw[0] >> 5 != VERSION:
+        raise TokenError(TokenReason.BAD_VERSION)
+    return raw
+
+
 def is_expired(expiry_min: int, now_min: int) -> bool:
     """Serial number comparison (RFC 1982 §3.2): expired from the minute after `expiry_min` on."""
     return 0 < (now_min - expiry_min) & 0xFFFF < 0x8000
+
+
+def minutes_left(expiry_min: int, now_min: int) -> int:
+    """Minutes from now to the expiry, negative when it is past: −32768 to 32767."""
+    return ((expiry_min - now_min + 0x8000) & 0xFFFF) - 0x8000
 
 
 def expiry_after(now_min: int, lifetime_min: int) -> int:

@@ -66,6 +66,48 @@ def load_masters(path: Path) -> tuple[dict[int, bytes], int]:
     return masters, mint_with
 
 
+def create_secret(path: Path, text: str) -> None:
+    """Write a new file that only its owner can read. Raises ConfigError when there is one already."""
+    try:
+        _write_new(path, text)
+    except FileExistsError:
+        raise ConfigError([f"{path}: exists, and is not overwritten; choose another name"]) from None
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be written: {error.strerror}"]) from None
+
+
+def replace_secret(path: Path, text: str) -> None:
+    """Replace a file as a whole: at no moment is there half of one, or one that others can read.
+
+    Owner and group stay. Raises ConfigError. The name of the new file before it takes the old one's
+    place, FILE.new, is also the lock against a second writer.
+    """
+    new = path.with_name(path.name + ".new")
+    try:
+        _write_new(new, text)
+    except FileExistsError:
+        raise ConfigError(
+            [f"{new}: exists: another change is under way, or was cut off; then remove it"]
+        ) from None
+    except OSError as error:
+        raise ConfigError([f"{new}: cannot be written: {error.strerror}"]) from None
+    try:
+        old = path.stat()
+        os.chown(new, old.st_uid, old.st_gid)
+        new.replace(path)
+    except OSError as error:
+        new.unlink(missing_ok=True)
+        raise ConfigError([f"{path}: cannot be replaced: {error.strerror}"]) from None
+
+
+def _write_new(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(descriptor)
+
+
 def _load(path: Path, is_secret: bool) -> dict[str, object]:
     try:
         with path.open("rb") as file:
