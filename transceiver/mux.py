@@ -126,11 +126,11 @@ class Mux:
         return sum(_MEMINFO.unpack(value)[_MEMINFO_DROPS] for value in values)
 
     def close(self) -> None:
-        """Close the sockets."""
-        for sock in self._sockets.values():
+        """Close the sockets. Idempotent."""
+        while self._sockets:
+            _, sock = self._sockets.popitem()
             self._loop.remove_reader(sock.fileno())
             sock.close()
-        self._view.release()
 
     # Routes
 

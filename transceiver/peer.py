@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Any, Literal, cast
@@ -204,7 +204,7 @@ def _is_excessive(sctp: RTCSctpTransport) -> bool:
     )
 
 
-def _ignore() -> None:
+def _ignore(*_: object) -> None:
     """For callers that do not want to know."""
 
 
@@ -216,6 +216,7 @@ class Peer:
     the certificate has been found to be the one that was signaled. `on_closed` is called at most once,
     with `remote_closed` or `dtls_failed`, and not after `close`. With an `sctp_port` (theirs) there is
     a data channel, which the side with `open_channel` opens; `on_open` and `on_message` are its events.
+    `on_refused` is told a reason for everything of the other side's that is dropped.
     """
 
     def __init__(
@@ -231,6 +232,7 @@ class Peer:
         sctp_port: int | None,
         open_channel: str | None = None,
         on_open: Callable[[], None] = _ignore,
+        on_refused: Callable[[StrEnum], None] = _ignore,
         max_message_bytes: int = SEND_BUFFER_BYTES,
         local_sctp_port: int = DEFAULT_SCTP_PORT,
     ) -> None:
@@ -241,8 +243,7 @@ class Peer:
         self._on_closed = on_closed
         self._on_open = on_open
         self._max_message_bytes = max_message_bytes
-        self.refused: Counter[StrEnum] = Counter()
-        """What the peer sent and we dropped, by reason."""
+        self._refuse = on_refused
         self._link = _Link(send)
         self._dtls = RTCDtlsTransport(cast(Any, self._link), [certificate])
         self._dtls._set_role(role)
@@ -395,6 +396,3 @@ class Peer:
     def _if_alive(self, callback: Callable[..., None], *args: object) -> None:
         if not self._is_over:
             callback(*args)
-
-    def _refuse(self, reason: StrEnum) -> None:
-        self.refused[reason] += 1

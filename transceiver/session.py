@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
@@ -166,11 +165,6 @@ class Session:
         """Of the audio path; all zero before there is one."""
         return PathStats() if self._path is None else self._path.stats
 
-    @property
-    def refused_by_peer(self) -> Counter[StrEnum]:
-        """What the DTLS side dropped, by reason."""
-        return self._peer.refused
-
     def _make_peer(self) -> Peer:
         role: Literal["client", "server"] = "client" if self.answer.setup == "active" else "server"
         return Peer(
@@ -182,6 +176,7 @@ class Session:
             on_message=self._receive_message_untrusted,
             on_closed=self._peer_closed,
             on_open=self._channel_opened,
+            on_refused=self._refuse,
             sctp_port=self.offer.sctp_port,
             max_message_bytes=self.offer.max_message_bytes,
         )

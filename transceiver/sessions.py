@@ -13,16 +13,20 @@ from core import token
 from core.cluster import Cluster
 from core.config import TransceiverSettings
 from core.keyring import Keyring
+from core.stun import StunReason
 from core.token import Token
 from core.ufrag import shorten
 from transceiver.backend import BackendFactory, Event
 from transceiver.media.path import PathStats
 from transceiver.media.ticker import Ticker
-from transceiver.mux import Mux
+from transceiver.ice import IceReason
+from transceiver.mux import Mux, MuxReason
 from transceiver.observer import Observer
-from transceiver.peer import Certificate
+from transceiver.peer import Certificate, PeerReason
+from transceiver.sctp_guard import SctpReason
 from transceiver.sdp import LocalDescription, Offer
-from transceiver.session import EndReason, Session, SessionState, Shared
+from transceiver.session import EndReason, Session, SessionReason, SessionState, Shared
+from transceiver.session_id import new_session_id
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +35,8 @@ SWEEP_S = 0.5
 EXPIRY_MARGIN_MIN = 5
 """What a token outlives its session by: clocks of relays that differ, and minutes that are rounded."""
 RETRY_AFTER_S = {"full": 5.0, "late": 1.0, "draining": 1.0}
-ID_PREFIX = "rtc_"
-_INDEX_DIGITS = 2
+PACKET_REASONS = (*StunReason, *MuxReason, *IceReason, *SessionReason, *PeerReason, *SctpReason)
+"""Everything that `Observer.packet_refused` is told."""
 COUNTERS = tuple(
     f.name for f in dataclasses.fields(PathStats) if f.type in ("int", int) and f.name != "complexity"
 )
@@ -48,16 +52,8 @@ class AdmissionError(Exception):
         self.retry_after_s = RETRY_AFTER_S[reason]
 
 
-def owner_of(session_id: str) -> int | None:
-    """The index of the process that made a session id; None for text that is none. Never raises."""
-    digits = session_id.removeprefix(ID_PREFIX)[:_INDEX_DIGITS]
-    if not session_id.startswith(ID_PREFIX) or len(digits) != _INDEX_DIGITS:
-        return None
-    return int(digits, 16) if set(digits) <= set("0123456789abcdef") else None
-
-
 class SessionManager:
-    """The sessions of the process with number `index`. Needs a running loop."""
+    """The sessions of the process with number `index`, which its UDP port tells. Needs a running loop."""
 
     def __init__(
         self,
@@ -69,7 +65,7 @@ class SessionManager:
         certificate: Certificate,
         backend_factory: BackendFactory,
         observer: Observer,
-        index: int = 0,
+        index: int | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._settings = settings
@@ -77,7 +73,7 @@ class SessionManager:
         self.keyring = keyring
         """What tokens are minted with; replaced when keys are reloaded."""
         self._shared = Shared(settings, mux, ticker, certificate, backend_factory, observer)
-        self._index = index
+        self._index = mux.port - settings.port if index is None else index
         self._sessions: dict[str, Session] = {}
         self._numbers: dict[str, int] = {}
         # Elsewhere after a restart: a token of the same minute must not be minted twice.
@@ -94,8 +90,10 @@ class SessionManager:
 
         Raises AdmissionError, and ConfigError when the backend does not accept the settings.
         """
-        self._admit()
-        session_id = f"{ID_PREFIX}{self._index:0{_INDEX_DIGITS}x}{secrets.token_urlsafe(16)}"
+        refusal = self.refusal()
+        if refusal is not None:
+            raise AdmissionError(refusal)
+        session_id = new_session_id(self._index)
         ufrag = self._mint()
         answer = self._describe(offer, ufrag)
         try:
@@ -117,13 +115,13 @@ class SessionManager:
         logger.info("session %s made, ufrag %s", session_id, shorten(ufrag))
         return session
 
-    def _admit(self) -> None:
+    def refusal(self) -> str | None:
+        """Why no session is taken in at the moment: `draining`, `full` or `late`."""
         if self.is_draining:
-            raise AdmissionError("draining")
+            return "draining"
         if len(self._sessions) >= self._settings.max_sessions:
-            raise AdmissionError("full")
-        if self._shared.ticker.lag_ms > self._settings.max_loop_lag_ms:
-            raise AdmissionError("late")
+            return "full"
+        return "late" if self._shared.ticker.lag_ms > self._settings.max_loop_lag_ms else None
 
     def _mint(self) -> str:
         """A ufrag whose session number no live session of this process has."""
