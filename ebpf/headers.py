@@ -1,0 +1,93 @@
+"""The kernel headers that BCC compiles against.
+
+BCC looks in /lib/modules/RELEASE/build. Debian splits a kernel's headers over two packages,
+linux-headers-…-amd64 with what is generated and …-common with the rest, joined by a Makefile that
+BCC does not read; so where only another kernel's headers are there, as on a machine with a kernel of
+its own, the two are laid over each other in a tree of links, which lives while it is compiled against.
+The program uses nothing but the stable interface of XDP, so headers of another version serve as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from ebpf.errors import HeadersError
+
+ENVIRONMENT = "BCC_KERNEL_SOURCE"
+SOURCES = Path("/usr/src")
+MODULES = Path("/lib/modules")
+GENERATED = Path("include/generated/autoconf.h")
+WRITTEN = Path("include/linux/kconfig.h")
+"""The first headers that BCC includes; a tree without both is none."""
+
+
+@contextlib.contextmanager
+def tree(*, release: str | None = None, modules: Path = MODULES, sources: Path = SOURCES) -> Iterator[Path]:
+    """The header tree to give to BCC. Raises HeadersError, which names the package to install.
+
+    In this order: that of the running kernel, what BCC_KERNEL_SOURCE names, one merged from the newest
+    header packages in `sources`.
+    """
+    release = release or os.uname().release
+    running = modules / release / "build"
+    named = os.environ.get(ENVIRONMENT)
+    if is_whole(running):
+        yield running
+    elif named:
+        if not is_whole(Path(named)):
+            raise HeadersError(f"{ENVIRONMENT} names {named}, which lacks {GENERATED} or {WRITTEN}")
+        yield Path(named)
+    else:
+        package = newest_package(sources)
+        if package is None:
+            raise HeadersError(
+                f"no kernel headers: neither {running} nor a package in {sources} has them. Install "
+                f"linux-headers-{release}, or linux-headers-amd64 where there is no such package, or "
+                f"set {ENVIRONMENT}"
+            )
+        with tempfile.TemporaryDirectory(prefix="voxpop-headers-") as merged:
+            overlay(package, common_of(package), Path(merged))
+            yield Path(merged)
+
+
+def is_whole(directory: Path) -> bool:
+    """Whether BCC can compile against a tree by itself."""
+    return (directory / GENERATED).exists() and (directory / WRITTEN).exists()
+
+
+def newest_package(sources: Path) -> Path | None:
+    """The tree of the newest linux-headers-VERSION-ARCH that makes a whole one with its -common."""
+    candidates = [
+        package
+        for package in sources.glob("linux-headers-*")
+        if (package / GENERATED).exists() and (common_of(package) / WRITTEN).exists()
+    ]
+    return max(candidates, key=_version, default=None)
+
+
+def common_of(package: Path) -> Path:
+    """The -common that goes with an architecture's tree."""
+    return package.with_name(f"{package.name.rpartition('-')[0]}-common")
+
+
+def _version(package: Path) -> list[int]:
+    return [int(word) for word in package.name.replace(".", "-").split("-") if word.isdigit()]
+
+
+def overlay(upper: Path, lower: Path, into: Path) -> None:
+    """Fill `into` with links to what either has, `upper` before `lower`.
+
+    A directory that only one of them has is one link, so this takes some dozens, not tens of thousands.
+    """
+    names = {entry.name for layer in (upper, lower) for entry in layer.iterdir()}
+    for name in names:
+        layers = [layer / name for layer in (upper, lower) if (layer / name).exists()]
+        if len(layers) == 2 and all(layer.is_dir() for layer in layers):
+            (into / name).mkdir()
+            overlay(layers[0], layers[1], into / name)
+        else:
+            (into / name).symlink_to(layers[0])

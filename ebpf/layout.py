@@ -1,0 +1,207 @@
+"""What the maps hold: the mirror of prog/layout.h, compared with it field by field by a test.
+
+Addresses, ports and MACs are in network order, everything else in the host's.
+"""
+
+from __future__ import annotations
+
+from ctypes import Structure, c_uint8, c_uint16, c_uint32, c_uint64
+
+SCHEMA_VERSION = 1
+"""Part of the pin path; goes up with any change of a struct, a map's kind or its flags."""
+
+LOCAL_CELLS_LOG2 = 9
+LOCAL_CELLS = 1 << LOCAL_CELLS_LOG2
+LOCAL_VIPS = 8
+FOLD_MULTIPLIER = 0x9E3779B97F4A7C15
+VIPS = 256
+BACKBONES = 256
+NEXTHOPS = 4096
+EGRESSES = 64
+TOKEN_KEYS = 32
+PORTS = 1 << 16
+"""Slots of one backbone address: one for each port number, used or not."""
+
+PUNT_CLASS_STUN, PUNT_CLASS_MEDIA = 0, 1
+PUNT_CLASSES = 2
+CLOCK_SET = 0x10000
+UPSTREAM, DOWNSTREAM = 0, 1
+SLOT_OFF, SLOT_LIVE = 0, 1
+SEEN_SHIFT = 20
+"""`seen` counts monotonic nanoseconds >> 20, about milliseconds, and wraps after 52 days."""
+
+
+class Local(Structure):
+    """struct vp_local: what we are at one of our addresses."""
+
+    _fields_ = (
+        ("family", c_uint8),
+        ("vips", c_uint8),
+        ("vip_id", c_uint8 * LOCAL_VIPS),
+        ("vip_port", c_uint16 * LOCAL_VIPS),
+        ("nat_first", c_uint16),
+        ("nat_last", c_uint16),
+        ("pad", c_uint16),
+        ("slot_base", c_uint32),
+        ("addr", c_uint32 * 4),
+        ("pad2", c_uint32 * 3),
+    )
+
+
+class Vip(Structure):
+    """struct vp_vip."""
+
+    _fields_ = (("addr", c_uint32 * 4), ("port", c_uint16), ("pad", c_uint16))
+
+
+class Backbone(Structure):
+    """struct vp_backbone."""
+
+    _fields_ = (("addr", c_uint32 * 4),)
+
+
+class Budget(Structure):
+    """struct vp_budget: rates as GCRA."""
+
+    _fields_ = (
+        ("source_interval_ns", c_uint64),
+        ("source_burst_ns", c_uint64),
+        ("total_interval_ns", c_uint64),
+        ("total_burst_ns", c_uint64),
+    )
+
+
+class Settings(Structure):
+    """struct vp_settings."""
+
+    _fields_ = (
+        ("local_hash", c_uint64),
+        ("clock_min", c_uint32),
+        ("tos_set", c_uint8 * 2),
+        ("tos_mask", c_uint8 * 2),
+        ("budget", Budget * PUNT_CLASSES),
+    )
+
+
+class TokenKey(Structure):
+    """struct vp_token_key."""
+
+    _fields_ = (("k0", c_uint64), ("k1", c_uint64), ("set", c_uint32), ("pad", c_uint32))
+
+
+class Way(Structure):
+    """struct vp_way: where a packet leaves."""
+
+    _fields_ = (
+        ("macs", c_uint8 * 12),
+        ("tags", c_uint16 * 4),
+        ("mtu", c_uint16),
+        ("tag_count", c_uint8),
+        ("usable", c_uint8),
+        ("egress", c_uint32),
+    )
+
+
+class NextHop(Structure):
+    """struct vp_nexthop: two ways, of which `live` names one."""
+
+    _fields_ = (("live", c_uint32), ("pad", c_uint32), ("way", Way * 2))
+
+
+class Flow4Key(Structure):
+    """struct vp_flow4_key."""
+
+    _fields_ = (("client", c_uint32), ("port", c_uint16), ("vip", c_uint16))
+
+
+class Flow6Key(Structure):
+    """struct vp_flow6_key."""
+
+    _fields_ = (("client", c_uint32 * 4), ("port", c_uint16), ("vip", c_uint16))
+
+
+class FlowValue(Structure):
+    """struct vp_flow_value."""
+
+    _fields_ = (("slot", c_uint32), ("ufrag_mark", c_uint32))
+
+
+class Traffic(Structure):
+    """struct vp_traffic."""
+
+    _fields_ = (("packets", c_uint64), ("bytes", c_uint64))
+
+
+class Slot(Structure):
+    """struct vp_slot: what a flow has in either family."""
+
+    _fields_ = (
+        ("traffic", Traffic * 2),
+        ("seen", c_uint32 * 2),
+        ("client_port", c_uint16),
+        ("transceiver_port", c_uint16),
+        ("nexthop", c_uint16 * 2),
+        ("vip", c_uint16),
+        ("l3_delta", c_uint16),
+        ("l4_delta", c_uint16),
+        ("state", c_uint8),
+        ("pad", c_uint8),
+    )
+
+
+class Slot4(Structure):
+    """struct vp_slot4."""
+
+    _fields_ = (("flow", Slot), ("client", c_uint32), ("transceiver", c_uint32))
+
+
+class Slot6(Structure):
+    """struct vp_slot6."""
+
+    _fields_ = (
+        ("flow", Slot),
+        ("client", c_uint32 * 4),
+        ("transceiver", c_uint32 * 4),
+        ("pad", c_uint64 * 5),
+    )
+
+
+class Counter(Structure):
+    """struct vp_counter."""
+
+    _fields_ = (("packets", c_uint64), ("bytes", c_uint64))
+
+
+class Source(Structure):
+    """struct vp_source."""
+
+    _fields_ = (("prefix", c_uint32 * 2), ("family", c_uint32))
+
+
+class Debt(Structure):
+    """struct vp_debt."""
+
+    _fields_ = (("paid_at_ns", c_uint64 * PUNT_CLASSES),)
+
+
+STRUCTS: dict[str, type[Structure]] = {
+    "vp_local": Local,
+    "vp_vip": Vip,
+    "vp_backbone": Backbone,
+    "vp_budget": Budget,
+    "vp_settings": Settings,
+    "vp_token_key": TokenKey,
+    "vp_way": Way,
+    "vp_nexthop": NextHop,
+    "vp_flow4_key": Flow4Key,
+    "vp_flow6_key": Flow6Key,
+    "vp_flow_value": FlowValue,
+    "vp_traffic": Traffic,
+    "vp_slot": Slot,
+    "vp_slot4": Slot4,
+    "vp_slot6": Slot6,
+    "vp_counter": Counter,
+    "vp_source": Source,
+    "vp_debt": Debt,
+}
+"""By their names in C."""

@@ -1,0 +1,178 @@
+"""Where the fast path lives under bpffs, and the maps that must be there.
+
+    /sys/fs/bpf/voxpop/v1/config, locals, …    maps
+    /sys/fs/bpf/voxpop/v1/voxpop_public, …     the programs, as attached
+
+The version is that of the layout: another version finds nothing instead of misreading something. Maps
+survive every process, but not a reboot.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import c_uint32
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ebpf import layout
+from ebpf.bpfmap import BpfMap, MapSpec, why_not_open
+from ebpf.errors import PinError
+from ebpf.libbpf import F_MMAPABLE, MapKind, check, library
+from ebpf.verdict import COUNTERS
+
+BPFFS = Path("/sys/fs/bpf")
+BPF_FS_MAGIC = 0xCAFE4A11
+
+
+def pin_dir(root: Path = BPFFS) -> Path:
+    """The directory of this version's pins, in the bpffs mounted at `root`."""
+    return root / "voxpop" / f"v{layout.SCHEMA_VERSION}"
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What the configuration decides. Tables have exactly the size that is asked for: an oversized hash
+    costs up to 2.9 times as much per packet.
+    """
+
+    max_flows4: int = 4096
+    max_flows6: int = 4096
+    backbones4: int = 1
+    """Backbone addresses; each is worth about 60,000 flows and costs 4 MiB, or 8 MiB for IPv6."""
+    backbones6: int = 1
+    punt_sources: int = 16384
+    """Sources whose punts are budgeted at a time, the most recent ones."""
+
+
+CONFIG = MapSpec("config", MapKind.ARRAY, c_uint32, layout.Settings, 1, F_MMAPABLE)
+LOCALS = MapSpec("locals", MapKind.ARRAY, c_uint32, layout.Local, 2 * layout.LOCAL_CELLS, F_MMAPABLE)
+VIPS = MapSpec("vips", MapKind.ARRAY, c_uint32, layout.Vip, layout.VIPS, F_MMAPABLE)
+BACKBONES4 = MapSpec("backbones4", MapKind.ARRAY, c_uint32, layout.Backbone, layout.BACKBONES, F_MMAPABLE)
+BACKBONES6 = MapSpec("backbones6", MapKind.ARRAY, c_uint32, layout.Backbone, layout.BACKBONES, F_MMAPABLE)
+TOKEN_KEYS = MapSpec("token_keys", MapKind.ARRAY, c_uint32, layout.TokenKey, layout.TOKEN_KEYS, F_MMAPABLE)
+FLOWS4 = MapSpec("flows4", MapKind.HASH, layout.Flow4Key, layout.FlowValue)
+FLOWS6 = MapSpec("flows6", MapKind.HASH, layout.Flow6Key, layout.FlowValue)
+SLOTS4 = MapSpec("slots4", MapKind.ARRAY, c_uint32, layout.Slot4, None, F_MMAPABLE)
+SLOTS6 = MapSpec("slots6", MapKind.ARRAY, c_uint32, layout.Slot6, None, F_MMAPABLE)
+NEXTHOPS = MapSpec("nexthops", MapKind.ARRAY, c_uint32, layout.NextHop, layout.NEXTHOPS, F_MMAPABLE)
+EGRESSES = MapSpec("egresses", MapKind.DEVMAP, c_uint32, c_uint32, layout.EGRESSES)
+COUNTERS_MAP = MapSpec("counters", MapKind.PERCPU_ARRAY, c_uint32, layout.Counter, COUNTERS)
+PUNT_TOTAL = MapSpec("punt_total", MapKind.ARRAY, c_uint32, layout.Debt, 1)
+PUNT_SOURCES = MapSpec("punt_sources", MapKind.LRU_HASH, layout.Source, layout.Debt)
+
+AnySpec = MapSpec[Any, Any]
+
+
+ALL: tuple[AnySpec, ...] = (
+    CONFIG,
+    LOCALS,
+    VIPS,
+    BACKBONES4,
+    BACKBONES6,
+    TOKEN_KEYS,
+    FLOWS4,
+    FLOWS6,
+    SLOTS4,
+    SLOTS6,
+    NEXTHOPS,
+    EGRESSES,
+    COUNTERS_MAP,
+    PUNT_TOTAL,
+    PUNT_SOURCES,
+)
+
+
+def entries(sizes: Sizes) -> dict[str, tuple[AnySpec, int]]:
+    """Every map by name, with the number of entries that it has under these sizes."""
+    sized: dict[str, int] = {
+        "flows4": sizes.max_flows4,
+        "flows6": sizes.max_flows6,
+        "slots4": sizes.backbones4 * layout.PORTS,
+        "slots6": sizes.backbones6 * layout.PORTS,
+        "punt_sources": sizes.punt_sources,
+    }
+    return {
+        spec.name: (spec, spec.max_entries if spec.max_entries is not None else max(1, sized[spec.name]))
+        for spec in ALL
+    }
+
+
+class _StatFs(ctypes.Structure):
+    f_type: int
+    _fields_ = (("f_type", ctypes.c_long), ("rest", ctypes.c_long * 32))
+
+
+def is_bpffs(path: Path) -> bool:
+    """Whether a directory lies in a BPF file system."""
+    buffer = _StatFs()
+    libc = ctypes.CDLL(None, use_errno=True)
+    return libc.statfs(bytes(path), ctypes.byref(buffer)) == 0 and buffer.f_type == BPF_FS_MAGIC
+
+
+def prepare(directory: Path) -> None:
+    """Make the pin directory. Raises PinError where there is no bpffs, or no right to it."""
+    root = next(parent for parent in directory.parents if parent.exists())
+    if not is_bpffs(root):
+        raise PinError(f"{root} is no BPF file system: `mount -t bpf bpf {BPFFS}` mounts one")
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise PinError(f"cannot make {directory}: {error.strerror}; root or its owner can") from None
+
+
+def ensure_maps(directory: Path, sizes: Sizes) -> list[str]:
+    """Make and pin the maps that are missing, check those that are there; the names of the new ones.
+
+    Raises PinError where a map has another shape or size, MapError where the kernel refuses.
+    """
+    prepare(directory)
+    made = []
+    for name, (spec, count) in entries(sizes).items():
+        path = directory / name
+        if path.exists():
+            _check_size(path, spec, count)
+            continue
+        new = BpfMap.create(spec, count)
+        try:
+            new.pin(path)
+        finally:
+            new.close()
+        made.append(name)
+    return made
+
+
+def _check_size(path: Path, spec: AnySpec, count: int) -> None:
+    pinned = BpfMap.open(spec, path)
+    pinned.close()
+    if pinned.max_entries != count:
+        raise PinError(
+            f"{path} holds {pinned.max_entries} entries, the configuration asks for {count}. Sizes cannot "
+            "change while calls go on: drain, `voxpop dataplane detach --unpin`, start again; or set the "
+            "old sizes"
+        )
+
+
+def open_pinned_program(directory: Path, name: str) -> int:
+    """A descriptor of a pinned program. Raises PinError."""
+    fd: int = library().bpf_obj_get(bytes(directory / name))
+    if fd < 0:
+        raise PinError(why_not_open(directory / name, -fd))
+    return fd
+
+
+def pin_program(fd: int, path: Path) -> None:
+    """Pin a program, in place of one of that name; at every moment there is one."""
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    check(library().bpf_obj_pin(fd, bytes(fresh)), f"pin {fresh}")
+    fresh.rename(path)
+
+
+def unpin(directory: Path) -> None:
+    """Remove every pin of this version: maps and programs live on only as long as something uses them."""
+    if not directory.exists():
+        return
+    for path in directory.iterdir():
+        path.unlink()
+    directory.rmdir()

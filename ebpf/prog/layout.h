@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * What the maps hold: shared with userspace, whose mirror is ebpf/layout.py. A test compares the
+ * two field by field; a change of any struct here raises SCHEMA_VERSION there.
+ *
+ * Addresses, ports and MACs are in network order, everything else in the host's. No struct is
+ * packed and none has padding that is not a field.
+ */
+#ifndef VOXPOP_LAYOUT_H
+#define VOXPOP_LAYOUT_H
+
+#include <linux/types.h>
+
+/*
+ * Our own addresses. The table has two halves; `settings.local_hash` names the live one, so that a
+ * new set of addresses is written beside the old one and taken into use by one store.
+ */
+#define VP_LOCAL_CELLS_LOG2 9
+#define VP_LOCAL_CELLS	    (1 << VP_LOCAL_CELLS_LOG2) /* per half */
+#define VP_LOCAL_VIPS	    8			  /* ports of one address, as relay.vips allows */
+#define VP_FOLD_MULTIPLIER  0x9e3779b97f4a7c15ULL /* folds an IPv6 address into 64 bits */
+
+#define VP_VIPS	      256
+#define VP_BACKBONES  256 /* per family */
+#define VP_NEXTHOPS   4096
+#define VP_EGRESSES   64
+#define VP_TOKEN_KEYS 32
+
+struct vp_local {
+	__u8 family; /* 4, 6, or 0: empty cell */
+	__u8 vips;   /* how many of the below are in use */
+	__u8 vip_id[VP_LOCAL_VIPS];
+	__u16 vip_port[VP_LOCAL_VIPS];
+	__u16 nat_first; /* host order; first > last: not a backbone address */
+	__u16 nat_last;
+	__u16 pad;
+	__u32 slot_base; /* slot of NAT port 0: backbone index * 65536 */
+	__u32 addr[4];	 /* IPv4 in the first word */
+	__u32 pad2[3];
+};
+
+struct vp_vip {
+	__u32 addr[4];
+	__u16 port;
+	__u16 pad;
+};
+
+struct vp_backbone {
+	__u32 addr[4];
+};
+
+/* Rates as GCRA: a packet costs `interval`, and `burst` may be owed. An interval of 0 never
+ * refuses. */
+struct vp_budget {
+	__u64 source_interval_ns;
+	__u64 source_burst_ns;
+	__u64 total_interval_ns;
+	__u64 total_burst_ns;
+};
+
+enum vp_punt_class {
+	VP_PUNT_CLASS_STUN,  /* a token that checks out */
+	VP_PUNT_CLASS_MEDIA, /* DTLS, SRTP, SRTCP of a flow that only the relay may know */
+	VP_PUNT_CLASSES,
+};
+
+struct vp_settings {
+	__u64 local_hash; /* odd part: multiplier; bit 0: the live half of the locals */
+	__u32 clock_min;  /* minutes since the Unix epoch mod 2^16, plus VP_CLOCK_SET */
+	__u8 tos_set[2];  /* upstream, downstream: DSCP in the upper six bits */
+	__u8 tos_mask[2]; /* 0xfc to set the DSCP, 0 to keep the packet's own */
+	struct vp_budget budget[VP_PUNT_CLASSES];
+};
+
+#define VP_CLOCK_SET 0x10000
+
+#define VP_UPSTREAM   0
+#define VP_DOWNSTREAM 1
+
+struct vp_token_key {
+	__u64 k0;
+	__u64 k1;
+	__u32 set;
+	__u32 pad;
+};
+
+/* Where a packet leaves: the other end's MAC and ours, tags, MTU of the network layer, egress. */
+struct vp_way {
+	__u8 macs[12]; /* as on the wire: destination, source */
+	__u16 tags[4]; /* type and TCI, for each tag */
+	__u16 mtu;
+	__u8 tag_count;
+	__u8 usable;
+	__u32 egress; /* index of the devmap */
+};
+
+/* Two ways, of which one is live: a neighbour's change is written beside it and switched by one
+ * store. */
+struct vp_nexthop {
+	__u32 live;
+	__u32 pad;
+	struct vp_way way[2];
+};
+
+/* Upstream look-up: 8 bytes of key and 8 of value make an element of the hash fill one cache line.
+ */
+struct vp_flow4_key {
+	__u32 client;
+	__u16 port;
+	__u16 vip; /* id */
+};
+
+struct vp_flow6_key {
+	__u32 client[4];
+	__u16 port;
+	__u16 vip;
+};
+
+struct vp_flow_value {
+	__u32 slot;
+	__u32 ufrag_mark; /* see vp_ufrag_mark() */
+};
+
+struct vp_traffic {
+	__u64 packets;
+	__u64 bytes; /* of the network layer */
+};
+
+enum vp_slot_state {
+	VP_SLOT_OFF,
+	VP_SLOT_LIVE,
+};
+
+/*
+ * A flow. Written by userspace while `state` is VP_SLOT_OFF, then never again but for `state`; the
+ * program writes `traffic` and `seen`. The IPv4 form fills one cache line.
+ */
+struct vp_slot {
+	struct vp_traffic traffic[2];
+	__u32 seen[2]; /* monotonic clock, ns >> VP_SEEN_SHIFT */
+	__u16 client_port;
+	__u16 transceiver_port;
+	__u16 nexthop[2];
+	__u16 vip;	/* id */
+	__u16 l3_delta; /* upstream change of the IPv4 header checksum, and of */
+	__u16 l4_delta; /* the UDP one; downstream changes by the complement */
+	__u8 state;
+	__u8 pad;
+};
+
+#define VP_SEEN_SHIFT 20
+
+struct vp_slot4 {
+	struct vp_slot flow;
+	__u32 client;
+	__u32 transceiver;
+};
+
+struct vp_slot6 {
+	struct vp_slot flow;
+	__u32 client[4];
+	__u32 transceiver[4];
+	__u64 pad[5];
+};
+
+struct vp_counter {
+	__u64 packets;
+	__u64 bytes; /* of the network layer, as it says; nothing where it was not read */
+};
+
+/* Who is charged for a punt: an IPv4 address, or an IPv6 /64. */
+struct vp_source {
+	__u32 prefix[2];
+	__u32 family; /* 4 or 6 */
+};
+
+/* When the source will have paid for everything that it was let through (GCRA), by class. */
+struct vp_debt {
+	__u64 paid_at_ns[VP_PUNT_CLASSES];
+};
+
+#endif

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Finding things in a frame. Pure functions over [data, end): they also compile on the host, where
+ * they are tested and fuzzed. Each checks its own bounds and says false, or NULL, for what is not
+ * there.
+ */
+#ifndef VOXPOP_PARSE_H
+#define VOXPOP_PARSE_H
+
+#include "wire.h"
+
+#define VP_INLINE static inline __attribute__((always_inline))
+
+struct vp_l2 {
+	void *l3;
+	__u16 type; /* of what is at l3, network order */
+	__u16 tags;
+};
+
+/* Ethernet with up to VP_MAX_TAGS tags; a third tag shows as the type. */
+VP_INLINE _Bool vp_parse_l2(void *data, void *end, struct vp_l2 *l2)
+{
+	struct vp_eth *eth = data;
+
+	if ((void *)(eth + 1) > end)
+		return 0;
+	l2->l3 = eth + 1;
+	l2->type = eth->type;
+	l2->tags = 0;
+#pragma unroll
+	for (int i = 0; i < VP_MAX_TAGS; i++) {
+		struct vp_tag *tag = l2->l3;
+
+		if (l2->type != VP_ETH_8021Q && l2->type != VP_ETH_8021AD)
+			break;
+		if ((void *)(tag + 1) > end)
+			return 0;
+		l2->l3 = tag + 1;
+		l2->type = tag->type;
+		l2->tags++;
+	}
+	return 1;
+}
+
+/* Whether lengths agree: UDP within IP within the frame. The frame may be longer (Ethernet
+ * padding). */
+VP_INLINE _Bool vp_lengths_agree(void *l3, void *end, struct vp_udp *udp, __u32 l3_bytes)
+{
+	__u32 udp_bytes = VP_BSWAP16(udp->len);
+
+	return udp_bytes >= sizeof(*udp) && (void *)udp + udp_bytes <= l3 + l3_bytes &&
+	       l3 + l3_bytes <= end;
+}
+
+/* The UDP header behind IPv4 options; NULL where there is none. */
+VP_INLINE struct vp_udp *vp_udp_behind_options(struct vp_ipv4 *ip, void *end)
+{
+	__u32 header = (ip->version_ihl & 0xf) * 4;
+	struct vp_udp *udp = (void *)ip + header;
+
+	if (ip->version_ihl >> 4 != 4 || header < sizeof(*ip) || (void *)(udp + 1) > end)
+		return 0;
+	return udp;
+}
+
+struct vp_extensions {
+	struct vp_udp *udp; /* NULL: not UDP, hidden by a later fragment, or too deep */
+	_Bool fragment;
+};
+
+/* Walk an IPv6 header chain to UDP (RFC 8200 §4). */
+VP_INLINE struct vp_extensions vp_walk_extensions(struct vp_ipv6 *ip, void *end)
+{
+	struct vp_extensions found = {};
+	__u8 *header = (void *)(ip + 1);
+	__u8 next = ip->next;
+
+#pragma unroll
+	for (int i = 0; i < VP_MAX_EXTENSIONS; i++) {
+		__u32 bytes;
+
+		if (next == VP_PROTO_UDP || (void *)(header + 8) > end)
+			break;
+		if (next == VP_IPV6_FRAGMENT) {
+			found.fragment = 1;
+			bytes = 8;
+			if (*(__u16 *)(header + 2) & VP_IPV6_OFFSET)
+				return found;
+		} else if (next == VP_IPV6_AUTH) {
+			bytes = (header[1] + 2) * 4;
+		} else if (next == VP_IPV6_HOP_BY_HOP || next == VP_IPV6_ROUTING ||
+			   next == VP_IPV6_DESTINATION) {
+			bytes = (header[1] + 1) * 8;
+		} else {
+			return found;
+		}
+		next = header[0];
+		header += bytes;
+	}
+	if (next == VP_PROTO_UDP && (void *)(header + sizeof(struct vp_udp)) <= end)
+		found.udp = (void *)header;
+	return found;
+}
+
+enum vp_kind {
+	VP_KIND_OTHER,
+	VP_KIND_STUN, /* any STUN; whether a binding request, vp_is_binding_request() says */
+	VP_KIND_DTLS,
+	VP_KIND_MEDIA,
+};
+
+/* RFC 7983 §7, of a payload's first byte. */
+VP_INLINE enum vp_kind vp_kind_of(__u8 first)
+{
+	if (first <= VP_FIRST_BYTE_STUN_LAST)
+		return VP_KIND_STUN;
+	if (first >= VP_FIRST_BYTE_DTLS_FIRST && first <= VP_FIRST_BYTE_DTLS_LAST)
+		return VP_KIND_DTLS;
+	if (first >= VP_FIRST_BYTE_MEDIA_FIRST && first <= VP_FIRST_BYTE_MEDIA_LAST)
+		return VP_KIND_MEDIA;
+	return VP_KIND_OTHER;
+}
+
+VP_INLINE _Bool vp_is_binding_request(struct vp_udp *udp, void *end)
+{
+	struct vp_stun *stun = (void *)(udp + 1);
+
+	return VP_BSWAP16(udp->len) >= sizeof(*udp) + sizeof(*stun) && (void *)(stun + 1) <= end &&
+	       stun->type == VP_STUN_BINDING_REQUEST && stun->cookie == VP_STUN_COOKIE;
+}
+
+enum vp_ufrag_result {
+	VP_UFRAG_FOUND,
+	VP_UFRAG_MALFORMED,
+	VP_UFRAG_NO_USERNAME,
+	VP_UFRAG_BAD_LENGTH,
+};
+
+/* The receiver's ufrag, as the little-endian words that vp_open_token() and vp_ufrag_mark() take.
+ */
+struct vp_ufrag {
+	__u64 chars[3];
+	__u32 last;
+};
+
+/*
+ * The first 28 characters of USERNAME, which a colon must follow (RFC 8445 §7.2.2). Attributes come
+ * in any order (libjuice, libnice); those behind MESSAGE-INTEGRITY are not ours to judge, the relay
+ * does.
+ */
+VP_INLINE enum vp_ufrag_result vp_find_ufrag(struct vp_udp *udp, void *end, struct vp_ufrag *ufrag)
+{
+	struct vp_stun *stun = (void *)(udp + 1);
+	__u32 size = VP_BSWAP16(stun->len);
+	__u32 offset = 0;
+
+	if (size & 3 || size > VP_STUN_MAX_BYTES ||
+	    size + sizeof(*stun) + sizeof(*udp) != VP_BSWAP16(udp->len))
+		return VP_UFRAG_MALFORMED;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < VP_STUN_MAX_ATTRIBUTES; i++) {
+		struct vp_stun_attribute *attribute = (void *)(stun + 1) + (offset & 0x7ff);
+		__u64 *value = (void *)(attribute + 1);
+		__u32 length;
+
+		if (offset >= size)
+			return VP_UFRAG_NO_USERNAME;
+		if ((void *)value > end)
+			return VP_UFRAG_MALFORMED;
+		length = VP_BSWAP16(attribute->len);
+		if (offset + sizeof(*attribute) + length > size)
+			return VP_UFRAG_MALFORMED;
+		if (attribute->type == VP_STUN_USERNAME) {
+			if (length <= VP_UFRAG_CHARS || (void *)value + VP_UFRAG_CHARS + 1 > end ||
+			    ((char *)value)[VP_UFRAG_CHARS] != ':')
+				return VP_UFRAG_BAD_LENGTH;
+			ufrag->chars[0] = value[0];
+			ufrag->chars[1] = value[1];
+			ufrag->chars[2] = value[2];
+			ufrag->last = *(__u32 *)(value + 3);
+			return VP_UFRAG_FOUND;
+		}
+		offset += sizeof(*attribute) + ((length + 3) & ~3u);
+	}
+	return VP_UFRAG_MALFORMED;
+}
+
+#endif

@@ -1,0 +1,625 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * The fast path: full NAT of established flows, and the judgement of everything else that strangers
+ * send to a VIP. docs/fastpath.md has the verdict table.
+ *
+ * All state is here, and only here: BCC translates map access in the main file alone. The headers
+ * are pure functions. Maps are made and pinned by userspace (ebpf/pins.py), which gives them their
+ * sizes and flags; what is declared here is how the program names and types them.
+ */
+#include "wire.h"
+#include "layout.h"
+#include "parse.h"
+#include "token.h"
+#include "rewrite.h"
+#include "verdict.h"
+
+#define VP_MAP(kind, key, value, name) \
+	BPF_TABLE_PINNED(kind, key, value, name, 1, VOXPOP_PIN_DIR "/" #name)
+
+/*
+ * Map: key → value; who writes; who reads.
+ *
+ * config: 0 → clock, budgets, DSCP; the relay; every packet.
+ * locals: hash of an address → what we are at it; the relay; every UDP packet.
+ * vips, backbones: id → address; the relay; each rewritten packet, for its new source.
+ * token_keys: key id → SipHash key; the relay; each STUN request that is no flow's own.
+ * flows4, flows6: client at a VIP → slot; the relay; each upstream packet. Plain hashes: an LRU
+ *   would drop live flows before it is full.
+ * slots4, slots6: backbone index * 65536 + NAT port → flow; the relay, traffic and seen by the
+ *   program; each packet of a flow.
+ * nexthops: id → MACs, tags, MTU; the relay; each rewritten packet.
+ * egresses: index → interface; the relay; each rewritten packet.
+ * counters: family * VP_REASONS + reason → packets and bytes, per CPU; the program; metrics.
+ * punt_total: 0 → debt of all sources; the program.
+ * punt_sources: source → its debt; the program. An LRU, as forgetting a source only lets it start
+ *   afresh, and the total still holds.
+ */
+VP_MAP("array", __u32, struct vp_settings, config);
+VP_MAP("array", __u32, struct vp_local, locals);
+VP_MAP("array", __u32, struct vp_vip, vips);
+VP_MAP("array", __u32, struct vp_backbone, backbones4);
+VP_MAP("array", __u32, struct vp_backbone, backbones6);
+VP_MAP("array", __u32, struct vp_token_key, token_keys);
+VP_MAP("hash", struct vp_flow4_key, struct vp_flow_value, flows4);
+VP_MAP("hash", struct vp_flow6_key, struct vp_flow_value, flows6);
+VP_MAP("array", __u32, struct vp_slot4, slots4);
+VP_MAP("array", __u32, struct vp_slot6, slots6);
+VP_MAP("array", __u32, struct vp_nexthop, nexthops);
+BPF_XDP_REDIRECT_MAP("devmap:" VOXPOP_PIN_DIR "/egresses", __u32, egresses, 1);
+VP_MAP("percpu_array", __u32, struct vp_counter, counters);
+VP_MAP("array", __u32, struct vp_debt, punt_total);
+VP_MAP("lru_hash", struct vp_source, struct vp_debt, punt_sources);
+
+#define VP_READ_ONCE(x) (*(volatile __typeof__(x) *)&(x))
+
+#define VP_LIKELY(x)   __builtin_expect(!!(x), 1)
+#define VP_UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+/* Not a reason: the packet's fate is still open. */
+#define VP_GO_ON VP_REASONS
+
+struct vp_packet {
+	struct vp_l2 l2;
+	void *end;
+	struct vp_udp *udp;
+	struct vp_local *local;
+	int vip; /* id; -1: none, so for a NAT port */
+	enum vp_family family;
+	__u32 bytes; /* of the network layer, as it says; 0 before that is read */
+};
+
+struct vp_flow {
+	struct vp_slot *slot; /* NULL: not known */
+	__u32 index;
+	__u32 ufrag_mark;
+};
+
+/* What we are at an address; NULL: nothing. `folded` holds all of its bits that can differ. */
+VP_INLINE struct vp_local *vp_local_at(struct vp_settings *settings, __u64 folded)
+{
+	__u64 hash = VP_READ_ONCE(settings->local_hash);
+	__u32 cell = folded * (hash | 1) >> (64 - VP_LOCAL_CELLS_LOG2);
+
+	cell += (hash & 1) * VP_LOCAL_CELLS;
+	return locals.lookup(&cell);
+}
+
+VP_INLINE __u64 vp_fold6(const __u32 *addr)
+{
+	__u64 high = (__u64)addr[0] << 32 | addr[1];
+	__u64 low = (__u64)addr[2] << 32 | addr[3];
+
+	return (high * VP_FOLD_MULTIPLIER) ^ low;
+}
+
+VP_INLINE _Bool vp_same6(const __u32 *a, const __u32 *b)
+{
+	return a[3] == b[3] && a[2] == b[2] && a[1] == b[1] && a[0] == b[0];
+}
+
+/* The id of the VIP at a port of a local address; -1: none. */
+VP_INLINE int vp_vip_at(const struct vp_local *local, __u16 port)
+{
+#pragma unroll
+	for (int i = 0; i < VP_LOCAL_VIPS; i++) {
+		if (i >= local->vips)
+			break;
+		if (local->vip_port[i] == port)
+			return local->vip_id[i];
+	}
+	return -1;
+}
+
+VP_INLINE _Bool vp_in_nat_range(const struct vp_local *local, __u16 port)
+{
+	__u16 number = VP_BSWAP16(port);
+
+	return number >= local->nat_first && number <= local->nat_last;
+}
+
+VP_INLINE _Bool vp_is_ours(const struct vp_local *local, __u16 port)
+{
+	return vp_vip_at(local, port) >= 0 || vp_in_nat_range(local, port);
+}
+
+/*
+ * A UDP packet that hides its ports, or that takes more than a look to parse. No WebRTC client
+ * sends such a thing, so nothing of it is forwarded or punted. A later fragment might be for a VIP
+ * of its address, and is dropped if there is one.
+ */
+VP_INLINE enum vp_reason vp_judge_odd4(struct vp_packet *packet, struct vp_ipv4 *ip)
+{
+	struct vp_udp *udp;
+
+	if (ip->fragment & VP_IPV4_OFFSET)
+		return packet->local->vips ? VP_DROP_FRAGMENT : VP_PASS_NOT_OURS;
+	udp = vp_udp_behind_options(ip, packet->end);
+	if (!udp)
+		return packet->local->vips ? VP_DROP_MALFORMED : VP_PASS_NOT_OURS;
+	if (!vp_is_ours(packet->local, udp->dst))
+		return VP_PASS_NOT_OURS;
+	return ip->fragment & VP_IPV4_FRAGMENT ? VP_DROP_FRAGMENT : VP_DROP_OPTIONS;
+}
+
+VP_INLINE enum vp_reason vp_judge_odd6(struct vp_packet *packet, struct vp_ipv6 *ip)
+{
+	struct vp_extensions found = vp_walk_extensions(ip, packet->end);
+
+	if (!found.udp) {
+		if (!found.fragment)
+			return VP_PASS_NOT_UDP;
+		return packet->local->vips ? VP_DROP_FRAGMENT : VP_PASS_NOT_OURS;
+	}
+	if (!vp_is_ours(packet->local, found.udp->dst))
+		return VP_PASS_NOT_OURS;
+	return found.fragment ? VP_DROP_FRAGMENT : VP_DROP_OPTIONS;
+}
+
+VP_INLINE enum vp_reason vp_locate4(struct vp_settings *settings, struct vp_packet *packet)
+{
+	struct vp_ipv4 *ip = packet->l2.l3;
+
+	if ((void *)(ip + 1) > packet->end)
+		return VP_PASS_NOT_IP;
+	packet->family = VP_FAMILY_IPV4;
+	if (ip->protocol != VP_PROTO_UDP)
+		return VP_PASS_NOT_UDP;
+	packet->local = vp_local_at(settings, ip->dst);
+	if (!packet->local || packet->local->family != 4 || packet->local->addr[0] != ip->dst)
+		return VP_PASS_NOT_OURS;
+	if (VP_UNLIKELY(ip->version_ihl != VP_IPV4_PLAIN || ip->fragment & VP_IPV4_FRAGMENT))
+		return vp_judge_odd4(packet, ip);
+	packet->udp = (void *)(ip + 1);
+	packet->bytes = VP_BSWAP16(ip->total_len);
+	if ((void *)(packet->udp + 1) > packet->end)
+		return VP_DROP_MALFORMED;
+	return VP_GO_ON;
+}
+
+VP_INLINE enum vp_reason vp_locate6(struct vp_settings *settings, struct vp_packet *packet)
+{
+	struct vp_ipv6 *ip = packet->l2.l3;
+
+	if ((void *)(ip + 1) > packet->end)
+		return VP_PASS_NOT_IP;
+	packet->family = VP_FAMILY_IPV6;
+	packet->local = vp_local_at(settings, vp_fold6(ip->dst));
+	if (!packet->local || packet->local->family != 6 || !vp_same6(packet->local->addr, ip->dst))
+		return ip->next == VP_PROTO_UDP ? VP_PASS_NOT_OURS : VP_PASS_NOT_UDP;
+	if (VP_UNLIKELY(ip->next != VP_PROTO_UDP))
+		return vp_judge_odd6(packet, ip);
+	packet->udp = (void *)(ip + 1);
+	packet->bytes = VP_BSWAP16(ip->payload_len) + sizeof(*ip);
+	if ((void *)(packet->udp + 1) > packet->end)
+		return VP_DROP_MALFORMED;
+	return VP_GO_ON;
+}
+
+/*
+ * The slot of a client at a VIP. The hash may hand out another key's value while it is written to
+ * (elements are reused at once), so the slot has to say itself whose it is.
+ */
+VP_INLINE void vp_find_upstream4(struct vp_packet *packet, struct vp_flow *flow)
+{
+	struct vp_ipv4 *ip = packet->l2.l3;
+	struct vp_flow4_key key = {.client = ip->src, .port = packet->udp->src, .vip = packet->vip};
+	struct vp_flow_value *value = flows4.lookup(&key);
+	struct vp_slot4 *slot;
+	__u64 both;
+
+	if (!value)
+		return;
+	both = VP_READ_ONCE(*(__u64 *)value);
+	flow->index = both;
+	flow->ufrag_mark = both >> 32;
+	slot = slots4.lookup(&flow->index);
+	if (slot && slot->client == key.client && slot->flow.client_port == key.port &&
+	    slot->flow.vip == key.vip && slot->flow.state == VP_SLOT_LIVE)
+		flow->slot = &slot->flow;
+}
+
+VP_INLINE void vp_find_upstream6(struct vp_packet *packet, struct vp_flow *flow)
+{
+	struct vp_ipv6 *ip = packet->l2.l3;
+	struct vp_flow6_key key = {.port = packet->udp->src, .vip = packet->vip};
+	struct vp_flow_value *value;
+	struct vp_slot6 *slot;
+	__u64 both;
+
+	__builtin_memcpy(key.client, ip->src, sizeof(key.client));
+	value = flows6.lookup(&key);
+	if (!value)
+		return;
+	both = VP_READ_ONCE(*(__u64 *)value);
+	flow->index = both;
+	flow->ufrag_mark = both >> 32;
+	slot = slots6.lookup(&flow->index);
+	if (slot && vp_same6(slot->client, ip->src) && slot->flow.client_port == key.port &&
+	    slot->flow.vip == key.vip && slot->flow.state == VP_SLOT_LIVE)
+		flow->slot = &slot->flow;
+}
+
+/* The slot of a NAT port, if the packet is from the transceiver that it leads to. */
+VP_INLINE enum vp_reason vp_find_downstream(struct vp_packet *packet, struct vp_flow *flow)
+{
+	struct vp_slot *slot;
+	_Bool same;
+
+	flow->index = packet->local->slot_base + VP_BSWAP16(packet->udp->dst);
+	if (packet->family == VP_FAMILY_IPV4) {
+		struct vp_ipv4 *ip = packet->l2.l3;
+		struct vp_slot4 *slot4 = slots4.lookup(&flow->index);
+
+		if (!slot4)
+			return VP_DROP_NO_FLOW;
+		same = slot4->transceiver == ip->src;
+		slot = &slot4->flow;
+	} else {
+		struct vp_ipv6 *ip = packet->l2.l3;
+		struct vp_slot6 *slot6 = slots6.lookup(&flow->index);
+
+		if (!slot6)
+			return VP_DROP_NO_FLOW;
+		same = vp_same6(slot6->transceiver, ip->src);
+		slot = &slot6->flow;
+	}
+	if (slot->state != VP_SLOT_LIVE)
+		return VP_DROP_NO_FLOW;
+	if (!same || slot->transceiver_port != packet->udp->src)
+		return VP_DROP_WRONG_PEER;
+	flow->slot = slot;
+	return VP_GO_ON;
+}
+
+VP_INLINE enum vp_reason vp_check_token(const struct vp_settings *settings,
+					const struct vp_ufrag *ufrag)
+{
+	__u32 now_min = settings->clock_min;
+	struct vp_token_key *key;
+	struct vp_token token;
+	__u32 key_id;
+
+	if (!vp_decode_token(ufrag, &token))
+		return VP_DROP_TOKEN_ALPHABET;
+	if (token.version != VP_TOKEN_VERSION)
+		return VP_DROP_TOKEN_VERSION;
+	key_id = token.key_id;
+	key = token_keys.lookup(&key_id);
+	if (!key || !key->set)
+		return VP_DROP_TOKEN_KEY;
+	if (vp_siphash13(key, token.signed8, token.signed5) != token.tag)
+		return VP_DROP_TOKEN_TAG;
+	if (!(now_min & VP_CLOCK_SET))
+		return VP_DROP_NO_CLOCK;
+	if (vp_is_expired(token.expiry_min, now_min))
+		return VP_DROP_TOKEN_EXPIRED;
+	return VP_GO_ON;
+}
+
+VP_INLINE __u64 vp_owed_from(__u64 paid_at_ns, __u64 now_ns)
+{
+	return paid_at_ns > now_ns ? paid_at_ns : now_ns;
+}
+
+VP_INLINE struct vp_debt *vp_debt_of(struct vp_packet *packet)
+{
+	struct vp_debt fresh = {};
+	struct vp_source source = {};
+
+	if (packet->family == VP_FAMILY_IPV4) {
+		source.prefix[0] = ((struct vp_ipv4 *)packet->l2.l3)->src;
+		source.family = 4;
+	} else {
+		source.prefix[0] = ((struct vp_ipv6 *)packet->l2.l3)->src[0];
+		source.prefix[1] = ((struct vp_ipv6 *)packet->l2.l3)->src[1];
+		source.family = 6;
+	}
+	return punt_sources.lookup_or_try_init(&source, &fresh);
+}
+
+/*
+ * Pass the packet up if its source and all sources together have a punt left. The total is looked
+ * at first, so that a flood from made-up sources costs no entry each. The source's debt is written
+ * without a lock: two CPUs may let one packet more through. The total's is exchanged atomically,
+ * and who loses that race is refused.
+ */
+VP_INLINE enum vp_reason vp_punt(struct vp_settings *settings, struct vp_packet *packet,
+				 enum vp_punt_class class, enum vp_reason reason)
+{
+	const struct vp_budget *budget = &settings->budget[class];
+	__u64 now_ns = bpf_ktime_get_coarse_ns();
+	struct vp_debt *total, *source;
+	__u64 seen, from;
+	__u32 zero = 0;
+
+	total = punt_total.lookup(&zero);
+	if (!total || total->paid_at_ns[class] > now_ns + budget->total_burst_ns)
+		return VP_DROP_TOTAL_BUDGET;
+	source = vp_debt_of(packet);
+	if (!source)
+		return VP_DROP_SOURCE_BUDGET;
+	from = vp_owed_from(source->paid_at_ns[class], now_ns);
+	if (from > now_ns + budget->source_burst_ns)
+		return VP_DROP_SOURCE_BUDGET;
+	source->paid_at_ns[class] = from + budget->source_interval_ns;
+	seen = VP_READ_ONCE(total->paid_at_ns[class]);
+	from = vp_owed_from(seen, now_ns);
+	if (__sync_val_compare_and_swap(&total->paid_at_ns[class], seen,
+					from + budget->total_interval_ns) != seen)
+		return VP_DROP_TOTAL_BUDGET;
+	return reason;
+}
+
+VP_INLINE enum vp_reason vp_judge_request(struct vp_settings *settings, struct vp_packet *packet,
+					  struct vp_flow *flow)
+{
+	struct vp_ufrag ufrag;
+	enum vp_reason refusal;
+
+	switch (vp_find_ufrag(packet->udp, packet->end, &ufrag)) {
+	case VP_UFRAG_FOUND:
+		break;
+	case VP_UFRAG_NO_USERNAME:
+		return VP_DROP_NO_USERNAME;
+	case VP_UFRAG_BAD_LENGTH:
+		return VP_DROP_TOKEN_LENGTH;
+	default:
+		return VP_DROP_STUN_MALFORMED;
+	}
+	if (flow->slot && vp_ufrag_mark(&ufrag) == flow->ufrag_mark)
+		return VP_FORWARD_UP;
+	refusal = vp_check_token(settings, &ufrag);
+	if (refusal != VP_GO_ON)
+		return refusal;
+	return vp_punt(settings, packet, VP_PUNT_CLASS_STUN,
+		       flow->slot ? VP_PUNT_UFRAG : VP_PUNT_TOKEN);
+}
+
+VP_INLINE enum vp_reason vp_judge_upstream(struct vp_settings *settings, struct vp_packet *packet,
+					   struct vp_flow *flow)
+{
+	__u8 *payload = (void *)(packet->udp + 1);
+	enum vp_kind kind = VP_KIND_OTHER;
+
+	if (packet->udp->len != VP_BSWAP16(sizeof(*packet->udp)) &&
+	    (void *)(payload + 1) <= packet->end)
+		kind = vp_kind_of(*payload);
+	if (kind == VP_KIND_STUN && vp_is_binding_request(packet->udp, packet->end))
+		return vp_judge_request(settings, packet, flow);
+	if (VP_LIKELY(flow->slot))
+		return VP_FORWARD_UP;
+	if (kind == VP_KIND_DTLS || kind == VP_KIND_MEDIA)
+		return vp_punt(settings, packet, VP_PUNT_CLASS_MEDIA, VP_PUNT_MEDIA);
+	return VP_DROP_NOT_WEBRTC;
+}
+
+/* Rewrite to `src` and `dst`; both point to an address of the packet's family. */
+VP_INLINE _Bool vp_rewrite_l3(struct vp_packet *packet, const __u32 *src, const __u32 *dst,
+			      const struct vp_rewrite *to)
+{
+	if (packet->family == VP_FAMILY_IPV4) {
+		struct vp_ipv4 *ip = packet->l2.l3;
+
+		if (ip->ttl <= 1)
+			return 0;
+		vp_rewrite4(ip, *src, *dst, to);
+	} else {
+		struct vp_ipv6 *ip = packet->l2.l3;
+
+		if (ip->hop_limit <= 1)
+			return 0;
+		vp_rewrite6(ip, src, dst, to);
+	}
+	return 1;
+}
+
+/* The new addresses, and ports, of a flow's packet in one direction; false for a TTL that ends
+ * here. */
+VP_INLINE enum vp_reason vp_translate(struct vp_settings *settings, struct vp_packet *packet,
+				      struct vp_flow *flow, int direction)
+{
+	struct vp_slot *slot = flow->slot;
+	struct vp_rewrite to = {
+		.l3_delta = slot->l3_delta,
+		.l4_delta = slot->l4_delta,
+		.tos_set = settings->tos_set[direction],
+		.tos_mask = settings->tos_mask[direction],
+	};
+	const __u32 *client, *transceiver;
+
+	if (packet->family == VP_FAMILY_IPV4) {
+		client = &((struct vp_slot4 *)slot)->client;
+		transceiver = &((struct vp_slot4 *)slot)->transceiver;
+	} else {
+		client = ((struct vp_slot6 *)slot)->client;
+		transceiver = ((struct vp_slot6 *)slot)->transceiver;
+	}
+	if (direction == VP_UPSTREAM) {
+		__u32 id = flow->index >> 16;
+		struct vp_backbone *backbone = packet->family == VP_FAMILY_IPV4
+						       ? backbones4.lookup(&id)
+						       : backbones6.lookup(&id);
+
+		if (!backbone)
+			return VP_DROP_NO_FLOW;
+		to.src_port = VP_BSWAP16(flow->index);
+		to.dst_port = slot->transceiver_port;
+		if (!vp_rewrite_l3(packet, backbone->addr, transceiver, &to))
+			return VP_DROP_TTL;
+	} else {
+		__u32 id = slot->vip;
+		struct vp_vip *vip = vips.lookup(&id);
+
+		if (!vip)
+			return VP_DROP_NO_FLOW;
+		to.l3_delta = ~to.l3_delta;
+		to.l4_delta = ~to.l4_delta;
+		to.src_port = vip->port;
+		to.dst_port = slot->client_port;
+		if (!vp_rewrite_l3(packet, vip->addr, client, &to))
+			return VP_DROP_TTL;
+	}
+	vp_rewrite_udp(packet->udp, &to);
+	return VP_GO_ON;
+}
+
+/* Give the frame the L2 header of its way out, making or taking room where the tags differ. */
+VP_INLINE enum vp_reason vp_address_frame(struct xdp_md *ctx, const struct vp_l2 *l2,
+					  const struct vp_way *way)
+{
+	if (VP_UNLIKELY(l2->tags != way->tag_count)) {
+		int room = (int)(l2->tags - way->tag_count) * (int)sizeof(struct vp_tag);
+
+		if (bpf_xdp_adjust_head(ctx, room))
+			return VP_DROP_NO_HEADROOM;
+	}
+	if (!vp_write_l2((void *)(long)ctx->data, (void *)(long)ctx->data_end, way, l2->type))
+		return VP_DROP_MALFORMED;
+	return VP_GO_ON;
+}
+
+VP_INLINE enum vp_reason vp_forward(struct xdp_md *ctx, struct vp_settings *settings,
+				    struct vp_packet *packet, struct vp_flow *flow, int direction)
+{
+	struct vp_slot *slot = flow->slot;
+	__u32 nexthop_id = slot->nexthop[direction];
+	struct vp_nexthop *nexthop = nexthops.lookup(&nexthop_id);
+	struct vp_traffic *traffic = &slot->traffic[direction];
+	enum vp_reason refusal;
+	struct vp_way *way;
+
+	if (!nexthop)
+		return VP_DROP_NO_NEXTHOP;
+	way = &nexthop->way[VP_READ_ONCE(nexthop->live) & 1];
+	if (!way->usable)
+		return VP_DROP_NO_NEXTHOP;
+	if (packet->bytes > way->mtu)
+		return VP_DROP_TOO_BIG;
+	refusal = vp_translate(settings, packet, flow, direction);
+	if (refusal != VP_GO_ON)
+		return refusal;
+	refusal = vp_address_frame(ctx, &packet->l2, way);
+	if (refusal != VP_GO_ON)
+		return refusal;
+	if (egresses.redirect_map(way->egress, XDP_DROP) != XDP_REDIRECT)
+		return VP_DROP_NO_EGRESS;
+	traffic->packets++;
+	traffic->bytes += packet->bytes;
+	slot->seen[direction] = bpf_ktime_get_coarse_ns() >> VP_SEEN_SHIFT;
+	return direction == VP_UPSTREAM ? VP_FORWARD_UP : VP_FORWARD_DOWN;
+}
+
+/* Find the UDP header of a packet that is for a VIP or our NAT range, whole and plain; or say why
+ * not. */
+VP_INLINE enum vp_reason vp_locate(struct vp_settings *settings, struct vp_packet *packet,
+				   void *data)
+{
+	enum vp_reason reason;
+
+	if (!vp_parse_l2(data, packet->end, &packet->l2))
+		return VP_PASS_NOT_IP;
+	if (packet->l2.type == VP_ETH_IPV4)
+		reason = vp_locate4(settings, packet);
+	else if (packet->l2.type == VP_ETH_IPV6)
+		reason = vp_locate6(settings, packet);
+	else
+		return VP_PASS_NOT_IP;
+	if (reason != VP_GO_ON)
+		return reason;
+	packet->vip = vp_vip_at(packet->local, packet->udp->dst);
+	if (packet->vip < 0 && !vp_in_nat_range(packet->local, packet->udp->dst))
+		return VP_PASS_NOT_OURS;
+	if (!vp_lengths_agree(packet->l2.l3, packet->end, packet->udp, packet->bytes))
+		return VP_DROP_MALFORMED;
+	if (packet->family == VP_FAMILY_IPV6 && !packet->udp->check)
+		return VP_DROP_NO_CHECKSUM; /* RFC 8200 §8.1 */
+	return VP_GO_ON;
+}
+
+/*
+ * `backbone` says whether the interface leads to transceivers: a packet that claims to be from one
+ * is believed only there.
+ */
+VP_INLINE enum vp_reason vp_steer(struct xdp_md *ctx, struct vp_packet *packet, _Bool backbone)
+{
+	struct vp_flow flow = {};
+	struct vp_settings *settings;
+	enum vp_reason reason;
+	__u32 zero = 0;
+
+	settings = config.lookup(&zero);
+	if (!settings)
+		return VP_PASS_NOT_IP;
+	reason = vp_locate(settings, packet, (void *)(long)ctx->data);
+	if (reason != VP_GO_ON)
+		return reason;
+	if (packet->vip < 0) {
+		if (!backbone)
+			return VP_DROP_WRONG_SIDE;
+		reason = vp_find_downstream(packet, &flow);
+		if (reason != VP_GO_ON)
+			return reason;
+		return vp_forward(ctx, settings, packet, &flow, VP_DOWNSTREAM);
+	}
+	if (packet->family == VP_FAMILY_IPV4)
+		vp_find_upstream4(packet, &flow);
+	else
+		vp_find_upstream6(packet, &flow);
+	reason = vp_judge_upstream(settings, packet, &flow);
+	if (reason != VP_FORWARD_UP)
+		return reason;
+	return vp_forward(ctx, settings, packet, &flow, VP_UPSTREAM);
+}
+
+VP_INLINE void vp_count(const struct vp_packet *packet, enum vp_reason reason)
+{
+	__u32 index = packet->family * VP_REASONS + reason;
+	struct vp_counter *counter = counters.lookup(&index);
+
+	if (!counter)
+		return;
+	counter->packets++;
+	counter->bytes += packet->bytes;
+}
+
+#define VP_REASON_CASE_REDIRECT(name) \
+	case VP_##name:               \
+		return XDP_REDIRECT;
+#define VP_REASON_CASE_PASS(name) \
+	case VP_##name:           \
+		return XDP_PASS;
+#define VP_REASON_CASE_DROP(name) \
+	case VP_##name:           \
+		return XDP_DROP;
+#define VP_REASON_CASE(name, action, label) VP_REASON_CASE_##action(name)
+
+VP_INLINE int vp_action(enum vp_reason reason)
+{
+	switch (reason) {
+		VP_REASON_LIST(VP_REASON_CASE)
+	default:
+		return XDP_ABORTED;
+	}
+}
+
+VP_INLINE int vp_process(struct xdp_md *ctx, _Bool backbone)
+{
+	struct vp_packet packet = {.end = (void *)(long)ctx->data_end};
+	enum vp_reason reason = vp_steer(ctx, &packet, backbone);
+
+	vp_count(&packet, reason);
+	return vp_action(reason);
+}
+
+/* For interfaces that face clients only. */
+int voxpop_public(struct xdp_md *ctx)
+{
+	return vp_process(ctx, 0);
+}
+
+/* For interfaces that face transceivers, and those that face both. */
+int voxpop_backbone(struct xdp_md *ctx)
+{
+	return vp_process(ctx, 1);
+}

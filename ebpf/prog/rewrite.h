@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Changing headers with their checksums (RFC 1624). Pure.
+ *
+ * A checksum is a one's complement sum, so a change of any number of fields is one addition of
+ * ~old + new over all of them: the delta. What a flow changes is the same for each of its packets,
+ * and the delta is computed once, by userspace; the other direction's is its complement.
+ */
+#ifndef VOXPOP_REWRITE_H
+#define VOXPOP_REWRITE_H
+
+#include "layout.h"
+#include "parse.h"
+
+/* The change of the word that has TTL in its first byte, when the TTL falls by one. */
+#define VP_TTL_DELTA 0xfffe
+
+VP_INLINE __u16 vp_csum_apply(__u16 check, __u32 delta)
+{
+	__u32 sum = (__u16)~check + delta;
+
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return ~sum;
+}
+
+/* Zero means "no checksum" (RFC 768): one that is absent stays so, and a computed zero is sent as
+ * ones. */
+VP_INLINE void vp_udp_csum_apply(struct vp_udp *udp, __u32 delta)
+{
+	__u16 check;
+
+	if (!udp->check)
+		return;
+	check = vp_csum_apply(udp->check, delta);
+	udp->check = check ? check : 0xffff;
+}
+
+/* What differs between the directions, both of which rewrite alike. */
+struct vp_rewrite {
+	__u16 src_port;
+	__u16 dst_port;
+	__u16 l3_delta;
+	__u16 l4_delta;
+	__u8 tos_set;
+	__u8 tos_mask;
+};
+
+VP_INLINE void vp_rewrite_udp(struct vp_udp *udp, const struct vp_rewrite *to)
+{
+	udp->src = to->src_port;
+	udp->dst = to->dst_port;
+	vp_udp_csum_apply(udp, to->l4_delta);
+}
+
+VP_INLINE void vp_rewrite4(struct vp_ipv4 *ip, __u32 src, __u32 dst, const struct vp_rewrite *to)
+{
+	__u8 tos = (ip->tos & ~to->tos_mask) | to->tos_set;
+	__u32 tos_delta = (__u16) ~(ip->tos << 8) + (tos << 8);
+
+	ip->check = vp_csum_apply(ip->check, to->l3_delta + VP_TTL_DELTA + tos_delta);
+	ip->tos = tos;
+	ip->ttl--;
+	ip->src = src;
+	ip->dst = dst;
+}
+
+VP_INLINE void vp_rewrite6(struct vp_ipv6 *ip, const __u32 *src, const __u32 *dst,
+			   const struct vp_rewrite *to)
+{
+	__u16 mask = VP_BSWAP16(to->tos_mask << 4);
+
+	ip->version_class = (ip->version_class & ~mask) | VP_BSWAP16(to->tos_set << 4);
+	ip->hop_limit--;
+	__builtin_memcpy(ip->src, src, sizeof(ip->src));
+	__builtin_memcpy(ip->dst, dst, sizeof(ip->dst));
+}
+
+/* The bytes of a frame before the network header. */
+VP_INLINE __u32 vp_l2_bytes(__u32 tags)
+{
+	return sizeof(struct vp_eth) + tags * sizeof(struct vp_tag);
+}
+
+/* Write the way's L2 header; `data` has room for it. The type of the network layer goes last. */
+VP_INLINE _Bool vp_write_l2(void *data, void *end, const struct vp_way *way, __u16 type)
+{
+	__u16 *field = data + 12;
+
+	if (data + vp_l2_bytes(VP_MAX_TAGS) > end)
+		return 0;
+	__builtin_memcpy(data, way->macs, sizeof(way->macs));
+#pragma unroll
+	for (int i = 0; i < VP_MAX_TAGS; i++) {
+		if (i >= way->tag_count)
+			break;
+		*field++ = way->tags[2 * i];
+		*field++ = way->tags[2 * i + 1];
+	}
+	*field = type;
+	return 1;
+}
+
+#endif
