@@ -17,9 +17,9 @@ from core.stun import StunReason
 from core.token import Token
 from core.ufrag import shorten
 from transceiver.backend import BackendFactory, Event
+from transceiver.ice import IceReason
 from transceiver.media.path import PathStats
 from transceiver.media.ticker import Ticker
-from transceiver.ice import IceReason
 from transceiver.mux import Mux, MuxReason
 from transceiver.observer import Observer
 from transceiver.peer import Certificate, PeerReason
