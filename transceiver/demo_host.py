@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import os
-import secrets
 import shutil
 import signal
 import socket
@@ -20,7 +17,7 @@ import aiohttp
 
 from core.addr import Endpoint
 from core.errors import UnavailableError
-from core.keyring import MASTER_BYTES
+from core.service import keysfile
 
 READY_TIMEOUT_S = 30.0
 READY_POLL_S = 0.05
@@ -225,7 +222,7 @@ class LocalHost:
         self.plan = plan
         self.relay = Daemon("relay", folder, f"http://{plan.relay_metrics}/readyz", verbose)
         self.transceiver = Daemon("transceiver", folder, f"{plan.url}/readyz", verbose)
-        _write_secret(folder / "keys.toml", _new_keys())
+        keysfile.new(folder / "keys.toml")
         (folder / "voxpop.toml").write_text(plan.config())
 
     async def start(self) -> tuple[float, float]:
@@ -236,13 +233,3 @@ class LocalHost:
     async def stop(self) -> None:
         """End both. Idempotent."""
         await asyncio.gather(self.relay.stop(), self.transceiver.stop())
-
-
-def _new_keys() -> str:
-    master = base64.b64encode(secrets.token_bytes(MASTER_BYTES)).decode()
-    return f'mint_with = 0\n\n[master]\n0 = "{master}"\n'
-
-
-def _write_secret(path: Path, text: str) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)

@@ -75,7 +75,7 @@ def is_audible(pcm: bytes) -> bool:
 def write_wav(path: Path, frames: Sequence[bytes]) -> None:
     """Frames as a WAV file. Raises SoundError."""
     try:
-        with wave.open(str(path), "wb") as file:
+        with path.open("wb") as raw, wave.open(raw, "wb") as file:
             file.setnchannels(1)
             file.setsampwidth(2)
             file.setframerate(SAMPLE_RATE)
