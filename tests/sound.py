@@ -77,3 +77,29 @@ def find(needle: Samples, haystack: Samples) -> Match:
     likeness = correlation / (local * np.linalg.norm(wanted))
     best = int(np.argmax(likeness))
     return Match(best / SAMPLE_RATE * 1000, float(likeness[best]))
+
+
+PIECE_MS = 320
+DRIFT_MS = 60
+"""How far a piece may lie from where the whole says: browsers stretch and squeeze what they play."""
+
+
+def find_in_pieces(needle: Samples, haystack: Samples) -> Match:
+    """As `find`, for recordings whose clock is not quite steady: the whole says where to look, and the
+    likeness is the mean over pieces, each found near its place.
+    """
+    whole = find(needle, haystack)
+    piece, drift = (SAMPLE_RATE * duration_ms // 1000 for duration_ms in (PIECE_MS, DRIFT_MS))
+    origin = round(whole.at_ms * SAMPLE_RATE / 1000)
+    found = []
+    for start in range(0, len(needle) - piece + 1, piece):
+        near = haystack[max(origin + start - drift, 0) : origin + start + piece + drift]
+        found.append(find(needle[start : start + piece], near).likeness)
+    return Match(whole.at_ms, float(np.mean(found)) if found else 0.0)
+
+
+def resample(samples: Samples, rate: int) -> Samples:
+    """From `rate` to 24 kHz, by cutting or padding the spectrum."""
+    count = len(samples) * SAMPLE_RATE // rate
+    spectrum = np.fft.rfft(samples.astype(float))[: count // 2 + 1]
+    return np.clip(np.fft.irfft(spectrum, count) * count / len(samples), -32768, 32767).astype(np.int16)

@@ -1,0 +1,189 @@
+"""Unchanged browsers call through the relay, from the page as people do, and get their own words back."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.browser.driver import Browser, Chromium, Firefox, browser
+from tests.browser.nat import Nat, nat
+from tests.browser.stack import Stack, stack
+from tests.sound import Samples, find_in_pieces, resample, silence, speech, write_wav
+
+pytestmark = pytest.mark.browser
+
+BROWSERS = pytest.mark.parametrize("kind", [Chromium, Firefox], ids=lambda kind: kind.program)
+
+LEAST_LIKENESS = 0.5
+"""Two passes of Opus, a jitter buffer and a browser's microphone processing leave more than that of the
+waveform; other speech comes to 0.2."""
+CONNECT_TIMEOUT_S = 30
+ANSWER_TIMEOUT_S = 60
+
+RECORD = """
+const context = new AudioContext();
+const source = context.createMediaStreamSource(voxpop.call.remoteStream);
+const node = context.createScriptProcessor(16384, 1, 1);
+const chunks = [];
+node.onaudioprocess = ({ inputBuffer }) => chunks.push(new Float32Array(inputBuffer.getChannelData(0)));
+source.connect(node);
+node.connect(context.destination);
+window.recording = { context, source, node, chunks };
+"""
+
+RECORDED = """
+const { context, chunks } = window.recording;
+const pcm = new Int16Array(chunks.reduce((length, chunk) => length + chunk.length, 0));
+let offset = 0;
+for (const chunk of chunks) for (const sample of chunk) pcm[offset++] = sample * 32767;
+const bytes = new Uint8Array(pcm.buffer);
+let text = '';
+for (let at = 0; at < bytes.length; at += 8192) text += String.fromCharCode(...bytes.subarray(at, at + 8192));
+return [context.sampleRate, btoa(text)];
+"""
+
+
+Say = Callable[[str], None]
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Say:
+    """Shows a figure to whoever runs the tests."""
+
+    def show(text: str) -> None:
+        with capsys.disabled():
+            sys.stdout.write(f"\n  {text}\n")
+
+    return show
+
+
+@pytest.fixture
+def microphone(tmp_path: Path) -> Path:
+    """Someone who says the same sentence every seven seconds."""
+    path = tmp_path / "microphone.wav"
+    write_wav(path, np.concatenate((silence(1000), speech(), silence(4000))))
+    return path
+
+
+def in_call(
+    kind: type[Browser], tmp_path: Path, microphone: Path, check: Callable[[Browser], Awaitable[None]]
+) -> None:
+    """Call from the page, check, hang up."""
+
+    async def run() -> None:
+        async with stack(tmp_path) as running, browser(kind, tmp_path, microphone) as page:
+            await call(page, running)
+            await check(page)
+
+    asyncio.run(run())
+
+
+async def call(page: Browser, running: Stack) -> None:
+    await page.open(running.page)
+    await page.evaluate("document.getElementById('call').click()")
+    await page.wait_for("voxpop.problem || voxpop.setup.total !== undefined", CONNECT_TIMEOUT_S)
+    assert await page.evaluate("return voxpop.problem") is None
+
+
+async def recorded(page: Browser) -> Samples:
+    rate, text = await page.evaluate(RECORDED)
+    return resample(np.frombuffer(base64.b64decode(text), "<i2"), round(rate))
+
+
+async def answers(page: Browser, count: int) -> None:
+    """Until so many answers were said to their end since the recording began."""
+    said = "voxpop.events.filter(({ event }) => event.type === 'output_audio_buffer.stopped').length"
+    before = await page.evaluate(f"return {said}")
+    await page.wait_for(f"{said} >= {before + count}", ANSWER_TIMEOUT_S)
+    await page.evaluate("await new Promise((resolve) => setTimeout(resolve, 1000))")  # what is still buffered
+
+
+def assert_own_words(heard: Samples, say: Say) -> None:
+    match = find_in_pieces(speech(), heard)
+    other = find_in_pieces(speech()[::-1], heard)
+    say(f"likeness {match.likeness:.2f} (backwards {other.likeness:.2f})")
+    assert match.likeness > LEAST_LIKENESS
+    assert match.likeness > 1.5 * other.likeness
+
+
+@BROWSERS
+def test_a_browser_gets_its_own_words_back(
+    kind: type[Browser], tmp_path: Path, microphone: Path, say: Say
+) -> None:
+    async def check(page: Browser) -> None:
+        await page.evaluate(RECORD)
+        await answers(page, 1)
+        assert_own_words(await recorded(page), say)
+
+    in_call(kind, tmp_path, microphone, check)
+
+
+@BROWSERS
+def test_the_page_shows_the_numbers_that_matter(
+    kind: type[Browser], tmp_path: Path, microphone: Path, say: Say
+) -> None:
+    async def check(page: Browser) -> None:
+        await page.wait_for("voxpop.turns.length >= 1", ANSWER_TIMEOUT_S)
+        await page.wait_for("voxpop.path.pop && voxpop.stats.rtt !== undefined")
+        shown = {
+            name: await page.evaluate(f"return document.getElementById('{name}').textContent")
+            for name in ("turn", "setup", "setup-signaling", "setup-ice", "setup-dtls", "setup-audio", "rtt")
+        }
+        turn_ms = [turn["ms"] for turn in await page.evaluate("return voxpop.turns")]
+        say(f"{shown}; end of speech to first answer {turn_ms} ms")
+        assert all(text.endswith(" ms") for text in shown.values())
+        assert await page.evaluate("return voxpop.path") == {"pop": "test", "forwarder": "userspace"}
+        setup = await page.evaluate("return voxpop.setup")
+        assert setup["total"] == pytest.approx(
+            sum(setup[stage] for stage in ("signaling", "ice", "dtls", "audio"))
+        )
+        kinds = await page.evaluate("return voxpop.events.map(({ event }) => event.type)")
+        assert kinds[0] == "session.created"
+        assert "input_audio_buffer.speech_started" in kinds
+        await page.evaluate("document.getElementById('hangup').click()")
+        await page.wait_for("voxpop.state === 'ended' && !document.getElementById('call').disabled")
+
+    in_call(kind, tmp_path, microphone, check)
+
+
+@BROWSERS
+def test_a_call_survives_a_change_of_the_clients_port(
+    kind: type[Browser], tmp_path: Path, microphone: Path, say: Say
+) -> None:
+    async def run() -> None:
+        async with (
+            nat() as router,
+            stack(tmp_path, public=router.port) as running,
+            browser(kind, tmp_path, microphone) as page,
+        ):
+            router.target = ("127.0.0.1", running.vip)
+            await router.change_port()
+            await call(page, running)
+            await answers(page, 1)
+            await moved(router, say)
+            await page.evaluate(RECORD)
+            await answers(page, 2)  # the first may have begun before the move
+            assert await page.evaluate("return [voxpop.problem, voxpop.state]") == [None, "connected"]
+            assert_own_words(await recorded(page), say)
+
+    asyncio.run(run())
+
+
+async def moved(router: Nat, say: Say) -> None:
+    """Change the port in mid-call, and say what that cost."""
+    changed_ns = await router.change_port()
+    async with asyncio.timeout(60):
+        await router.answered.wait()
+    back_ns = router.answered_ns
+    check_ns, nominates = next(check for check in router.checks if check[0] > changed_ns)
+    say(
+        f"silent for {(back_ns - changed_ns) / 1e6:.0f} ms; the first check on the new path came after "
+        f"{(check_ns - changed_ns) / 1e6:.0f} ms, {'with' if nominates else 'without'} USE-CANDIDATE"
+    )
+    assert back_ns >= check_ns
