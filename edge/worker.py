@@ -112,7 +112,9 @@ class Worker:
         for index, vip in enumerate(self._vips):
             loop.add_reader(vip.fileno(), partial(self._read, self._slow_path, index, vip))
         self._sweep(loop, self._slow_path)
-        gc.freeze()
+        # A full collection stops the worker for tens of milliseconds once there are thousands of flows,
+        # and finds nothing: what is made for a packet or a flow has no reference cycles.
+        gc.disable()
         self._control.ready()
 
     def _adopt(self, settings: WorkerSettings, slow_path: SlowPath[UserspaceFlow]) -> None:

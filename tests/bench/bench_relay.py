@@ -1,0 +1,261 @@
+"""The relay: first packets through the slow path, and packets of established flows, per worker.
+
+One relay with one worker runs on CPU 1, the generator on CPU 0. A closed loop keeps a bounded number of
+packets in flight, so the worker is never idle and nothing is lost: what comes out is what it can do. That
+the generator is not the limit shows in the worker's share of its CPU, which is printed beside.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.addr import Endpoint
+from tests.bench.result import Figure, percentile
+from tests.bench.udp_batch import SO_TIMESTAMPNS, Receiver, Sender
+from tests.edge.kit import MEDIA, RelayProcess, mint_ufrag, request
+
+GENERATOR_CPU, RELAY_CPU = 0, 1
+IN_FLIGHT = 256
+BURST = 32
+FLOWS = 1000
+FORWARD_S = 3.0
+OPEN_LOOP_S = 5.0
+ROUNDS = 5
+TICK = os.sysconf("SC_CLK_TCK")
+TARGET_FIRST = 10_000
+TARGET_FORWARD = 30_000
+IDLE_TIMEOUT_S = 1.0
+
+
+@dataclass
+class Rig:
+    """A relay, a socket that speaks for all clients, and a transceiver's socket."""
+
+    relay: RelayProcess
+    clients: socket.socket
+    transceiver: socket.socket
+    max_flows: int
+
+    @property
+    def vip(self) -> Endpoint:
+        return self.relay.vips[0]
+
+    def worker_cpu_s(self) -> float:
+        """CPU time of the worker so far, user and system."""
+        (pid,) = self.relay.worker_pids()
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICK
+
+    def first_packets(self, count: int, addresses: Iterator[str]) -> tuple[Sender, list[bytes]]:
+        """Checks of `count` new clients, each with its own address and token, and their transaction ids."""
+        port = self.transceiver.getsockname()[1]
+        checks = [request(mint_ufrag(port)) for _ in range(count)]
+        sender = Sender(self.clients, checks, [self.vip] * count, [next(addresses) for _ in checks])
+        return sender, [check[8:20] for check in checks]
+
+    def wait_until_empty(self) -> None:
+        """All flows have gone idle and been removed."""
+        while self.relay.flows():
+            time.sleep(0.1)
+
+
+def addresses() -> Iterator[str]:
+    """Client addresses, each once."""
+    for index in range(1, 1 << 22):
+        yield f"127.{128 + (index >> 16)}.{index >> 8 & 255}.{index & 255}"
+
+
+@contextmanager
+def rig(idle_timeout_s: float) -> Iterator[Rig]:
+    """Everything on its CPU."""
+    allowed = os.sched_getaffinity(0)
+    max_flows = min(18_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 100)
+    with tempfile.TemporaryDirectory() as directory:
+        relay = RelayProcess(Path(directory), max_flows=max_flows, idle_timeout_s=idle_timeout_s)
+        os.sched_setaffinity(0, {RELAY_CPU})
+        try:
+            relay.start()
+            os.sched_setaffinity(0, {GENERATOR_CPU})
+            with _socket("0.0.0.0") as clients, _socket("127.77.0.1") as transceiver:
+                transceiver.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+                yield Rig(relay, clients, transceiver, max_flows)
+        finally:
+            os.sched_setaffinity(0, allowed)
+            relay.__exit__()
+
+
+def _socket(host: str) -> socket.socket:
+    opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 << 20)
+    opened.bind((host, 0))
+    return opened
+
+
+def closed_loop(send: Callable[[int, int], int], receive: Callable[[], int], total: int) -> float:
+    """Send `total` datagrams with a bounded number in flight; seconds until the last has arrived."""
+    sent = received = 0
+    started = time.perf_counter()
+    last_arrival = started
+    while received < total:
+        if sent < total and sent - received < IN_FLIGHT:
+            sent += send(sent, min(BURST, total - sent))
+        got = receive()
+        received += got
+        now = time.perf_counter()
+        if got:
+            last_arrival = now
+        elif now - last_arrival > 1.0:
+            raise RuntimeError(f"{sent - received} of {sent} packets never came out")
+    return last_arrival - started
+
+
+def first_packet_capacity(rig: Rig, fresh: Iterator[str]) -> tuple[float, float]:
+    """(first packets per second, worker's share of its CPU): bursts that fill most of the table."""
+    count = rig.max_flows * 3 // 4
+    receiver = Receiver(rig.transceiver)
+    rates, shares = [], []
+    for _ in range(ROUNDS):
+        sender, _ = rig.first_packets(count, fresh)
+        cpu_s = rig.worker_cpu_s()
+        took_s = closed_loop(sender.send, receiver.receive, count)
+        shares.append((rig.worker_cpu_s() - cpu_s) / took_s)
+        rates.append(count / took_s)
+        rig.wait_until_empty()
+    return statistics.median(rates), statistics.median(shares)
+
+
+@dataclass
+class OpenLoop:
+    """What happened at a fixed rate."""
+
+    lost: int
+    worker_cpu: float
+    latencies_ms: list[float]
+
+
+def first_packets_at(rig: Rig, fresh: Iterator[str], rate: float) -> OpenLoop:
+    """New flows at a steady rate while as many go idle; latency is up to the kernel's stamp on arrival."""
+    count = int(rate * OPEN_LOOP_S)
+    sender, ids = rig.first_packets(count, fresh)
+    receiver = Receiver(rig.transceiver)
+    sent_ns, arrived_ns = [0] * count, dict.fromkeys(ids, 0)
+    sent = 0
+    cpu_s, started = rig.worker_cpu_s(), time.perf_counter()
+    deadline = started + OPEN_LOOP_S + 0.5
+    while (now := time.perf_counter()) < deadline:
+        if sent < count and now - started >= sent / rate:
+            sent_ns[sent] = time.time_ns()
+            sent += sender.send(sent, 1)
+        for index in range(receiver.receive()):
+            arrived_ns[receiver.payload(index, 20)[8:]] = receiver.time_ns(index)
+    worker_cpu = (rig.worker_cpu_s() - cpu_s) / OPEN_LOOP_S
+    pairs = zip(sent_ns, (arrived_ns[i] for i in ids), strict=True)
+    latencies_ms = [(arrived - left) / 1e6 for left, arrived in pairs if arrived]
+    rig.wait_until_empty()
+    return OpenLoop(count - len(latencies_ms), worker_cpu, latencies_ms)
+
+
+def forwarding(rig: Rig, fresh: Iterator[str]) -> dict[str, tuple[float, float]]:
+    """Direction → (packets per second, worker's share of its CPU), round robin over many flows."""
+    clients = [next(fresh) for _ in range(FLOWS)]
+    port = rig.transceiver.getsockname()[1]
+    at_transceiver, at_clients = Receiver(rig.transceiver), Receiver(rig.clients)
+    upstream_ports = []
+    for client in clients:
+        Sender(rig.clients, [request(mint_ufrag(port))], [rig.vip], [client]).send(0, 1)
+        while not at_transceiver.receive():
+            pass
+        upstream_ports.append(at_transceiver.source(0))
+    up = Sender(rig.clients, [MEDIA] * FLOWS, [rig.vip] * FLOWS, clients)
+    down = Sender(rig.transceiver, [MEDIA] * FLOWS, upstream_ports)
+    ways = {
+        "upstream": [(up, at_transceiver)],
+        "downstream": [(down, at_clients)],
+        "both ways": [(up, at_transceiver), (down, at_clients)],
+    }
+    return {name: _measure_forwarding(rig, pairs) for name, pairs in ways.items()}
+
+
+def _measure_forwarding(rig: Rig, ways: list[tuple[Sender, Receiver]]) -> tuple[float, float]:
+    rates, shares = [], []
+    for _ in range(ROUNDS):
+        cpu_s = rig.worker_cpu_s()
+        rates.append(_forward_for(ways, FORWARD_S / ROUNDS))
+        shares.append((rig.worker_cpu_s() - cpu_s) / (FORWARD_S / ROUNDS))
+    return statistics.median(rates), statistics.median(shares)
+
+
+def _forward_for(ways: list[tuple[Sender, Receiver]], duration_s: float) -> float:
+    sent, received = [0] * len(ways), [0] * len(ways)
+    started = time.perf_counter()
+    while time.perf_counter() - started < duration_s:
+        for index, (sender, receiver) in enumerate(ways):
+            if sent[index] - received[index] < IN_FLIGHT:
+                sent[index] += sender.send(sent[index] % FLOWS, BURST)
+            received[index] += receiver.receive()
+    rate = sum(received) / (time.perf_counter() - started)
+    settled = time.perf_counter() + 0.2
+    while received != sent and time.perf_counter() < settled:
+        for index, (_, receiver) in enumerate(ways):
+            received[index] += receiver.receive()
+    if received != sent:
+        raise RuntimeError(f"sent {sent}, received {received}: packets were lost")
+    return rate
+
+
+def run() -> list[Figure]:
+    """Every figure of the relay; takes about a minute."""
+    fresh = addresses()
+    with rig(IDLE_TIMEOUT_S) as short:
+        capacity, share = first_packet_capacity(short, fresh)
+        steady = first_packets_at(short, fresh, TARGET_FIRST)
+        half = first_packets_at(short, fresh, TARGET_FIRST / 2)
+    with rig(60.0) as long:
+        forwarded = forwarding(long, fresh)
+    return [
+        Figure(
+            "first packets per worker", capacity, "/s", at_least=TARGET_FIRST,
+            note=f"until the table is three quarters full; worker at {share:.0%} of its CPU",
+        ),
+        Figure(
+            f"first packets lost at {TARGET_FIRST:,}/s", steady.lost, "packets", at_most=0,
+            note=f"of {TARGET_FIRST * OPEN_LOOP_S:,.0f}, as many flows going idle; "
+            f"worker at {steady.worker_cpu:.0%} of its CPU",
+        ),
+        Figure(
+            "first packet, in to out, p50", percentile(half.latencies_ms, 50), "ms",
+            note=f"at {TARGET_FIRST / 2:,.0f}/s",
+        ),
+        Figure(
+            "first packet, in to out, p99", percentile(half.latencies_ms, 99), "ms", at_most=2.0,
+            note=f"the same; {half.lost} lost, worker at {half.worker_cpu:.0%} of its CPU",
+        ),
+        *(
+            Figure(
+                f"forwarded per worker, {way}", pps, "pps", at_least=TARGET_FORWARD,
+                note=f"{FLOWS} flows, {len(MEDIA)} bytes; worker at {share:.0%} of its CPU",
+            )
+            for way, (pps, share) in forwarded.items()
+        ),
+    ]  # fmt: skip
+
+
+def main() -> None:
+    """Print the table."""
+    for figure in run():
+        target = {True: "met", False: "MISSED", None: ""}[figure.meets_target]
+        print(f"{figure.name:<34} {figure.value:>12,.3f} {figure.unit:<8} {target:<7} {figure.note}")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
