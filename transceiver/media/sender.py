@@ -12,6 +12,7 @@ from transceiver.media.rtp import RtpPacket, build_rtp
 BITRATE = 28_000
 MIN_BITRATE = 6_000
 """libopus's own lower bound; a peer's maxaveragebitrate may ask for less (RFC 7587 §6.1)."""
+_SILENT_BITRATE = 8_000
 TAIL_FRAMES = 5
 """Encoded silence after speech: the far end's decoder fades out and its noise floor settles."""
 _SILENCE = bytes(FRAME_BYTES)
@@ -21,9 +22,9 @@ _SILENCE = bytes(FRAME_BYTES)
 def silent_packet() -> bytes:
     """20 ms of settled silence, the same for every session: what the encoder makes of it costs nothing.
 
-    It is a real frame and not DTX, so no decoder conceals it or adds comfort noise of its own.
+    It is a real frame of six bytes and not DTX, so no decoder conceals it or adds noise of its own.
     """
-    encoder = Encoder(BITRATE, complexity=NORMAL_COMPLEXITY, fec=False, dtx=False)
+    encoder = Encoder(_SILENT_BITRATE, complexity=NORMAL_COMPLEXITY, fec=False, dtx=False)
     for _ in range(50):
         packet = encoder.encode(_SILENCE)
     return packet
