@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import wave
 
@@ -74,10 +75,8 @@ def test_a_cut_off_file_is_read_as_far_as_it_goes_or_refused(tmp_path) -> None:
     for size in (10, 44, 45, 100, 2_000, len(whole) // 2):
         path = tmp_path / f"{size}.wav"
         path.write_bytes(whole[:size])
-        try:
+        with contextlib.suppress(sound.SoundError):  # and nothing else
             assert sound.read_frames(path)
-        except sound.SoundError as error:
-            assert str(path) in str(error)
 
 
 def test_silence_is_refused_since_nobody_would_answer_it(tmp_path) -> None:
