@@ -34,7 +34,7 @@ To rotate without dropping a call:
   2. copy FILE to every PoP, SIGHUP the relays: they accept the new key from now on
   3. copy FILE to every transceiver host, SIGHUP the transceivers: they mint with it
   4. when the longest call (transceiver.max_session_s) is over: voxpop keys rotate FILE --retire OLD_ID,
-     and copy and SIGHUP once more, transceivers first
+     copy FILE everywhere and SIGHUP once more
 
 See docs/token.md.
 """
@@ -68,7 +68,8 @@ def _register_keys(verbs: Verbs[argparse.ArgumentParser]) -> None:
     rotate = actions.add_parser(
         "rotate",
         help="add a key and mint with it, or retire an old one",
-        description="Adds a random key under a free id and mints with it from now on; older keys stay\naccepted.",
+        description="Adds a random key under a free id and mints with it from now on; older keys stay "
+        "accepted.",
         epilog=KEYS_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -85,8 +86,9 @@ def _register_token(verbs: Verbs[argparse.ArgumentParser]) -> None:
     explain = actions.add_parser(
         "explain",
         help="decode a ufrag; say whether it is valid, or why not",
-        description="Decodes the ufrag of an answer (a=ice-ufrag) or of a STUN USERNAME, checks it as a relay "
-        "with this configuration would, and says where it leads. Exit status 0 when it is valid, 1 when not.",
+        description="Decodes the ufrag of an answer (a=ice-ufrag) or of a STUN USERNAME, checks it as a "
+        "relay with this configuration would, and says where it leads. Exit status 0 when it is valid, 1 "
+        "when not.",
     )
     explain.add_argument(
         "ufrag", metavar="UFRAG", help="a USERNAME will do: what follows the colon is ignored"
@@ -129,7 +131,7 @@ def _keys_rotate(arguments: argparse.Namespace) -> int:
 
     if arguments.retire is not None:
         keysfile.retire(arguments.file, arguments.retire)
-        print(f"{arguments.file}: key {arguments.retire} is gone; reload transceivers, then relays")
+        print(f"{arguments.file}: key {arguments.retire} is gone; reload transceivers and relays")
     else:
         key_id = keysfile.rotate(arguments.file)
         print(f"{arguments.file}: mints with the new key {key_id}; reload relays first, then transceivers")
@@ -164,7 +166,7 @@ def _config_check(arguments: argparse.Namespace, checks: Mapping[str, ConfigChec
 
 def _check(path: Path, checks: Mapping[str, ConfigCheck]) -> tuple[list[str], list[str]]:
     """(problems, notes) of a configuration; notes say what could not be looked at."""
-    from core.service.files import keys_path, load_config, load_masters
+    from core.service.files import keys_path, load_config, load_masters, load_secret_toml
 
     try:
         config = load_config(path)
@@ -177,8 +179,9 @@ def _check(path: Path, checks: Mapping[str, ConfigCheck]) -> tuple[list[str], li
     if closed:
         return [], [f"{secret}: not checked, for this user cannot read it" for secret in closed]
     tables = {"relay": config.relay, "transceiver": config.transceiver}
+    files = [partial(load_secret_toml, secret) for secret in secrets]
     daemons = [partial(check, path) for table, check in checks.items() if tables[table] is not None]
-    return _gather([partial(load_masters, secrets[0]), *daemons]), []
+    return _gather([partial(load_masters, secrets[0]), *files, *daemons]), []
 
 
 def _gather(runs: Sequence[Callable[[], object]]) -> list[str]:
