@@ -176,6 +176,8 @@ class _Carrier:
             await self._deliver_untrusted(data)
             try:
                 data = cast(SSL.Connection, self._dtls._ssl).recv(2048)
+            except SSL.ZeroReturnError:
+                raise ConnectionError from None  # close_notify, as RTCDtlsTransport itself reports it
             except SSL.Error:
                 return
 

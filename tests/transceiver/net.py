@@ -1,0 +1,316 @@
+"""One transceiver process's network side on loopback, and a client of it made of the same parts.
+
+The client is as plain as can be: it sends the checks that a test tells it to, from the sockets that a
+test tells it to, and otherwise does what a browser would.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+from ipaddress import IPv4Network, IPv6Network
+from typing import Literal
+
+from core import stun
+from core.addr import Endpoint, from_sockaddr
+from core.cluster import Cluster
+from core.config import TransceiverSettings
+from core.demux import PacketKind, classify_untrusted
+from core.keyring import Keyring
+from core.stun import Attribute, Message, MessageType
+from transceiver.backend import EmitEvent, Event
+from transceiver.media import FRAME_BYTES
+from transceiver.media.keys import SrtpKeys
+from transceiver.media.path import AudioCodec, AudioPath
+from transceiver.media.ticker import Ticker
+from transceiver.mux import Mux, open_sockets
+from transceiver.observer import NullObserver, Observer
+from transceiver.peer import CHANNEL_LABEL, Certificate, Peer
+from transceiver.sdp import LocalDescription, Offer
+from transceiver.sdp_model import MediaLine
+from transceiver.session import Session
+from transceiver.sessions import SessionManager
+
+PATIENCE_S = 20.0
+"""How long an event may take on a machine that is busy with other things."""
+CLUSTER = Cluster(1, IPv4Network("127.0.0.0/8"), IPv6Network("::/127"), 1, 65535)
+SETTINGS = TransceiverSettings(cluster=1, host=1, http=Endpoint("127.0.0.1", 8080), open=True)
+KEYRING = Keyring({3: bytes(range(32))}, mint_with=3)
+CODEC = AudioCodec(payload_type=111)
+CLIENT_UFRAG = "cLnt"
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for something that has no event of its own."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+class Counts(NullObserver):
+    """An observer that remembers."""
+
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+        self.ended: list[str] = []
+        self.refused: Counter[str] = Counter()
+
+    def setup_stage(self, stage: str, seconds: float) -> None:
+        assert seconds >= 0
+        self.stages.append(stage)
+
+    def session_ended(self, reason: str) -> None:
+        self.ended.append(reason)
+
+    def packet_refused(self, reason: str) -> None:
+        self.refused[reason] += 1
+
+
+class Echo:
+    """A backend that says at once what it hears, and returns each event with `echo.` before its type."""
+
+    def __init__(self, session_id: str, settings: Event, emit: EmitEvent, observer: Observer) -> None:
+        self._emit = emit
+        self._pcm: bytes | None = None
+        self.is_closed = False
+
+    def opened(self) -> None:
+        self._emit({"type": "session.created"})
+
+    def hear(self, pcm: bytes, now_ns: int) -> None:
+        assert len(pcm) == FRAME_BYTES
+        self._pcm = pcm
+
+    def speak(self, now_ns: int) -> bytes | None:
+        pcm, self._pcm = self._pcm, None
+        return pcm
+
+    def receive_event(self, event: Event) -> None:
+        self._emit({**event, "type": f"echo.{event['type']}"})
+
+    def close(self) -> None:
+        assert not self.is_closed
+        self.is_closed = True
+
+
+class Server:
+    """What a transceiver process has without its HTTP side."""
+
+    def __init__(self, settings: TransceiverSettings, addresses: Sequence[str]) -> None:
+        self.counts = Counts()
+        self.ticker = Ticker()
+        self.mux = Mux(open_sockets(addresses, 0), self.counts)
+        self.manager = SessionManager(
+            settings, CLUSTER, KEYRING, self.mux, self.ticker, Certificate.generate(), Echo, self.counts, 7
+        )
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return Endpoint("127.0.0.1", self.mux.port)
+
+    async def close(self) -> None:
+        await self.manager.close_all()
+        self.ticker.close()
+        self.mux.close()
+
+
+@contextlib.asynccontextmanager
+async def running(
+    settings: TransceiverSettings = SETTINGS, addresses: Sequence[str] = ("127.0.0.1",)
+) -> AsyncIterator[Server]:
+    server = Server(settings, addresses)
+    try:
+        yield server
+    finally:
+        await server.close()
+
+
+def make_offer(certificate: Certificate, setup: str = "actpass", *, has_channel: bool = True) -> Offer:
+    """What an offer of a browser comes to."""
+    return Offer(
+        ufrag=CLIENT_UFRAG,
+        password="p" * 22,
+        fingerprints=(certificate.fingerprint,),
+        setup=setup,
+        codec=CODEC,
+        audio_direction="sendrecv",
+        audio_index=0,
+        data_index=1 if has_channel else None,
+        sctp_port=5000 if has_channel else None,
+        max_message_bytes=262_144,
+        media=(
+            MediaLine("audio", "UDP/TLS/RTP/SAVPF", "111", "0"),
+            MediaLine("application", "UDP/DTLS/SCTP", "webrtc-datachannel", "1"),
+        ),
+        bundle=("0", "1"),
+    )
+
+
+class Client:
+    """One client. `check` speaks STUN; DTLS, media and events need `start`."""
+
+    def __init__(self, server: Endpoint, answer: LocalDescription, certificate: Certificate) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.server = server
+        self.answer = answer
+        self.certificate = certificate
+        self.sockets: list[socket.socket] = []
+        self.current = self.open()
+        self.responses: dict[bytes, asyncio.Future[Message]] = {}
+        self.messages: asyncio.Queue[str] = asyncio.Queue(100)
+        self.opened = asyncio.Event()
+        self.closed: asyncio.Future[str] = self.loop.create_future()
+        self.keyed = asyncio.Event()
+        self.heard = asyncio.Event()
+        self.heard_at: Counter[int] = Counter()
+        """Authentic media by the index of the socket that got it."""
+        self.received: list[bytes] = []
+        """STUN that nobody waits for."""
+        self.path: AudioPath | None = None
+        role: Literal["client", "server"] = "client" if answer.setup == "passive" else "server"
+        self.peer = Peer(
+            certificate,
+            role,
+            [answer.fingerprint],
+            self.send,
+            on_keys=self._keyed,
+            on_message=self.messages.put_nowait,
+            on_closed=self.closed.set_result,
+            on_open=self.opened.set,
+            sctp_port=5000,
+            open_channel=CHANNEL_LABEL,
+        )
+
+    def open(self) -> socket.socket:
+        """Another address of this client."""
+        opened = socket.socket(self.server.family, socket.SOCK_DGRAM)
+        opened.setblocking(False)
+        opened.bind(("::1" if opened.family == socket.AF_INET6 else "127.0.0.1", 0))
+        index = len(self.sockets)
+        self.loop.add_reader(opened.fileno(), self._read, opened, index)
+        self.sockets.append(opened)
+        return opened
+
+    def endpoint(self, index: int) -> Endpoint:
+        return from_sockaddr(self.sockets[index].getsockname())
+
+    def send(self, datagram: bytes) -> None:
+        """From the address in use."""
+        self.current.sendto(datagram, self.server)
+
+    def request(
+        self,
+        *extra: tuple[int, bytes],
+        priority: int = 1000,
+        nominate: bool = False,
+        ufrag: str = CLIENT_UFRAG,
+        transaction_id: bytes | None = None,
+    ) -> bytes:
+        attributes = [
+            (int(Attribute.USERNAME), f"{self.answer.ufrag}:{ufrag}".encode()),
+            (int(Attribute.PRIORITY), stun.encode_u32(priority)),
+            *extra,
+        ]
+        if nominate:
+            attributes.append((Attribute.USE_CANDIDATE, b""))
+        if not any(kind == Attribute.ICE_CONTROLLED for kind, _ in extra):
+            attributes.append((Attribute.ICE_CONTROLLING, stun.encode_u64(1)))
+        return stun.encode(
+            MessageType.BINDING_REQUEST,
+            transaction_id or os.urandom(12),
+            attributes,
+            self.answer.password.encode(),
+        )
+
+    async def check(
+        self,
+        *extra: tuple[int, bytes],
+        via: int | None = None,
+        nominate: bool = False,
+        priority: int = 1000,
+        ufrag: str = CLIENT_UFRAG,
+    ) -> Message:
+        """Send one check, wait for its response, whatever it is."""
+        transaction_id = os.urandom(12)
+        answered: asyncio.Future[Message] = self.loop.create_future()
+        self.responses[transaction_id] = answered
+        sender = self.current if via is None else self.sockets[via]
+        request = self.request(
+            *extra, priority=priority, nominate=nominate, ufrag=ufrag, transaction_id=transaction_id
+        )
+        sender.sendto(request, self.server)
+        async with asyncio.timeout(PATIENCE_S):
+            return await answered
+
+    async def connect(self) -> None:
+        """Check, handshake, first audio from the server."""
+        await self.check(nominate=True)
+        self.peer.start()
+        async with asyncio.timeout(PATIENCE_S):
+            await self.keyed.wait()
+            await self.heard.wait()
+
+    def speak(self, pcm: bytes | None = None) -> None:
+        """One packet of audio from the address in use."""
+        assert self.path is not None
+        self.send(self.path.push(pcm, time.monotonic_ns()))
+
+    async def close(self) -> None:
+        await self.peer.close()
+        if self.path is not None:
+            self.path.close()
+            self.path = None
+        while self.sockets:
+            closing = self.sockets.pop()
+            self.loop.remove_reader(closing.fileno())
+            closing.close()
+
+    def _keyed(self, keys: SrtpKeys) -> None:
+        self.path = AudioPath(keys, CODEC, 0xC11E47, "client", time.monotonic_ns())
+        self.keyed.set()
+
+    def _read(self, sock: socket.socket, index: int) -> None:
+        with contextlib.suppress(BlockingIOError, ConnectionRefusedError):
+            while True:
+                self._receive(sock.recv(2048), index)
+
+    def _receive(self, datagram: bytes, index: int) -> None:
+        kind = classify_untrusted(datagram)
+        if kind is PacketKind.DTLS:
+            self.peer.receive_untrusted(datagram)
+        elif kind is PacketKind.MEDIA:
+            if self.path is not None and self.path.receive_untrusted(datagram, time.monotonic_ns()):
+                self.heard_at[index] += 1
+                self.heard.set()
+        else:
+            message = stun.parse_untrusted(datagram)
+            assert message.is_authentic(self.answer.password.encode())
+            answered = self.responses.pop(message.transaction_id, None)
+            if answered is None:
+                self.received.append(datagram)
+            else:
+                answered.set_result(message)
+
+
+@contextlib.asynccontextmanager
+async def calling(
+    server: Server, setup: str = "actpass", to: Endpoint | None = None, *, has_channel: bool = True
+) -> AsyncIterator[tuple[Client, Session]]:
+    """A session, and a client that has its answer and has sent nothing yet."""
+    certificate = Certificate.generate()
+    session = server.manager.create(make_offer(certificate, setup, has_channel=has_channel), {}, "me")
+    client = Client(to or server.endpoint, session.answer, certificate)
+    try:
+        yield client, session
+    finally:
+        await client.close()
+
+
+def with_settings(**changes: object) -> TransceiverSettings:
+    return replace(SETTINGS, **changes)  # type: ignore[arg-type]
