@@ -252,7 +252,7 @@ def test_any_disturbance_is_bounded_plays_nothing_twice_and_passes(
         packets += [late] * int(what["copies"])
     player = Bounded(phase_ms=phase_ms, quiet=quiet).play(packets, disturbed + calm + 30)
     assert player.numbers == sorted(set(player.numbers))
-    settled = [s for s in stream(disturbed + calm)[-50:]]
+    settled = stream(disturbed + calm)[-50:]
     assert max(player.delay_ms(sent) for sent in settled) <= 45
 
 

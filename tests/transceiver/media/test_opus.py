@@ -109,7 +109,7 @@ def test_reset_forgets():
 
 @pytest.mark.parametrize("packet", [b"", b"\x03", b"\x4b\x00", b"\x48" + bytes(1300), b"\x49\x01"])
 def test_what_is_not_opus_is_an_error_that_says_so(packet: bytes):
-    with pytest.raises(OpusError, match="packet|corrupted|argument"):
+    with pytest.raises(OpusError, match=r"packet|corrupted|argument"):
         Decoder().decode(packet)
 
 

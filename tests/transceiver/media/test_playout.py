@@ -37,7 +37,9 @@ def encode_long(pcm: Samples, frame_ms: int) -> list[bytes]:
     return packets
 
 
-def listen(packets: list[bytes], lost: set[int] = frozenset(), *, ticks: int = RTP_FRAME_TICKS) -> tuple[Playout, Samples]:
+def listen(
+    packets: list[bytes], lost: set[int] = frozenset(), *, ticks: int = RTP_FRAME_TICKS
+) -> tuple[Playout, Samples]:
     """Play a stream that arrives on time but for what is lost, until its end."""
     playout, heard, sent = Playout(), [], 0
     for pull in range(len(packets) * ticks // RTP_FRAME_TICKS + 1):
@@ -108,7 +110,10 @@ def test_dtx_is_silence_not_loss():
         heard.append(playout.pull(number * FRAME_NS + 5 * MS) or b"")
     samples = np.frombuffer(b"".join(heard), "<i2")
     assert sequence < len(packets) - 60
-    first, second = find(speech()[4800:24000], samples[: len(samples) // 2]), find(speech()[4800:24000], samples[len(samples) // 2 :])
+    first, second = (
+        find(speech()[4800:24000], samples[: len(samples) // 2]),
+        find(speech()[4800:24000], samples[len(samples) // 2 :]),
+    )
     assert first.likeness > 0.9
     assert second.likeness > 0.9
     assert playout.shortened_frames == playout.lengthened_frames == 0
@@ -162,7 +167,9 @@ def test_quiet_is_a_level():
 
 @given(
     st.lists(
-        st.tuples(st.integers(0, 65535), st.integers(0, 2**32 - 1) | st.integers(0, 9600), st.binary(max_size=40)),
+        st.tuples(
+            st.integers(0, 65535), st.integers(0, 2**32 - 1) | st.integers(0, 9600), st.binary(max_size=40)
+        ),
         max_size=40,
     )
 )

@@ -22,7 +22,13 @@ def receive(reception: Reception, sequences: list[int]) -> list[int | None]:
 
 
 def test_extended_numbers_count_wraps_and_follow_reordering_across_them():
-    assert receive(Reception(1, 65534), [65534, 65536, 65535, 65537, 65538]) == [65534, 65536, 65535, 65537, 65538]
+    assert receive(Reception(1, 65534), [65534, 65536, 65535, 65537, 65538]) == [
+        65534,
+        65536,
+        65535,
+        65537,
+        65538,
+    ]
 
 
 def test_loss_fraction_counts_since_the_last_report():

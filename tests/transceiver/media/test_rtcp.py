@@ -21,7 +21,9 @@ from transceiver.media.rtcp import (
 
 WORD = st.integers(0, 0xFFFFFFFF)
 BLOCKS = st.lists(
-    st.builds(ReportBlock, WORD, st.integers(0, 255), st.integers(-(1 << 23), (1 << 23) - 1), WORD, WORD, WORD, WORD),
+    st.builds(
+        ReportBlock, WORD, st.integers(0, 255), st.integers(-(1 << 23), (1 << 23) - 1), WORD, WORD, WORD, WORD
+    ),
     max_size=31,
 ).map(tuple)
 PACKETS = st.one_of(

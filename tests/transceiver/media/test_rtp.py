@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -116,7 +118,7 @@ def test_headers_of_real_clients(capture: str, payload_type: int):
     for ssrc in streams:
         sent = [packet for packet in packets if packet.ssrc == ssrc]
         assert {packet.payload_type for packet in sent} == {payload_type}
-        steps = {(after.sequence - before.sequence) % 65536 for before, after in zip(sent, sent[1:], strict=False)}
+        steps = {(after.sequence - before.sequence) % 65536 for before, after in itertools.pairwise(sent)}
         assert steps == {1}
-        times = {(after.timestamp - before.timestamp) % 2**32 for before, after in zip(sent, sent[1:], strict=False)}
+        times = {(after.timestamp - before.timestamp) % 2**32 for before, after in itertools.pairwise(sent)}
         assert times == {960}

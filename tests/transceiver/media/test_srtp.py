@@ -94,7 +94,7 @@ def test_replays_are_refused_inside_the_window_and_beyond_it():
 
 
 def test_datagrams_beyond_the_buffer_are_refused():
-    alice, bob = pair()
+    _alice, bob = pair()
     assert bob.unprotect_untrusted(bytes((0x80,)) + bytes(2000)) is None
     assert bob.unprotect_rtcp_untrusted(bytes((0x80,)) + bytes(2000)) is None
     assert bob.unauthentic == 2
