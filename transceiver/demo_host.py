@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
@@ -24,6 +25,8 @@ READY_POLL_S = 0.05
 STOP_TIMEOUT_S = 10.0
 LOG_LINES_SHOWN = 12
 POP_ID = "demo"
+KEYS_FILE = "keys.toml"
+CONFIG_FILE = "voxpop.toml"
 LOOPBACK, LOOPBACK_6 = "127.0.0.1", "::1"
 
 
@@ -38,7 +41,9 @@ class HostPlan:
     ports: tuple[int, int]
     """First and last UDP port of the transceiver's processes."""
     workers: int = 2
-    page: bool = True
+    relay_settings: Mapping[str, object] = field(default_factory=dict)
+    transceiver_settings: Mapping[str, object] = field(default_factory=dict)
+    """What differs from the usual, by the names of the configuration."""
 
     @property
     def processes(self) -> int:
@@ -52,39 +57,40 @@ class HostPlan:
 
     def config(self) -> str:
         """The TOML of this host."""
-        vips = ", ".join(f'"{vip}"' for vip in self.vips)
-        has_ipv6 = any(vip.family == socket.AF_INET6 for vip in self.vips)
-        return f"""\
-[token]
-keys_file = "keys.toml"
+        vips = [str(vip) for vip in self.vips]
+        cluster: dict[str, object] = {"id": 1, "ipv4": f"{LOOPBACK}/32", "ports": self.ports}
+        if any(vip.family == socket.AF_INET6 for vip in self.vips):
+            cluster["ipv6"] = f"{LOOPBACK_6}/128"
+        relay = {
+            "pop": POP_ID,
+            "vips": vips,
+            "forwarder": "userspace",
+            "workers": self.workers,
+            "metrics": str(self.relay_metrics),
+        }
+        transceiver = {
+            "cluster": 1,
+            "host": 0,
+            "http": str(self.http),
+            "processes": self.processes,
+            "open": True,
+            "page": True,
+            "metrics": str(self.transceiver_metrics),
+        }
+        return "\n".join(
+            [
+                _table("[token]", {"keys_file": KEYS_FILE}),
+                _table("[[cluster]]", cluster),
+                _table("[[pop]]", {"id": POP_ID, "vips": vips, "status": str(self.relay_metrics)}),
+                _table("[relay]", relay | dict(self.relay_settings)),
+                _table("[transceiver]", transceiver | dict(self.transceiver_settings)),
+            ]
+        )
 
-[[cluster]]
-id = 1
-ipv4 = "{LOOPBACK}/32"
-{f'ipv6 = "{LOOPBACK_6}/128"' if has_ipv6 else ""}
-ports = [{self.ports[0]}, {self.ports[1]}]
 
-[[pop]]
-id = "{POP_ID}"
-vips = [{vips}]
-status = "{self.relay_metrics}"
-
-[relay]
-pop = "{POP_ID}"
-vips = [{vips}]
-forwarder = "userspace"
-workers = {self.workers}
-metrics = "{self.relay_metrics}"
-
-[transceiver]
-cluster = 1
-host = 0
-http = "{self.http}"
-processes = {self.processes}
-open = true
-page = {str(self.page).lower()}
-metrics = "{self.transceiver_metrics}"
-"""
+def _table(header: str, values: Mapping[str, object]) -> str:
+    """TOML writes texts, numbers, booleans and lists of them as JSON does."""
+    return "\n".join([header, *(f"{key} = {json.dumps(value)}" for key, value in values.items()), ""])
 
 
 def plan_host(http_port: int = 0, processes: int = 2, workers: int = 2) -> HostPlan:
@@ -165,7 +171,7 @@ class Daemon:
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *_dies_with_us(),
-                *(sys.executable, "-m", "voxpop", self.verb, "--config", str(self._folder / "voxpop.toml")),
+                *(sys.executable, "-m", "voxpop", self.verb, "--config", str(self._folder / CONFIG_FILE)),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=None if self._verbose else log,
                 stderr=None if self._verbose else log,
@@ -222,8 +228,8 @@ class LocalHost:
         self.plan = plan
         self.relay = Daemon("relay", folder, f"http://{plan.relay_metrics}/readyz", verbose)
         self.transceiver = Daemon("transceiver", folder, f"{plan.url}/readyz", verbose)
-        keysfile.new(folder / "keys.toml")
-        (folder / "voxpop.toml").write_text(plan.config())
+        keysfile.new(folder / KEYS_FILE)
+        (folder / CONFIG_FILE).write_text(plan.config())
 
     async def start(self) -> tuple[float, float]:
         """Start both at once; seconds until relay and transceiver were ready. Raises UnavailableError."""

@@ -72,6 +72,7 @@ class Transport:
         self._early: deque[bytes] = deque(maxlen=EARLY_PACKETS)
         self._last_audio_ns = 0
         self._is_closed = False
+        self._awaited: asyncio.Future[None] | None = None
         self.path: AudioPath | None = None
         """None before there are keys. Its statistics outlive the call."""
         self.marks = Marks()
@@ -122,9 +123,13 @@ class Transport:
         """Go on from other source ports, as behind a NAT that has forgotten us."""
         self._links.rebind()
 
-    def restart_gap_measurement(self) -> None:
-        """Forget the gaps so far."""
-        self.longest_gap_ns = 0
+    async def next_audio(self) -> None:
+        """Returns with the next authentic audio packet. Raises CallError when the call ends before."""
+        self._awaited = self._awaited or self._loop.create_future()
+        either: set[asyncio.Future[None] | asyncio.Future[str]] = {self._awaited, self.ended}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if self.ended.done():
+            raise CallError(self.stage, self.ended.result())
 
     async def close(self) -> None:
         """Say goodbye in RTCP and DTLS, and free everything. Idempotent."""
@@ -206,6 +211,9 @@ class Transport:
         else:
             self.longest_gap_ns = max(self.longest_gap_ns, now_ns - self._last_audio_ns)
         self._last_audio_ns = now_ns
+        if self._awaited is not None:
+            self._awaited.set_result(None)
+            self._awaited = None
 
     def _on_keys(self, keys: SrtpKeys) -> None:
         now_ns = time.monotonic_ns()
