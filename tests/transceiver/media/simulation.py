@@ -6,6 +6,7 @@ import heapq
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -95,7 +96,7 @@ def converse(
     for speaker, listener in (parties, parties[::-1]):
         for number in range(len(speaker.says)):
             tick_ns = start_ns + number * FRAME_NS
-            at(tick_ns, lambda now, s=speaker, li=listener, n=number: send(s, li, n, now))
+            at(tick_ns, partial(send, speaker, listener, number))
             at(tick_ns + int((NETWORK_MS + pull_phase_ms) * MS), listener.hear)
     while events:
         time_ns, _, action = heapq.heappop(events)

@@ -294,6 +294,6 @@ def test_packets_carry_the_negotiated_payload_type_and_our_ssrc():
 
 
 def test_close_is_final_but_stats_stay():
-    _alice, bob = converse((FRAMES[:50], QUIET[:50]))
+    _, bob = converse((FRAMES[:50], QUIET[:50]))
     bob.path.close()
     assert bob.path.stats.packets_received == 50
