@@ -142,7 +142,17 @@ def test_a_call_without_a_data_channel() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "no", "[]", '"type"', "{}", '{"type": 5}', "[" * 100_000, '{"type": ' + "9" * 5000 + "}", " " * 262_145],
+    [
+        "",
+        "no",
+        "[]",
+        '"type"',
+        "{}",
+        '{"type": 5}',
+        "[" * 100_000,
+        '{"type": ' + "9" * 5000 + "}",
+        " " * 262_145,
+    ],
 )
 def test_a_message_that_is_no_event_is_answered_with_an_error(text: str) -> None:
     async def scenario() -> None:
@@ -219,7 +229,11 @@ def test_a_check_from_a_new_port_takes_a_silent_call_along(nominate: bool) -> No
 
 def test_an_address_in_use_is_not_taken_over_by_another_session() -> None:
     async def scenario() -> None:
-        async with running() as server, calling(server) as (victim, session), calling(server) as (thief, other):
+        async with (
+            running() as server,
+            calling(server) as (victim, session),
+            calling(server) as (thief, other),
+        ):
             await victim.connect()
             # The thief has a call of its own and fakes the victim's source address.
             victim.sockets[0].sendto(thief.request(nominate=True), server.endpoint)
@@ -248,16 +262,15 @@ def test_close_notify_ends_the_session() -> None:
 
 def test_a_certificate_that_was_not_signaled_fails_the_session() -> None:
     async def scenario() -> None:
-        async with running() as server, calling(server) as (client, _):
-            async with calling(server) as (impostor, session):
-                # Knows the credentials, not the key.
-                impostor.peer, unused = client.peer, impostor.peer
-                client.peer, impostor.peer._link._send_datagram = unused, impostor.send
-                await impostor.check(nominate=True)
-                impostor.peer.start()
-                await until(lambda: server.counts.ended)
-                assert server.counts.ended == ["dtls_failed"]
-                assert session.state is SessionState.CLOSED
+        async with running() as server, calling(server) as (client, _), calling(server) as (thief, session):
+            # Knows the credentials, not the key.
+            thief.peer, client.peer = client.peer, thief.peer
+            thief.peer._link._send_datagram = thief.send
+            await thief.check(nominate=True)
+            thief.peer.start()
+            await until(lambda: server.counts.ended)
+            assert server.counts.ended == ["dtls_failed"]
+            assert session.state is SessionState.CLOSED
 
     run(scenario())
 
