@@ -165,6 +165,7 @@ class BpfMap(Generic[K, V]):
         The program writes to them at any time. Raises MapError without F_MMAPABLE or rights.
         """
         dtype = np.dtype(self.spec.value)
+        assert dtype.itemsize % 8 == 0, "the kernel rounds the distance of elements up to 8 bytes"
         size = -(-self.max_entries * dtype.itemsize // mmap.PAGESIZE) * mmap.PAGESIZE
         access = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
         try:

@@ -51,7 +51,7 @@ class Local(Structure):
 class Vip(Structure):
     """struct vp_vip."""
 
-    _fields_ = (("addr", c_uint32 * 4), ("port", c_uint16), ("pad", c_uint16))
+    _fields_ = (("addr", c_uint32 * 4), ("port", c_uint16), ("pad", c_uint16 * 3))
 
 
 class Backbone(Structure):

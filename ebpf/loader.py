@@ -41,6 +41,10 @@ class Loaded:
     module: Any = field(repr=False)
     """BCC's; it owns the descriptors."""
 
+    def close(self) -> None:
+        """Let go of the programs; those that are pinned or attached live on."""
+        self.module.cleanup()
+
 
 def load(
     pin_dir: Path,

@@ -4,7 +4,8 @@
  * two field by field; a change of any struct here raises SCHEMA_VERSION there.
  *
  * Addresses, ports and MACs are in network order, everything else in the host's. No struct is
- * packed and none has padding that is not a field.
+ * packed and none has padding that is not a field. Elements of arrays are multiples of 8 bytes, to
+ * which the kernel rounds their distance up.
  */
 #ifndef VOXPOP_LAYOUT_H
 #define VOXPOP_LAYOUT_H
@@ -42,7 +43,7 @@ struct vp_local {
 struct vp_vip {
 	__u32 addr[4];
 	__u16 port;
-	__u16 pad;
+	__u16 pad[3];
 };
 
 struct vp_backbone {

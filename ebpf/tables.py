@@ -1,0 +1,299 @@
+"""The pinned maps as what they mean: our addresses, keys, next hops, flows, counters.
+
+The program reads while we write, so what it reads changes by one store each: to a half of the address
+table, to one of the two ways of a next hop, to the state of a slot. The half, way or slot that was
+given up may be in use by a packet for a moment longer, and rests for REST_S before it is written to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from core.addr import Endpoint
+from core.keyring import KEY_IDS, Keyring
+from ebpf import layout, pins
+from ebpf.bpfmap import BpfMap, Records
+from ebpf.errors import DataplaneError
+from ebpf.flows import U64_MASK, FlowRecord, pack_address, upstream_deltas
+from ebpf.verdict import FAMILIES, REASONS, Family, Reason
+
+REST_S = 0.05
+"""Far longer than a packet takes; programs run between two points of an RCU grace period."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalAddress:
+    """What we are at one address: VIPs by port, a backbone address, or both."""
+
+    host: str
+    vips: Mapping[int, int] = field(default_factory=dict)
+    """Port → id of the VIP."""
+    backbone: int | None = None
+    """Index among the backbone addresses of its family."""
+    nat_ports: tuple[int, int] = (4096, 65535)
+    """First and last NAT port, where it is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """How many packets of a class may be punted: by one source (/32, /64), and in total."""
+
+    source_pps: float
+    source_burst: int
+    total_pps: float
+    total_burst: int
+
+
+class WayOut(NamedTuple):
+    """How the packets to a next hop leave; `tags` as (type, TCI), the outer one first."""
+
+    neighbour_mac: bytes
+    own_mac: bytes
+    mtu: int
+    egress: int
+    """Index in the egress table."""
+    tags: tuple[tuple[int, int], ...] = ()
+
+
+class Count(NamedTuple):
+    """Packets, and bytes of the network layer."""
+
+    packets: int
+    bytes: int
+
+
+def _words(packed: bytes) -> list[int]:
+    padded = packed.ljust(16, b"\0")
+    return [int.from_bytes(padded[i : i + 4], "little") for i in range(0, 16, 4)]
+
+
+def _wire_port(port: int) -> int:
+    return int.from_bytes(port.to_bytes(2, "big"), "little")
+
+
+def fold(packed: bytes) -> int:
+    """The 64 bits of an address that vp_local_at() of prog/relay_xdp.c hashes."""
+    words = _words(packed)
+    if len(packed) == 4:
+        return words[0]
+    high, low = words[0] << 32 | words[1], words[2] << 32 | words[3]
+    return (high * layout.FOLD_MULTIPLIER & U64_MASK) ^ low
+
+
+def cell_of(folded: int, multiplier: int) -> int:
+    """The cell of an address within its half of the table."""
+    return (folded * multiplier & U64_MASK) >> (64 - layout.LOCAL_CELLS_LOG2)
+
+
+def find_multiplier(folded: Sequence[int]) -> int:
+    """An odd number that gives each address a cell of its own. Raises DataplaneError."""
+    multiplier = layout.FOLD_MULTIPLIER
+    for _ in range(1 << 16):
+        if len({cell_of(value, multiplier) for value in folded}) == len(folded):
+            return multiplier
+        multiplier = (multiplier * 0x5851F42D4C957F2D + 0x14057B7EF767814E) & U64_MASK | 1
+    raise DataplaneError(f"{len(folded)} local addresses are too many, or one is there twice")
+
+
+class Tables:
+    """The open maps of a pin directory. Raises PinError where one is absent or of another shape.
+
+    Views are numpy arrays over the maps themselves.
+    """
+
+    def __init__(self, pin_dir: Path, *, writable: bool = True) -> None:
+        with contextlib.ExitStack() as stack:
+
+            def view(spec: pins.AnySpec) -> Records:
+                opened = BpfMap.open(spec, pin_dir / spec.name)
+                stack.callback(opened.close)  # the mapping holds the map
+                return opened.view(writable=writable)
+
+            self.config = view(pins.CONFIG)
+            self.locals = view(pins.LOCALS)
+            self.vips = view(pins.VIPS)
+            self.backbones = {4: view(pins.BACKBONES4), 6: view(pins.BACKBONES6)}
+            self.token_keys = view(pins.TOKEN_KEYS)
+            self.slots = {4: view(pins.SLOTS4), 6: view(pins.SLOTS6)}
+            self.nexthops = view(pins.NEXTHOPS)
+        with contextlib.ExitStack() as stack:
+
+            def keep(spec: pins.AnySpec) -> BpfMap[Any, Any]:
+                opened = BpfMap.open(spec, pin_dir / spec.name)
+                stack.callback(opened.close)
+                return opened
+
+            self.flows4 = keep(pins.FLOWS4)
+            self.flows6 = keep(pins.FLOWS6)
+            self.egresses = keep(pins.EGRESSES)
+            self.counters = keep(pins.COUNTERS_MAP)
+            self.punt_total = keep(pins.PUNT_TOTAL)
+            self.punt_sources = keep(pins.PUNT_SOURCES)
+            self._open = stack.pop_all()
+
+    def close(self) -> None:
+        """Close the maps; nothing pinned or attached changes."""
+        self._open.close()
+
+    def set_clock(self, now_min: int) -> None:
+        """The wall clock in minutes since the Unix epoch; tokens are refused until it is set."""
+        self.config["clock_min"][0] = now_min & 0xFFFF | layout.CLOCK_SET
+
+    def set_dscp(self, direction: int, dscp: int | None) -> None:
+        """The DSCP (0–63) of forwarded packets; None keeps each packet's own."""
+        self.config["tos_mask"][0, direction] = 0 if dscp is None else 0xFC
+        self.config["tos_set"][0, direction] = 0 if dscp is None else dscp << 2
+
+    def set_rates(self, punt_class: int, rates: Rates) -> None:
+        """The punt budget of a class, which is one of layout.PUNT_CLASS_*."""
+        source_ns, total_ns = round(1e9 / rates.source_pps), round(1e9 / rates.total_pps)
+        self.config["budget"][0, punt_class] = (
+            source_ns,
+            source_ns * (rates.source_burst - 1),
+            total_ns,
+            total_ns * (rates.total_burst - 1),
+        )
+
+    def set_keys(self, keyring: Keyring) -> None:
+        """Accept the tokens of these keys, and no others."""
+        for key_id in KEY_IDS:
+            key = keyring.tag_key(key_id)
+            if key is None:
+                self.token_keys[key_id] = (0, 0, 0, 0)
+            else:
+                halves = (int.from_bytes(key[i : i + 8], "little") for i in (0, 8))
+                self.token_keys[key_id] = (*halves, 1, 0)
+
+    def set_vip(self, vip_id: int, vip: Endpoint) -> None:
+        """What a VIP id stands for. Before the address is made known, and never again."""
+        self.vips[vip_id] = (_words(pack_address(vip.host)), _wire_port(vip.port), [0] * 3)
+
+    def set_backbone(self, index: int, host: str) -> None:
+        """What a backbone index stands for. Before the address is made known, and never again."""
+        self.backbones[6 if ":" in host else 4][index] = (_words(pack_address(host)),)
+
+    def set_locals(self, addresses: Sequence[LocalAddress]) -> None:
+        """Replace the whole set of our addresses at once; at most once per REST_S."""
+        packed = [pack_address(address.host) for address in addresses]
+        folded = [fold(each) for each in packed]
+        multiplier = find_multiplier(folded)
+        live = int(self.config["local_hash"][0]) & 1
+        half = 1 - live
+        start = half * layout.LOCAL_CELLS
+        cells = np.zeros(layout.LOCAL_CELLS, self.locals.dtype)
+        for address, raw, value in zip(addresses, packed, folded, strict=True):
+            cells[cell_of(value, multiplier)] = _local_cell(address, raw)
+        self.locals[start : start + layout.LOCAL_CELLS] = cells
+        self.config["local_hash"][0] = multiplier & ~1 | half
+
+    def set_nexthop(self, nexthop_id: int, way: WayOut | None) -> None:
+        """Where a next hop's packets leave; None: nowhere. At most once per REST_S for each."""
+        record = self.nexthops[nexthop_id]
+        other = 1 - (int(record["live"]) & 1)
+        record["way"][other] = ([0] * 12, [0] * 4, 0, 0, 0, 0) if way is None else _way_record(way)
+        record["live"] = other
+
+    def set_egress(self, index: int, ifindex: int) -> None:
+        """Which interface an egress is; the kernel removes it when the interface goes away."""
+        self.egresses.update(ctypes.c_uint32(index), ctypes.c_uint32(ifindex))
+
+    def write_slot(self, flow: FlowRecord) -> None:
+        """Write the record of a slot that rests, and let it live last of all."""
+        family = 6 if ":" in flow.client.host else 4
+        l3_delta, l4_delta = upstream_deltas(flow)
+        addresses = (_words(pack_address(e.host)) for e in (flow.client, flow.transceiver))
+        client, transceiver = ((a if family == 6 else a[0]) for a in addresses)
+        common = (
+            [(0, 0), (0, 0)],
+            [0, 0],
+            _wire_port(flow.client.port),
+            _wire_port(flow.transceiver.port),
+            [flow.nexthop_up, flow.nexthop_down],
+            flow.vip_id,
+            l3_delta,
+            l4_delta,
+            layout.SLOT_OFF,
+            0,
+        )
+        slots = self.slots[family]
+        slots[flow.slot] = (common, client, transceiver, [0] * 5)[: len(slots.dtype.fields or ())]
+        self.set_slot_state(family, flow.slot, layout.SLOT_LIVE)
+
+    def set_slot_state(self, family: int, slot: int, state: int) -> None:
+        """Switch a slot off, or on again."""
+        self.slots[family]["flow"]["state"][slot] = state
+
+    def map_client(self, client: Endpoint, vip_id: int, slot: int, mark: int) -> None:
+        """Lead a client at a VIP to its slot. Raises MapFullError."""
+        value = layout.FlowValue(slot, mark)
+        if ":" in client.host:
+            self.flows6.update(flow6_key(client, vip_id), value)
+        else:
+            self.flows4.update(flow4_key(client, vip_id), value)
+
+    def unmap_client(self, client: Endpoint, vip_id: int) -> bool:
+        """Forget a client at a VIP; False where it was not known."""
+        if ":" in client.host:
+            return self.flows6.delete(flow6_key(client, vip_id))
+        return self.flows4.delete(flow4_key(client, vip_id))
+
+    def counts(self) -> dict[Family, dict[Reason, Count]]:
+        """Everything that the program has counted since its maps were made."""
+        values = self.counters.per_cpu()
+        packets, sizes = values["packets"].sum(axis=1), values["bytes"].sum(axis=1)
+        return {
+            family: {
+                reason: Count(int(packets[i]), int(sizes[i]))
+                for i, reason in enumerate(REASONS, index * len(REASONS))
+            }
+            for index, family in enumerate(FAMILIES)
+        }
+
+
+def flow4_key(client: Endpoint, vip_id: int) -> layout.Flow4Key:
+    """The key of an IPv4 client at a VIP."""
+    return layout.Flow4Key(_words(pack_address(client.host))[0], _wire_port(client.port), vip_id)
+
+
+def flow6_key(client: Endpoint, vip_id: int) -> layout.Flow6Key:
+    """The key of an IPv6 client at a VIP."""
+    words = (ctypes.c_uint32 * 4)(*_words(pack_address(client.host)))
+    return layout.Flow6Key(words, _wire_port(client.port), vip_id)
+
+
+def _local_cell(address: LocalAddress, packed: bytes) -> tuple[object, ...]:
+    if len(address.vips) > layout.LOCAL_VIPS:
+        raise DataplaneError(f"{address.host} has more than {layout.LOCAL_VIPS} VIP ports")
+    spare = layout.LOCAL_VIPS - len(address.vips)
+    first, last = (1, 0) if address.backbone is None else address.nat_ports
+    return (
+        4 if len(packed) == 4 else 6,
+        len(address.vips),
+        [*address.vips.values(), *[0] * spare],
+        [*map(_wire_port, address.vips), *[0] * spare],
+        first,
+        last,
+        0,
+        (address.backbone or 0) * layout.PORTS,
+        _words(packed),
+        [0] * 3,
+    )
+
+
+def _way_record(way: WayOut) -> tuple[object, ...]:
+    tags = [_wire_port(word) for tag in way.tags for word in tag]
+    return (
+        list(way.neighbour_mac + way.own_mac),
+        tags + [0] * (4 - len(tags)),
+        way.mtu,
+        len(way.tags),
+        1,
+        way.egress,
+    )

@@ -1,0 +1,187 @@
+"""The scene of the packet tests: one PoP, its addresses, next hops and a flow in each family."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from core.addr import Endpoint
+from core.keyring import Keyring
+from core.stun import Attribute, MessageType, encode
+from core.token import Token, mint
+from ebpf import layout, loader, pins
+from ebpf.flows import FlowRecord, ufrag_mark
+from ebpf.loader import Program
+from ebpf.tables import Count, LocalAddress, Rates, Tables, WayOut
+from ebpf.testrun import TestRun, XdpAction, run
+from ebpf.verdict import Action, Family, Reason
+from tests.builders import UdpFrame
+
+SIZES = pins.Sizes(max_flows4=64, max_flows6=64, backbones4=2, backbones6=1, punt_sources=256)
+LOOPBACK = 1
+
+VIP4, VIP4_OTHER_PORT, VIP6 = (
+    Endpoint("198.51.100.10", 3478),
+    Endpoint("198.51.100.10", 443),
+    Endpoint("2001:db8:5::10", 3478),
+)
+SHARED = Endpoint("203.0.113.5", 3478)
+"""A VIP on a backbone address."""
+VIPS = {1: VIP4, 2: VIP4_OTHER_PORT, 3: VIP6, 4: SHARED}
+BACKBONE4, BACKBONE6 = "192.0.2.1", "2001:db8:b::1"
+LOCALS = (
+    LocalAddress(VIP4.host, {VIP4.port: 1, VIP4_OTHER_PORT.port: 2}),
+    LocalAddress(VIP6.host, {VIP6.port: 3}),
+    LocalAddress(BACKBONE4, backbone=0),
+    LocalAddress(SHARED.host, {SHARED.port: 4}, backbone=1),
+    LocalAddress(BACKBONE6, backbone=0),
+)
+CLIENT4, CLIENT6 = Endpoint("203.0.113.77", 50000), Endpoint("2001:db8:c::77", 50000)
+TRANSCEIVER4, TRANSCEIVER6 = Endpoint("10.20.1.2", 40007), Endpoint("2001:db8:1::102", 40007)
+
+UP, DOWN, UP_TAGGED, UP_TWICE_TAGGED, UNUSABLE, NARROW, GONE = range(1, 8)
+EGRESS, NO_EGRESS = 3, 4
+OWN_MAC, ROUTER_MAC, SWITCH_MAC = (bytes.fromhex(f"0600000000{n}") for n in ("01", "02", "03"))
+TAG, OUTER_TAG = (0x8100, 200), (0x88A8, 0x6007)
+NEXTHOPS = {
+    UP: WayOut(SWITCH_MAC, OWN_MAC, 1500, EGRESS),
+    DOWN: WayOut(ROUTER_MAC, OWN_MAC, 1500, EGRESS),
+    UP_TAGGED: WayOut(SWITCH_MAC, OWN_MAC, 1500, EGRESS, (TAG,)),
+    UP_TWICE_TAGGED: WayOut(SWITCH_MAC, OWN_MAC, 1500, EGRESS, (OUTER_TAG, TAG)),
+    UNUSABLE: None,
+    NARROW: WayOut(SWITCH_MAC, OWN_MAC, 200, EGRESS),
+    GONE: WayOut(SWITCH_MAC, OWN_MAC, 1500, NO_EGRESS),
+}
+
+KEYRING = Keyring({3: bytes(range(32)), 9: bytes(range(100, 132))}, mint_with=3)
+NOW_MIN = 29_900_000
+TOKEN = Token(3, 1, 258, 40007, (NOW_MIN + 60) & 0xFFFF, 77)
+UFRAG = mint(TOKEN, KEYRING).encode()
+OTHER_UFRAG = mint(Token(9, 1, 258, 40008, (NOW_MIN + 60) & 0xFFFF, 78), KEYRING).encode()
+AMPLE = Rates(source_pps=1e6, source_burst=10_000, total_pps=1e6, total_burst=100_000)
+
+RTP = bytes.fromhex("806f1234000003c0deadbeef") + bytes(range(160))
+DTLS = bytes.fromhex("16fefd0000000000000001") + bytes(80)
+
+FLOW4 = FlowRecord(20001, CLIENT4, 1, VIP4, BACKBONE4, TRANSCEIVER4, UP, DOWN)
+FLOW6 = FlowRecord(30001, CLIENT6, 3, VIP6, BACKBONE6, TRANSCEIVER6, UP, DOWN)
+FLOWS = {"ipv4": FLOW4, "ipv6": FLOW6}
+
+
+def request(username: bytes, *before: tuple[int, bytes]) -> bytes:
+    """A binding request; `before` goes in front of USERNAME."""
+    attributes = [*before, (Attribute.USERNAME, username), (Attribute.PRIORITY, bytes(4))]
+    return encode(MessageType.BINDING_REQUEST, b"transaction!", attributes, b"password")
+
+
+REQUEST = request(UFRAG + b":abcd")
+OTHER_REQUEST = request(OTHER_UFRAG + b":abcd")
+
+
+def upstream(flow: FlowRecord, payload: bytes = RTP) -> UdpFrame:
+    """What the client sends."""
+    return UdpFrame(flow.client, flow.vip, payload)
+
+
+def sent_upstream(flow: FlowRecord, received: UdpFrame) -> UdpFrame:
+    """What must come of it."""
+    source = Endpoint(flow.backbone, flow.nat_port)
+    macs = SWITCH_MAC + OWN_MAC
+    return received.but(source=source, destination=flow.transceiver, macs=macs, ttl=received.ttl - 1)
+
+
+def downstream(flow: FlowRecord, payload: bytes = RTP) -> UdpFrame:
+    """What the transceiver sends."""
+    return UdpFrame(flow.transceiver, Endpoint(flow.backbone, flow.nat_port), payload)
+
+
+def sent_downstream(flow: FlowRecord, received: UdpFrame) -> UdpFrame:
+    """What must come of it."""
+    macs = ROUTER_MAC + OWN_MAC
+    return received.but(source=flow.vip, destination=flow.client, macs=macs, ttl=received.ttl - 1)
+
+
+class Outcome(NamedTuple):
+    """What became of a packet, and how it was counted."""
+
+    run: TestRun
+    reason: Reason
+    family: Family
+    counted_bytes: int
+
+
+class Rig:
+    """The loaded programs and their tables."""
+
+    def __init__(self, pin_dir: Path) -> None:
+        self.pin_dir = pin_dir
+        self.loaded = loader.load(pin_dir)
+        self.tables = Tables(pin_dir)
+
+    def close(self) -> None:
+        """Let go of maps and programs."""
+        self.tables.close()
+        self.loaded.close()
+
+    def reset(self) -> None:
+        """The scene as it begins."""
+        tables = self.tables
+        for flows in (tables.flows4, tables.flows6):
+            for key in flows.items()[0]:
+                flows.delete(flows.spec.key.from_buffer_copy(key.tobytes()))
+        sources = tables.punt_sources
+        for key in sources.items()[0]:
+            sources.delete(sources.spec.key.from_buffer_copy(key.tobytes()))
+        for slots in tables.slots.values():
+            slots["flow"]["state"] = layout.SLOT_OFF
+        tables.punt_total.update(pins.c_uint32(0), layout.Debt())
+        for vip_id, vip in VIPS.items():
+            tables.set_vip(vip_id, vip)
+        for index, host in ((0, BACKBONE4), (1, SHARED.host), (0, BACKBONE6)):
+            tables.set_backbone(index, host)
+        for nexthop, way in NEXTHOPS.items():
+            tables.set_nexthop(nexthop, way)
+        tables.set_egress(EGRESS, LOOPBACK)
+        tables.set_keys(KEYRING)
+        tables.set_clock(NOW_MIN)
+        for direction in (layout.UPSTREAM, layout.DOWNSTREAM):
+            tables.set_dscp(direction, None)
+        for punt_class in range(layout.PUNT_CLASSES):
+            tables.set_rates(punt_class, AMPLE)
+        tables.set_locals(LOCALS)
+
+    def install(self, flow: FlowRecord, ufrag: bytes = UFRAG) -> None:
+        """A flow, in the order that the relay writes it."""
+        self.tables.write_slot(flow)
+        self.tables.map_client(flow.client, flow.vip_id, flow.slot, ufrag_mark(ufrag))
+
+    def slot(self, flow: FlowRecord) -> np.void:
+        """The record of a flow, its part that both families have."""
+        slots = self.tables.slots[6 if ":" in flow.client.host else 4]
+        record: np.void = slots["flow"][flow.slot]
+        return record
+
+    def send(self, frame: UdpFrame | bytes, program: Program = Program.BACKBONE) -> Outcome:
+        """One packet through a program. Asserts that it is counted once, under a reason of its action."""
+        before = self.tables.counts()
+        result = run(self.loaded.fds[program], bytes(frame))
+        after = self.tables.counts()
+        changed = {
+            (family, reason): Count(count.packets - old.packets, count.bytes - old.bytes)
+            for family, counts in after.items()
+            for reason, count in counts.items()
+            if count != (old := before[family][reason])
+        }
+        assert [count.packets for count in changed.values()] == [1], f"not counted once: {changed}"
+        ((family, reason), count) = next(iter(changed.items()))
+        assert result.action == XDP_OF[reason.action], f"{reason} must not {result.action.name}"
+        return Outcome(result, reason, family, count.bytes)
+
+
+XDP_OF = {
+    Action.REDIRECT: XdpAction.REDIRECT,
+    Action.PASS: XdpAction.PASS,
+    Action.DROP: XdpAction.DROP,
+}
