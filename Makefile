@@ -47,10 +47,7 @@ format: .venv/.stamp-check
 SECONDS_EACH ?= 20
 .PHONY: fuzz
 fuzz: .venv/.stamp-fuzz
-	@for harness in $(wildcard tests/fuzz/fuzz_$(or $(ONLY),*).py); do \
-	    echo "== $$harness"; \
-	    $(BIN)/python $$harness -max_total_time=$(SECONDS_EACH) -print_final_stats=1 -verbosity=0; \
-	done
+	@$(BIN)/python tests/fuzz/run.py $(SECONDS_EACH) $(ONLY)
 
 ## bench: the figures and their targets, as a table and in bench.json (ONLY=name for one part)
 .PHONY: bench
