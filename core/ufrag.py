@@ -15,5 +15,10 @@ def split_username_untrusted(username: bytes) -> tuple[bytes, bytes] | None:
 
 
 def shorten(ufrag: str) -> str:
-    """How a ufrag is shown to people: enough to tell two apart, too little to use."""
-    return f"{ufrag[:6]}…"
+    """How a ufrag is shown to people: enough to tell two apart, too little to use.
+
+    A seventh of it from the middle, where a token has its session number; its beginning is the same for
+    all tokens of a host.
+    """
+    middle = len(ufrag) // 2
+    return f"…{ufrag[middle : middle + len(ufrag) // 7]}…"

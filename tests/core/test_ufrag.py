@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.keyring import Keyring
+from core.token import Token, mint
 from core.ufrag import ICE_CHARS, shorten, split_username_untrusted
 
 
@@ -40,7 +42,14 @@ def test_the_ice_alphabet_is_that_of_base64() -> None:
     assert frozenset((string.ascii_letters + string.digits + "+/").encode()) == ICE_CHARS
 
 
-def test_what_is_shown_of_a_ufrag_cannot_be_used() -> None:
-    shown = shorten("A" * 28)
-    assert len(shown) < 10
-    assert shown.startswith("AAAA")
+@given(st.text(string.ascii_letters, max_size=256))
+def test_what_is_shown_of_a_ufrag_cannot_be_used(ufrag: str) -> None:
+    shown = shorten(ufrag).strip("…")
+    assert shown in ufrag
+    assert len(shown) <= len(ufrag) / 7
+
+
+def test_two_sessions_of_one_process_are_told_apart_in_a_log() -> None:
+    keyring = Keyring({1: bytes(32)}, 1)
+    shown = {shorten(mint(Token(1, 7, 9, 40000, 0, session), keyring)) for session in range(2000)}
+    assert len(shown) == 2000

@@ -47,6 +47,12 @@ def test_text_is_for_people() -> None:
     assert lines[-1] == "ZeroDivisionError: division by zero"
 
 
+def test_a_line_of_text_cannot_be_forged() -> None:
+    lines = stderr_of("warning", as_json=False)
+    assert lines[0].endswith(r"] odd text\x0awith a line end and ümlaut")
+    assert " ERROR " in lines[1]
+
+
 @pytest.mark.parametrize(("level", "lines"), [("debug", 3), ("info", 2), ("error", 1)])
 def test_levels(level: str, lines: int) -> None:
     assert len(stderr_of(level, as_json=True)) == lines
