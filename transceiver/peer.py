@@ -141,12 +141,13 @@ class _Link:
 class _Carrier:
     """The DTLS transport as RTCSctpTransport sees it, with the guard in between."""
 
-    def __init__(self, dtls: RTCDtlsTransport, refuse: Callable[[StrEnum], None]) -> None:
+    def __init__(
+        self, dtls: RTCDtlsTransport, on_data: Callable[[], None], refuse: Callable[[StrEnum], None]
+    ) -> None:
         self._dtls = dtls
+        self._on_data = on_data
         self._refuse = refuse
         self._sctp: RTCSctpTransport | None = None
-        self.decrypted = 0
-        """Records of application data that were authentic."""
 
     @property
     def state(self) -> str:
@@ -172,7 +173,7 @@ class _Carrier:
     async def _handle_data(self, data: bytes) -> None:
         """RTCDtlsTransport reads one record per datagram; the others of this one are read here."""
         while True:
-            self.decrypted += 1
+            self._on_data()
             await self._deliver_untrusted(data)
             try:
                 data = cast(SSL.Connection, self._dtls._ssl).recv(2048)
@@ -218,7 +219,8 @@ class Peer:
     the certificate has been found to be the one that was signaled. `on_closed` is called at most once,
     with `remote_closed` or `dtls_failed`, and not after `close`. With an `sctp_port` (theirs) there is
     a data channel, which the side with `open_channel` opens; `on_open` and `on_message` are its events.
-    `on_refused` is told a reason for everything of the other side's that is dropped.
+    `on_data` is called with every authentic record behind the handshake: a sign of life. `on_refused` is
+    told a reason for everything of the other side's that is dropped.
     """
 
     def __init__(
@@ -234,6 +236,7 @@ class Peer:
         sctp_port: int | None,
         open_channel: str | None = None,
         on_open: Callable[[], None] = _ignore,
+        on_data: Callable[[], None] = _ignore,
         on_refused: Callable[[StrEnum], None] = _ignore,
         max_message_bytes: int = SEND_BUFFER_BYTES,
         local_sctp_port: int = DEFAULT_SCTP_PORT,
@@ -250,7 +253,7 @@ class Peer:
         self._dtls = RTCDtlsTransport(cast(Any, self._link), [certificate])
         self._dtls._set_role(role)
         self._dtls.on("statechange", self._dtls_changed)
-        self._carrier = _Carrier(self._dtls, self._refuse)
+        self._carrier = _Carrier(self._dtls, on_data, on_refused)
         self._sctp: RTCSctpTransport | None = None
         self._remote_sctp_port = sctp_port
         self._channel: RTCDataChannel | None = None
@@ -259,11 +262,6 @@ class Peer:
         self._task: asyncio.Task[None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._is_over = False
-
-    @property
-    def decrypted(self) -> int:
-        """Authentic records of application data so far: a sign of life that grows."""
-        return self._carrier.decrypted
 
     def start(self) -> None:
         """Begin the handshake: as the client, send a ClientHello; as the server, wait for one."""

@@ -150,7 +150,6 @@ class Session:
         self._path: AudioPath | None = None
         self._tick_handle: Handle | None = None
         self._ssrc: bytes | None = None
-        self._decrypted = 0
         self._is_opened = False
         self._created_ns = self._stage_ns = now_ns
         self._backend: Backend = shared.backend_factory(session_id, settings, self._emit, shared.observer)
@@ -176,6 +175,7 @@ class Session:
             on_message=self._receive_message_untrusted,
             on_closed=self._peer_closed,
             on_open=self._channel_opened,
+            on_data=self._data_received,
             on_refused=self._refuse,
             sctp_port=self.offer.sctp_port,
             max_message_bytes=self.offer.max_message_bytes,
@@ -224,6 +224,9 @@ class Session:
         if datagram[8:12] != self._ssrc and not is_rtcp(datagram):
             self._learn_ssrc(datagram[8:12], now_ns)
         return True
+
+    def _data_received(self) -> None:
+        self._ice.hear(time.monotonic_ns())
 
     def is_live_at(self, endpoint: Endpoint, now_ns: int, silence_ns: int) -> bool:
         """Whether the client was heard from that address less than `silence_ns` ago."""
@@ -314,9 +317,6 @@ class Session:
     def find_end(self, now_ns: int) -> EndReason | None:
         """Why the session is over by the clock; None while it is not. For calling now and then."""
         settings = self._shared.settings
-        if self._peer.decrypted != self._decrypted:
-            self._decrypted = self._peer.decrypted
-            self._ice.hear(now_ns)
         heard_ns = self._ice.heard_ns
         if heard_ns is None:
             waited_s = (now_ns - self._created_ns) / 1e9

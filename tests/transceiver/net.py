@@ -40,7 +40,10 @@ from transceiver.sessions import SessionManager
 PATIENCE_S = 20.0
 """How long an event may take on a machine that is busy with other things."""
 CLUSTER = Cluster(1, IPv4Network("127.0.0.0/8"), IPv6Network("::/127"), 1, 65535)
-SETTINGS = TransceiverSettings(cluster=1, host=1, http=Endpoint("127.0.0.1", 8080), open=True)
+SETTINGS = TransceiverSettings(
+    cluster=1, host=1, http=Endpoint("127.0.0.1", 8080), open=True, max_loop_lag_ms=10_000
+)
+"""A busy machine must not refuse the calls of a test."""
 KEYRING = Keyring({3: bytes(range(32))}, mint_with=3)
 CODEC = AudioCodec(payload_type=111)
 CLIENT_UFRAG = "cLnt"
