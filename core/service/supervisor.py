@@ -165,6 +165,7 @@ class Supervisor:
             worker.control.send(_encode(message))
         except BlockingIOError:
             logger.error("%s does not read its control socket; killed", worker.spec.name)
+            worker.control = None  # nothing more to say to this process
             worker.kill()
         except (BrokenPipeError, ConnectionResetError):
             pass  # it has just died; the restart greets it anew

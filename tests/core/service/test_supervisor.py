@@ -242,7 +242,9 @@ def test_a_worker_that_never_gets_ready_is_killed(monkeypatch: pytest.MonkeyPatc
     asyncio.run(scenario())
 
 
-def test_a_worker_that_reads_no_messages_is_killed_and_replaced(udp: socket.socket) -> None:
+def test_a_worker_that_reads_no_messages_is_killed_and_replaced(
+    udp: socket.socket, caplog: pytest.LogCaptureFixture
+) -> None:
     async def scenario() -> None:
         inbox = Inbox()
         async with running(Supervisor([echo_spec(udp)], inbox, greeting)) as supervisor:
@@ -258,6 +260,7 @@ def test_a_worker_that_reads_no_messages_is_killed_and_replaced(udp: socket.sock
             assert process.returncode == -signal.SIGKILL
 
     asyncio.run(scenario())
+    assert caplog.text.count("does not read its control socket") == 1
 
 
 def test_cancelling_wait_leaves_the_workers_alone(udp: socket.socket) -> None:
