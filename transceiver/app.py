@@ -116,9 +116,9 @@ class Guard:
         except web.HTTPException as error:
             refusal = from_framework(error)
         else:
-            return self._with_cors(request, response)
+            return self._finish(request, response)
         self._observer.request_refused(str(refusal.reason))
-        return self._with_cors(request, refusal.response())
+        return self._finish(request, refusal.response())
 
     @web.middleware
     async def origin(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -164,8 +164,9 @@ class Guard:
     def _is_configured(self, origin: str) -> bool:
         return "*" in self._access.cors_origins or origin in self._access.cors_origins
 
-    def _with_cors(self, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+    def _finish(self, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
         origin = request.headers.get("Origin")
+        response.headers["Server"] = "voxpop"  # without the versions that aiohttp would tell
         if request.path.startswith(API_PREFIX):
             response.headers["Vary"] = "Origin"
             if origin is not None and self._is_configured(origin):
@@ -188,16 +189,25 @@ def _options_headers(request: web.Request) -> dict[str, str]:
 
 
 class MalformedRequests(logging.Filter):
-    """Counts what is not HTTP, in place of the traceback that aiohttp would log for each."""
+    """Counts what is not HTTP, in place of the traceback that aiohttp logs for each."""
 
     def __init__(self, observer: Observer) -> None:
         super().__init__()
         self._observer = observer
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """False, and a count, for the records in question."""
+        """False, and a count, for the records in question; aiohttp's debugging is not let through either."""
         error = record.exc_info[1] if record.exc_info else None
-        if not isinstance(error, HttpProcessingError):
-            return True
-        self._observer.request_refused(str(HttpReason.MALFORMED))
-        return False
+        if isinstance(error, HttpProcessingError):
+            self._observer.request_refused(str(HttpReason.MALFORMED))
+            return False
+        return record.levelno > logging.DEBUG
+
+
+def http_logger(observer: Observer) -> logging.Logger:
+    """The logger for aiohttp's servers of this process."""
+    logger = logging.getLogger("transceiver.http")
+    if not logger.filters:
+        logger.addFilter(MalformedRequests(observer))
+        logger.setLevel(logging.DEBUG)  # bytes that are not even a method are logged at this level
+    return logger

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -51,11 +52,8 @@ async def read_untrusted(request: web.Request) -> bytes:
     """A whole body. Raises Refusal when it is packed, too long or too slow."""
     if request.headers.get("Content-Encoding", "identity") != "identity":
         raise Refusal(415, HttpReason.BAD_CONTENT_TYPE, "The body must not have a Content-Encoding.")
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            return await request.read()
-    except TimeoutError:
-        raise _too_slow() from None
+    async with _bounded_reading():
+        return await request.read()
 
 
 def decode_sdp_untrusted(body: object) -> str:
@@ -73,10 +71,8 @@ def decode_sdp_untrusted(body: object) -> str:
 async def _read_form_untrusted(request: web.Request) -> dict[str, str | bytes]:
     """The fields of a form; files and text are the same to us."""
     try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
+        async with _bounded_reading():
             form = await request.post()
-    except TimeoutError:
-        raise _too_slow() from None
     except (ValueError, LookupError, RuntimeError, HttpProcessingError):  # what its parser is known to raise
         raise Refusal(400, HttpReason.BAD_BODY, "The body is not a well-formed multipart form.") from None
     fields: dict[str, str | bytes] = {}
@@ -103,7 +99,13 @@ def _session_untrusted(session: object) -> Mapping[str, object]:
     return session
 
 
-def _too_slow() -> Refusal:
-    return Refusal(
-        408, HttpReason.TIMEOUT, f"The body took longer than {BODY_TIMEOUT_S:g} s.", {"Connection": "close"}
-    )
+@asynccontextmanager
+async def _bounded_reading() -> AsyncIterator[None]:
+    """Raises Refusal for a body that takes too long or does not come to its end."""
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            yield
+    except TimeoutError:
+        raise Refusal(408, HttpReason.TIMEOUT, f"The body took longer than {BODY_TIMEOUT_S:g} s.") from None
+    except (ConnectionError, web.RequestPayloadError):
+        raise Refusal(400, HttpReason.CUT_OFF, "The body ended before its time.") from None

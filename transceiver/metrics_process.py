@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -23,7 +24,7 @@ SEND_ERRORS = ("EAGAIN", "ENOBUFS", "ENETUNREACH", "EHOSTUNREACH", "ECONNREFUSED
 OTHER_ERROR = "other"
 
 
-class ProcessCollector(Collector):
+class SessionCollector(Collector):
     """Gauges as they are, counters since the start; those of sessions that have ended are not lost."""
 
     def __init__(self, manager: SessionManager, mux: Mux, ticker: Ticker) -> None:
@@ -34,6 +35,10 @@ class ProcessCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         """Every family, on each scrape."""
         yield _gauges("voxpop_sessions", "Live sessions", "state", self._manager.by_state)
+        yield GaugeMetricFamily(
+            "voxpop_routes", "ufrags, addresses and SSRCs that lead to sessions", self._mux.routes
+        )
+        yield GaugeMetricFamily("voxpop_tasks", "Tasks of the event loop", len(asyncio.all_tasks()))
         yield from self._audio_counters()
         yield from self._audio_gauges()
         yield from self._socket()

@@ -16,6 +16,7 @@ class HttpReason(StrEnum):
 
     MALFORMED = "http_malformed"
     BAD_BODY = "http_bad_body"
+    CUT_OFF = "http_cut_off"
     BAD_SESSION = "http_bad_session"
     UNAUTHORIZED = "http_unauthorized"
     FOREIGN_ORIGIN = "http_foreign_origin"
@@ -30,7 +31,6 @@ class HttpReason(StrEnum):
     LATE = "late"
     DRAINING = "draining"
     OWNER_SILENT = "owner_silent"
-    CRASHED = "crashed"
 
 
 class Refusal(Exception):  # noqa: N818 - an outcome of a request, not an error of ours

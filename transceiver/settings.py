@@ -26,6 +26,9 @@ from transceiver.apikeys import ApiKeys, load_api_keys
 
 SETTINGS = "settings"
 DRAIN = "drain"
+STOP = "stop"
+DRAINED = "drained"
+"""Types of messages: the first three to a worker, the last one from it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -16,9 +17,9 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from core.config import TransceiverSettings
 from core.errors import ConfigError, UnavailableError
-from core.service.supervisor import Supervisor, WorkerSpec
+from core.service.supervisor import Message, Supervisor, WorkerSpec
 from transceiver.metrics import HostStatus, host_exposition
-from transceiver.settings import DRAIN, listen_addresses, load
+from transceiver.settings import DRAIN, DRAINED, STOP, listen_addresses, load
 from transceiver.siblings import socket_path
 from transceiver.sockets import ProcessSockets, open_sockets
 from transceiver.worker import WorkerArguments
@@ -54,12 +55,18 @@ class TransceiverService:
             _to_spec(index, count, sockets, folder, cpus[index % len(cpus)], log_level, log_format)
             for index, sockets in enumerate(self._sockets)
         ]
-        self._supervisor = Supervisor(specs, greeting=lambda: self._loaded.message)
+        self._supervisor = Supervisor(specs, self._hear, self._greet)
         self._state = "starting"
         self._reloads = {"done": 0, "refused": 0}
-        self._drain_s: float | None = None
+        self._draining: asyncio.Task[None] | None = None
+        self._drained: set[int] = set()
+        self._all_drained = asyncio.Event()
         self._stop_wanted = asyncio.Event()
         self._is_interrupted = False
+
+    def _greet(self) -> Message:
+        """A process that dies in a drain is replaced by one that takes no calls either."""
+        return {**self._loaded.message, "is_draining": self._state == "draining"}
 
     def _count(self, cpus: int) -> int:
         settings, cluster = self._started_as, self._loaded.settings.cluster
@@ -79,7 +86,7 @@ class TransceiverService:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, self.reload)
         loop.add_signal_handler(signal.SIGTERM, self._terminate)
-        loop.add_signal_handler(signal.SIGINT, self._interrupt)
+        loop.add_signal_handler(signal.SIGINT, self._ctrl_c)
         runner = await self._serve_status()
         try:
             await self._supervisor.start()
@@ -110,30 +117,44 @@ class TransceiverService:
         await asyncio.wait({running, stop}, return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
         if self._stop_wanted.is_set():
-            drain_s = self._drain_s or 0.0
-            message = {"type": DRAIN, "timeout_s": drain_s}
-            await self._supervisor.stop(message, drain_s + STOP_MARGIN_S)
+            await self._supervisor.stop({"type": STOP}, STOP_MARGIN_S)
+        if self._draining is not None:
+            self._draining.cancel()
         await running
 
+    async def _drain(self, timeout_s: float) -> None:
+        """Every process goes on serving until none has calls: requests about a call may come to any."""
+        self._supervisor.broadcast({"type": DRAIN})
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._all_drained.wait(), timeout_s)
+        self._stop_wanted.set()
+
+    def _hear(self, index: int, message: Message) -> None:
+        if message["type"] == DRAINED:
+            self._drained.add(index)
+            if len(self._drained) == len(self._sockets):
+                self._all_drained.set()
+
     def _terminate(self) -> None:
-        if self._state == "draining":
+        if self._state != "ready":
             logger.warning("ended before the drain was over")
-            self._supervisor.kill()
+            self._interrupt()
             return
-        self._drain_s = self._loaded.settings.transceiver.drain_timeout_s
+        self._state = "draining"
+        timeout_s = self._loaded.settings.transceiver.drain_timeout_s
         logger.info(
             "draining: no new calls, existing ones are carried for up to %g s; a second signal ends at once",
-            self._drain_s,
+            timeout_s,
         )
-        self._stop()
+        self._draining = asyncio.create_task(self._drain(timeout_s))
+
+    def _ctrl_c(self) -> None:
+        self._is_interrupted = True
+        self._interrupt()
 
     def _interrupt(self) -> None:
-        self._is_interrupted = True
-        if self._state != "ready":
+        if self._state == "starting":
             self._supervisor.kill()
-        self._stop()
-
-    def _stop(self) -> None:
         self._state = "draining"
         self._stop_wanted.set()
 

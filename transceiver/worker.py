@@ -22,10 +22,10 @@ from aiohttp import web
 
 from core.service import log
 from core.service.supervisor import ControlChannel, Message
-from transceiver.app import Access, MalformedRequests, public_app, sibling_app
+from transceiver.app import Access, http_logger, public_app, sibling_app
 from transceiver.media.ticker import Ticker
 from transceiver.metrics import Metrics
-from transceiver.metrics_process import ProcessCollector
+from transceiver.metrics_process import SessionCollector
 from transceiver.mux import Mux
 from transceiver.observer import Observer
 from transceiver.page import Page
@@ -33,7 +33,7 @@ from transceiver.parrot import Parrot
 from transceiver.peer import Certificate
 from transceiver.pops import PopDirectory
 from transceiver.sessions import PACKET_REASONS, SessionManager
-from transceiver.settings import DRAIN, SETTINGS, WorkerSettings, decode
+from transceiver.settings import DRAIN, DRAINED, STOP, WorkerSettings, decode
 from transceiver.siblings import Siblings
 from transceiver.signaling import Calls
 
@@ -101,7 +101,7 @@ class HttpServer:
         self._runner = web.AppRunner(
             app,
             access_log=None,
-            logger=_http_logger(observer),
+            logger=http_logger(observer),
             keepalive_timeout=IDLE_TIMEOUT_S,
             auto_decompress=False,
             lingering_time=1.0,
@@ -130,59 +130,57 @@ class HttpServer:
         return server()
 
 
-def _http_logger(observer: Observer) -> logging.Logger:
-    logger = logging.getLogger("transceiver.http")
-    if not logger.filters:
-        logger.addFilter(MalformedRequests(observer))
-    return logger
-
-
 class Worker:
-    """One process: built from its first settings, changed by later ones, ended by a drain."""
+    """One process: built from its first settings, changed by later ones, ended by a word."""
 
     def __init__(self, arguments: WorkerArguments, control: ControlChannel) -> None:
         self._arguments = arguments
         self._control = control
         self._running: Running | None = None
-        self._drain: asyncio.Task[None] | None = None
-        self._drained = asyncio.Event()
+        self._draining: asyncio.Task[None] | None = None
+        self._stop_wanted = asyncio.Event()
 
     async def run(self) -> None:
-        """Work until the supervisor is gone or a drain is over."""
+        """Work until told to stop, or until the supervisor is gone."""
         listening = asyncio.create_task(self._control.listen(self._take))
-        drained = asyncio.create_task(self._drained.wait())
+        stop = asyncio.create_task(self._stop_wanted.wait())
         try:
-            await asyncio.wait({listening, drained}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({listening, stop}, return_when=asyncio.FIRST_COMPLETED)
             if listening.done():
                 await listening  # raises what ended it
         finally:
-            listening.cancel()
-            drained.cancel()
-            if self._drain is not None:
-                self._drain.cancel()
+            for task in (listening, stop, self._draining):
+                if task is not None:
+                    task.cancel()
             if self._running is not None:
                 await self._running.close()
 
     async def _take(self, message: Message) -> None:
-        if message["type"] == DRAIN:
-            timeout_s = message["timeout_s"]
-            assert isinstance(timeout_s, float | int)
-            self._drain = asyncio.create_task(self._drain_for(timeout_s))
-        elif message["type"] == SETTINGS:
-            settings = decode(message)
-            if self._running is None:
-                self._running = Running(self._arguments, settings)
-                await self._running.open()
-                gc.collect()
-                gc.freeze()  # what is alive here lives to the end; later collections need not look at it
-                self._control.ready()
-            else:
-                self._running.reload(settings)
+        if message["type"] == STOP:
+            self._stop_wanted.set()
+        elif message["type"] == DRAIN:
+            self._start_drain()
+        elif self._running is not None:
+            self._running.reload(decode(message))
+        else:
+            self._running = Running(self._arguments, decode(message))
+            await self._running.open()
+            gc.collect()
+            gc.freeze()  # what is alive here lives to the end; later collections need not look at it
+            self._control.ready()
+            if message["is_draining"]:
+                self._start_drain()
 
-    async def _drain_for(self, timeout_s: float) -> None:
-        if self._running is not None:
-            await self._running.drain(timeout_s)
-        self._drained.set()
+    def _start_drain(self) -> None:
+        self._draining = self._draining or asyncio.create_task(self._drain())
+
+    async def _drain(self) -> None:
+        """Serve on after the last session: another process of this host may have some, and the kernel
+        goes on giving us connections that are about them.
+        """
+        assert self._running is not None
+        await self._running.drain()
+        self._control.send({"type": DRAINED})
 
 
 class Running:
@@ -197,7 +195,7 @@ class Running:
             transceiver, settings.cluster, settings.keyring, self._mux, self._ticker,
             Certificate.generate(), Parrot, self.metrics, arguments.index,
         )  # fmt: skip
-        self.metrics.register(ProcessCollector(self._manager, self._mux, self._ticker))
+        self.metrics.register(SessionCollector(self._manager, self._mux, self._ticker))
         self._siblings = Siblings(arguments.folder, arguments.index, arguments.count)
         self._access = Access(settings.api_keys, transceiver.cors_origins)
         self._pops = PopDirectory(settings.config.pops)
@@ -223,18 +221,17 @@ class Running:
         self._calls.vips = settings.vips
         self._manager.keyring = settings.keyring
 
-    async def drain(self, timeout_s: float) -> None:
-        """Take no more calls; return when the last one has ended or the time is up."""
+    async def drain(self) -> None:
+        """Take no more calls; return when the last one has ended."""
         self._manager.drain()
-        deadline = asyncio.get_running_loop().time() + timeout_s
-        while self._manager.count and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
+        while self._manager.count:  # noqa: ASYNC110 - seldom, and sessions end in many ways
             await asyncio.sleep(DRAIN_CHECK_S)
 
     async def close(self) -> None:
         """Say goodbye to the sessions that remain and let go of everything."""
+        await self._manager.close_all()
         for server in self._servers.values():
             await server.close()
-        await self._manager.close_all()
         await self._siblings.close()
         self._ticker.close()
         self._mux.close()

@@ -212,7 +212,7 @@ REFUSALS = {
     "unknown setup": (CHROMIUM.replace("a=setup:actpass", "a=setup:holdconn"), SdpReason.BAD_SETUP),
     "no SCTP port": (without(CHROMIUM, "a=sctp-port"), SdpReason.BAD_SCTP),
     "SCTP port 65536": (CHROMIUM.replace("sctp-port:5000", "sctp-port:65536"), SdpReason.BAD_SCTP),
-    "SCTP port of many digits": (CHROMIUM.replace("sctp-port:5", "sctp-port:" + "5" * 5000), SdpReason.BAD_SCTP),
+    "SCTP port, all digits": (CHROMIUM.replace("sctp-port:5", "sctp-port:" + "5" * 5000), SdpReason.BAD_SCTP),
     "SCTP port in other digits": (CHROMIUM.replace("sctp-port:5000", "sctp-port:٥٠٠٠"), SdpReason.BAD_SCTP),
 }  # fmt: skip
 
