@@ -12,9 +12,7 @@ it goes to the transceiver that the address goes to anyway, and that one checks 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
-from core.addr import Endpoint
 from core.cluster import Cluster, resolve_untrusted
 from core.demux import PacketKind, classify_untrusted
 from core.errors import TokenError, WireError
@@ -22,32 +20,14 @@ from core.keyring import Keyring
 from core.stun import Attribute, Message, is_binding_request_untrusted, parse_untrusted
 from core.token import TokenReason, open_untrusted
 from core.ufrag import split_username_untrusted
+from edge.forwarder import Flow
 from edge.verdict import DROPS, FORWARD, Action, RelayReason, Verdict
-
-_STUN_FIRST_BYTES = 4
-"""First bytes 0–3 are STUN (RFC 7983 §7)."""
 
 _UNKNOWN_FLOW = {
     PacketKind.DTLS: DROPS[RelayReason.UNKNOWN_FLOW_DTLS],
     PacketKind.MEDIA: DROPS[RelayReason.UNKNOWN_FLOW_MEDIA],
     PacketKind.OTHER: DROPS[RelayReason.UNKNOWN_FLOW_OTHER],
 }
-
-
-class KnownFlow(Protocol):
-    """What a decision needs to know of a flow."""
-
-    @property
-    def ufrag(self) -> bytes:
-        """The ufrag that the flow goes by."""
-
-    @property
-    def transceiver(self) -> Endpoint:
-        """Where it leads."""
-
-    @property
-    def last_upstream_ns(self) -> int:
-        """When the client was last heard; monotonic."""
 
 
 class Relay:
@@ -60,7 +40,7 @@ class Relay:
         self.is_draining = False
 
     def decide_untrusted(
-        self, datagram: memoryview, family: int, flow: KnownFlow | None, now_ns: int, now_min: int
+        self, datagram: memoryview, family: int, flow: Flow | None, now_ns: int, now_min: int
     ) -> Verdict:
         """The verdict on a datagram that came to a VIP of an address family. Never raises.
 
@@ -69,7 +49,7 @@ class Relay:
         """
         if flow is None:
             return self._decide_stranger(datagram, family, now_min)
-        if not datagram or datagram[0] >= _STUN_FIRST_BYTES or not is_binding_request_untrusted(datagram):
+        if not is_binding_request_untrusted(datagram):
             return FORWARD
         return self._decide_request(bytes(datagram), family, flow, now_ns, now_min)
 
@@ -87,9 +67,7 @@ class Relay:
             return DROPS[error.reason]
         return self._unless_draining(verdict)
 
-    def _decide_request(
-        self, datagram: bytes, family: int, flow: KnownFlow, now_ns: int, now_min: int
-    ) -> Verdict:
+    def _decide_request(self, datagram: bytes, family: int, flow: Flow, now_ns: int, now_min: int) -> Verdict:
         try:
             message = parse_untrusted(datagram)
             ufrag = _server_ufrag_untrusted(message)

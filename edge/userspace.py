@@ -45,7 +45,9 @@ _FLOWS = slot("flows")
 _INSTALLED = slot("installs", "installed")
 _RELABELLED = slot("installs", "relabelled")
 _SEND_FAILURES = {(d, e): slot("send_failures", d, e) for d in Direction for e in SendError}
-_PENDING_ERRORS = {e: slot("pending_errors", e) for e in SendError}
+_PENDING_ERRORS = {
+    e: slot("pending_errors", SendError.OTHER if e is SendError.WOULD_BLOCK else e) for e in SendError
+}
 _REMOVALS = {cause: slot("removals", cause) for cause in Removal}
 
 
@@ -179,13 +181,17 @@ class UserspaceForwarder:
         """An ICMP error about an earlier packet is reported by the next call, which then sends nothing:
         only the second try tells what is true of this packet.
         """
-        try:
-            flow.send(datagram)
-        except OSError as error:
-            self._counters.add(_SEND_FAILURES[Direction.UPSTREAM, classify_error(error)])
-            return False
-        self._counters.add(_PENDING_ERRORS[classify_error(first)])
-        return True
+        reason = classify_error(first)
+        if reason is not SendError.WOULD_BLOCK:
+            try:
+                flow.send(datagram)
+            except OSError as error:
+                reason = classify_error(error)
+            else:
+                self._counters.add(_PENDING_ERRORS[reason])
+                return True
+        self._counters.add(_SEND_FAILURES[Direction.UPSTREAM, reason])
+        return False
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let the loop watch the epoll set."""

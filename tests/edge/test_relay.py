@@ -25,6 +25,7 @@ from core.stun import (
 )
 from core.token import TokenReason
 from core.ufrag import split_username_untrusted
+from edge.forwarder import Sockaddr
 from edge.relay import Relay
 from edge.verdict import DROPS, FORWARD, REFUSALS, Action, RelayReason, Verdict
 from tests.edge.kit import CLIENT_UFRAG, CLUSTER, DTLS, KEYRING, MASTERS, MEDIA, mint_ufrag, now_min, request
@@ -43,7 +44,11 @@ STRANGER_KEYRING = Keyring({1: MASTERS[2]}, 1)
 
 @dataclass(frozen=True)
 class AFlow:
+    """What a decision looks at; the forwarder's own flows are in test_slowpath."""
+
     ufrag: bytes
+    client: Sockaddr = ("127.0.0.1", 9)
+    vip: int = 0
     transceiver: Endpoint = LEAD
     last_upstream_ns: int = 100 * S
 
