@@ -71,18 +71,6 @@ class Budget(Structure):
     )
 
 
-class Settings(Structure):
-    """struct vp_settings."""
-
-    _fields_ = (
-        ("local_hash", c_uint64),
-        ("clock_min", c_uint32),
-        ("tos_set", c_uint8 * 2),
-        ("tos_mask", c_uint8 * 2),
-        ("budget", Budget * PUNT_CLASSES),
-    )
-
-
 class TokenKey(Structure):
     """struct vp_token_key."""
 
@@ -106,6 +94,25 @@ class NextHop(Structure):
     """struct vp_nexthop: two ways, of which `live` names one."""
 
     _fields_ = (("live", c_uint32), ("pad", c_uint32), ("way", Way * 2))
+
+
+class Config(Structure):
+    """struct vp_config: all that the relay tells the program."""
+
+    _fields_ = (
+        ("local_hash", c_uint64),
+        ("clock_min", c_uint32),
+        ("tos_set", c_uint8 * 2),
+        ("tos_mask", c_uint8 * 2),
+        ("budget", Budget * PUNT_CLASSES),
+        ("pad", c_uint64 * 6),
+        ("local", Local * (2 * LOCAL_CELLS)),
+        ("nexthop", NextHop * NEXTHOPS),
+        ("backbone4", Backbone * BACKBONES),
+        ("backbone6", Backbone * BACKBONES),
+        ("vip", Vip * VIPS),
+        ("token_key", TokenKey * TOKEN_KEYS),
+    )
 
 
 class Flow4Key(Structure):
@@ -189,7 +196,7 @@ STRUCTS: dict[str, type[Structure]] = {
     "vp_vip": Vip,
     "vp_backbone": Backbone,
     "vp_budget": Budget,
-    "vp_settings": Settings,
+    "vp_config": Config,
     "vp_token_key": TokenKey,
     "vp_way": Way,
     "vp_nexthop": NextHop,

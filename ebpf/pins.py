@@ -1,6 +1,6 @@
 """Where the fast path lives under bpffs, and the maps that must be there.
 
-    /sys/fs/bpf/voxpop/v1/config, locals, …    maps
+    /sys/fs/bpf/voxpop/v1/config, flows4, …      maps
     /sys/fs/bpf/voxpop/v1/voxpop_public, …     the programs, as attached
 
 The version is that of the layout: another version finds nothing instead of misreading something. Maps
@@ -45,17 +45,11 @@ class Sizes:
     """Sources whose punts are budgeted at a time, the most recent ones."""
 
 
-CONFIG = MapSpec("config", MapKind.ARRAY, c_uint32, layout.Settings, 1, F_MMAPABLE)
-LOCALS = MapSpec("locals", MapKind.ARRAY, c_uint32, layout.Local, 2 * layout.LOCAL_CELLS, F_MMAPABLE)
-VIPS = MapSpec("vips", MapKind.ARRAY, c_uint32, layout.Vip, layout.VIPS, F_MMAPABLE)
-BACKBONES4 = MapSpec("backbones4", MapKind.ARRAY, c_uint32, layout.Backbone, layout.BACKBONES, F_MMAPABLE)
-BACKBONES6 = MapSpec("backbones6", MapKind.ARRAY, c_uint32, layout.Backbone, layout.BACKBONES, F_MMAPABLE)
-TOKEN_KEYS = MapSpec("token_keys", MapKind.ARRAY, c_uint32, layout.TokenKey, layout.TOKEN_KEYS, F_MMAPABLE)
+CONFIG = MapSpec("config", MapKind.ARRAY, c_uint32, layout.Config, 1, F_MMAPABLE)
 FLOWS4 = MapSpec("flows4", MapKind.HASH, layout.Flow4Key, layout.FlowValue)
 FLOWS6 = MapSpec("flows6", MapKind.HASH, layout.Flow6Key, layout.FlowValue)
 SLOTS4 = MapSpec("slots4", MapKind.ARRAY, c_uint32, layout.Slot4, None, F_MMAPABLE)
 SLOTS6 = MapSpec("slots6", MapKind.ARRAY, c_uint32, layout.Slot6, None, F_MMAPABLE)
-NEXTHOPS = MapSpec("nexthops", MapKind.ARRAY, c_uint32, layout.NextHop, layout.NEXTHOPS, F_MMAPABLE)
 EGRESSES = MapSpec("egresses", MapKind.DEVMAP, c_uint32, c_uint32, layout.EGRESSES)
 COUNTERS_MAP = MapSpec("counters", MapKind.PERCPU_ARRAY, c_uint32, layout.Counter, COUNTERS)
 PUNT_TOTAL = MapSpec("punt_total", MapKind.ARRAY, c_uint32, layout.Debt, 1)
@@ -66,16 +60,10 @@ AnySpec = MapSpec[Any, Any]
 
 ALL: tuple[AnySpec, ...] = (
     CONFIG,
-    LOCALS,
-    VIPS,
-    BACKBONES4,
-    BACKBONES6,
-    TOKEN_KEYS,
     FLOWS4,
     FLOWS6,
     SLOTS4,
     SLOTS6,
-    NEXTHOPS,
     EGRESSES,
     COUNTERS_MAP,
     PUNT_TOTAL,

@@ -116,13 +116,8 @@ class Tables:
                 stack.callback(opened.close)  # the mapping holds the map
                 return opened.view(writable=writable)
 
-            self.config = view(pins.CONFIG)
-            self.locals = view(pins.LOCALS)
-            self.vips = view(pins.VIPS)
-            self.backbones = {4: view(pins.BACKBONES4), 6: view(pins.BACKBONES6)}
-            self.token_keys = view(pins.TOKEN_KEYS)
+            self.config: np.void = view(pins.CONFIG)[0]
             self.slots = {4: view(pins.SLOTS4), 6: view(pins.SLOTS6)}
-            self.nexthops = view(pins.NEXTHOPS)
         with contextlib.ExitStack() as stack:
 
             def keep(spec: pins.AnySpec) -> BpfMap[Any, Any]:
@@ -144,17 +139,17 @@ class Tables:
 
     def set_clock(self, now_min: int) -> None:
         """The wall clock in minutes since the Unix epoch; tokens are refused until it is set."""
-        self.config["clock_min"][0] = now_min & 0xFFFF | layout.CLOCK_SET
+        self.config["clock_min"] = now_min & 0xFFFF | layout.CLOCK_SET
 
     def set_dscp(self, direction: int, dscp: int | None) -> None:
         """The DSCP (0–63) of forwarded packets; None keeps each packet's own."""
-        self.config["tos_mask"][0, direction] = 0 if dscp is None else 0xFC
-        self.config["tos_set"][0, direction] = 0 if dscp is None else dscp << 2
+        self.config["tos_mask"][direction] = 0 if dscp is None else 0xFC
+        self.config["tos_set"][direction] = 0 if dscp is None else dscp << 2
 
     def set_rates(self, punt_class: int, rates: Rates) -> None:
         """The punt budget of a class, which is one of layout.PUNT_CLASS_*."""
         source_ns, total_ns = round(1e9 / rates.source_pps), round(1e9 / rates.total_pps)
-        self.config["budget"][0, punt_class] = (
+        self.config["budget"][punt_class] = (
             source_ns,
             source_ns * (rates.source_burst - 1),
             total_ns,
@@ -166,36 +161,36 @@ class Tables:
         for key_id in KEY_IDS:
             key = keyring.tag_key(key_id)
             if key is None:
-                self.token_keys[key_id] = (0, 0, 0, 0)
+                self.config["token_key"][key_id] = (0, 0, 0, 0)
             else:
                 halves = (int.from_bytes(key[i : i + 8], "little") for i in (0, 8))
-                self.token_keys[key_id] = (*halves, 1, 0)
+                self.config["token_key"][key_id] = (*halves, 1, 0)
 
     def set_vip(self, vip_id: int, vip: Endpoint) -> None:
         """What a VIP id stands for. Before the address is made known, and never again."""
-        self.vips[vip_id] = (_words(pack_address(vip.host)), _wire_port(vip.port), [0] * 3)
+        self.config["vip"][vip_id] = (_words(pack_address(vip.host)), _wire_port(vip.port), [0] * 3)
 
     def set_backbone(self, index: int, host: str) -> None:
         """What a backbone index stands for. Before the address is made known, and never again."""
-        self.backbones[6 if ":" in host else 4][index] = (_words(pack_address(host)),)
+        self.config["backbone6" if ":" in host else "backbone4"][index] = (_words(pack_address(host)),)
 
     def set_locals(self, addresses: Sequence[LocalAddress]) -> None:
         """Replace the whole set of our addresses at once; at most once per REST_S."""
         packed = [pack_address(address.host) for address in addresses]
         folded = [fold(each) for each in packed]
         multiplier = find_multiplier(folded)
-        live = int(self.config["local_hash"][0]) & 1
+        live = int(self.config["local_hash"]) & 1
         half = 1 - live
         start = half * layout.LOCAL_CELLS
-        cells = np.zeros(layout.LOCAL_CELLS, self.locals.dtype)
+        cells = np.zeros(layout.LOCAL_CELLS, np.dtype(layout.Local))
         for address, raw, value in zip(addresses, packed, folded, strict=True):
             cells[cell_of(value, multiplier)] = _local_cell(address, raw)
-        self.locals[start : start + layout.LOCAL_CELLS] = cells
-        self.config["local_hash"][0] = multiplier & ~1 | half
+        self.config["local"][start : start + layout.LOCAL_CELLS] = cells
+        self.config["local_hash"] = multiplier & ~1 | half
 
     def set_nexthop(self, nexthop_id: int, way: WayOut | None) -> None:
         """Where a next hop's packets leave; None: nowhere. At most once per REST_S for each."""
-        record = self.nexthops[nexthop_id]
+        record = self.config["nexthop"][nexthop_id]
         other = 1 - (int(record["live"]) & 1)
         record["way"][other] = ([0] * 12, [0] * 4, 0, 0, 0, 0) if way is None else _way_record(way)
         record["live"] = other

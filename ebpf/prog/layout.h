@@ -13,8 +13,8 @@
 #include <linux/types.h>
 
 /*
- * Our own addresses. The table has two halves; `settings.local_hash` names the live one, so that a
- * new set of addresses is written beside the old one and taken into use by one store.
+ * Our own addresses. The table has two halves; `local_hash` of vp_config names the live one, so
+ * that a new set of addresses is written beside the old one and taken into use by one store.
  */
 #define VP_LOCAL_CELLS_LOG2 9
 #define VP_LOCAL_CELLS	    (1 << VP_LOCAL_CELLS_LOG2) /* per half */
@@ -65,19 +65,6 @@ enum vp_punt_class {
 	VP_PUNT_CLASSES,
 };
 
-struct vp_settings {
-	__u64 local_hash; /* odd part: multiplier; bit 0: the live half of the locals */
-	__u32 clock_min;  /* minutes since the Unix epoch mod 2^16, plus VP_CLOCK_SET */
-	__u8 tos_set[2];  /* upstream, downstream: DSCP in the upper six bits */
-	__u8 tos_mask[2]; /* 0xfc to set the DSCP, 0 to keep the packet's own */
-	struct vp_budget budget[VP_PUNT_CLASSES];
-};
-
-#define VP_CLOCK_SET 0x10000
-
-#define VP_UPSTREAM   0
-#define VP_DOWNSTREAM 1
-
 struct vp_token_key {
 	__u64 k0;
 	__u64 k1;
@@ -101,6 +88,30 @@ struct vp_nexthop {
 	__u32 live;
 	__u32 pad;
 	struct vp_way way[2];
+};
+
+#define VP_CLOCK_SET 0x10000
+
+#define VP_UPSTREAM   0
+#define VP_DOWNSTREAM 1
+
+/*
+ * All that the relay tells the program, in one element: one look-up gives it all. A slot of `vip`
+ * and `backbone` is written before an address is led to it, and never again.
+ */
+struct vp_config {
+	__u64 local_hash; /* odd part: multiplier; bit 0: the live half of `local` */
+	__u32 clock_min;  /* minutes since the Unix epoch mod 2^16, plus VP_CLOCK_SET */
+	__u8 tos_set[2];  /* upstream, downstream: DSCP in the upper six bits */
+	__u8 tos_mask[2]; /* 0xfc to set the DSCP, 0 to keep the packet's own */
+	struct vp_budget budget[VP_PUNT_CLASSES];
+	__u64 pad[6]; /* cells begin on a cache line */
+	struct vp_local local[2 * VP_LOCAL_CELLS];
+	struct vp_nexthop nexthop[VP_NEXTHOPS];
+	struct vp_backbone backbone4[VP_BACKBONES];
+	struct vp_backbone backbone6[VP_BACKBONES];
+	struct vp_vip vip[VP_VIPS];
+	struct vp_token_key token_key[VP_TOKEN_KEYS];
 };
 
 /* Upstream look-up: 8 bytes of key and 8 of value make an element of the hash fill one cache line.

@@ -20,32 +20,22 @@
 /*
  * Map: key → value; who writes; who reads.
  *
- * config: 0 → clock, budgets, DSCP; the relay; every packet.
- * locals: hash of an address → what we are at it; the relay; every UDP packet.
- * vips, backbones: id → address; the relay; each rewritten packet, for its new source.
- * token_keys: key id → SipHash key; the relay; each STUN request that is no flow's own.
+ * config: 0 → all that the relay tells the program; the relay; every packet.
  * flows4, flows6: client at a VIP → slot; the relay; each upstream packet. Plain hashes: an LRU
  *   would drop live flows before it is full.
  * slots4, slots6: backbone index * 65536 + NAT port → flow; the relay, traffic and seen by the
  *   program; each packet of a flow.
- * nexthops: id → MACs, tags, MTU; the relay; each rewritten packet.
  * egresses: index → interface; the relay; each rewritten packet.
  * counters: family * VP_REASONS + reason → packets and bytes, per CPU; the program; metrics.
  * punt_total: 0 → debt of all sources; the program.
  * punt_sources: source → its debt; the program. An LRU, as forgetting a source only lets it start
  *   afresh, and the total still holds.
  */
-VP_MAP("array", __u32, struct vp_settings, config);
-VP_MAP("array", __u32, struct vp_local, locals);
-VP_MAP("array", __u32, struct vp_vip, vips);
-VP_MAP("array", __u32, struct vp_backbone, backbones4);
-VP_MAP("array", __u32, struct vp_backbone, backbones6);
-VP_MAP("array", __u32, struct vp_token_key, token_keys);
+VP_MAP("array", __u32, struct vp_config, config);
 VP_MAP("hash", struct vp_flow4_key, struct vp_flow_value, flows4);
 VP_MAP("hash", struct vp_flow6_key, struct vp_flow_value, flows6);
 VP_MAP("array", __u32, struct vp_slot4, slots4);
 VP_MAP("array", __u32, struct vp_slot6, slots6);
-VP_MAP("array", __u32, struct vp_nexthop, nexthops);
 BPF_XDP_REDIRECT_MAP("devmap:" VOXPOP_PIN_DIR "/egresses", __u32, egresses, 1);
 VP_MAP("percpu_array", __u32, struct vp_counter, counters);
 VP_MAP("array", __u32, struct vp_debt, punt_total);
@@ -75,14 +65,13 @@ struct vp_flow {
 	__u32 ufrag_mark;
 };
 
-/* What we are at an address; NULL: nothing. `folded` holds all of its bits that can differ. */
-VP_INLINE struct vp_local *vp_local_at(struct vp_settings *settings, __u64 folded)
+/* The cell that says what we are at an address, if anything; `folded` stands for its bits. */
+VP_INLINE struct vp_local *vp_local_at(struct vp_config *cfg, __u64 folded)
 {
-	__u64 hash = VP_READ_ONCE(settings->local_hash);
+	__u64 hash = VP_READ_ONCE(cfg->local_hash);
 	__u32 cell = folded * (hash | 1) >> (64 - VP_LOCAL_CELLS_LOG2);
 
-	cell += (hash & 1) * VP_LOCAL_CELLS;
-	return locals.lookup(&cell);
+	return &cfg->local[(hash & 1) * VP_LOCAL_CELLS + cell];
 }
 
 VP_INLINE __u64 vp_fold6(const __u32 *addr)
@@ -156,7 +145,7 @@ VP_INLINE enum vp_reason vp_judge_odd6(struct vp_packet *packet, struct vp_ipv6 
 	return found.fragment ? VP_DROP_FRAGMENT : VP_DROP_OPTIONS;
 }
 
-VP_INLINE enum vp_reason vp_locate4(struct vp_settings *settings, struct vp_packet *packet)
+VP_INLINE enum vp_reason vp_locate4(struct vp_config *cfg, struct vp_packet *packet)
 {
 	struct vp_ipv4 *ip = packet->l2.l3;
 
@@ -165,8 +154,8 @@ VP_INLINE enum vp_reason vp_locate4(struct vp_settings *settings, struct vp_pack
 	packet->family = VP_FAMILY_IPV4;
 	if (ip->protocol != VP_PROTO_UDP)
 		return VP_PASS_NOT_UDP;
-	packet->local = vp_local_at(settings, ip->dst);
-	if (!packet->local || packet->local->family != 4 || packet->local->addr[0] != ip->dst)
+	packet->local = vp_local_at(cfg, ip->dst);
+	if (packet->local->family != 4 || packet->local->addr[0] != ip->dst)
 		return VP_PASS_NOT_OURS;
 	if (VP_UNLIKELY(ip->version_ihl != VP_IPV4_PLAIN || ip->fragment & VP_IPV4_FRAGMENT))
 		return vp_judge_odd4(packet, ip);
@@ -177,15 +166,15 @@ VP_INLINE enum vp_reason vp_locate4(struct vp_settings *settings, struct vp_pack
 	return VP_GO_ON;
 }
 
-VP_INLINE enum vp_reason vp_locate6(struct vp_settings *settings, struct vp_packet *packet)
+VP_INLINE enum vp_reason vp_locate6(struct vp_config *cfg, struct vp_packet *packet)
 {
 	struct vp_ipv6 *ip = packet->l2.l3;
 
 	if ((void *)(ip + 1) > packet->end)
 		return VP_PASS_NOT_IP;
 	packet->family = VP_FAMILY_IPV6;
-	packet->local = vp_local_at(settings, vp_fold6(ip->dst));
-	if (!packet->local || packet->local->family != 6 || !vp_same6(packet->local->addr, ip->dst))
+	packet->local = vp_local_at(cfg, vp_fold6(ip->dst));
+	if (packet->local->family != 6 || !vp_same6(packet->local->addr, ip->dst))
 		return ip->next == VP_PROTO_UDP ? VP_PASS_NOT_OURS : VP_PASS_NOT_UDP;
 	if (VP_UNLIKELY(ip->next != VP_PROTO_UDP))
 		return vp_judge_odd6(packet, ip);
@@ -272,21 +261,18 @@ VP_INLINE enum vp_reason vp_find_downstream(struct vp_packet *packet, struct vp_
 	return VP_GO_ON;
 }
 
-VP_INLINE enum vp_reason vp_check_token(const struct vp_settings *settings,
-					const struct vp_ufrag *ufrag)
+VP_INLINE enum vp_reason vp_check_token(const struct vp_config *cfg, const struct vp_ufrag *ufrag)
 {
-	__u32 now_min = settings->clock_min;
-	struct vp_token_key *key;
+	__u32 now_min = cfg->clock_min;
+	const struct vp_token_key *key;
 	struct vp_token token;
-	__u32 key_id;
 
 	if (!vp_decode_token(ufrag, &token))
 		return VP_DROP_TOKEN_ALPHABET;
 	if (token.version != VP_TOKEN_VERSION)
 		return VP_DROP_TOKEN_VERSION;
-	key_id = token.key_id;
-	key = token_keys.lookup(&key_id);
-	if (!key || !key->set)
+	key = &cfg->token_key[token.key_id % VP_TOKEN_KEYS];
+	if (!key->set)
 		return VP_DROP_TOKEN_KEY;
 	if (vp_siphash13(key, token.signed8, token.signed5) != token.tag)
 		return VP_DROP_TOKEN_TAG;
@@ -324,10 +310,10 @@ VP_INLINE struct vp_debt *vp_debt_of(struct vp_packet *packet)
  * without a lock: two CPUs may let one packet more through. The total's is exchanged atomically,
  * and who loses that race is refused.
  */
-VP_INLINE enum vp_reason vp_punt(struct vp_settings *settings, struct vp_packet *packet,
+VP_INLINE enum vp_reason vp_punt(struct vp_config *cfg, struct vp_packet *packet,
 				 enum vp_punt_class class, enum vp_reason reason)
 {
-	const struct vp_budget *budget = &settings->budget[class];
+	const struct vp_budget *budget = &cfg->budget[class];
 	__u64 now_ns = bpf_ktime_get_coarse_ns();
 	struct vp_debt *total, *source;
 	__u64 seen, from;
@@ -351,7 +337,7 @@ VP_INLINE enum vp_reason vp_punt(struct vp_settings *settings, struct vp_packet 
 	return reason;
 }
 
-VP_INLINE enum vp_reason vp_judge_request(struct vp_settings *settings, struct vp_packet *packet,
+VP_INLINE enum vp_reason vp_judge_request(struct vp_config *cfg, struct vp_packet *packet,
 					  struct vp_flow *flow)
 {
 	struct vp_ufrag ufrag;
@@ -369,14 +355,13 @@ VP_INLINE enum vp_reason vp_judge_request(struct vp_settings *settings, struct v
 	}
 	if (flow->slot && vp_ufrag_mark(&ufrag) == flow->ufrag_mark)
 		return VP_FORWARD_UP;
-	refusal = vp_check_token(settings, &ufrag);
+	refusal = vp_check_token(cfg, &ufrag);
 	if (refusal != VP_GO_ON)
 		return refusal;
-	return vp_punt(settings, packet, VP_PUNT_CLASS_STUN,
-		       flow->slot ? VP_PUNT_UFRAG : VP_PUNT_TOKEN);
+	return vp_punt(cfg, packet, VP_PUNT_CLASS_STUN, flow->slot ? VP_PUNT_UFRAG : VP_PUNT_TOKEN);
 }
 
-VP_INLINE enum vp_reason vp_judge_upstream(struct vp_settings *settings, struct vp_packet *packet,
+VP_INLINE enum vp_reason vp_judge_upstream(struct vp_config *cfg, struct vp_packet *packet,
 					   struct vp_flow *flow)
 {
 	__u8 *payload = (void *)(packet->udp + 1);
@@ -386,11 +371,11 @@ VP_INLINE enum vp_reason vp_judge_upstream(struct vp_settings *settings, struct 
 	    (void *)(payload + 1) <= packet->end)
 		kind = vp_kind_of(*payload);
 	if (kind == VP_KIND_STUN && vp_is_binding_request(packet->udp, packet->end))
-		return vp_judge_request(settings, packet, flow);
+		return vp_judge_request(cfg, packet, flow);
 	if (VP_LIKELY(flow->slot))
 		return VP_FORWARD_UP;
 	if (kind == VP_KIND_DTLS || kind == VP_KIND_MEDIA)
-		return vp_punt(settings, packet, VP_PUNT_CLASS_MEDIA, VP_PUNT_MEDIA);
+		return vp_punt(cfg, packet, VP_PUNT_CLASS_MEDIA, VP_PUNT_MEDIA);
 	return VP_DROP_NOT_WEBRTC;
 }
 
@@ -416,17 +401,17 @@ VP_INLINE _Bool vp_rewrite_l3(struct vp_packet *packet, const __u32 *src, const 
 
 /* The new addresses, and ports, of a flow's packet in one direction; false for a TTL that ends
  * here. */
-VP_INLINE enum vp_reason vp_translate(struct vp_settings *settings, struct vp_packet *packet,
+VP_INLINE enum vp_reason vp_translate(struct vp_config *cfg, struct vp_packet *packet,
 				      struct vp_flow *flow, int direction)
 {
 	struct vp_slot *slot = flow->slot;
 	struct vp_rewrite to = {
 		.l3_delta = slot->l3_delta,
 		.l4_delta = slot->l4_delta,
-		.tos_set = settings->tos_set[direction],
-		.tos_mask = settings->tos_mask[direction],
+		.tos_set = cfg->tos_set[direction],
+		.tos_mask = cfg->tos_mask[direction],
 	};
-	const __u32 *client, *transceiver;
+	const __u32 *client, *transceiver, *ours;
 
 	if (packet->family == VP_FAMILY_IPV4) {
 		client = &((struct vp_slot4 *)slot)->client;
@@ -436,23 +421,17 @@ VP_INLINE enum vp_reason vp_translate(struct vp_settings *settings, struct vp_pa
 		transceiver = ((struct vp_slot6 *)slot)->transceiver;
 	}
 	if (direction == VP_UPSTREAM) {
-		__u32 id = flow->index >> 16;
-		struct vp_backbone *backbone = packet->family == VP_FAMILY_IPV4
-						       ? backbones4.lookup(&id)
-						       : backbones6.lookup(&id);
+		__u32 id = (flow->index >> 16) % VP_BACKBONES;
 
-		if (!backbone)
-			return VP_DROP_NO_FLOW;
+		ours = packet->family == VP_FAMILY_IPV4 ? cfg->backbone4[id].addr
+							: cfg->backbone6[id].addr;
 		to.src_port = VP_BSWAP16(flow->index);
 		to.dst_port = slot->transceiver_port;
-		if (!vp_rewrite_l3(packet, backbone->addr, transceiver, &to))
+		if (!vp_rewrite_l3(packet, ours, transceiver, &to))
 			return VP_DROP_TTL;
 	} else {
-		__u32 id = slot->vip;
-		struct vp_vip *vip = vips.lookup(&id);
+		const struct vp_vip *vip = &cfg->vip[slot->vip % VP_VIPS];
 
-		if (!vip)
-			return VP_DROP_NO_FLOW;
 		to.l3_delta = ~to.l3_delta;
 		to.l4_delta = ~to.l4_delta;
 		to.src_port = vip->port;
@@ -479,24 +458,25 @@ VP_INLINE enum vp_reason vp_address_frame(struct xdp_md *ctx, const struct vp_l2
 	return VP_GO_ON;
 }
 
-VP_INLINE enum vp_reason vp_forward(struct xdp_md *ctx, struct vp_settings *settings,
+VP_INLINE enum vp_reason vp_forward(struct xdp_md *ctx, struct vp_config *cfg,
 				    struct vp_packet *packet, struct vp_flow *flow, int direction)
 {
 	struct vp_slot *slot = flow->slot;
 	__u32 nexthop_id = slot->nexthop[direction];
-	struct vp_nexthop *nexthop = nexthops.lookup(&nexthop_id);
 	struct vp_traffic *traffic = &slot->traffic[direction];
 	enum vp_reason refusal;
+	struct vp_nexthop *nexthop;
 	struct vp_way *way;
 
-	if (!nexthop)
+	if (nexthop_id >= VP_NEXTHOPS)
 		return VP_DROP_NO_NEXTHOP;
+	nexthop = &cfg->nexthop[nexthop_id];
 	way = &nexthop->way[VP_READ_ONCE(nexthop->live) & 1];
 	if (!way->usable)
 		return VP_DROP_NO_NEXTHOP;
 	if (packet->bytes > way->mtu)
 		return VP_DROP_TOO_BIG;
-	refusal = vp_translate(settings, packet, flow, direction);
+	refusal = vp_translate(cfg, packet, flow, direction);
 	if (refusal != VP_GO_ON)
 		return refusal;
 	refusal = vp_address_frame(ctx, &packet->l2, way);
@@ -512,17 +492,16 @@ VP_INLINE enum vp_reason vp_forward(struct xdp_md *ctx, struct vp_settings *sett
 
 /* Find the UDP header of a packet that is for a VIP or our NAT range, whole and plain; or say why
  * not. */
-VP_INLINE enum vp_reason vp_locate(struct vp_settings *settings, struct vp_packet *packet,
-				   void *data)
+VP_INLINE enum vp_reason vp_locate(struct vp_config *cfg, struct vp_packet *packet, void *data)
 {
 	enum vp_reason reason;
 
 	if (!vp_parse_l2(data, packet->end, &packet->l2))
 		return VP_PASS_NOT_IP;
 	if (packet->l2.type == VP_ETH_IPV4)
-		reason = vp_locate4(settings, packet);
+		reason = vp_locate4(cfg, packet);
 	else if (packet->l2.type == VP_ETH_IPV6)
-		reason = vp_locate6(settings, packet);
+		reason = vp_locate6(cfg, packet);
 	else
 		return VP_PASS_NOT_IP;
 	if (reason != VP_GO_ON)
@@ -544,14 +523,14 @@ VP_INLINE enum vp_reason vp_locate(struct vp_settings *settings, struct vp_packe
 VP_INLINE enum vp_reason vp_steer(struct xdp_md *ctx, struct vp_packet *packet, _Bool backbone)
 {
 	struct vp_flow flow = {};
-	struct vp_settings *settings;
+	struct vp_config *cfg;
 	enum vp_reason reason;
 	__u32 zero = 0;
 
-	settings = config.lookup(&zero);
-	if (!settings)
+	cfg = config.lookup(&zero);
+	if (!cfg)
 		return VP_PASS_NOT_IP;
-	reason = vp_locate(settings, packet, (void *)(long)ctx->data);
+	reason = vp_locate(cfg, packet, (void *)(long)ctx->data);
 	if (reason != VP_GO_ON)
 		return reason;
 	if (packet->vip < 0) {
@@ -560,16 +539,16 @@ VP_INLINE enum vp_reason vp_steer(struct xdp_md *ctx, struct vp_packet *packet, 
 		reason = vp_find_downstream(packet, &flow);
 		if (reason != VP_GO_ON)
 			return reason;
-		return vp_forward(ctx, settings, packet, &flow, VP_DOWNSTREAM);
+		return vp_forward(ctx, cfg, packet, &flow, VP_DOWNSTREAM);
 	}
 	if (packet->family == VP_FAMILY_IPV4)
 		vp_find_upstream4(packet, &flow);
 	else
 		vp_find_upstream6(packet, &flow);
-	reason = vp_judge_upstream(settings, packet, &flow);
+	reason = vp_judge_upstream(cfg, packet, &flow);
 	if (reason != VP_FORWARD_UP)
 		return reason;
-	return vp_forward(ctx, settings, packet, &flow, VP_UPSTREAM);
+	return vp_forward(ctx, cfg, packet, &flow, VP_UPSTREAM);
 }
 
 VP_INLINE void vp_count(const struct vp_packet *packet, enum vp_reason reason)
@@ -583,24 +562,20 @@ VP_INLINE void vp_count(const struct vp_packet *packet, enum vp_reason reason)
 	counter->bytes += packet->bytes;
 }
 
-#define VP_REASON_CASE_REDIRECT(name) \
-	case VP_##name:               \
-		return XDP_REDIRECT;
-#define VP_REASON_CASE_PASS(name) \
-	case VP_##name:           \
-		return XDP_PASS;
-#define VP_REASON_CASE_DROP(name) \
-	case VP_##name:           \
-		return XDP_DROP;
-#define VP_REASON_CASE(name, action, label) VP_REASON_CASE_##action(name)
+#define VP_PASSES_REDIRECT		 0ULL
+#define VP_PASSES_PASS			 1ULL
+#define VP_PASSES_DROP			 0ULL
+#define VP_PASS_BIT(name, action, label) | VP_PASSES_##action << VP_##name
 
+/* The one place that turns a reason into an action; a bit for each, since a switch would be a tree.
+ */
 VP_INLINE int vp_action(enum vp_reason reason)
 {
-	switch (reason) {
-		VP_REASON_LIST(VP_REASON_CASE)
-	default:
-		return XDP_ABORTED;
-	}
+	const __u64 passes = 0 VP_REASON_LIST(VP_PASS_BIT);
+
+	if (VP_LIKELY(reason <= VP_FORWARD_DOWN))
+		return XDP_REDIRECT;
+	return passes >> reason & 1 ? XDP_PASS : XDP_DROP;
 }
 
 VP_INLINE int vp_process(struct xdp_md *ctx, _Bool backbone)

@@ -124,9 +124,7 @@ def test_a_transceiver_is_not_believed_on_the_public_side(rig: Rig, flow: FlowRe
 @pytest.mark.parametrize("ways", ["up", "down"])
 @pytest.mark.parametrize("before", [(), (TAG,), (scene.OUTER_TAG, TAG)], ids=["0", "1", "2"])
 @pytest.mark.parametrize("after", [scene.UP, scene.UP_TAGGED, scene.UP_TWICE_TAGGED])
-def test_tags(
-    rig: Rig, flow: FlowRecord, ways: str, before: tuple[tuple[int, int], ...], after: int
-) -> None:
+def test_tags(rig: Rig, flow: FlowRecord, ways: str, before: tuple[tuple[int, int], ...], after: int) -> None:
     way = scene.NEXTHOPS[after]
     assert way is not None
     rig.install(flow._replace(nexthop_up=after, nexthop_down=after))
@@ -424,7 +422,7 @@ def test_any_other_character_is_refused(rig: Rig, position: int, character: int)
 
 
 def test_without_a_clock_no_token_is_believed(rig: Rig) -> None:
-    rig.tables.config["clock_min"][0] = 0
+    rig.tables.config["clock_min"] = 0
     assert rig.send(upstream(FLOW4, REQUEST)).reason == Reason.DROP_NO_CLOCK
 
 
@@ -647,9 +645,7 @@ EXTENSIONS = {
 
 
 @pytest.mark.parametrize(("extensions", "reason"), EXTENSIONS.values(), ids=EXTENSIONS)
-def test_ipv6_extensions(
-    rig: Rig, extensions: tuple[tuple[int, bytes], ...], reason: Reason
-) -> None:
+def test_ipv6_extensions(rig: Rig, extensions: tuple[tuple[int, bytes], ...], reason: Reason) -> None:
     rig.install(FLOW6)
     frame = upstream(FLOW6).but(extensions=extensions)
     assert_untouched(rig.send(frame), reason, frame)

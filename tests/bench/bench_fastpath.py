@@ -1,0 +1,195 @@
+"""Nanoseconds per packet in the fast path, as multiples of a bare XDP_TX in the same run.
+
+The whole program runs, counters and stamps included, by BPF_PROG_TEST_RUN on one CPU; the packet is
+restored and the flow drawn at random each time (fastpath_harness.c). Times are of the thread's CPU,
+so that neighbours cost caches, not waiting. Programs are interleaved round by
+round, in reversed order every other round; figures are medians of the rounds' ratios. One core, warm
+packet data, no driver: use the ratios.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from core.addr import Endpoint
+from core.keyring import Keyring
+from core.stun import Attribute, MessageType, encode
+from core.token import Token, mint
+from ebpf import layout, loader, pins
+from ebpf.bpfmap import BpfMap, MapSpec
+from ebpf.flows import FlowRecord, ufrag_mark, upstream_deltas
+from ebpf.libbpf import F_MMAPABLE, MapKind
+from ebpf.tables import LocalAddress, Rates, Tables, WayOut
+from ebpf.testrun import run as test_run
+from tests.bench.result import Figure
+from tests.builders import UdpFrame
+
+HARNESS = Path(__file__).with_name("fastpath_harness.c")
+LOOPBACK = 1
+ROUNDS = int(os.environ.get("FASTPATH_ROUNDS", "15"))
+REPEAT = 200_000
+CLIENTS, PORT = 0x64000000, 40000
+VIP = Endpoint("10.0.0.1", 3478)
+PEER = Endpoint("10.2.0.1", 40007)
+NAT_FIRST, NAT_PORTS = 4096, 61440
+SIZES = {1: 16384, 10_000: 16384, 100_000: 131_072, 1_000_000: 1 << 20}
+"""Flows → entries of the hash."""
+
+KEYRING = Keyring({1: bytes(range(32))}, mint_with=1)
+NOW_MIN = 29_900_000
+UFRAG = mint(Token(1, 1, 1, 40007, (NOW_MIN + 60) & 0xFFFF, 1), KEYRING).encode()
+FORGED = UFRAG[:5] + (b"A" if UFRAG[5:6] != b"A" else b"B") + UFRAG[6:]
+RTP = bytes.fromhex("806f1234000003c0deadbeef") + bytes(148)
+
+
+def _request(ufrag: bytes) -> bytes:
+    username = (Attribute.USERNAME, ufrag + b":abcd")
+    attributes = [username, (Attribute.PRIORITY, bytes(4)), (Attribute.ICE_CONTROLLING, bytes(8))]
+    return encode(MessageType.BINDING_REQUEST, b"transaction!", attributes, b"password")
+
+
+@dataclass(frozen=True)
+class PathRow:
+    """One row: the harness's program, the payload, and at most how many bare TXs it may cost by flows."""
+
+    program: str
+    payload: bytes
+    at_most: tuple[float, ...] = ()
+
+
+PATHS = {
+    "harness alone": PathRow("bench_nothing", RTP),
+    "upstream RTP": PathRow("bench_forward", RTP, (4.5, 5.2, 20, 28)),
+    "downstream RTP": PathRow("bench_downstream", RTP, (3.3, 3.6, 6, 10)),
+    "known STUN": PathRow("bench_forward", _request(UFRAG)),
+    "new STUN, valid token": PathRow("bench_new_valid", _request(UFRAG)),
+    "new STUN, forged token": PathRow("bench_new_forged", _request(FORGED)),
+}
+BARE = "bench_tx"
+
+
+class Bench(ctypes.Structure):
+    """struct bench of the harness."""
+
+    _fields_ = (
+        ("seed", ctypes.c_uint64),
+        ("wrong", ctypes.c_uint64),
+        ("flows", ctypes.c_uint32),
+        ("pad", ctypes.c_uint32),
+    )
+
+
+BENCH = MapSpec("bench", MapKind.ARRAY, ctypes.c_uint32, Bench, 1, F_MMAPABLE)
+
+
+def run() -> list[Figure]:
+    """Every path at every number of flows."""
+    if os.geteuid() != 0:
+        return []
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    figures = []
+    for position, flows in enumerate(SIZES):
+        with scene(flows) as (fds, state):
+            times = measure(fds, state)
+        for name, path in PATHS.items():
+            ratios = [ns / bare for ns, bare in zip(times[name], times[BARE], strict=True)]
+            figures.append(
+                Figure(
+                    f"{name}, {flows:,} flows",
+                    median(ratios),
+                    "× bare XDP_TX",
+                    at_most=path.at_most[position] if path.at_most else None,
+                    note=f"{median(times[name]):.0f} ns, bare {median(times[BARE]):.1f} ns",
+                )
+            )
+    return figures
+
+
+def measure(fds: dict[str, int], state: np.void) -> dict[str, list[float]]:
+    """Nanoseconds per packet of every round, by path."""
+    rows = [(BARE, BARE, RTP), *((name, path.program, path.payload) for name, path in PATHS.items())]
+    times: dict[str, list[float]] = {name: [] for name, _, _ in rows}
+    for number in range(ROUNDS + 1):
+        for name, program, payload in rows if number % 2 else reversed(rows):
+            frame = bytes(UdpFrame(Endpoint("100.0.0.0", PORT), VIP, payload))
+            began = time.thread_time_ns()
+            test_run(fds[program], frame, REPEAT)
+            if number:  # the first round warms up
+                times[name].append((time.thread_time_ns() - began) / REPEAT)
+        if state["wrong"]:
+            raise RuntimeError(f"{state['wrong']} packets did not take the path that is measured")
+    return times
+
+
+@contextlib.contextmanager
+def scene(flows: int) -> Iterator[tuple[dict[str, int], np.void]]:
+    """A fast path with that many flows; yields the harness's programs and its state."""
+    with tempfile.TemporaryDirectory(prefix="voxpop-bench-") as mount:
+        subprocess.run(["mount", "-t", "bpf", "voxpop-bench", mount], check=True)
+        try:
+            directory = pins.pin_dir(Path(mount))
+            backbones = -(-flows // NAT_PORTS)
+            sizes = pins.Sizes(SIZES[flows], 1, backbones, 1)
+            pins.ensure_maps(directory, sizes)
+            bench = BpfMap.create(BENCH, 1)
+            bench.pin(directory / "bench")
+            state: np.void = bench.view(writable=True)[0]
+            state["flows"], state["seed"] = flows, 1
+            tables = Tables(directory)
+            populate(tables, flows, backbones)
+            names = (BARE, *{path.program for path in PATHS.values()})
+            loaded = loader.load(directory, extra=HARNESS.read_text(), names=names)
+            yield loaded.fds, state
+            loaded.close()
+            tables.close()
+            bench.close()
+        finally:
+            subprocess.run(["umount", mount], check=True)
+
+
+def populate(tables: Tables, flows: int, backbones: int) -> None:
+    """Addresses, a next hop each way, the token key, and the flows."""
+    hosts = [f"10.1.{index}.1" for index in range(backbones)]
+    tables.set_vip(1, VIP)
+    for index, host in enumerate(hosts):
+        tables.set_backbone(index, host)
+    locals_ = [LocalAddress(host, backbone=index) for index, host in enumerate(hosts)]
+    tables.set_locals([LocalAddress(VIP.host, {VIP.port: 1}), *locals_])
+    tables.set_egress(0, LOOPBACK)
+    for nexthop in (1, 2):
+        tables.set_nexthop(nexthop, WayOut(b"\x02" * 6, b"\x04" * 6, 1500, 0))
+    tables.set_keys(KEYRING)
+    tables.set_clock(NOW_MIN)
+    for punt_class in range(layout.PUNT_CLASSES):
+        tables.set_rates(punt_class, Rates(1e9, 1_000_000_000, 1e9, 1_000_000_000))
+    install(tables, flows)
+
+
+def install(tables: Tables, flows: int) -> None:
+    """All flows at once. Their checksum deltas are one and the same: sums take the same time."""
+    number = np.arange(flows, dtype=np.uint32)
+    clients = (CLIENTS + (number >> 2)).astype(">u4").view("=u4")
+    ports = (PORT + (number & 3)).astype(">u2").view("=u2")
+    slots = (number // NAT_PORTS << 16) + NAT_FIRST + number % NAT_PORTS
+    model = FlowRecord(NAT_FIRST, Endpoint("100.0.0.0", PORT), 1, VIP, "10.1.0.1", PEER, 1, 2)
+    tables.write_slot(model)
+    records = np.repeat(tables.slots[4][NAT_FIRST : NAT_FIRST + 1], flows)
+    records["client"], records["flow"]["client_port"] = clients, ports
+    records["flow"]["l3_delta"], records["flow"]["l4_delta"] = upstream_deltas(model)
+    tables.slots[4][slots] = records
+    keys = np.zeros(flows, np.dtype(layout.Flow4Key))
+    keys["client"], keys["port"], keys["vip"] = clients, ports, 1
+    values = np.zeros(flows, np.dtype(layout.FlowValue))
+    values["slot"], values["ufrag_mark"] = slots, ufrag_mark(UFRAG)
+    tables.flows4.update_batch(keys, values)
