@@ -13,6 +13,7 @@ import numpy as np
 from tests.sound import Samples, find, frames, speech
 from transceiver.media import FRAME_NS, SAMPLE_RATE
 from transceiver.media.keys import SrtpKeys
+from transceiver.media.load import NORMAL_COMPLEXITY
 from transceiver.media.path import AudioCodec, AudioPath
 
 MS = 1_000_000
@@ -56,12 +57,13 @@ class Party:
         return np.frombuffer(b"".join(self.heard), "<i2")
 
 
-def pair(codec: AudioCodec, now_ns: int = 0) -> tuple[AudioPath, AudioPath]:
+def pair(codec: AudioCodec, *, complexity: int = NORMAL_COMPLEXITY) -> tuple[AudioPath, AudioPath]:
     """Two paths with each other's keys."""
     profile = "SRTP_AES128_CM_SHA1_80"
+    keys = SrtpKeys(profile, _ONE_WAY, _OTHER_WAY), SrtpKeys(profile, _OTHER_WAY, _ONE_WAY)
     return (
-        AudioPath(SrtpKeys(profile, _ONE_WAY, _OTHER_WAY), codec, 1, "alice", now_ns),
-        AudioPath(SrtpKeys(profile, _OTHER_WAY, _ONE_WAY), codec, 2, "bob", now_ns),
+        AudioPath(keys[0], codec, 1, "alice", 0, complexity=lambda: complexity),
+        AudioPath(keys[1], codec, 2, "bob", 0, complexity=lambda: complexity),
     )
 
 
