@@ -1,344 +1,239 @@
-"""Interfaces, addresses, routes, neighbours, and XDP attachments, over netlink: the one door to pyroute2.
-
-What the kernel says is read as whole tables, and a change only tells that it is time to read again. So a
-notification that was lost costs nothing, and there is one way in which a state comes about.
-"""
+"""Interfaces, routes and neighbours, and putting a program on an interface: the one door to pyroute2."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import errno
+import logging
 import os
-from collections.abc import AsyncIterator, Iterable
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from pyroute2 import AsyncIPRoute
-from pyroute2.netlink import rtnl
+from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
-from pyroute2.netlink.rtnl import ndmsg
-from pyroute2.netlink.rtnl.ifinfmsg import IFF_LOWER_UP, IFF_UP
 
 from ebpf.errors import AttachError, DataplaneError
 
-XDP_FLAGS_UPDATE_IF_NOEXIST = 1 << 0
-XDP_FLAGS_REPLACE = 1 << 4
-ARPHRD_ETHER = 1
-TABLE_DEFAULT, TABLE_MAIN = 253, 254
-RTN_UNICAST = 1
-RTM_F_CLONED = 0x200
-"""An entry of the routing cache."""
-RTNH_F_DEAD, RTNH_F_LINKDOWN = 1, 16
-NUD_FAILED = 0x20
-NUD_VALID = 0x02 | 0x04 | 0x08 | 0x10 | 0x40 | 0x80
-"""The kernel's word for the states in which a neighbour's MAC is good to send to (linux/neighbour.h)."""
-_FAMILIES = {4: 2, 6: 10}
-_GROUPS = (
-    rtnl.RTMGRP_LINK
-    | rtnl.RTMGRP_NEIGH
-    | rtnl.RTMGRP_IPV4_ROUTE
-    | rtnl.RTMGRP_IPV6_ROUTE
-    | rtnl.RTMGRP_IPV4_IFADDR
-    | rtnl.RTMGRP_IPV6_IFADDR
-)
+log = logging.getLogger("voxpop.netdev")
+
+# linux/if_link.h
+_FLAG_IF_ABSENT, _FLAG_GENERIC, _FLAG_NATIVE, _FLAG_REPLACE = 1, 2, 4, 16
+_ATTACHED_NATIVE, _ATTACHED_GENERIC = "xdp", "xdpgeneric"
+# linux/neighbour.h: states in which the kernel itself would use the address
+_NUD_VALID = 0x02 | 0x04 | 0x08 | 0x10 | 0x40 | 0x80
+_DRIVER_REFUSES = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOMEM, errno.ERANGE, errno.E2BIG, errno.ENOSPC)
 
 
-class XdpMode(StrEnum):
-    """Where in the receive path a program runs."""
+class Mode(StrEnum):
+    """Where XDP runs."""
 
     NATIVE = "native"
-    """In the driver, before the kernel makes anything of the packet."""
+    """In the driver, before a packet costs anything."""
     GENERIC = "generic"
-    """After that: works everywhere, at a fraction of the speed."""
-    OTHER = "other"
-    """On the card, or in several ways at once: not our doing."""
-
-
-_MODE_FLAGS = {XdpMode.GENERIC: 1 << 1, XdpMode.NATIVE: 1 << 2}
-_MODES = {"xdp": XdpMode.NATIVE, "xdpgeneric": XdpMode.GENERIC}
+    """In the network stack, on any interface: correct, and several times slower."""
 
 
 class Attachment(NamedTuple):
-    """The program that an interface runs."""
+    """A program on an interface."""
 
-    mode: XdpMode
+    mode: Mode
     program_id: int
 
 
-class Link(NamedTuple):
-    """An interface."""
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """A network interface."""
 
     index: int
     name: str
     mac: bytes
-    """6 bytes for Ethernet; other kinds of interface have other lengths, or none."""
     mtu: int
-    is_up: bool
-    """Switched on, and with a carrier."""
-    is_ethernet: bool
-    kind: str
-    """`veth`, `vlan`, …; empty for hardware."""
-    parent: int | None
-    """The interface that it is on top of."""
-    vlan: tuple[int, int] | None
-    """(type, number) of the tag that it adds, for a VLAN interface."""
-    xdp: Attachment | None
-
-
-class Address(NamedTuple):
-    """An address of this host."""
-
-    link: int
-    host: str
-    prefix_length: int
-
-
-class Hop(NamedTuple):
-    """One way of a route: out of an interface, to a gateway, or straight to the destination (None)."""
-
-    link: int
-    gateway: str | None
     is_up: bool
 
 
 class Route(NamedTuple):
-    """A route of the main or default table; without hops it leads nowhere (blackhole, unreachable)."""
+    """Where the kernel would send a packet."""
 
-    prefix: IPv4Network | IPv6Network
-    table: int
-    metric: int
-    hops: tuple[Hop, ...]
-
-
-class Neighbour(NamedTuple):
-    """What the kernel knows of a host on a link."""
-
-    link: int
-    host: str
-    mac: bytes | None
-    """None where it is not known, or found to be gone."""
-    is_failed: bool
+    ifindex: int
+    gateway: str | None
+    """None: the destination is on the link itself."""
+    source: str | None
 
 
-class Network(NamedTuple):
-    """All of it, as read at about one time."""
+class Netdev:
+    """A netlink connection; `netns` names a network namespace other than our own. A context manager."""
 
-    links: dict[int, Link]
-    """By index."""
-    routes: tuple[Route, ...]
-    neighbours: dict[tuple[int, str], Neighbour]
-    """By link and host."""
+    def __init__(self, netns: str | None = None) -> None:
+        self._route = IPRoute(netns=netns) if netns else IPRoute()
 
-    def link_named(self, name: str) -> Link | None:
-        """The interface of that name."""
-        return next((link for link in self.links.values() if link.name == name), None)
-
-
-class Netlink:
-    """A netlink socket in the network namespace of the caller. Use as an async context manager."""
-
-    def __init__(self) -> None:
-        self._route: Any = AsyncIPRoute()
-
-    async def __aenter__(self) -> Self:
-        await self._route.__aenter__()
+    def __enter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        await self._route.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
-    async def links(self) -> dict[int, Link]:
-        """Every interface, by index."""
-        found = [_link(message) async for message in await self._route.get_links()]
-        return {link.index: link for link in found}
+    def close(self) -> None:
+        """Close the connection."""
+        self._route.close()
 
-    async def link(self, name: str) -> Link:
-        """An interface by name. Raises AttachError where there is none."""
-        links = await self.links()
-        found = next((link for link in links.values() if link.name == name), None)
-        if found is None:
-            names = ", ".join(sorted(link.name for link in links.values()))
-            raise AttachError(f"there is no interface {name}; this host has {names}")
-        return found
+    def interfaces(self) -> list[Interface]:
+        """Every interface."""
+        return [_interface(link) for link in self._route.get_links()]
 
-    async def addresses(self) -> list[Address]:
-        """Every address of this host."""
-        return [
-            Address(m["index"], m.get_attr("IFA_LOCAL") or m.get_attr("IFA_ADDRESS"), m["prefixlen"])
-            async for m in await self._route.get_addr()
-        ]
+    def interface(self, name: str) -> Interface:
+        """The interface of a name. Raises DataplaneError, which lists those that there are."""
+        return _interface(self._link(name))
 
-    async def network(self) -> Network:
-        """Interfaces, routes and neighbours."""
-        links = await self.links()
-        routes: list[Route] = []
-        neighbours: dict[tuple[int, str], Neighbour] = {}
-        for family in _FAMILIES.values():
-            for table in (TABLE_MAIN, TABLE_DEFAULT):
-                dump = await self._route.get_routes(family=family, table=table)
-                routes += [route async for message in dump if (route := _route(message)) is not None]
-            async for message in await self._route.get_neighbours(family=family):
-                neighbour = _neighbour(message)
-                if neighbour is not None:
-                    neighbours[neighbour.link, neighbour.host] = neighbour
-        return Network(links, tuple(routes), neighbours)
+    def addresses(self, ifindex: int) -> list[str]:
+        """The IPv4 and IPv6 addresses of an interface."""
+        return [str(a.get("IFA_ADDRESS")) for a in self._route.get_addr(index=ifindex)]
 
-    async def resolve(self, link: int, host: str) -> None:
-        """Let the kernel ask for a host's MAC, or whether it is still good, as if it had a packet to send.
-
-        Raises DataplaneError without CAP_NET_ADMIN. An interface that is gone or down is no error.
-        """
-        family = _FAMILIES[6 if ":" in host else 4]
+    def route_to(self, host: str) -> Route | None:
+        """The way to an address; None where there is none."""
         try:
-            await self._route.neigh(
-                "set", dst=host, ifindex=link, family=family, flags=ndmsg.NTF_USE, state=0
-            )
+            found = next(iter(self._route.route("get", dst=host)))
         except NetlinkError as error:
-            if error.code in (errno.EPERM, errno.EACCES):
-                raise DataplaneError("no right to resolve neighbours: CAP_NET_ADMIN is needed") from None
+            if error.code in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL):
+                return None
+            raise _failed(f"look up the route to {host}", error) from error
+        return Route(found.get("RTA_OIF"), found.get("RTA_GATEWAY"), found.get("RTA_PREFSRC"))
 
-    async def attach(self, link: Link, fd: int, mode: XdpMode, replaces: int | None) -> None:
-        """Let an interface run a program, in place of the one with descriptor `replaces`, or of none.
+    def neighbour(self, ifindex: int, host: str) -> bytes | None:
+        """The MAC of a neighbour that the kernel would use now; None where it has to ask first."""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        for entry in self._route.get_neighbours(family=family, ifindex=ifindex, dst=host):
+            mac = entry.get("NDA_LLADDR")
+            if mac and entry["state"] & _NUD_VALID:
+                return _mac(mac)
+        return None
 
-        Atomic: every packet meets one of the two. Raises AttachError, with errno as `__cause__`, where the
-        driver refuses or another program is there than was said.
-        """
-        flags = _MODE_FLAGS[mode]
-        attributes: list[tuple[str, int]] = [("IFLA_XDP_FD", fd)]
-        if replaces is None:
-            flags |= XDP_FLAGS_UPDATE_IF_NOEXIST
-        else:
-            flags |= XDP_FLAGS_REPLACE
-            attributes.append(("IFLA_XDP_EXPECTED_FD", replaces))
-        attributes.append(("IFLA_XDP_FLAGS", flags))
-        await self._set_xdp(link, attributes)
-
-    async def detach(self, link: Link, mode: XdpMode, replaces: int) -> None:
-        """Let an interface run nothing instead of the program with descriptor `replaces`."""
-        flags = _MODE_FLAGS[mode] | XDP_FLAGS_REPLACE
-        await self._set_xdp(
-            link, [("IFLA_XDP_FD", -1), ("IFLA_XDP_EXPECTED_FD", replaces), ("IFLA_XDP_FLAGS", flags)]
+    def attached(self, name: str) -> Attachment | None:
+        """The XDP program of an interface."""
+        xdp = self._link(name).get("IFLA_XDP")
+        state = xdp.get("IFLA_XDP_ATTACHED") if xdp else None
+        if state is None:
+            return None
+        if state == _ATTACHED_NATIVE:
+            return Attachment(Mode.NATIVE, xdp.get("IFLA_XDP_PROG_ID"))
+        if state == _ATTACHED_GENERIC:
+            return Attachment(Mode.GENERIC, xdp.get("IFLA_XDP_PROG_ID"))
+        raise AttachError(
+            f"{name} has an XDP program in mode {state}, which is none that we attach in: "
+            f"`ip link set dev {name} xdp off` removes it"
         )
 
-    async def _set_xdp(self, link: Link, attributes: list[tuple[str, int]]) -> None:
-        try:
-            await self._route.link("set", index=link.index, xdp={"attrs": attributes})
-        except NetlinkError as error:
-            cause = OSError(error.code, os.strerror(error.code))
-            raise AttachError(_why_not_attached(link, error.code)) from cause
+    def attach(self, name: str, program_fd: int, *, mode: Mode | None = None) -> Mode:
+        """Put a program on an interface that has none; the mode that it runs in.
 
-    async def changes(self) -> AsyncIterator[None]:
-        """Yields whenever something may have changed since the last time; takes a socket of its own.
-
-        Changes that come while the caller is busy are told once.
+        Without `mode`, native, and generic with a warning where the driver refuses. Raises AttachError.
         """
-        happened = asyncio.Event()
-        async with AsyncIPRoute() as listener:
-            await listener.bind(groups=_GROUPS)
-            listening = asyncio.create_task(_listen(listener, happened))
+        if mode is not None:
+            self._set(name, program_fd, mode, None)
+            return mode
+        try:
+            self._set(name, program_fd, Mode.NATIVE, None)
+        except AttachError as error:
+            refusal = error.__cause__
+            if not isinstance(refusal, NetlinkError) or refusal.code not in _DRIVER_REFUSES:
+                raise
+            log.warning(
+                "%s: the driver refuses native XDP (%s); generic mode works, at several times the cost per "
+                "packet. Drivers want half of their queues free and an MTU below a page: see docs/fastpath.md",
+                name,
+                os.strerror(refusal.code),
+            )
+            self._set(name, program_fd, Mode.GENERIC, None)
+            return Mode.GENERIC
+        return Mode.NATIVE
+
+    def replace(self, name: str, program_fd: int, running_fd: int) -> Mode:
+        """Put a program in the place of the one that runs, in its mode, without a packet in between.
+
+        Raises AttachError when another than `running_fd` runs.
+        """
+        attachment = self.attached(name)
+        if attachment is None:
+            raise AttachError(f"{name} has no XDP program to replace")
+        self._set(name, program_fd, attachment.mode, running_fd)
+        return attachment.mode
+
+    def detach(self, name: str, running_fd: int) -> bool:
+        """Take our program off an interface; False where there is none. Raises AttachError for another's."""
+        attachment = self.attached(name)
+        if attachment is None:
+            return False
+        self._set(name, -1, attachment.mode, running_fd)
+        return True
+
+    def _set(self, name: str, program_fd: int, mode: Mode, expected_fd: int | None) -> None:
+        flags = _FLAG_NATIVE if mode == Mode.NATIVE else _FLAG_GENERIC
+        attributes: list[tuple[str, int]] = [("IFLA_XDP_FD", program_fd)]
+        if expected_fd is None:
+            flags |= _FLAG_IF_ABSENT
+        else:
+            flags |= _FLAG_REPLACE
+            attributes.append(("IFLA_XDP_EXPECTED_FD", expected_fd))
+        attributes.append(("IFLA_XDP_FLAGS", flags))
+        index = self._link(name)["index"]
+        with _unwarned():
             try:
-                while True:
-                    await happened.wait()
-                    happened.clear()
-                    yield
-            finally:
-                listening.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await listening
+                self._route.link("set", index=index, IFLA_XDP={"attrs": attributes})
+            except NetlinkError as error:
+                raise _refused(name, mode, expected_fd, error) from error
+
+    def _link(self, name: str) -> Any:  # noqa: ANN401 - pyroute2 has no types
+        indexes = self._route.link_lookup(ifname=name)
+        if not indexes:
+            known = ", ".join(interface.name for interface in self.interfaces())
+            raise DataplaneError(f"there is no interface {name}; there are {known}")
+        return next(iter(self._route.get_links(indexes[0])))
 
 
-async def _listen(listener: Any, happened: asyncio.Event) -> None:  # noqa: ANN401 - pyroute2 has no types
-    while True:
-        with contextlib.suppress(OSError):  # ENOBUFS: some were lost, which is a change like another
-            async for _ in listener.get():
-                happened.set()
-        happened.set()
-        await asyncio.sleep(0.1)
-
-
-def _why_not_attached(link: Link, number: int) -> str:
-    hints = {
-        errno.EPERM: "no right to it: CAP_NET_ADMIN is needed",
-        errno.EOPNOTSUPP: f"the driver of {link.name} has no native XDP",
-        errno.EINVAL: "the driver refuses the program; `dmesg` may say why. Common causes: an MTU over "
-        "about 3500, too few queues, large receive offload (`ethtool -K DEVICE lro off`)",
-        errno.EBUSY: "another program holds it, perhaps by a bpf_link",
-        errno.EEXIST: "another program runs there, or one in the other mode",
-        errno.ENODEV: "the interface is gone",
-        errno.ENOMEM: "the driver lacks memory or queues for XDP; fewer channels may help (`ethtool -L`)",
-        errno.ENOSPC: "the driver lacks queues for XDP; fewer channels may help (`ethtool -L`)",
-        errno.ERANGE: f"the driver has no XDP at MTU {link.mtu}; lower it",
-    }
-    return f"cannot attach to {link.name}: {hints.get(number, os.strerror(number))}"
-
-
-def _mac(text: str | None) -> bytes:
-    return bytes.fromhex(text.replace(":", "")) if text else b""
-
-
-def _attribute(message: Any, *path: str) -> Any:  # noqa: ANN401 - pyroute2 has no types
-    for name in path:
-        message = None if message is None else message.get_attr(name)
-    return message
-
-
-def _link(message: Any) -> Link:  # noqa: ANN401 - pyroute2 has no types
-    vlan_id = _attribute(message, "IFLA_LINKINFO", "IFLA_INFO_DATA", "IFLA_VLAN_ID")
-    protocol = _attribute(message, "IFLA_LINKINFO", "IFLA_INFO_DATA", "IFLA_VLAN_PROTOCOL")
-    flags = message["flags"]
-    return Link(
-        index=message["index"],
-        name=message.get_attr("IFLA_IFNAME"),
-        mac=_mac(message.get_attr("IFLA_ADDRESS")),
-        mtu=message.get_attr("IFLA_MTU") or 0,
-        is_up=bool(flags & IFF_UP and flags & IFF_LOWER_UP),
-        is_ethernet=message["ifi_type"] == ARPHRD_ETHER,
-        kind=_attribute(message, "IFLA_LINKINFO", "IFLA_INFO_KIND") or "",
-        parent=message.get_attr("IFLA_LINK"),
-        vlan=None if vlan_id is None else (protocol or 0x8100, vlan_id),
-        xdp=_attachment(message),
+def _interface(link: Any) -> Interface:  # noqa: ANN401 - pyroute2 has no types
+    return Interface(
+        link["index"],
+        link.get("IFLA_IFNAME"),
+        _mac(link.get("IFLA_ADDRESS") or ""),
+        link.get("IFLA_MTU"),
+        link.get("IFLA_OPERSTATE") == "UP",
     )
 
 
-def _attachment(message: Any) -> Attachment | None:  # noqa: ANN401 - pyroute2 has no types
-    mode = _attribute(message, "IFLA_XDP", "IFLA_XDP_ATTACHED")
-    program = _attribute(message, "IFLA_XDP", "IFLA_XDP_PROG_ID")
-    if not mode or program is None:
-        return None
-    return Attachment(_MODES.get(mode, XdpMode.OTHER), program)
+def _mac(text: str) -> bytes:
+    return bytes.fromhex(text.replace(":", ""))
 
 
-def _route(message: Any) -> Route | None:  # noqa: ANN401 - pyroute2 has no types
-    if message["flags"] & RTM_F_CLONED:
-        return None
-    any_host = "0.0.0.0" if message["family"] == _FAMILIES[4] else "::"  # noqa: S104 - a prefix
-    prefix = ip_network(f"{message.get_attr('RTA_DST') or any_host}/{message['dst_len']}")
-    hops = tuple(_hops(message)) if message["type"] == RTN_UNICAST else ()
-    table = message.get_attr("RTA_TABLE") or message["table"]
-    return Route(prefix, table, message.get_attr("RTA_PRIORITY") or 0, hops)
+def _failed(doing: str, error: NetlinkError) -> DataplaneError:
+    return DataplaneError(f"cannot {doing}: {os.strerror(error.code)}")
 
 
-def _hops(message: Any) -> Iterable[Hop]:  # noqa: ANN401 - pyroute2 has no types
-    legs = message.get_attr("RTA_MULTIPATH")
-    if legs is None:
-        yield _hop(message, message.get_attr("RTA_OIF"))
-        return
-    for leg in legs:
-        yield _hop(leg, leg["oif"])
+def _refused(name: str, mode: Mode, expected_fd: int | None, error: NetlinkError) -> AttachError:
+    if error.code in (errno.EBUSY, errno.EEXIST):
+        if expected_fd is None:
+            hint = "it has an XDP program already"
+        else:
+            hint = "another XDP program than ours runs there"
+        return AttachError(f"{name}: {hint}; `ip link set dev {name} xdp off` removes it")
+    if error.code == errno.EPERM:
+        return AttachError(f"{name}: no right to attach; CAP_NET_ADMIN is needed")
+    return AttachError(
+        f"{name} refuses the program in {mode} mode: {os.strerror(error.code)}; `dmesg` may say why"
+    )
 
 
-def _hop(part: Any, link: int) -> Hop:  # noqa: ANN401 - pyroute2 has no types
-    via = part.get_attr("RTA_VIA")
-    gateway = via["addr"] if via else part.get_attr("RTA_GATEWAY")
-    return Hop(link, gateway, not part["flags"] & (RTNH_F_DEAD | RTNH_F_LINKDOWN))
-
-
-def _neighbour(message: Any) -> Neighbour | None:  # noqa: ANN401 - pyroute2 has no types
-    host = message.get_attr("NDA_DST")
-    if host is None:
-        return None
-    state = message["state"]
-    mac = _mac(message.get_attr("NDA_LLADDR")) if state & NUD_VALID else None
-    return Neighbour(message["ifindex"], host, mac or None, bool(state & NUD_FAILED))
+@contextmanager
+def _unwarned() -> Iterator[None]:
+    """pyroute2 calls the flag REPLACE possibly incorrect; it is what compare-and-swap needs."""
+    noisy = logging.getLogger("pyroute2.netlink.rtnl.ifinfmsg")
+    disabled = noisy.disabled
+    noisy.disabled = True
+    try:
+        yield
+    finally:
+        noisy.disabled = disabled

@@ -151,7 +151,7 @@ def open_pinned_program(directory: Path, name: str) -> int:
 
 def pin_program(fd: int, path: Path) -> None:
     """Pin a program, in place of one of that name; at every moment there is one."""
-    fresh = path.with_name(f"{path.name}.new")
+    fresh = path.with_name(f"{path.name}_new")  # bpffs takes no dots
     fresh.unlink(missing_ok=True)
     check(library().bpf_obj_pin(fd, bytes(fresh)), f"pin {fresh}")
     fresh.rename(path)
