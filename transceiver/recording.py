@@ -34,9 +34,8 @@ class Turn:
         return len(self.frames) * FRAME_MS
 
     def audible(self) -> list[bytes]:
-        """PCM from one frame before the first that can be heard, so that a soft onset stays whole."""
-        silent = len(self.frames) - len(list(dropwhile(lambda frame: not frame.is_audible, self.frames)))
-        return [frame.pcm for frame in self.frames[max(silent - 1, 0) :]]
+        """PCM from the first frame that can be heard; none if there is none."""
+        return [frame.pcm for frame in dropwhile(lambda frame: not frame.is_audible, self.frames)]
 
 
 class Recording:

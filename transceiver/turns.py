@@ -24,7 +24,7 @@ class ServerVad:
     threshold: float = setting(number(0, 1), "how loud and how speech-like a frame must be", default=0.5)
     prefix_padding_ms: int = setting(integer(0, 2000, "ms"), "audio kept from before the speech", default=300)
     silence_duration_ms: int = setting(
-        integer(FRAME_MS, 10_000, "ms"), "silence that ends the turn", default=200
+        integer(FRAME_MS, 10_000, "ms"), "silence that ends the turn", default=160
     )
     create_response: bool = setting(boolean(), "answer at the end of a turn", default=True)
     interrupt_response: bool = setting(boolean(), "stop speaking when a turn begins", default=True)
@@ -58,7 +58,7 @@ class SemanticVad:
         return EAGERNESS_MS[self.eagerness]
 
 
-EAGERNESS_MS = {"high": 200, "medium": 400, "auto": 400, "low": 800}
+EAGERNESS_MS = {"high": 160, "medium": 400, "auto": 400, "low": 800}
 
 TurnDetection = ServerVad | SemanticVad
 """How turns are told apart; None in its place leaves it to the client, by commit and response.create."""

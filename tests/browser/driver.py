@@ -218,8 +218,11 @@ class Chromium(Browser):
 
 
 PREFERENCES = {
-    "media.navigator.permission.disabled": True,
-    "media.navigator.streams.fake": True,
+    # Without the permission, or a microphone in use, Firefox gathers the default route's address only,
+    # from which loopback is out of reach.
+    "permissions.default.microphone": 1,
+    # On a machine without a sound device WebAudio would never start.
+    "media.cubeb.force_mock_context": True,
     "media.autoplay.default": 0,
     "media.autoplay.blocking_policy": 0,
     "media.peerconnection.ice.loopback": True,
@@ -244,6 +247,7 @@ FILE_AS_MICROPHONE = """() => {
     const microphone = context.createMediaStreamDestination();
     source.connect(microphone);
     source.start();
+    window.microphone = { context, source, microphone }; // or it may be collected as garbage
     return microphone.stream;
   };
 }"""

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 from core.demux import PacketKind, classify_untrusted
 from core.stun import Attribute, parse_untrusted
@@ -45,8 +46,7 @@ class Nat(asyncio.DatagramProtocol):
         return time.monotonic_ns()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self.transport = transport
+        self.transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: Address) -> None:
         self._client = addr
