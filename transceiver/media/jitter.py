@@ -1,10 +1,12 @@
-"""The jitter buffer: packets in when they come, what to play out every 20 ms. Sans-IO, codec-blind.
+"""The jitter buffer: packets in when they come, what to play out every 20 ms. Sans-IO; of a payload it
+reads only how long it lasts and whether it carries FEC.
 
 The buffer keeps one number, the playout offset: pull time minus media time. A packet's *slack* is how
 long before its turn it arrived, so the smallest slack of the last while is what could be given back,
 and a negative one is what was missing. Media time moves on with every pull; what a lost packet should
 have filled is concealed in its own time, so a loss never adds delay. Only two things do: an empty
-buffer whose next packet then turns out to be late and not lost, and `lengthened`.
+buffer whose next packet then turns out to be late and not lost, and an `adjustment` of -1 after a
+packet that came when its time had been played.
 
 All times are monotonic nanoseconds, all media times unwrapped 48 kHz ticks.
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 NORMAL_COMPLEXITY = 5
-"""With voice at our bitrates 5 sounds like 9 and costs as much; see docs/media.md."""
+"""With voice at our bitrates 5 to 9 cost the same within 3 %, and 0 costs half."""
 BUSY_COMPLEXITY = 0
 _BUSY_ABOVE = 0.80
 _CALM_BELOW = 0.55

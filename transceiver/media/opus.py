@@ -92,6 +92,11 @@ def _check(result: int) -> int:
     return result
 
 
+def _refuse(*_: object) -> int:
+    """Stands in for libopus after close: a freed state would take the process down."""
+    raise ValueError("this encoder or decoder is closed")
+
+
 class Encoder:
     """Encodes frames of 20 ms, 24 kHz, mono. Raises `UnavailableError` without libopus.
 
@@ -136,10 +141,11 @@ class Encoder:
         return ctypes.string_at(self._address, _check(size))
 
     def close(self) -> None:
-        """Free the state; the encoder cannot be used again."""
+        """Free the state; every other call raises ValueError from now on."""
         if self._state is not None:
             self._destroy(self._state)
             self._state = None
+            self._encode = self._ctl = _refuse
 
     __del__ = close
 
@@ -188,10 +194,11 @@ class Decoder:
         _check(self._ctl(self._state, _RESET_STATE))
 
     def close(self) -> None:
-        """Free the state; the decoder cannot be used again."""
+        """Free the state; every other call raises ValueError from now on."""
         if self._state is not None:
             self._destroy(self._state)
             self._state = None
+            self._decode = self._ctl = _refuse
 
     __del__ = close
 

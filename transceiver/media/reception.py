@@ -103,5 +103,6 @@ class Reception:
             self._highest & 0xFFFFFFFF,
             min(int(self.jitter), 0xFFFFFFFF),
             last_report,
-            min((now_ns - heard_ns << 16) // 1_000_000_000, 0xFFFFFFFF),
+            # A tick's time is its deadline, and a report may have come between that and the tick.
+            min((max(0, now_ns - heard_ns) << 16) // 1_000_000_000, 0xFFFFFFFF),
         )

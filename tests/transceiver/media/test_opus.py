@@ -150,10 +150,19 @@ def test_impossible_settings_are_refused():
         Encoder(28_000, complexity=11, fec=True, dtx=False)
 
 
-def test_closing_twice_is_harmless():
-    for codec in (Decoder(), Encoder(28_000, complexity=0, fec=False, dtx=False)):
+def test_closing_twice_is_harmless_and_use_after_it_an_error_not_a_crash():
+    decoder, encoder = Decoder(), Encoder(28_000, complexity=0, fec=False, dtx=False)
+    for codec in (decoder, encoder, decoder, encoder):
         codec.close()
-        codec.close()
+    for use in (
+        lambda: decoder.decode(encode()[0]),
+        lambda: decoder.conceal(FRAME_SAMPLES),
+        decoder.reset,
+        lambda: encoder.encode(bytes(FRAME_BYTES)),
+        lambda: encoder.set_complexity(5),
+    ):
+        with pytest.raises(ValueError, match="closed"):
+            use()
 
 
 def test_library_says_its_version():
