@@ -66,7 +66,7 @@ def _delay(name: str, network: Network, from_ms: int) -> Figure:
         _, listener = converse((_FRAMES, [None] * len(_FRAMES)), (network, clean), pull_phase_ms=phase_ms)
         for at_ms in range(from_ms, int(SECONDS * 1000) - 1000, 500):
             worst = max(worst, receive_delay_ms(listener, _SOURCE, at_ms))
-    return Figure(name, round(worst, 1), "ms", at_most=DELAY_TARGET_MS, note="worst phase of arrival against playout")
+    return Figure(name, round(worst, 1), "ms", at_most=DELAY_TARGET_MS, note="worst phase of arrivals")
 
 
 def _costs() -> list[Figure]:

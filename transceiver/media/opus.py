@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -111,8 +112,8 @@ class Encoder:
         error = ctypes.c_int()
         self._state = lib.opus_encoder_create(SAMPLE_RATE, 1, _APPLICATION_VOIP, ctypes.byref(error))
         _check(error.value)
-        self._encode = lib.opus_encode
-        self._ctl = lib.opus_encoder_ctl
+        self._encode: Callable[..., int] = lib.opus_encode
+        self._ctl: Callable[..., int] = lib.opus_encoder_ctl
         self._destroy = lib.opus_encoder_destroy
         self._buffer = ctypes.create_string_buffer(MAX_PACKET_BYTES)
         self._address = ctypes.addressof(self._buffer)
@@ -162,8 +163,8 @@ class Decoder:
         error = ctypes.c_int()
         self._state = lib.opus_decoder_create(SAMPLE_RATE, 1, ctypes.byref(error))
         _check(error.value)
-        self._decode = lib.opus_decode
-        self._ctl = lib.opus_decoder_ctl
+        self._decode: Callable[..., int] = lib.opus_decode
+        self._ctl: Callable[..., int] = lib.opus_decoder_ctl
         self._destroy = lib.opus_decoder_destroy
         self._buffer = ctypes.create_string_buffer(MAX_FRAME_SAMPLES * 2)
         self._address = ctypes.addressof(self._buffer)
