@@ -10,7 +10,7 @@ import dataclasses
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from core.addr import Endpoint
 from core.cluster import Cluster
@@ -26,6 +26,7 @@ from core.schema import (
     network,
     number,
     origin,
+    pattern,
     port_range,
     read_table,
     setting,
@@ -97,6 +98,63 @@ class RelaySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DataplaneSettings:
+    """[dataplane]: the XDP fast path of a PoP host; see docs/dataplane.md."""
+
+    interfaces: tuple[str, ...] = setting(
+        list_of(pattern("the name of an interface", r"[^\s/]{1,15}"), 1, 32),
+        "where clients and transceivers are reached; may be one and the same",
+    )
+    backbone: tuple[str, ...] = setting(
+        list_of(address(), 1, 256),
+        "addresses of this host that transceivers answer to, whose NAT ports stand for flows",
+    )
+    public_only: tuple[str, ...] = setting(
+        list_of(pattern("the name of an interface", r"[^\s/]{1,15}"), 0, 32),
+        "those of the interfaces that face clients only: nothing there is believed to be a transceiver's",
+        default=(),
+    )
+    mode: str = setting(
+        choice("auto", "native", "generic"),
+        "where XDP runs; auto is native, and generic with a warning where the driver refuses",
+        default="auto",
+    )
+    nat_ports: tuple[int, int] = setting(
+        port_range(),
+        "UDP ports of each backbone address that are for flows alone; the default leaves well-known "
+        "services and the kernel's ephemeral ports in peace",
+        default=(10000, 32767),
+    )
+    pin_dir: str = setting(
+        pattern("an absolute path", r"/[^\x00-\x1f\x7f]+"),
+        "where maps and programs are pinned, in a BPF file system",
+        default="/sys/fs/bpf/voxpop",
+    )
+    dscp_upstream: int | None = setting(
+        integer(0, 63), "DSCP of packets to transceivers; not set, each keeps its own", default=None
+    )
+    dscp_downstream: int | None = setting(
+        integer(0, 63), "DSCP of packets to clients; not set, each keeps its own", default=None
+    )
+    punt_source_pps: int = setting(
+        integer(1, 1_000_000, "packets/s"),
+        "first packets of new flows that one source (/32, /64) may send to the relay",
+        default=200,
+    )
+    punt_total_pps: int = setting(
+        integer(1, 10_000_000, "packets/s"), "the same of all sources together", default=20_000
+    )
+    punt_media_source_pps: int = setting(
+        integer(1, 1_000_000, "packets/s"),
+        "DTLS and media packets of unknown flows that one source may send to the relay",
+        default=20,
+    )
+    punt_media_total_pps: int = setting(
+        integer(1, 10_000_000, "packets/s"), "the same of all sources together", default=1000
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class TransceiverSettings:
     """[transceiver]: one host of a cluster."""
 
@@ -147,6 +205,7 @@ class Config:
     clusters: dict[int, Cluster]
     pops: tuple[PopSettings, ...]
     relay: RelaySettings | None
+    dataplane: DataplaneSettings | None
     transceiver: TransceiverSettings | None
 
 
@@ -156,11 +215,15 @@ def parse(document: Mapping[str, object]) -> Config:
     token = read_table(TokenSettings, document.get("token", {}), "token", problems)
     clusters = _read_clusters(document.get("cluster", []), problems)
     pops = _read_pops(document.get("pop", []), problems)
-    relay = transceiver = None
+    relay = dataplane = transceiver = None
     if "relay" in document:
         relay = read_table(RelaySettings, document["relay"], "relay", problems)
         if not clusters and not _has_fault("cluster", problems):
             problems.append("relay: tokens lead into clusters, so at least one [[cluster]] is needed")
+    if "dataplane" in document:
+        dataplane = read_table(DataplaneSettings, document["dataplane"], "dataplane", problems)
+        if dataplane is not None:
+            _check_dataplane(dataplane, relay, problems)
     if "transceiver" in document:
         transceiver = read_table(TransceiverSettings, document["transceiver"], "transceiver", problems)
         if not pops and not _has_fault("pop", problems):
@@ -170,7 +233,7 @@ def parse(document: Mapping[str, object]) -> Config:
             transceiver = _place(transceiver, clusters, problems)
     if problems or token is None:
         raise ConfigError(problems)
-    return Config(token, clusters, pops, relay, transceiver)
+    return Config(token, clusters, pops, relay, dataplane, transceiver)
 
 
 def _read_clusters(tables: object, problems: list[str]) -> dict[int, Cluster]:
@@ -217,6 +280,42 @@ def _has_fault(table: str, problems: list[str]) -> bool:
     return any(problem.startswith(table) for problem in problems)
 
 
+def _check_dataplane(read: DataplaneSettings, relay: RelaySettings | None, problems: list[str]) -> None:
+    """Whether the tables that this asks for can be made, and hold what the relay may carry."""
+    problems += [
+        f"dataplane.public_only: {name} is not one of dataplane.interfaces"
+        for name in read.public_only
+        if name not in read.interfaces
+    ]
+    problems += [
+        f"dataplane.backbone: {host} is no address that a transceiver can answer to"
+        for host in read.backbone
+        if not _is_host(host)
+    ]
+    if relay is None:
+        if not _has_fault("relay", problems):
+            problems.append("dataplane: it serves a relay, so [relay] is needed")
+        return
+    ports = read.nat_ports[1] - read.nat_ports[0] + 1
+    for version in (4, 6):
+        addresses = sum((":" in host) == (version == 6) for host in read.backbone)
+        if (
+            any((":" in vip.host) == (version == 6) for vip in relay.vips)
+            and addresses * ports < relay.max_flows
+        ):
+            problems.append(
+                f"dataplane.backbone: {addresses} IPv{version} addresses with {ports} NAT ports each are too "
+                f"few for relay.max_flows = {relay.max_flows}: add addresses, or widen dataplane.nat_ports"
+            )
+
+
+def _is_host(text: str) -> bool:
+    address = ip_address(text)
+    return not (
+        address.is_unspecified or address.is_multicast or address.is_loopback or address.is_link_local
+    )
+
+
 def _check_access(read: TransceiverSettings, problems: list[str]) -> None:
     """Who may call, and where from."""
     if read.open and not read.http.is_loopback:
@@ -260,5 +359,6 @@ TABLES = {
     "cluster": ClusterSettings,
     "pop": PopSettings,
     "relay": RelaySettings,
+    "dataplane": DataplaneSettings,
     "transceiver": TransceiverSettings,
 }

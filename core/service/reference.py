@@ -91,5 +91,7 @@ def _show(default: object) -> str:
             return f'`"{default}"`'
         case ():
             return "`[]`"
+        case tuple():
+            return f"`{list(default)}`"
         case _:
             return f"`{default}`"
