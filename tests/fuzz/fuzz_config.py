@@ -21,6 +21,7 @@ _WHOLE: dict[str, Any] = {
     "cluster": [{"id": 1, "ports": [4000, 4009], "ipv4": "10.0.0.0/24", "ipv6": "2001:db8::/64"}],
     "pop": [{"id": "here", "vips": ["192.0.2.1:3478", "[2001:db8::1]:3478"]}],
     "relay": {"pop": "here", "vips": ["192.0.2.1:3478"]},
+    "dataplane": {"interfaces": ["eth0"], "backbone": ["10.0.0.1", "2001:db8::1"]},
     "transceiver": {"cluster": 1, "host": 7, "http": "127.0.0.1:8080", "open": True},
 }
 _PLACES = [(table, key) for table, declared in TABLES.items() for key in declared.__dataclass_fields__]
