@@ -100,8 +100,6 @@ class Mux:
         self._by_ufrag: dict[bytes, Receiver] = {}
         self._by_address: dict[tuple[str, int], tuple[Receiver, Endpoint]] = {}
         self._by_ssrc: dict[bytes, Receiver] = {}
-        self._buffer = bytearray(MAX_DATAGRAM_BYTES)
-        self._view = memoryview(self._buffer)
         self.stats = MuxStats()
         if len(self._sockets) != len(sockets):
             raise ConfigError(["transceiver.listen: give at most one address per family, IPv4 and IPv6"])
@@ -189,13 +187,15 @@ class Mux:
         now_ns = time.monotonic_ns()
         for _ in range(READS_PER_WAKE_UP):
             try:
-                size, sockaddr = sock.recvfrom_into(self._buffer)
+                # Sessions keep the bytes, so a buffer of ours to read into would only add a copy.
+                datagram, sockaddr = sock.recvfrom(MAX_DATAGRAM_BYTES)
             except OSError:
                 return  # read empty; or closed by what the last datagram led to
+            size = len(datagram)
             self.stats.packets_received += 1
             self.stats.bytes_received += size
             if 0 < size < MAX_DATAGRAM_BYTES:
-                self._dispatch_untrusted(bytes(self._view[:size]), sockaddr, now_ns)
+                self._dispatch_untrusted(datagram, sockaddr, now_ns)
             else:
                 self._refuse(MuxReason.TOO_LONG if size else MuxReason.EMPTY)
 

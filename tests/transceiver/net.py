@@ -27,13 +27,12 @@ from core.stun import Attribute, Message, MessageType
 from transceiver.backend import EmitEvent, Event
 from transceiver.media import FRAME_BYTES
 from transceiver.media.keys import SrtpKeys
-from transceiver.media.path import AudioCodec, AudioPath
+from transceiver.media.path import AudioPath
 from transceiver.media.ticker import Ticker
 from transceiver.mux import Mux, open_sockets
 from transceiver.observer import NullObserver, Observer
 from transceiver.peer import CHANNEL_LABEL, Certificate, Peer
-from transceiver.sdp import LocalDescription, Offer
-from transceiver.sdp_model import MediaLine
+from transceiver.sdp import LocalDescription, Offer, build_offer, parse_offer_untrusted
 from transceiver.session import Session
 from transceiver.sessions import SessionManager
 
@@ -45,8 +44,8 @@ SETTINGS = TransceiverSettings(
 )
 """A busy machine must not refuse the calls of a test."""
 KEYRING = Keyring({3: bytes(range(32))}, mint_with=3)
-CODEC = AudioCodec(payload_type=111)
 CLIENT_UFRAG = "cLnt"
+CLIENT_SSRC = 0xC11E47
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -135,30 +134,29 @@ async def running(
 
 
 def make_offer(certificate: Certificate, setup: str = "actpass", *, has_channel: bool = True) -> Offer:
-    """What an offer of a browser comes to."""
-    return Offer(
+    """The offer of a client with that certificate, by way of its SDP."""
+    local = LocalDescription(
         ufrag=CLIENT_UFRAG,
         password="p" * 22,
-        fingerprints=(certificate.fingerprint,),
+        fingerprint=certificate.fingerprint,
         setup=setup,
-        codec=CODEC,
-        audio_direction="sendrecv",
-        audio_index=0,
-        data_index=1 if has_channel else None,
-        sctp_port=5000 if has_channel else None,
-        max_message_bytes=262_144,
-        media=(
-            MediaLine("audio", "UDP/TLS/RTP/SAVPF", "111", "0"),
-            MediaLine("application", "UDP/DTLS/SCTP", "webrtc-datachannel", "1"),
-        ),
-        bundle=("0", "1"),
+        candidates=(),
+        ssrc=CLIENT_SSRC,
+        cname="client",
+        stream_id="stream",
+        track_id="track",
+        session_version=0,
     )
+    return parse_offer_untrusted(build_offer(local, has_data=has_channel))
 
 
 class Client:
     """One client. `check` speaks STUN; DTLS, media and events need `start`."""
 
-    def __init__(self, server: Endpoint, answer: LocalDescription, certificate: Certificate) -> None:
+    def __init__(
+        self, server: Endpoint, offer: Offer, answer: LocalDescription, certificate: Certificate
+    ) -> None:
+        self.offer = offer
         self.loop = asyncio.get_running_loop()
         self.server = server
         self.answer = answer
@@ -275,7 +273,7 @@ class Client:
             closing.close()
 
     def _keyed(self, keys: SrtpKeys) -> None:
-        self.path = AudioPath(keys, CODEC, 0xC11E47, "client", time.monotonic_ns())
+        self.path = AudioPath(keys, self.offer.codec, CLIENT_SSRC, "client", time.monotonic_ns())
         self.keyed.set()
 
     def _read(self, sock: socket.socket, index: int) -> None:
@@ -308,7 +306,7 @@ async def calling(
     """A session, and a client that has its answer and has sent nothing yet."""
     certificate = Certificate.generate()
     session = server.manager.create(make_offer(certificate, setup, has_channel=has_channel), {}, "me")
-    client = Client(to or server.endpoint, session.answer, certificate)
+    client = Client(to or server.endpoint, session.offer, session.answer, certificate)
     try:
         yield client, session
     finally:
