@@ -93,7 +93,13 @@ def _table(header: str, values: Mapping[str, object]) -> str:
     return "\n".join([header, *(f"{key} = {json.dumps(value)}" for key, value in values.items()), ""])
 
 
-def plan_host(http_port: int = 0, processes: int = 2, workers: int = 2) -> HostPlan:
+def plan_host(
+    http_port: int = 0,
+    processes: int = 2,
+    workers: int = 2,
+    relay_settings: Mapping[str, object] | None = None,
+    transceiver_settings: Mapping[str, object] | None = None,
+) -> HostPlan:
     """Find free ports; `http_port` is taken when it is free, 0 is any. Raises UnavailableError."""
     families = [LOOPBACK, LOOPBACK_6] if _has_ipv6() else [LOOPBACK]
     with ExitStack() as held:
@@ -111,6 +117,8 @@ def plan_host(http_port: int = 0, processes: int = 2, workers: int = 2) -> HostP
         transceiver_metrics=transceiver_metrics,
         ports=(first, first + processes - 1),
         workers=workers,
+        relay_settings=relay_settings or {},
+        transceiver_settings=transceiver_settings or {},
     )
 
 

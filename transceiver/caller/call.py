@@ -118,6 +118,7 @@ class Call:
 
         Raises CallError when the call breaks off.
         """
+        self._conversed = asyncio.get_running_loop().create_future()
         self.conversation = Conversation(recording, turns)
         await self._until(self._conversed, seconds)
 
