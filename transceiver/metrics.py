@@ -28,7 +28,9 @@ disable_created_metrics()  # the start of a process says as much as the start of
 
 OTHER = "other"
 STAGES = ("signaling", "ice", "dtls", "audio")
-ENDINGS = ("hangup", "remote_closed", "never_arrived", "silent", "too_long", "dtls_failed", "drained")
+ENDINGS = (
+    "hangup", "remote_closed", "never_arrived", "silent", "too_long", "dtls_failed", "drained", "crashed",
+)  # fmt: skip
 SETUP_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5.0, 10.0, 30.0)
 TURN_BUCKETS_S = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.75, 1.0, 2.0, 5.0)
 """Close together around 300 ms, beyond which talking does not feel like talking."""

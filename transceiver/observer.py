@@ -17,7 +17,8 @@ class Observer(Protocol):
         """End of the caller's speech → first frame of the answer."""
 
     def session_ended(self, reason: str) -> None:
-        """`hangup`, `remote_closed`, `never_arrived`, `silent`, `too_long`, `dtls_failed`, `drained`."""
+        """`hangup`, `remote_closed`, `never_arrived`, `silent`, `too_long`, `dtls_failed`, `drained`,
+        `crashed`."""
 
     def packet_refused(self, reason: str) -> None:
         """A datagram that was dropped unanswered, by the reason enum that says why."""

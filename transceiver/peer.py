@@ -13,6 +13,7 @@ caller sends is looked at before, and nothing that it provokes gets out. Media n
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -53,6 +54,8 @@ RECEIVE_WINDOW_BYTES = 524_288
 MAX_FRAGMENTS = 1024
 """Pieces of messages that may wait for their missing ones, and chunks received out of order."""
 DEFAULT_SCTP_PORT = 5000
+SCTP_RTO_INITIAL_S = 1.0
+"""RFC 9260 §16; aiortc waits the 3 s of RFC 4960 before it repeats what was lost."""
 
 
 class PeerReason(StrEnum):
@@ -289,14 +292,19 @@ class Peer:
         channel.send(text)
         return True
 
-    async def close(self) -> None:
-        """Say goodbye (close_notify) and free everything: tasks, timers, buffers. Idempotent."""
+    def mute(self) -> None:
+        """Call nobody back from here on. `close` is still due."""
         self._is_over = True
         self._cancel_deadline()
+
+    async def close(self) -> None:
+        """Say goodbye (close_notify) and free everything: tasks, timers, buffers. Idempotent."""
+        self.mute()
         running = [task for task in (self._task, self._dtls._task) if task is not None]
         if self._sctp is not None:
             await self._sctp.stop()
         await self._dtls.stop()
+        await self._say_why()
         self._link.close()
         if self._task is not None:
             self._task.cancel()
@@ -306,6 +314,15 @@ class Peer:
         self._dtls.remove_all_listeners()
         self._channel = None
         self._link.ssl = None
+
+    async def _say_why(self) -> None:
+        """After a failed handshake aiortc says nothing, and the peer would wait for its own time limit:
+        send OpenSSL's alert, or close_notify when it is us who did not like the certificate.
+        """
+        if self._dtls.state == "failed" and self._link.ssl is not None:
+            with contextlib.suppress(SSL.Error):
+                self._link.ssl.shutdown()
+            await self._link._send(b"")
 
     async def _run(self) -> None:
         """Handshake, then SCTP; what follows is up to aiortc's own task."""
@@ -317,6 +334,8 @@ class Peer:
             return
         if self._dtls.state != "connected":
             self._end("dtls_failed")
+            return
+        if self._is_over:
             return
         self._cancel_deadline()
         self._on_keys(self._export_keys())
@@ -366,6 +385,7 @@ class Peer:
 
     def _make_sctp(self, port: int, open_channel: str | None) -> RTCSctpTransport:
         sctp = RTCSctpTransport(cast(Any, self._carrier), port)
+        sctp._rto = SCTP_RTO_INITIAL_S
         sctp._advertised_rwnd = RECEIVE_WINDOW_BYTES
         sctp._inbound_streams_max = MAX_STREAMS
         sctp.on("datachannel", self._channel_offered)

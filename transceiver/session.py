@@ -91,6 +91,8 @@ class EndReason(StrEnum):
     TOO_LONG = "too_long"
     DTLS_FAILED = "dtls_failed"
     DRAINED = "drained"
+    CRASHED = "crashed"
+    """Audio path or backend raised: a mistake of ours, which the log has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +278,14 @@ class Session:
     # Every 20 ms
 
     def _tick(self, now_ns: int) -> None:
+        try:
+            self._exchange(now_ns)
+        except Exception:
+            # A call without audio would be worse than none; whoever called us reports what it was.
+            self._on_ended(self, EndReason.CRASHED)
+            raise
+
+    def _exchange(self, now_ns: int) -> None:
         path = self._path
         assert path is not None
         heard = path.pull(now_ns)
@@ -335,6 +345,7 @@ class Session:
         if self.state is SessionState.CLOSED:
             return
         self.state = advance(self.state, SessionEvent.ENDED)
+        self._peer.mute()
         if self._tick_handle is not None:
             self._tick_handle.cancel()
         if self._path is not None:

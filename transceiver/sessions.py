@@ -25,7 +25,7 @@ from transceiver.observer import Observer
 from transceiver.peer import Certificate, PeerReason
 from transceiver.sctp_guard import SctpReason
 from transceiver.sdp import LocalDescription, Offer
-from transceiver.session import EndReason, Session, SessionReason, SessionState, Shared
+from transceiver.session import EndReason, EventStats, Session, SessionReason, SessionState, Shared
 from transceiver.session_id import new_session_id
 
 logger = logging.getLogger(__name__)
@@ -37,10 +37,13 @@ EXPIRY_MARGIN_MIN = 5
 RETRY_AFTER_S = {"full": 5.0, "late": 1.0, "draining": 1.0}
 PACKET_REASONS = (*StunReason, *MuxReason, *IceReason, *SessionReason, *PeerReason, *SctpReason)
 """Everything that `Observer.packet_refused` is told."""
-COUNTERS = tuple(
+_EVENTS = "events_"
+_AUDIO_COUNTERS = tuple(
     f.name for f in dataclasses.fields(PathStats) if f.type in ("int", int) and f.name != "complexity"
 )
-"""The members of PathStats that may be summed over sessions."""
+_EVENT_COUNTERS = tuple(_EVENTS + f.name for f in dataclasses.fields(EventStats))
+COUNTERS = _AUDIO_COUNTERS + _EVENT_COUNTERS
+"""What may be summed over sessions: members of PathStats, and of EventStats with `events_` before."""
 
 
 class AdmissionError(Exception):
@@ -187,10 +190,10 @@ class SessionManager:
 
     @property
     def totals(self) -> dict[str, int]:
-        """`COUNTERS` of the audio of all sessions since the start, those that have ended included."""
+        """`COUNTERS` of all sessions since the start, those that have ended included."""
         totals = Counter(self._ended_counts)
-        for stats in self.audio:
-            totals.update(_counts(stats))
+        for session in self._sessions.values():
+            totals.update(_counts(session))
         return {name: totals[name] for name in COUNTERS}
 
     # ICE restart
@@ -226,7 +229,7 @@ class SessionManager:
         """End a session. Idempotent; its sockets' routes are gone at once, its tasks soon."""
         if self._sessions.pop(session.id, None) is None:
             return
-        self._ended_counts.update(_counts(session.audio_stats))
+        self._ended_counts.update(_counts(session))
         self._release(session.ufrags)
         session.end()
         task = self._loop.create_task(session.free())
@@ -256,5 +259,8 @@ class SessionManager:
         self._sweep_timer = self._loop.call_later(SWEEP_S, self._sweep)
 
 
-def _counts(stats: PathStats) -> dict[str, int]:
-    return {name: getattr(stats, name) for name in COUNTERS}
+def _counts(session: Session) -> dict[str, int]:
+    audio, events = session.audio_stats, session.event_stats
+    return {name: getattr(audio, name) for name in _AUDIO_COUNTERS} | {
+        name: getattr(events, name.removeprefix(_EVENTS)) for name in _EVENT_COUNTERS
+    }

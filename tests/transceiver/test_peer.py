@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from aiortc import RTCDataChannel, RTCDataChannelParameters
 from aiortc.rtcsctptransport import DataChunk, serialize_packet
+from OpenSSL import SSL
 
 from tests.pcap import CAPTURES, read_datagrams
 from tests.transceiver.net import PATIENCE_S, until
@@ -254,6 +256,60 @@ def test_the_certificate_must_be_the_signaled_one(
             assert (len(both.server.keys), both.server.closed) == (
                 (1, []) if is_good else (0, ["dtls_failed"])
             )
+
+    asyncio.run(scenario())
+
+
+def test_a_handshake_that_fails_is_explained_to_the_peer() -> None:
+    """A client without a certificate, such as a plain DTLS tool."""
+    context = SSL.Context(SSL.DTLS_METHOD)
+    context.set_tlsext_use_srtp(b"SRTP_AES128_CM_SHA1_80")
+    client = SSL.Connection(context)
+    client.set_connect_state()
+    closed: list[str] = []
+
+    async def scenario() -> None:
+        server = Peer(
+            Certificate.generate(),
+            "server",
+            [("sha-256", "AA")],
+            client.bio_write,  # type: ignore[arg-type]
+            on_keys=lambda _: None,
+            on_message=lambda _: None,
+            on_closed=closed.append,
+            sctp_port=None,
+        )
+        server.start()
+        async with asyncio.timeout(PATIENCE_S):
+            while not closed:
+                with pytest.raises(SSL.WantReadError):
+                    client.do_handshake()
+                with contextlib.suppress(SSL.WantReadError):
+                    server.receive_untrusted(client.bio_read(65_536))
+                await asyncio.sleep(0.01)
+        await server.close()
+
+    asyncio.run(scenario())
+    assert closed == ["dtls_failed"]
+    with pytest.raises(SSL.Error, match="alert"):
+        client.do_handshake()
+
+
+def test_a_muted_peer_calls_nobody_back() -> None:
+    async def scenario() -> None:
+        async with pair() as both:
+
+            def mute_at_the_last_flight(_: bytes) -> bool:
+                if len(both.server.sent) == 2:
+                    both.server.peer.mute()
+                return True
+
+            both.pass_down = mute_at_the_last_flight
+            both.start()
+            await until(lambda: both.client.keys)
+            await both.client.peer.close()
+            assert both.server.keys == []
+            assert both.server.closed == []
 
     asyncio.run(scenario())
 

@@ -27,8 +27,10 @@ from tests.transceiver.net import (
 )
 from transceiver.ice import SILENCE_NS
 from transceiver.media import FRAME_BYTES
+from transceiver.metrics import ENDINGS
 from transceiver.session import (
     TRANSITIONS,
+    EndReason,
     IllegalTransitionError,
     Session,
     SessionEvent,
@@ -55,6 +57,10 @@ def test_nothing_leaves_the_closed_state_and_all_others_reach_it() -> None:
     assert not any(state is SessionState.CLOSED for state, _ in TRANSITIONS)
     for state in set(SessionState) - {SessionState.CLOSED}:
         assert advance(state, SessionEvent.ENDED) is SessionState.CLOSED
+
+
+def test_every_ending_has_its_series() -> None:
+    assert set(ENDINGS) == set(EndReason)
 
 
 async def _talk(server: Server, client: Client, hz: float) -> None:
@@ -361,5 +367,37 @@ def test_audio_flows_from_the_first_tick_although_nobody_says_anything() -> None
             assert client.path is not None
             path = client.path
             await until(lambda: path.stats.packets_received >= 10)
+
+    run(scenario())
+
+
+def test_a_backend_that_raises_ends_its_own_call_and_no_other() -> None:
+    async def scenario() -> None:
+        problems: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
+        async with running() as server, calling(server) as (client, session), calling(server) as (other, _):
+            await client.connect()
+            await other.connect()
+            session._backend.speak = lambda now_ns: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+            await until(lambda: server.counts.ended)
+            assert server.counts.ended == ["crashed"]
+            assert session.state is SessionState.CLOSED
+            assert [type(p["exception"]) for p in problems] == [ZeroDivisionError]
+            await _talk(server, other, 1300.0)
+
+    run(scenario())
+
+
+def test_a_backend_that_raises_at_the_first_tick_ends_its_call() -> None:
+    async def scenario() -> None:
+        problems: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
+        async with running() as server, calling(server) as (client, session):
+            session._backend.speak = lambda now_ns: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+            await client.check()
+            client.peer.start()
+            await until(lambda: server.counts.ended)
+            assert server.counts.ended == ["crashed"]
+            assert [type(p["exception"]) for p in problems] == [ZeroDivisionError]
 
     run(scenario())
