@@ -22,7 +22,7 @@ from pyroute2.netlink.rtnl.ifinfmsg import IFF_LOWER_UP, IFF_UP
 from ebpf.errors import DataplaneError
 
 ARPHRD_ETHER = 1
-TABLE_DEFAULT, TABLE_MAIN = 253, 254
+TABLE_MAIN = 254
 RTN_UNICAST = 1
 RTM_F_CLONED = 0x200
 """An entry of the routing cache."""
@@ -79,10 +79,9 @@ class Hop(NamedTuple):
 
 
 class Route(NamedTuple):
-    """A route of the main or default table; without hops it leads nowhere (blackhole, unreachable)."""
+    """A route of the main table; without hops it leads nowhere on purpose (blackhole, unreachable)."""
 
     prefix: IPv4Network | IPv6Network
-    table: int
     metric: int
     hops: tuple[Hop, ...]
 
@@ -142,9 +141,8 @@ class Netlink:
         routes: list[Route] = []
         neighbours: dict[tuple[int, str], Neighbour] = {}
         for family in _FAMILIES.values():
-            for table in (TABLE_MAIN, TABLE_DEFAULT):
-                dump = await self._route.get_routes(family=family, table=table)
-                routes += [route async for message in dump if (route := _route(message)) is not None]
+            dump = await self._route.get_routes(family=family, table=TABLE_MAIN)
+            routes += [route async for message in dump if (route := _route(message)) is not None]
             async for message in await self._route.get_neighbours(family=family):
                 neighbour = _neighbour(message)
                 if neighbour is not None:
@@ -226,8 +224,7 @@ def _route(message: Any) -> Route | None:  # noqa: ANN401 - pyroute2 has no type
     any_host = "0.0.0.0" if message["family"] == _FAMILIES[4] else "::"  # noqa: S104 - a prefix
     prefix = ip_network(f"{message.get_attr('RTA_DST') or any_host}/{message['dst_len']}")
     hops = tuple(_hops(message)) if message["type"] == RTN_UNICAST else ()
-    table = message.get_attr("RTA_TABLE") or message["table"]
-    return Route(prefix, table, message.get_attr("RTA_PRIORITY") or 0, hops)
+    return Route(prefix, message.get_attr("RTA_PRIORITY") or 0, hops)
 
 
 def _hops(message: Any) -> Iterable[Hop]:  # noqa: ANN401 - pyroute2 has no types

@@ -199,15 +199,18 @@ class Tables:
         """Which interface an egress is; the kernel removes it when the interface goes away."""
         self.egresses.update(ctypes.c_uint32(index), ctypes.c_uint32(ifindex))
 
-    def write_slot(self, flow: FlowRecord) -> None:
-        """Write the record of a slot that rests, and let it live last of all."""
+    def write_slot(self, flow: FlowRecord, seen: int = 0) -> None:
+        """Write the record of a slot that rests, and let it live last of all.
+
+        `seen` is when its client was heard, in units of SEEN_SHIFT.
+        """
         family = 6 if ":" in flow.client.host else 4
         l3_delta, l4_delta = upstream_deltas(flow)
         addresses = (_words(pack_address(e.host)) for e in (flow.client, flow.transceiver))
         client, transceiver = ((a if family == 6 else a[0]) for a in addresses)
         common = (
             [(0, 0), (0, 0)],
-            [0, 0],
+            [seen & 0xFFFFFFFF, 0],
             _wire_port(flow.client.port),
             _wire_port(flow.transceiver.port),
             [flow.nexthop_up, flow.nexthop_down],

@@ -48,6 +48,7 @@ INSTALL_RESULTS: tuple[str, ...] = (
     RelayReason.TABLE_FULL,
     RelayReason.TOO_MANY_ADDRESSES,
     RelayReason.NO_DESCRIPTORS,
+    RelayReason.NO_NAT_PORT,
     RelayReason.UNREACHABLE,
 )
 

@@ -33,10 +33,6 @@ class Flow(Protocol):
         """Index of the VIP that it sends to."""
 
     @property
-    def ufrag(self) -> bytes:
-        """The ufrag that the flow goes by."""
-
-    @property
     def transceiver(self) -> Endpoint:
         """Where it leads."""
 
@@ -45,6 +41,9 @@ class Flow(Protocol):
         """When the client was last heard, monotonic. What comes downstream does not count: a client
         that is silent no longer consents (RFC 7675 §5.1), however much is sent to it.
         """
+
+    def goes_by(self, ufrag: bytes) -> bool:
+        """Whether a ufrag is the one that the flow goes by."""
 
 
 F = TypeVar("F", bound=Flow)

@@ -71,7 +71,7 @@ class Relay:
         try:
             message = parse_untrusted(datagram)
             ufrag = _server_ufrag_untrusted(message)
-            if ufrag == flow.ufrag:
+            if flow.goes_by(ufrag):
                 return FORWARD
             verdict = self._admit(message, ufrag, family, now_min, Action.MOVE)
         except WireError as error:

@@ -68,6 +68,10 @@ class UserspaceFlow:
     def __post_init__(self) -> None:
         self.send = self.socket.send
 
+    def goes_by(self, ufrag: bytes) -> bool:
+        """Whether a ufrag is the one that the flow goes by."""
+        return ufrag == self.ufrag
+
 
 class UserspaceForwarder:
     """See `edge.forwarder.Forwarder`."""

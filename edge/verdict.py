@@ -23,6 +23,8 @@ class RelayReason(StrEnum):
     TABLE_FULL = "table_full"
     TOO_MANY_ADDRESSES = "too_many_addresses"
     NO_DESCRIPTORS = "no_descriptors"
+    NO_NAT_PORT = "no_nat_port"
+    """Every port of the backbone addresses is a flow's, or rests."""
     UNREACHABLE = "unreachable"
 
 

@@ -52,6 +52,9 @@ class AFlow:
     transceiver: Endpoint = LEAD
     last_upstream_ns: int = 100 * S
 
+    def goes_by(self, ufrag: bytes) -> bool:
+        return ufrag == self.ufrag
+
 
 def make_relay(keyring: Keyring = KEYRING) -> Relay:
     return Relay(keyring, CLUSTERS, TAKEOVER_NS)

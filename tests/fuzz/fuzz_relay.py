@@ -32,9 +32,11 @@ class _Flow:
 
     client: Sockaddr = ("192.0.2.1", 9)
     vip = 0
-    ufrag = b"another"
     transceiver = Endpoint("10.0.0.4", 5001)
     last_upstream_ns = 0
+
+    def goes_by(self, ufrag: bytes) -> bool:
+        return ufrag == b"another"
 
 
 def test_one_input(data: bytes) -> None:

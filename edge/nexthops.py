@@ -1,0 +1,209 @@
+"""The next hops of the fast path, kept true to what the kernel knows of routes and neighbours.
+
+No I/O: a `Network` goes in, and out come the ways to write, the hosts to have resolved, and what workers
+must know. An id means the same hop for as long as a flow may refer to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import NamedTuple, TypeAlias
+
+from ebpf.layout import NEXTHOPS
+from ebpf.network import Link, Network
+from ebpf.tables import WayOut
+from edge.routes import MAX_INTERVALS, NOWHERE, ON_LINK, Gateway, Interval, Lead, OnLink, flatten
+
+MAX_TAGS = 2
+
+
+class OnLinkHost(NamedTuple):
+    """A client or a transceiver that is on a link with us."""
+
+    host: str
+
+
+Hop: TypeAlias = Gateway | OnLinkHost
+NetworkAddress: TypeAlias = tuple[int, str]
+"""A link, by number, and a host on it."""
+
+
+@dataclass(slots=True)
+class Changes:
+    """What follows from a look at the network."""
+
+    ways: dict[int, WayOut | None] = field(default_factory=dict)
+    """To be written, by next hop."""
+    resolve: list[NetworkAddress] = field(default_factory=list)
+    """Whose MAC the kernel does not know."""
+    complaints: list[str] = field(default_factory=list)
+    """For an operator, each once."""
+
+
+class NextHops:
+    """Every next hop by id.
+
+    `written` are the ways that the program has, of before; `egress_of` gives the index in the egress
+    table of an interface that has the fast path, by its name.
+    """
+
+    def __init__(self, written: dict[int, WayOut], egress_of: Callable[[Link], int | None]) -> None:
+        self._ways: dict[int, WayOut | None] = dict(written)
+        self._egress_of = egress_of
+        self._ids: dict[Hop, int] = {}
+        self._network: Network | None = None
+        self._complained: set[str] = set()
+        self._intervals: dict[int, list[Interval]] = {4: [(0, None)], 6: [(0, None)]}
+
+    @property
+    def tables(self) -> dict[int, list[tuple[int, int]]]:
+        """The intervals as workers need them, by IP version."""
+        return {
+            version: [(start, self._target(lead)) for start, lead in intervals]
+            for version, intervals in self._intervals.items()
+        }
+
+    @property
+    def hosts(self) -> dict[str, int]:
+        """The next hops of the hosts on a link."""
+        return {hop.host: number for hop, number in self._ids.items() if isinstance(hop, OnLinkHost)}
+
+    @property
+    def usable(self) -> int:
+        """How many of the next hops have a way."""
+        return sum(self._ways.get(number) is not None for number in self._ids.values())
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def addresses(self) -> list[NetworkAddress]:
+        """Every neighbour that packets go to."""
+        found = (self._neighbour_of(hop) for hop in self._ids)
+        return [address for address in found if address is not None]
+
+    def look(self, network: Network, in_use: Collection[int]) -> Changes:
+        """Adopt a new view of the network. `in_use` are the ids that flows refer to."""
+        self._network = network
+        changes = Changes()
+        intervals = {version: flatten(network.routes, version) for version in (4, 6)}
+        if sum(map(len, intervals.values())) > MAX_INTERVALS:
+            self._complain(
+                changes, f"more than {MAX_INTERVALS} routes that differ in their way: the old stay"
+            )
+        else:
+            self._intervals = intervals
+        leads = {lead for rows in self._intervals.values() for _, lead in rows}
+        gateways = {lead for lead in leads if isinstance(lead, Gateway)}
+        self._forget(hop for hop in self._ids if isinstance(hop, Gateway) and hop not in gateways)
+        for gateway in sorted(gateways):
+            self._number(gateway, in_use, changes)
+        for hop, number in self._ids.items():
+            self._update(hop, number, changes)
+        return changes
+
+    def add_hosts(self, hosts: Iterable[str], in_use: Collection[int]) -> Changes:
+        """Take hosts on a link among the next hops."""
+        changes = Changes()
+        for host in hosts:
+            hop = OnLinkHost(host)
+            if hop not in self._ids and self._number(hop, in_use, changes):
+                self._update(hop, self._ids[hop], changes)
+        return changes
+
+    def forget_hosts(self, in_use: Collection[int]) -> list[str]:
+        """Drop the hosts on a link that no flow refers to; their names."""
+        idle = [hop for hop, n in self._ids.items() if isinstance(hop, OnLinkHost) and n not in in_use]
+        self._forget(idle)
+        return [hop.host for hop in idle]
+
+    def _forget(self, hops: Iterable[Hop]) -> None:
+        for hop in list(hops):
+            del self._ids[hop]
+
+    def _number(self, hop: Hop, in_use: Collection[int], changes: Changes) -> int | None:
+        """An id for a hop: one that has its very way already, or one that no flow refers to."""
+        if hop in self._ids:
+            return self._ids[hop]
+        taken = set(self._ids.values())
+        way = self._way(hop, changes)
+        same = (n for n, written in self._ways.items() if way is not None and written == way)
+        fresh = (n for n in range(1, NEXTHOPS) if n not in in_use)
+        number = next((n for source in (same, fresh) for n in source if n not in taken), None)
+        if number is None:
+            self._complain(changes, f"all {NEXTHOPS - 1} next hops are in use: {hop} has none")
+            return None
+        self._ids[hop] = number
+        if self._ways.get(number) != way:  # whatever it was, no flow goes there any more
+            self._ways[number] = changes.ways[number] = None
+        return number
+
+    def _update(self, hop: Hop, number: int, changes: Changes) -> None:
+        old = self._ways.get(number)
+        neighbour = self._neighbour_of(hop)
+        way = self._way(hop, changes)
+        if way is None and neighbour is not None and self._network is not None:
+            known = self._network.neighbours.get(neighbour)
+            if old is not None and (known is None or not known.is_failed) and self._is_open(neighbour[0]):
+                way = old  # forgotten by the kernel for want of use, or being asked again: it was good
+            changes.resolve.append(neighbour)
+        if way != old or number not in self._ways:
+            self._ways[number] = changes.ways[number] = way
+
+    def _is_open(self, link: int) -> bool:
+        found = None if self._network is None else self._network.links.get(link)
+        return found is not None and found.is_up
+
+    def _neighbour_of(self, hop: Hop) -> NetworkAddress | None:
+        if isinstance(hop, Gateway):
+            return hop
+        lead = self._lead_to(hop.host)
+        return (lead.link, hop.host) if isinstance(lead, OnLink) else None
+
+    def _lead_to(self, host: str) -> Lead:
+        address = ip_address(host)
+        found: Lead = None
+        for start, lead in self._intervals[address.version]:
+            if start > int(address):
+                break
+            found = lead
+        return found
+
+    def _way(self, hop: Hop, changes: Changes) -> WayOut | None:
+        neighbour = self._neighbour_of(hop)
+        if neighbour is None or self._network is None:
+            return None
+        known = self._network.neighbours.get(neighbour)
+        link = self._network.links.get(neighbour[0])
+        if known is None or known.mac is None or len(known.mac) != 6 or link is None or not link.is_up:
+            return None
+        base, tags = self._unwrap(link)
+        egress = None if base is None else self._egress_of(base)
+        if egress is None:
+            self._complain(
+                changes,
+                f"the way to {neighbour[1]} leaves by {link.name}, which is not among dataplane.interfaces: "
+                "packets that go there are dropped",
+            )
+            return None
+        return WayOut(known.mac, link.mac, min(link.mtu, 0xFFFF), egress, tags)
+
+    def _unwrap(self, link: Link) -> tuple[Link | None, tuple[tuple[int, int], ...]]:
+        """The interface under VLAN interfaces, and their tags, the outer one first."""
+        tags: list[tuple[int, int]] = []
+        below: Link | None = link
+        while below is not None and below.vlan is not None and len(tags) < MAX_TAGS:
+            tags.insert(0, below.vlan)
+            below = None if self._network is None else self._network.links.get(below.parent or 0)
+        return below, tuple(tags)
+
+    def _target(self, lead: Lead) -> int:
+        if isinstance(lead, Gateway):
+            return self._ids.get(lead, NOWHERE)
+        return NOWHERE if lead is None else ON_LINK
+
+    def _complain(self, changes: Changes, text: str) -> None:
+        if text not in self._complained:
+            self._complained.add(text)
+            changes.complaints.append(text)

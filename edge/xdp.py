@@ -1,0 +1,355 @@
+"""The `xdp` forwarder: flows are records in the maps of the fast path, which carries them by itself.
+
+The maps are the truth, not this process: a flow is whatever a record says, so the worker may die and its
+successor finds all of them. What is kept here beside the maps is which slots are free, and the marks.
+
+A flow begins as a whole record in a slot that has rested, switched on last; then comes the entry that
+leads the client's packets to it. It ends in the opposite order: switched off, the entry removed, and the
+slot rests. The program compares each record with the packet before it uses it, so at no moment of this can
+a packet be sent by another flow's record. A record that lives is written to in two places only, both
+of them one store: its state and its next hops.
+
+Each worker hands out slots of its own, but any worker may get a client's packets, after their number has
+changed for instance; so flows are found in the map and not in a table of the worker's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from core.addr import Endpoint
+from ebpf import layout
+from ebpf.bpfmap import BpfMap
+from ebpf.errors import MapError, MapFullError
+from ebpf.flows import FlowRecord, pack_address, ufrag_mark
+from ebpf.tables import Tables, flow4_key, flow6_key
+from edge.counters import Counters, Direction, Removal, SendError, classify_error, slot
+from edge.forwarder import MAX_ADDRESSES_PER_TOKEN, Sockaddr
+from edge.routes import NOWHERE, Ways
+from edge.slots import REST_NS, Slots
+from edge.verdict import RelayReason
+from edge.xdp_send import RawSender
+
+logger = logging.getLogger(__name__)
+
+SWEEP_TICK_S = 0.05
+SWEEPS_PER_TIMEOUT = 8
+"""A flow is looked at this often in an idle timeout, so it ends at most an eighth late."""
+SWEEP_AT_LEAST = 1024
+REMOVALS_PER_SWEEP = 128
+REST_AFTER_REMOVALS_S = 0.002
+
+_UP = slot("packets", Direction.UPSTREAM, "forwarded"), slot("bytes", Direction.UPSTREAM, "forwarded")
+_UP_FAILED = slot("packets", Direction.UPSTREAM, "failed"), slot("bytes", Direction.UPSTREAM, "failed")
+_FLOWS = slot("flows")
+_SEND_FAILURES = {error: slot("send_failures", Direction.UPSTREAM, error) for error in SendError}
+_INSTALLED, _RELABELLED = slot("installs", "installed"), slot("installs", "relabelled")
+_REMOVALS = {cause: slot("removals", cause) for cause in Removal}
+
+FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
+
+
+@dataclass(frozen=True, slots=True)
+class XdpVip:
+    """A VIP as the program knows it."""
+
+    id: int
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class XdpFlow:
+    """What a record says at the moment of asking; see `edge.forwarder.Flow`."""
+
+    client: Sockaddr
+    vip: int
+    family: int
+    """4 or 6."""
+    slot: int
+    mark: int
+    transceiver: Endpoint
+    last_upstream_ns: int
+
+    def goes_by(self, ufrag: bytes) -> bool:
+        """Whether a ufrag is the flow's own, as the program decides it: by 32 bits of its tag."""
+        return ufrag_mark(ufrag) == self.mark
+
+
+class XdpForwarder:
+    """See `edge.forwarder.Forwarder`."""
+
+    name = "xdp"
+
+    def __init__(
+        self,
+        tables: Tables,
+        slots: Mapping[int, Slots],
+        vips: Sequence[XdpVip],
+        backbones: Mapping[int, Mapping[int, str]],
+        ways: Ways,
+        max_flows: int,
+        idle_timeout_ns: int,
+        counters: Counters,
+        ask: Callable[[list[str]], None],
+        rest_ns: int = REST_NS,
+    ) -> None:
+        """`slots`, and `backbones` as index → address, are by IP version. `ask` asks the supervisor for
+        the next hops of hosts on a link. Raises PermissionError without CAP_NET_RAW.
+        """
+        self.idle_timeout_ns = idle_timeout_ns
+        self.sender = RawSender()
+        self._tables = tables
+        self._slots = slots
+        self._vips = vips
+        self._backbones = backbones
+        self._backbone_packed = {
+            version: {index: pack_address(host) for index, host in hosts.items()}
+            for version, hosts in backbones.items()
+        }
+        self._ways = ways
+        self._max_flows = max_flows
+        self._counters = counters
+        self._values = counters.values
+        self._ask = ask
+        self._rest_ns = rest_ns
+        self._waiting: dict[str, list[tuple[int, int, int]]] = {}
+        self._sweep_from = dict.fromkeys(slots, 0)
+        self._values[_FLOWS] = len(self)
+
+    def __len__(self) -> int:
+        return sum(slots.live for slots in self._slots.values())
+
+    def _map_of(self, version: int) -> BpfMap[Any, Any]:
+        return self._tables.flows6 if version == 6 else self._tables.flows4
+
+    def find(self, client: Sockaddr, vip: int) -> XdpFlow | None:
+        """The flow of a client address at a VIP, whichever worker's it is."""
+        version = 6 if len(client) == 4 else 4
+        endpoint = Endpoint(client[0].partition("%")[0], client[1])
+        vip_id = self._vips[vip].id
+        key = flow6_key(endpoint, vip_id) if version == 6 else flow4_key(endpoint, vip_id)
+        value = self._map_of(version).lookup(key)
+        if value is None:
+            return None
+        record = self._tables.slots[version][value.slot]
+        flow = record["flow"]
+        same = flow["state"] == layout.SLOT_LIVE and flow["vip"] == vip_id and flow["client_port"] == key.port
+        if not same or record["client"].tobytes() != bytes(key)[: 4 if version == 4 else 16]:
+            return None
+        return XdpFlow(
+            client, vip, version, value.slot, value.ufrag_mark, _transceiver(record, version),
+            _last_upstream_ns(int(flow["seen"][layout.UPSTREAM])),
+        )  # fmt: skip
+
+    def install(
+        self, client: Sockaddr, vip: int, ufrag: bytes, transceiver: Endpoint, now_ns: int
+    ) -> XdpFlow | RelayReason:
+        """Write a flow's record and the entry that leads to it."""
+        outcome = self._install(client, vip, ufrag, transceiver, now_ns)
+        if isinstance(outcome, RelayReason):
+            self._counters.add(slot("installs", outcome))
+        else:
+            self._counters.add(_INSTALLED)
+            self._values[_FLOWS] = len(self)
+        return outcome
+
+    def _install(
+        self, client: Sockaddr, vip: int, ufrag: bytes, transceiver: Endpoint, now_ns: int
+    ) -> XdpFlow | RelayReason:
+        endpoint = Endpoint(client[0].partition("%")[0], client[1])
+        version = 6 if len(client) == 4 else 4
+        slots, mark = self._slots[version], ufrag_mark(ufrag)
+        if slots.addresses[mark] >= MAX_ADDRESSES_PER_TOKEN:
+            return RelayReason.TOO_MANY_ADDRESSES
+        if len(self) >= self._max_flows:
+            return RelayReason.TABLE_FULL
+        up = self._ways.towards(pack_address(transceiver.host))
+        down = self._ways.towards(pack_address(endpoint.host))
+        if NOWHERE in (up, down):
+            return RelayReason.UNREACHABLE
+        number = slots.take(mark, now_ns)
+        if number is None:
+            return RelayReason.NO_NAT_PORT
+        identity = self._vips[vip]
+        record = FlowRecord(
+            number, endpoint, identity.id, identity.endpoint,
+            self._backbones[version][number // layout.PORTS], transceiver, up or NOWHERE, down or NOWHERE,
+        )  # fmt: skip
+        self._tables.write_slot(record, now_ns >> layout.SEEN_SHIFT)
+        try:
+            self._tables.map_client(endpoint, identity.id, number, mark)
+        except MapError as error:
+            self._give_back(slots, version, number, now_ns)
+            if not isinstance(error, MapFullError):
+                logger.error("%s", error)
+            return RelayReason.TABLE_FULL
+        self._await_hops(version, number, {0: (up, transceiver.host), 1: (down, endpoint.host)})
+        return XdpFlow(client, vip, version, number, mark, transceiver, now_ns)
+
+    def _give_back(self, slots: Slots, version: int, number: int, now_ns: int) -> None:
+        """A record that no client was led to yet; but its transceiver might have sent something."""
+        self._tables.set_slot_state(version, number, layout.SLOT_OFF)
+        position = slots.position_of(number)
+        assert position is not None, "it was taken from there"
+        slots.release(position, now_ns + self._rest_ns)
+
+    def _await_hops(self, version: int, number: int, hops: dict[int, tuple[int | None, str]]) -> None:
+        """Have the next hops that are not known yet filled in when the supervisor has found them."""
+        for direction, (nexthop, host) in hops.items():
+            if nexthop is None:
+                self._waiting.setdefault(host, []).append((version, number, direction))
+                if host not in self._ways.asked:
+                    self._ways.asked.add(host)
+                    self._ask([host])
+
+    def learn_hosts(self, message: Any) -> None:  # noqa: ANN401 - JSON of our own making
+        """Take in what the supervisor says of hosts on a link."""
+        self._ways.add_hosts(message)
+        for host, nexthop in message["hosts"].items():
+            for version, number, direction in self._waiting.pop(host, ()):
+                records = self._tables.slots[version]
+                far_end = records["transceiver" if direction == layout.UPSTREAM else "client"][number]
+                if far_end.tobytes() == pack_address(host):  # the slot may be another flow's by now
+                    records["flow"]["nexthop"][number, direction] = nexthop
+
+    def learn_routes(self, message: Any) -> None:  # noqa: ANN401 - JSON of our own making
+        """Take in new routes, and lead every flow by them."""
+        self._ways.set_routes(message)
+        for version, slots in self._slots.items():
+            live = slots.numbers[slots.is_live]
+            records = self._tables.slots[version]
+            for direction, field in ((layout.UPSTREAM, "transceiver"), (layout.DOWNSTREAM, "client")):
+                self._lead(version, live, records[field][live], direction)
+
+    def _lead(
+        self, version: int, live: npt.NDArray[np.uint32], far_ends: npt.NDArray[np.void], direction: int
+    ) -> None:
+        if not len(live):
+            return
+        size = 4 if version == 4 else 16
+        addresses = np.ascontiguousarray(far_ends).view(f"V{size}").ravel()
+        unique, inverse = np.unique(addresses, return_inverse=True)
+        hops = [self._ways.towards(address.tobytes()) for address in unique]
+        known = np.array([-1 if hop is None else hop for hop in hops], np.int32)[inverse]
+        settled = known >= 0
+        self._tables.slots[version]["flow"]["nexthop"][live[settled], direction] = known[settled]
+        names = {
+            index: socket.inet_ntop(FAMILIES[version], unique[index].tobytes())
+            for index, hop in enumerate(hops)
+            if hop is None
+        }
+        for number, which in zip(live[~settled].tolist(), inverse[~settled].tolist(), strict=True):
+            self._waiting.setdefault(names[which], []).append((version, number, direction))
+        fresh = [name for name in names.values() if name not in self._ways.asked]
+        self._ways.asked.update(fresh)
+        if fresh:
+            self._ask(fresh)
+
+    def relabel(self, flow: XdpFlow, ufrag: bytes) -> None:
+        """Lead the client to the same slot under another mark: the transceiver sees the same source."""
+        mark = ufrag_mark(ufrag)
+        endpoint = Endpoint(flow.client[0].partition("%")[0], flow.client[1])
+        self._tables.map_client(endpoint, self._vips[flow.vip].id, flow.slot, mark)
+        slots = self._slots[flow.family]
+        position = slots.position_of(flow.slot)
+        if position is not None:
+            slots.mark(position, mark)
+        self._counters.add(_RELABELLED)
+
+    def remove(self, flow: XdpFlow) -> None:
+        """End a flow that makes room for another."""
+        self._end(flow.family, flow.slot)
+        slots = self._slots[flow.family]
+        position = slots.position_of(flow.slot)
+        if position is not None:  # else its worker finds it switched off
+            self._release(slots, position, Removal.MOVED)
+
+    def _end(self, version: int, number: int) -> None:
+        """Switch a slot off, then remove the entry that leads to it, unless that leads elsewhere by now."""
+        record = self._tables.slots[version][number]
+        self._tables.set_slot_state(version, number, layout.SLOT_OFF)
+        spec = self._map_of(version).spec.key
+        client = record["client"].tobytes()
+        rest = record["flow"]["client_port"].tobytes() + record["flow"]["vip"].tobytes()
+        key = spec.from_buffer_copy(client + rest)
+        value = self._map_of(version).lookup(key)
+        if value is not None and value.slot == number:
+            self._map_of(version).delete(key)
+
+    def _release(self, slots: Slots, position: int, cause: Removal) -> None:
+        slots.release(position, time.monotonic_ns() + self._rest_ns)
+        self._values[_FLOWS] = len(self)
+        self._counters.add(_REMOVALS[cause])
+
+    def forward(self, flow: XdpFlow, datagram: memoryview, now_ns: int) -> bool:
+        """Send from the flow's NAT port, as the program would have done."""
+        values, size = self._values, len(datagram)
+        seen = self._tables.slots[flow.family]["flow"]["seen"]
+        seen[flow.slot, layout.UPSTREAM] = now_ns >> layout.SEEN_SHIFT & 0xFFFFFFFF
+        backbone = self._backbone_packed[flow.family][flow.slot // layout.PORTS]
+        to = flow.transceiver
+        try:
+            self.sender.send(
+                backbone, flow.slot % layout.PORTS, to, pack_address(to.host), datagram.tobytes()
+            )
+        except OSError as error:
+            values[_UP_FAILED[0]] += 1
+            values[_UP_FAILED[1]] += size
+            self._counters.add(_SEND_FAILURES[classify_error(error)])
+            return False
+        values[_UP[0]] += 1
+        values[_UP[1]] += size
+        return True
+
+    def sweep(self, now_ns: int) -> float:
+        """End idle flows, and take back slots that others switched off."""
+        removals = 0
+        for version, slots in self._slots.items():
+            begin = self._sweep_from[version]
+            end = min(begin + self._sweep_length(len(slots.numbers)), len(slots.numbers))
+            ended = slots.ended(begin, end, now_ns, self.idle_timeout_ns)
+            for position in ended[:REMOVALS_PER_SWEEP].tolist():
+                self._collect(version, slots, position)
+            removals += len(ended)
+            if len(ended) > REMOVALS_PER_SWEEP:
+                end = int(ended[REMOVALS_PER_SWEEP])
+            self._sweep_from[version] = 0 if end >= len(slots.numbers) else end
+        return REST_AFTER_REMOVALS_S if removals > REMOVALS_PER_SWEEP else SWEEP_TICK_S
+
+    def _collect(self, version: int, slots: Slots, position: int) -> None:
+        number = int(slots.numbers[position])
+        was_live = self._tables.slots[version]["flow"]["state"][number] == layout.SLOT_LIVE
+        self._end(version, number)
+        self._release(slots, position, Removal.IDLE if was_live else Removal.MOVED)
+
+    def _sweep_length(self, size: int) -> int:
+        calls = max(self.idle_timeout_ns * 1e-9 / SWEEPS_PER_TIMEOUT / SWEEP_TICK_S, 1.0)
+        return max(math.ceil(size / calls), SWEEP_AT_LEAST)
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """There is nothing to read: what transceivers send never comes up here."""
+
+    def close(self) -> None:
+        """Let go of the sockets; the flows go on."""
+        self.sender.close()
+
+
+def _transceiver(record: np.void, version: int) -> Endpoint:
+    host = socket.inet_ntop(FAMILIES[version], record["transceiver"].tobytes())
+    return Endpoint(host, socket.ntohs(int(record["flow"]["transceiver_port"])))
+
+
+def _last_upstream_ns(seen: int) -> int:
+    now_ns = time.monotonic_ns()
+    idle = (now_ns >> layout.SEEN_SHIFT) - seen & 0xFFFFFFFF
+    return now_ns - (0 if idle >> 31 else idle << layout.SEEN_SHIFT)
