@@ -27,8 +27,6 @@ PUNT_CLASSES = 2
 CLOCK_SET = 0x10000
 UPSTREAM, DOWNSTREAM = 0, 1
 SLOT_OFF, SLOT_LIVE = 0, 1
-SEEN_SHIFT = 20
-"""`seen` counts monotonic nanoseconds >> 20, about milliseconds, and wraps after 52 days."""
 
 
 class Local(Structure):
@@ -81,7 +79,7 @@ class Way(Structure):
     """struct vp_way: where a packet leaves."""
 
     _fields_ = (
-        ("macs", c_uint8 * 12),
+        ("macs", c_uint32 * 3),
         ("tags", c_uint16 * 4),
         ("mtu", c_uint16),
         ("tag_count", c_uint8),

@@ -31,6 +31,8 @@ class Program(StrEnum):
     """For interfaces that face clients only."""
     BACKBONE = "voxpop_backbone"
     """For interfaces that face transceivers, and those that face both."""
+    CLOCK = "voxpop_clock"
+    """Not for an interface; see `ebpf.clock`."""
 
 
 @dataclass

@@ -6,8 +6,6 @@ import errno
 import logging
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from types import TracebackType
@@ -144,7 +142,7 @@ class Netdev:
                 raise
             log.warning(
                 "%s: the driver refuses native XDP (%s); generic mode works, at several times the cost per "
-                "packet. Drivers want half of their queues free and an MTU below a page: see docs/fastpath.md",
+                "packet. Drivers want spare queues and an MTU below a page: docs/fastpath.md",
                 name,
                 os.strerror(refusal.code),
             )
@@ -181,11 +179,10 @@ class Netdev:
             attributes.append(("IFLA_XDP_EXPECTED_FD", expected_fd))
         attributes.append(("IFLA_XDP_FLAGS", flags))
         index = self._link(name)["index"]
-        with _unwarned():
-            try:
-                self._route.link("set", index=index, IFLA_XDP={"attrs": attributes})
-            except NetlinkError as error:
-                raise _refused(name, mode, expected_fd, error) from error
+        try:
+            self._route.link("set", index=index, IFLA_XDP={"attrs": attributes})
+        except NetlinkError as error:
+            raise _refused(name, mode, expected_fd, error) from error
 
     def _link(self, name: str) -> Any:  # noqa: ANN401 - pyroute2 has no types
         indexes = self._route.link_lookup(ifname=name)
@@ -225,15 +222,3 @@ def _refused(name: str, mode: Mode, expected_fd: int | None, error: NetlinkError
     return AttachError(
         f"{name} refuses the program in {mode} mode: {os.strerror(error.code)}; `dmesg` may say why"
     )
-
-
-@contextmanager
-def _unwarned() -> Iterator[None]:
-    """pyroute2 calls the flag REPLACE possibly incorrect; it is what compare-and-swap needs."""
-    noisy = logging.getLogger("pyroute2.netlink.rtnl.ifinfmsg")
-    disabled = noisy.disabled
-    noisy.disabled = True
-    try:
-        yield
-    finally:
-        noisy.disabled = disabled

@@ -192,7 +192,7 @@ class Tables:
         """Where a next hop's packets leave; None: nowhere. At most once per REST_S for each."""
         record = self.config["nexthop"][nexthop_id]
         other = 1 - (int(record["live"]) & 1)
-        record["way"][other] = ([0] * 12, [0] * 4, 0, 0, 0, 0) if way is None else _way_record(way)
+        record["way"][other] = ([0] * 3, [0] * 4, 0, 0, 0, 0) if way is None else _way_record(way)
         record["live"] = other
 
     def set_egress(self, index: int, ifindex: int) -> None:
@@ -288,7 +288,7 @@ def _local_cell(address: LocalAddress, packed: bytes) -> tuple[object, ...]:
 def _way_record(way: WayOut) -> tuple[object, ...]:
     tags = [_wire_port(word) for tag in way.tags for word in tag]
     return (
-        list(way.neighbour_mac + way.own_mac),
+        _words(way.neighbour_mac + way.own_mac)[:3],
         tags + [0] * (4 - len(tags)),
         way.mtu,
         len(way.tags),

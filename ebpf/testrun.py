@@ -36,8 +36,18 @@ def run(program_fd: int, frame: bytes, repeat: int = 1) -> TestRun:
 
     With `repeat` the program sees what it left of the packet the time before. Raises MapError.
     """
-    data_in = ctypes.create_string_buffer(frame, len(frame))
     data_out = ctypes.create_string_buffer(len(frame) + HEADROOM_OUT)
+    options = _run(program_fd, frame, data_out, repeat)
+    return TestRun(XdpAction(options.retval), data_out.raw[: options.data_size_out], options.duration)
+
+
+def returned(program_fd: int, frame: bytes) -> int:
+    """The plain result of a program whose result is no action. Raises MapError."""
+    return _run(program_fd, frame, ctypes.create_string_buffer(len(frame)), 1).retval
+
+
+def _run(program_fd: int, frame: bytes, data_out: ctypes.Array[ctypes.c_char], repeat: int) -> TestRunOptions:
+    data_in = ctypes.create_string_buffer(frame, len(frame))
     options = TestRunOptions(
         sz=ctypes.sizeof(TestRunOptions),
         data_in=ctypes.addressof(data_in),
@@ -48,4 +58,4 @@ def run(program_fd: int, frame: bytes, repeat: int = 1) -> TestRun:
     )
     result = library().bpf_prog_test_run_opts(program_fd, ctypes.byref(options))
     check(result, f"test-run the program on {len(frame)} bytes")
-    return TestRun(XdpAction(options.retval), data_out.raw[: options.data_size_out], options.duration)
+    return options

@@ -74,7 +74,7 @@ struct vp_token_key {
 
 /* Where a packet leaves: the other end's MAC and ours, tags, MTU of the network layer, egress. */
 struct vp_way {
-	__u8 macs[12]; /* as on the wire: destination, source */
+	__u32 macs[3]; /* 12 bytes as on the wire: destination, source */
 	__u16 tags[4]; /* type and TCI, for each tag */
 	__u16 mtu;
 	__u8 tag_count;
@@ -149,7 +149,7 @@ enum vp_slot_state {
  */
 struct vp_slot {
 	struct vp_traffic traffic[2];
-	__u32 seen[2]; /* monotonic clock, ns >> VP_SEEN_SHIFT */
+	__u32 seen[2]; /* jiffies, as voxpop_clock tells them */
 	__u16 client_port;
 	__u16 transceiver_port;
 	__u16 nexthop[2];
@@ -159,8 +159,6 @@ struct vp_slot {
 	__u8 state;
 	__u8 pad;
 };
-
-#define VP_SEEN_SHIFT 20
 
 struct vp_slot4 {
 	struct vp_slot flow;

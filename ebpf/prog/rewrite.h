@@ -82,14 +82,21 @@ VP_INLINE __u32 vp_l2_bytes(__u32 tags)
 	return sizeof(struct vp_eth) + tags * sizeof(struct vp_tag);
 }
 
+/* In words: of bytes the compiler cannot tell that they may be copied four at a time. */
+struct vp_macs {
+	__u32 words[3];
+};
+
 /* Write the way's L2 header; `data` has room for it. The type of the network layer goes last. */
 VP_INLINE _Bool vp_write_l2(void *data, void *end, const struct vp_way *way, __u16 type)
 {
-	__u16 *field = data + 12;
+	struct vp_macs *macs = data;
+	__u16 *field = (void *)(macs + 1);
 
 	if (data + vp_l2_bytes(VP_MAX_TAGS) > end)
 		return 0;
-	__builtin_memcpy(data, way->macs, sizeof(way->macs));
+	for (int i = 0; i < 3; i++)
+		macs->words[i] = way->macs[i];
 #pragma unroll
 	for (int i = 0; i < VP_MAX_TAGS; i++) {
 		if (i >= way->tag_count)

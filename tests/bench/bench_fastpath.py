@@ -55,7 +55,11 @@ RTP = bytes.fromhex("806f1234000003c0deadbeef") + bytes(148)
 
 def _request(ufrag: bytes) -> bytes:
     username = (Attribute.USERNAME, ufrag + b":abcd")
-    attributes = [username, (Attribute.PRIORITY, bytes(4)), (Attribute.ICE_CONTROLLING, bytes(8))]
+    attributes: list[tuple[int, bytes]] = [
+        username,
+        (Attribute.PRIORITY, bytes(4)),
+        (Attribute.ICE_CONTROLLING, bytes(8)),
+    ]
     return encode(MessageType.BINDING_REQUEST, b"transaction!", attributes, b"password")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ctypes import c_uint32
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from core.keyring import Keyring
 from core.stun import Attribute, MessageType, encode
 from core.token import Token, mint
 from ebpf import layout, loader, pins
+from ebpf.clock import JiffiesClock
 from ebpf.flows import FlowRecord, ufrag_mark
 from ebpf.loader import Program
 from ebpf.tables import Count, LocalAddress, Rates, Tables, WayOut
@@ -118,11 +120,14 @@ class Rig:
     def __init__(self, pin_dir: Path) -> None:
         self.pin_dir = pin_dir
         self.loaded = loader.load(pin_dir)
+        loader.pin(self.loaded, pin_dir)
+        self.clock = JiffiesClock(pin_dir)
         self.tables = Tables(pin_dir)
 
     def close(self) -> None:
         """Let go of maps and programs."""
         self.tables.close()
+        self.clock.close()
         self.loaded.close()
 
     def reset(self) -> None:
@@ -136,7 +141,7 @@ class Rig:
             sources.delete(sources.spec.key.from_buffer_copy(key.tobytes()))
         for slots in tables.slots.values():
             slots["flow"]["state"] = layout.SLOT_OFF
-        tables.punt_total.update(pins.c_uint32(0), layout.Debt())
+        tables.punt_total.update(c_uint32(0), layout.Debt())
         for vip_id, vip in VIPS.items():
             tables.set_vip(vip_id, vip)
         for index, host in ((0, BACKBONE4), (1, SHARED.host), (0, BACKBONE6)):
