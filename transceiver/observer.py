@@ -18,7 +18,8 @@ class Observer(Protocol):
 
     def session_ended(self, reason: str) -> None:
         """`hangup`, `remote_closed`, `never_arrived`, `silent`, `too_long`, `dtls_failed`, `drained`,
-        `crashed`."""
+        `crashed`.
+        """
 
     def packet_refused(self, reason: str) -> None:
         """A datagram that was dropped unanswered, by the reason enum that says why."""
