@@ -96,10 +96,3 @@ def find_in_pieces(needle: Samples, haystack: Samples) -> Match:
         near = haystack[max(origin + start - drift, 0) : origin + start + piece + drift]
         found.append(find(needle[start : start + piece], near).likeness)
     return Match(whole.at_ms, float(np.mean(found)) if found else 0.0)
-
-
-def resample(samples: Samples, rate: int) -> Samples:
-    """From `rate` to 24 kHz, by cutting or padding the spectrum."""
-    count = len(samples) * SAMPLE_RATE // rate
-    spectrum = np.fft.rfft(samples.astype(float))[: count // 2 + 1]
-    return np.clip(np.fft.irfft(spectrum, count) * count / len(samples), -32768, 32767).astype(np.int16)

@@ -14,11 +14,11 @@ import re
 import shutil
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import aiohttp
 
@@ -221,8 +221,6 @@ PREFERENCES = {
     # Without the permission, or a microphone in use, Firefox gathers the default route's address only,
     # from which loopback is out of reach.
     "permissions.default.microphone": 1,
-    # On a machine without a sound device WebAudio would never start.
-    "media.cubeb.force_mock_context": True,
     "media.autoplay.default": 0,
     "media.autoplay.blocking_policy": 0,
     "media.peerconnection.ice.loopback": True,
@@ -237,18 +235,15 @@ PREFERENCES = {
 }
 
 FILE_AS_MICROPHONE = """() => {
-  // Firefox's fake microphone is a tone, so the recorded speech goes through WebAudio in its place.
+  // Firefox's fake microphone is a tone, so what an audio element plays takes its place.
+  const letters = atob("%s");
+  const file = new Blob([Uint8Array.from(letters, (letter) => letter.charCodeAt(0))], { type: "audio/wav" });
   navigator.mediaDevices.getUserMedia = async () => {
-    const context = new AudioContext();
-    const file = Uint8Array.from(atob("%s"), (letter) => letter.charCodeAt(0));
-    const source = context.createBufferSource();
-    source.buffer = await context.decodeAudioData(file.buffer);
-    source.loop = true;
-    const microphone = context.createMediaStreamDestination();
-    source.connect(microphone);
-    source.start();
-    window.microphone = { context, source, microphone }; // or it may be collected as garbage
-    return microphone.stream;
+    const player = new Audio(URL.createObjectURL(file));
+    player.loop = true;
+    await player.play();
+    window.microphone = player; // or it may be collected as garbage
+    return player.mozCaptureStream();
   };
 }"""
 
@@ -257,6 +252,7 @@ class Firefox(Browser):
     """Firefox with the WAV file played into its page in place of a microphone."""
 
     program = "firefox-esr"
+    preferences: ClassVar[Mapping[str, bool | int]] = PREFERENCES
     listening = re.compile(r"WebDriver BiDi listening on (ws://\S+)")
 
     def arguments(self) -> Sequence[str]:
@@ -306,6 +302,14 @@ class Firefox(Browser):
     async def screenshot(self) -> bytes:
         reply = await self.command("browsingContext.captureScreenshot", params={"context": self._context})
         return base64.b64decode(reply["data"])
+
+
+class FirefoxWithSound(Firefox):
+    """Firefox with a sound device of its own making: without any, its WebAudio never starts. The clock of
+    that device is a few per cent slow, so what is said and heard through it is warped.
+    """
+
+    preferences: ClassVar[Mapping[str, bool | int]] = {**PREFERENCES, "media.cubeb.force_mock_context": True}
 
 
 @asynccontextmanager
