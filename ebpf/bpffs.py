@@ -16,9 +16,7 @@ def mount(directory: Path) -> None:
     """Mount one at a directory that exists. Raises PinError."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mount(b"voxpop", bytes(directory), b"bpf", 0, None) != 0:
-        raise PinError(
-            f"cannot mount a BPF file system at {directory}: {os.strerror(ctypes.get_errno())}"
-        )
+        raise PinError(f"cannot mount a BPF file system at {directory}: {os.strerror(ctypes.get_errno())}")
 
 
 def unmount(directory: Path) -> None:

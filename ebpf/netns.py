@@ -11,6 +11,7 @@ import fcntl
 import os
 import socket
 import struct
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +23,6 @@ from pyroute2.netlink.exceptions import NetlinkError
 from ebpf.errors import DataplaneError
 
 DIRECTORY = Path("/run/netns")
-OWN = Path("/proc/self/ns/net")
 _NO_DUPLICATE_DETECTION = 0x02
 """IFA_F_NODAD of linux/if_addr.h: an IPv6 address that can be used at once."""
 _SIOCETHTOOL, _SET_TX_CHECKSUM, _SET_GRO = 0x8946, 0x17, 0x2C
@@ -36,10 +36,16 @@ def exists(name: str) -> bool:
 
 def create(name: str) -> None:
     """Make a namespace, with its loopback up. Raises DataplaneError."""
-    try:
-        netns.create(name)
-    except OSError as error:
-        raise _failed(f"make the network namespace {name}", error) from error
+    libc = ctypes.CDLL(None, use_errno=True)
+    with _returning():
+        if libc.unshare(netns.CLONE_NEWNET) != 0:
+            raise DataplaneError(
+                f"cannot make a network namespace: {os.strerror(ctypes.get_errno())}; root can"
+            )
+        try:
+            netns.attach(name, threading.get_native_id())
+        except OSError as error:
+            raise _failed(f"give the network namespace {name} its name", error) from error
     with Wiring(name) as wiring:
         wiring.up("lo")
 
@@ -68,15 +74,24 @@ def inside(name: str | None) -> Iterator[None]:
     if name is None:
         yield
         return
-    own = os.open(OWN, os.O_RDONLY | os.O_CLOEXEC)
-    try:
+    with _returning():
         enter(name)
-        try:
-            yield
-        finally:
-            netns.setns(own)
+        yield
+
+
+@contextlib.contextmanager
+def _returning() -> Iterator[None]:
+    """Be back in this thread's namespace at the end."""
+    own = os.open(_own(), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield
     finally:
+        netns.setns(own)
         os.close(own)
+
+
+def _own() -> Path:
+    return Path(f"/proc/self/task/{threading.get_native_id()}/ns/net")
 
 
 def identity(name: str) -> tuple[int, int] | None:
@@ -102,7 +117,8 @@ class Wiring:
 
     def __init__(self, name: str | None) -> None:
         self._name = name
-        self._route = IPRoute() if name is None else IPRoute(netns=str(DIRECTORY / name), flags=0)
+        with inside(name):
+            self._route = IPRoute()
 
     def __enter__(self) -> Self:
         return self
@@ -114,7 +130,7 @@ class Wiring:
 
     def veth(self, name: str, peer: str, peer_namespace: str | None) -> None:
         """A pair, one end here, the other in a namespace."""
-        where = OWN if peer_namespace is None else DIRECTORY / peer_namespace
+        where = _own() if peer_namespace is None else DIRECTORY / peer_namespace
         descriptor = os.open(where, os.O_RDONLY | os.O_CLOEXEC)
         with self._doing(f"make the pair {name}–{peer}"):
             try:

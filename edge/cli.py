@@ -7,6 +7,8 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import edge.lab.cli
+
 if TYPE_CHECKING:
     from core.service.verbs import Verbs
 
@@ -51,6 +53,7 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
         "--log-level", choices=("debug", "info", "warning", "error"), default="info", help="default: info"
     )
     relay.set_defaults(run=_relay)
+    edge.lab.cli.register(verbs)
 
 
 def _relay(arguments: argparse.Namespace) -> int:

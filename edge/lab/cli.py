@@ -1,0 +1,225 @@
+"""The command line of `voxpop lab`. What it does is imported when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from core.errors import UnavailableError
+from edge.lab.plan import DEFAULT_NAME, MAX_BACKBONES, NAME, SIGNALING_PORT, LabPlan, Place
+
+if TYPE_CHECKING:
+    from core.service.verbs import Verbs
+    from edge.lab.lab import Running
+
+EPILOG = """\
+A lab is a whole deployment on one machine: a client, a PoP with the XDP fast path in native mode, and a
+region with a transceiver host, each in a network namespace, joined by veth pairs, in IPv4 and IPv6.
+
+  voxpop lab up --start                                  make it, start everything
+  voxpop lab exec client -- voxpop call http://127.0.0.1:8080
+  voxpop lab exec pop -- tcpdump -ni backbone            the relay's own packets: XDP's are not seen there
+  voxpop lab status
+  voxpop lab down                                        and nothing is left
+
+Needs root. See docs/lab.md.
+"""
+EXIT_OK, EXIT_FAILED = 0, 1
+
+
+def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    """Add `lab`."""
+    lab = verbs.add_parser(
+        "lab",
+        help="a client, a PoP with the fast path and a region on this machine, in network namespaces",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = lab.add_subparsers(metavar="ACTION", required=True)
+    _register_up(actions)
+    down = actions.add_parser(
+        "down",
+        help="end everything in a lab and remove it",
+        description="Ends every process in the lab's namespaces and removes namespaces, pins and files, "
+        "also of a lab that is half built. Exit status 0, also when there was none.",
+    )
+    _add_name(down)
+    down.add_argument("--all", action="store_true", help="every lab of this machine")
+    down.set_defaults(run=_down)
+    status = actions.add_parser(
+        "status",
+        help="show namespaces, addresses, XDP mode and processes",
+        description="Shows what the kernel says of every lab. Exit status 1 when there is none.",
+    )
+    _add_name(status, default=None)
+    status.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+    status.set_defaults(run=_status)
+    _register_exec(actions)
+
+
+def _register_up(actions: Verbs[argparse.ArgumentParser]) -> None:
+    up = actions.add_parser(
+        "up",
+        help="make a lab",
+        description="Makes namespaces, veth pairs, addresses and routes, and writes keys and a configuration "
+        "for all processes. If anything fails, nothing stays.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_name(up)
+    up.add_argument("--start", action="store_true", help="also start dataplane, relay and transceiver")
+    up.add_argument("--foreground", action="store_true", help="stay, and remove the lab on Ctrl-C or SIGTERM")
+    up.add_argument(
+        "--client",
+        choices=("namespace", "host"),
+        default="namespace",
+        help="host: this machine itself is the client, with a way to the VIPs, so that its browsers can "
+        "call (default: namespace)",
+    )
+    up.add_argument("--forwarder", choices=("xdp", "auto", "userspace"), default="xdp", help="default: xdp")
+    up.add_argument(
+        "--http-port",
+        type=_number(1, 65535),
+        default=SIGNALING_PORT,
+        metavar="PORT",
+        help="where the client finds signaling and page on 127.0.0.1, if it is free (default: "
+        f"{SIGNALING_PORT})",
+    )
+    up.add_argument(
+        "--backbones",
+        type=_number(1, MAX_BACKBONES),
+        default=1,
+        metavar="N",
+        help="backbone addresses of each family (default: 1)",
+    )
+    up.add_argument("--json", action="store_true", help="print the status as one JSON object")
+    up.set_defaults(run=_up)
+
+
+def _register_exec(actions: Verbs[argparse.ArgumentParser]) -> None:
+    run = actions.add_parser(
+        "exec",
+        help="run a command in the client's, the PoP's or the region's namespace",
+        description="Runs a command in a namespace of a lab; its exit status is the command's.",
+        epilog="example: voxpop lab exec client -- voxpop call http://127.0.0.1:8080",
+    )
+    _add_name(run)
+    run.add_argument("place", type=Place, choices=list(Place), metavar="client|pop|region")
+    run.add_argument("command", nargs="+", metavar="COMMAND", help="after --")
+    run.set_defaults(run=_exec)
+
+
+def _add_name(parser: argparse.ArgumentParser, default: str | None = DEFAULT_NAME) -> None:
+    which = f"default: {default or 'all'}"
+    parser.add_argument("--name", type=_name, default=default, metavar="NAME", help=f"which lab ({which})")
+
+
+def _name(text: str) -> str:
+    if not NAME.fullmatch(text):
+        raise argparse.ArgumentTypeError("must be 1–12 small letters, digits and dashes")
+    return text
+
+
+def _number(first: int, last: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        number = int(text)
+        if not first <= number <= last:
+            raise argparse.ArgumentTypeError(f"must be {first}–{last}")
+        return number
+
+    return parse
+
+
+def _up(arguments: argparse.Namespace) -> int:
+    from edge.lab import lab, status
+
+    plan = LabPlan(
+        name=arguments.name,
+        host_is_client=arguments.client == "host",
+        forwarder=arguments.forwarder,
+        http_port=arguments.http_port,
+        backbones=arguments.backbones,
+    )
+    with lab.signals_interrupt():
+        running = lab.up(plan, start=arguments.start, tell=_tell)
+        try:
+            found = status.examine(running.plan)
+            if arguments.json:
+                print(json.dumps(found.as_json()), flush=True)
+            else:
+                print(status.render(found), flush=True)
+                _tell(_what_next(running.plan, arguments.start))
+            return _stay(running) if arguments.foreground else EXIT_OK
+        finally:
+            if arguments.foreground:
+                lab.down(arguments.name)
+
+
+def _stay(running: Running) -> int:
+    """Until a signal, or until a daemon ends that nobody asked to."""
+    try:
+        ended = running.wait()
+    except KeyboardInterrupt:
+        return EXIT_OK
+    _tell(f"{ended.name} ended:\n{ended.tail()}")
+    return EXIT_FAILED
+
+
+def _what_next(plan: LabPlan, is_started: bool) -> str:
+    option = "" if plan.name == DEFAULT_NAME else f" --name {plan.name}"
+    run = f"voxpop lab exec{option}"
+    config = f"--config {plan.config_path}"
+    steps = [
+        f"{run} pop -- voxpop dataplane run {config}",
+        f"{run} pop -- voxpop relay {config}",
+        f"{run} region -- voxpop transceiver {config}",
+    ]
+    steps = [*([] if is_started else steps), f"{run} client -- voxpop call {plan.url}"]
+    return "\n".join(["Go on with:", *(f"  {step}" for step in steps), f"Remove it: voxpop lab down{option}"])
+
+
+def _down(arguments: argparse.Namespace) -> int:
+    from edge.lab import lab
+
+    for name in lab.names() if arguments.all else [arguments.name]:
+        ended = lab.down(name)
+        print(f"there is no lab {name}" if ended is None else f"lab {name} is gone, with {ended} processes")
+    return EXIT_OK
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from edge.lab import lab, plan, status
+
+    lab.need_rights()
+    names = lab.names() if arguments.name is None else [arguments.name]
+    found = [status.examine(plan.load(name)) for name in names if lab.is_there(name)]
+    if arguments.json:
+        print(json.dumps({"labs": [each.as_json() for each in found]}))
+    elif found:
+        print("\n".join(map(status.render, found)))
+    else:
+        print("there is no lab: `voxpop lab up` makes one")
+    return EXIT_OK if found else EXIT_FAILED
+
+
+def _exec(arguments: argparse.Namespace) -> int:
+    from ebpf import netns
+    from edge.lab import lab
+
+    lab.need_rights()
+    namespace = lab.namespace(arguments.name, arguments.place)
+    if namespace is not None:
+        netns.enter(namespace)
+    try:
+        os.execvp(arguments.command[0], arguments.command)  # noqa: S606 - what the operator typed
+    except OSError as error:
+        raise UnavailableError(f"cannot run {arguments.command[0]}: {error.strerror}") from None
+
+
+def _tell(text: str) -> None:
+    """To people, beside what --json prints."""
+    print(text, file=sys.stderr, flush=True)

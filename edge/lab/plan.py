@@ -1,0 +1,211 @@
+"""What a lab is made of: names, addresses, and the configuration that fits them.
+
+    client ── 203.0.113.0/30 ── PoP, VIP 198.51.100.1:3478 ── 192.0.2.0/24 ── region, one transceiver host
+
+The addresses are those set aside for documentation (RFC 5737, RFC 3849), so none is anybody's. Only
+those of the public side differ from lab to lab: the client may be this machine itself.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from core.addr import Endpoint
+
+DIRECTORY = Path("/run/voxpop/lab")
+"""A directory for each lab."""
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,11}")
+"""An interface, `vp-NAME`, has at most 15 characters."""
+DEFAULT_NAME = "lab"
+MAX_LABS = 64
+MAX_BACKBONES = 64
+VIP_PORT, RELAY_METRICS_PORT = 3478, 9464
+LOOPBACK = "127.0.0.1"
+SIGNALING_PORT = 8080
+
+
+class Place(StrEnum):
+    """Where things run."""
+
+    CLIENT = "client"
+    POP = "pop"
+    REGION = "region"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One end of a veth pair."""
+
+    interface: str
+    addresses: tuple[str, ...]
+    """`HOST/LENGTH`"""
+
+
+@dataclass(frozen=True, slots=True)
+class LabPlan:
+    """One lab."""
+
+    name: str = DEFAULT_NAME
+    index: int = 0
+    """Below MAX_LABS; no two labs of a machine have the same."""
+    host_is_client: bool = False
+    """The client is no namespace but this machine: its browsers call through the PoP."""
+    forwarder: str = "xdp"
+    http_port: int = SIGNALING_PORT
+    """Of 127.0.0.1 at the client, where signaling and the page are."""
+    backbones: int = 1
+    """Backbone addresses of each family; each is worth some 20,000 flows."""
+    processes: int = 2
+    """Of the transceiver."""
+    workers: int = 2
+    """Of the relay."""
+    relay: Mapping[str, object] = field(default_factory=dict)
+    dataplane: Mapping[str, object] = field(default_factory=dict)
+    transceiver: Mapping[str, object] = field(default_factory=dict)
+    """What differs from the usual, by the names of the configuration."""
+
+    @property
+    def directory(self) -> Path:
+        """Configuration, keys, logs and the lab's own bpffs."""
+        return DIRECTORY / self.name
+
+    @property
+    def config_path(self) -> Path:
+        """One file for all processes."""
+        return self.directory / "voxpop.toml"
+
+    @property
+    def bpffs(self) -> Path:
+        """Where the fast path is pinned."""
+        return self.directory / "bpf"
+
+    @property
+    def url(self) -> str:
+        """Where to call from the client."""
+        return f"http://{LOOPBACK}:{self.http_port}"
+
+    @property
+    def signaling(self) -> Endpoint:
+        """The same in the region."""
+        return Endpoint(LOOPBACK, SIGNALING_PORT)
+
+    @property
+    def namespaces(self) -> dict[Place, str | None]:
+        """The network namespace of each place; None is this machine's own."""
+        names: dict[Place, str | None] = {place: f"voxpop-{self.name}-{place}" for place in Place}
+        if self.host_is_client:
+            names[Place.CLIENT] = None
+        return names
+
+    @property
+    def vips(self) -> tuple[Endpoint, Endpoint]:
+        """Of each family."""
+        number = self.index + 1
+        return Endpoint(f"198.51.100.{number}", VIP_PORT), Endpoint(f"2001:db8:f::{number:x}", VIP_PORT)
+
+    @property
+    def client(self) -> Link:
+        """The client's end."""
+        interface = f"vp-{self.name}" if self.host_is_client else "eth0"
+        hosts = (f"203.0.113.{4 * self.index + 2}/30", f"2001:db8:c:{self.index:x}::2/64")
+        return Link(interface, hosts)
+
+    @property
+    def public(self) -> Link:
+        """The PoP's end towards clients, VIPs included."""
+        own = (f"{self.gateways[0]}/30", f"{self.gateways[1]}/64")
+        return Link("public", (*own, f"{self.vips[0].host}/32", f"{self.vips[1].host}/128"))
+
+    @property
+    def gateways(self) -> tuple[str, str]:
+        """The PoP as the client's router."""
+        return f"203.0.113.{4 * self.index + 1}", f"2001:db8:c:{self.index:x}::1"
+
+    @property
+    def backbone_hosts(self) -> tuple[str, ...]:
+        """The PoP's addresses towards transceivers."""
+        return (
+            *(f"192.0.2.{10 + number}" for number in range(self.backbones)),
+            *(f"2001:db8:b::{16 + number:x}" for number in range(self.backbones)),
+        )
+
+    @property
+    def backbone(self) -> Link:
+        """The PoP's end towards the region."""
+        lengths = {False: 24, True: 64}
+        return Link("backbone", tuple(f"{host}/{lengths[':' in host]}" for host in self.backbone_hosts))
+
+    @property
+    def region_hosts(self) -> tuple[str, str]:
+        """The transceiver host's addresses."""
+        return "192.0.2.2", "2001:db8:b::2"
+
+    @property
+    def region(self) -> Link:
+        """The region's end."""
+        return Link("eth0", (f"{self.region_hosts[0]}/24", f"{self.region_hosts[1]}/64"))
+
+    @property
+    def relay_status(self) -> Endpoint:
+        """Where the relay's state is, for the transceivers to see."""
+        return Endpoint(self.backbone_hosts[0], RELAY_METRICS_PORT)
+
+    def config(self) -> str:
+        """The TOML of all processes."""
+        vips = [str(vip) for vip in self.vips]
+        ports = (40000, 40000 + self.processes - 1)
+        ipv4, ipv6 = self.region_hosts
+        cluster = {"id": 1, "ipv4": f"{ipv4}/32", "ipv6": f"{ipv6}/128", "ports": ports}
+        relay = {
+            "pop": self.name,
+            "vips": vips,
+            "forwarder": self.forwarder,
+            "workers": self.workers,
+            "metrics": str(self.relay_status),
+        }
+        dataplane = {
+            "interfaces": (self.public.interface, self.backbone.interface),
+            "public_only": (self.public.interface,),
+            "backbone": self.backbone_hosts,
+            "pin_dir": str(self.bpffs / "voxpop"),
+        }
+        transceiver = {
+            "cluster": 1,
+            "host": 0,
+            "http": str(self.signaling),
+            "processes": self.processes,
+            "open": True,
+            "page": True,
+        }
+        return "\n".join(
+            [
+                _table("[token]", {"keys_file": "keys.toml"}),
+                _table("[[cluster]]", cluster),
+                _table("[[pop]]", {"id": self.name, "vips": vips, "status": str(self.relay_status)}),
+                _table("[relay]", relay | dict(self.relay)),
+                _table("[dataplane]", dataplane | dict(self.dataplane)),
+                _table("[transceiver]", transceiver | dict(self.transceiver)),
+            ]
+        )
+
+    def dump(self) -> str:
+        """For `load`."""
+        return json.dumps(asdict(self))
+
+
+def load(name: str) -> LabPlan:
+    """The plan that a lab was made from; what is known without it, where that is not there."""
+    try:
+        return LabPlan(**json.loads((DIRECTORY / name / "lab.json").read_text()))
+    except (FileNotFoundError, ValueError):
+        return LabPlan(name=name)
+
+
+def _table(header: str, values: Mapping[str, object]) -> str:
+    """TOML writes texts, numbers, booleans and lists of them as JSON does."""
+    return "\n".join([header, *(f"{key} = {json.dumps(value)}" for key, value in values.items()), ""])
