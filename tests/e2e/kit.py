@@ -16,7 +16,7 @@ import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
 from core.addr import Endpoint
-from tests.sound import Samples
+from tests.sound import Samples, find, frames, speech
 from transceiver.caller.api import SignalingClient, calls_url
 from transceiver.caller.call import Call
 from transceiver.caller.ice import Nomination
@@ -82,11 +82,23 @@ async def callers(host: LocalHost) -> AsyncIterator[Callers]:
             crowd.close()
 
 
+async def is_answered(call: Call) -> None:
+    """Says the test sentence and hears it."""
+    already = len(call.record.heard)
+    await call.converse(SPEECH_FRAMES, 1, PATIENCE_S)
+    assert call.conversation is not None
+    assert call.conversation.is_answered
+    assert find(speech(), samples(call.record.heard[already:])).likeness > LEAST_LIKENESS
+
+
 def samples(heard: Iterable[bytes]) -> Samples:
     """What a caller heard, in one piece."""
     return np.frombuffer(b"".join(heard), "<i2")
 
 
+SPEECH_FRAMES = frames(speech())
+LEAST_LIKENESS = 0.5
+"""Two passes of Opus leave more than that of speech; other speech comes to 0.2."""
 WINDOW = SAMPLE_RATE // 10
 """100 ms tell tones apart that are more than 10 Hz from each other, and are whole between two skips of a
 jitter buffer that a busy machine keeps late.

@@ -18,6 +18,7 @@ from tests.e2e.kit import (
     PATIENCE_S,
     Callers,
     callers,
+    is_answered,
     loudest_pitches,
     metric,
     open_files,
@@ -27,7 +28,7 @@ from tests.e2e.kit import (
     sockets,
     until,
 )
-from tests.sound import find, frames, speech
+from tests.sound import frames
 from transceiver.caller.call import Call
 from transceiver.caller.ice import CONSENT_INTERVAL_NS, Nomination
 from transceiver.demo_host import LocalHost
@@ -41,9 +42,6 @@ HEARD_WINDOWS = 5
 """Of 100 ms: a third of a voice. Splices in the audio of a busy machine make less than that look like the
 next pitch; another caller's voice would be there for its whole length.
 """
-LEAST_LIKENESS = 0.5
-"""Two passes of Opus leave more than that of speech; other speech comes to 0.2."""
-SPEECH = frames(speech())
 
 
 async def connect(calls: Sequence[Call]) -> None:
@@ -55,15 +53,6 @@ async def connect(calls: Sequence[Call]) -> None:
             await call.connect()
 
     await asyncio.gather(*map(one, calls))
-
-
-async def is_answered(call: Call) -> None:
-    """Says the test sentence and hears it."""
-    already = len(call.record.heard)
-    await call.converse(SPEECH, 1, PATIENCE_S)
-    assert call.conversation is not None
-    assert call.conversation.is_answered
-    assert find(speech(), samples(call.record.heard[already:])).likeness > LEAST_LIKENESS
 
 
 def test_fifty_callers_hear_themselves_and_nobody_else(tmp_path: Path) -> None:
