@@ -202,7 +202,7 @@ class Tables:
     def write_slot(self, flow: FlowRecord, seen: int = 0) -> None:
         """Write the record of a slot that rests, and let it live last of all.
 
-        `seen` is when its client was heard, in units of SEEN_SHIFT.
+        `seen` is when its client was heard, in jiffies.
         """
         family = 6 if ":" in flow.client.host else 4
         l3_delta, l4_delta = upstream_deltas(flow)

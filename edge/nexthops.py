@@ -17,6 +17,8 @@ from ebpf.tables import WayOut
 from edge.routes import MAX_INTERVALS, NOWHERE, ON_LINK, Gateway, Interval, Lead, OnLink, flatten
 
 MAX_TAGS = 2
+SCARCE = NEXTHOPS * 3 // 4
+"""From so many next hops on, those without flows are given up."""
 
 
 class OnLinkHost(NamedTuple):
@@ -46,12 +48,18 @@ class NextHops:
     """Every next hop by id.
 
     `written` are the ways that the program has, of before; `egress_of` gives the index in the egress
-    table of an interface that has the fast path, by its name.
+    table of an interface that has the fast path, `in_use` the ids that flows refer to.
     """
 
-    def __init__(self, written: dict[int, WayOut], egress_of: Callable[[Link], int | None]) -> None:
+    def __init__(
+        self,
+        written: dict[int, WayOut],
+        egress_of: Callable[[Link], int | None],
+        in_use: Callable[[], Collection[int]],
+    ) -> None:
         self._ways: dict[int, WayOut | None] = dict(written)
         self._egress_of = egress_of
+        self._in_use = in_use
         self._ids: dict[Hop, int] = {}
         self._network: Network | None = None
         self._complained: set[str] = set()
@@ -83,8 +91,8 @@ class NextHops:
         found = (self._neighbour_of(hop) for hop in self._ids)
         return [address for address in found if address is not None]
 
-    def look(self, network: Network, in_use: Collection[int]) -> Changes:
-        """Adopt a new view of the network. `in_use` are the ids that flows refer to."""
+    def look(self, network: Network) -> Changes:
+        """Adopt a new view of the network."""
         self._network = network
         changes = Changes()
         intervals = {version: flatten(network.routes, version) for version in (4, 6)}
@@ -97,23 +105,26 @@ class NextHops:
         leads = {lead for rows in self._intervals.values() for _, lead in rows}
         gateways = {lead for lead in leads if isinstance(lead, Gateway)}
         self._forget(hop for hop in self._ids if isinstance(hop, Gateway) and hop not in gateways)
-        for gateway in sorted(gateways):
-            self._number(gateway, in_use, changes)
+        for gateway in sorted(gateways - self._ids.keys()):
+            self._number(gateway, changes)
         for hop, number in self._ids.items():
             self._update(hop, number, changes)
         return changes
 
-    def add_hosts(self, hosts: Iterable[str], in_use: Collection[int]) -> Changes:
+    def add_hosts(self, hosts: Iterable[str]) -> Changes:
         """Take hosts on a link among the next hops."""
         changes = Changes()
         for host in hosts:
             hop = OnLinkHost(host)
-            if hop not in self._ids and self._number(hop, in_use, changes):
+            if hop not in self._ids and self._number(hop, changes):
                 self._update(hop, self._ids[hop], changes)
         return changes
 
-    def forget_hosts(self, in_use: Collection[int]) -> list[str]:
-        """Drop the hosts on a link that no flow refers to; their names."""
+    def forget_hosts(self) -> list[str]:
+        """Drop the hosts on a link that no flow refers to, if ids are getting scarce; their names."""
+        if len(self._ids) < SCARCE:
+            return []
+        in_use = self._in_use()
         idle = [hop for hop, n in self._ids.items() if isinstance(hop, OnLinkHost) and n not in in_use]
         self._forget(idle)
         return [hop.host for hop in idle]
@@ -122,13 +133,12 @@ class NextHops:
         for hop in list(hops):
             del self._ids[hop]
 
-    def _number(self, hop: Hop, in_use: Collection[int], changes: Changes) -> int | None:
-        """An id for a hop: one that has its very way already, or one that no flow refers to."""
-        if hop in self._ids:
-            return self._ids[hop]
+    def _number(self, hop: Hop, changes: Changes) -> int | None:
+        """An id for a new hop: one that has its very way already, or one that no flow refers to."""
         taken = set(self._ids.values())
         way = self._way(hop, changes)
         same = (n for n, written in self._ways.items() if way is not None and written == way)
+        in_use = self._in_use()
         fresh = (n for n in range(1, NEXTHOPS) if n not in in_use)
         number = next((n for source in (same, fresh) for n in source if n not in taken), None)
         if number is None:

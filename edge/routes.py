@@ -8,7 +8,7 @@ shares its next hop; what is on a link is a next hop of its own.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from core.service.supervisor import Message
@@ -18,6 +18,7 @@ from ebpf.network import Route
 ROUTES, HOSTS, RESOLVE = "routes", "hosts", "resolve"
 """Messages to a worker, and from it, about next hops."""
 NOWHERE, ON_LINK = 0, -1
+HOSTS_PER_MESSAGE = 500
 MAX_INTERVALS = 1000
 """In both families together, so that they fit into a control message."""
 
@@ -111,9 +112,12 @@ class Ways:
             self._targets[size] = [target for _, target in rows]
 
     def add_hosts(self, message: Any) -> None:  # noqa: ANN401 - JSON of our own making
-        """Learn the next hops of hosts on a link, by a message of `hosts_message`."""
+        """Learn the next hops of hosts on a link, by a message of `hosts_message`; None: given up."""
         for host, nexthop in message["hosts"].items():
-            self._hosts[pack_address(host)] = nexthop
+            if nexthop is None:
+                self._hosts.pop(pack_address(host), None)
+            else:
+                self._hosts[pack_address(host)] = nexthop
             self.asked.discard(host)
 
     def towards(self, address: bytes) -> int | None:
@@ -132,6 +136,8 @@ def routes_message(tables: dict[int, list[tuple[int, int]]]) -> Message:
     }
 
 
-def hosts_message(hosts: dict[str, int]) -> Message:
-    """What tells workers the next hops of hosts on a link."""
-    return {"type": HOSTS, "hosts": hosts}
+def hosts_messages(hosts: Mapping[str, int | None]) -> Iterator[Message]:
+    """What tells workers the next hops of hosts on a link; None: no longer one."""
+    rows = list(hosts.items())
+    for start in range(0, len(rows), HOSTS_PER_MESSAGE):
+        yield {"type": HOSTS, "hosts": dict(rows[start : start + HOSTS_PER_MESSAGE])}

@@ -10,19 +10,26 @@ import time
 from dataclasses import fields
 from pathlib import Path
 
-from core.config import RelaySettings
+from core.config import DataplaneSettings, RelaySettings
 from core.errors import ConfigError, UnavailableError
 from core.service.supervisor import Message, Supervisor, WorkerSpec
 from edge.counters import create
-from edge.settings import DRAIN, load
+from edge.dataplane import Plan
+from edge.routes import RESOLVE
+from edge.settings import DRAIN, Loaded, decode, load
 from edge.sockets import open_vips, reserve_descriptors
 from edge.status import HostStatus, State
 from edge.status_http import serve
 from edge.worker import WorkerArguments
+from edge.xdp_host import XdpHost
 
 logger = logging.getLogger(__name__)
 
 _RELOADABLE = {"idle_timeout_s", "takeover_silence_s", "drain_timeout_s"}
+_RELOADABLE_DATAPLANE = {
+    "dscp_upstream", "dscp_downstream", "punt_source_pps", "punt_total_pps", "punt_media_source_pps",
+    "punt_media_total_pps",
+}  # fmt: skip
 EXIT_OK = 0
 EXIT_INTERRUPTED = 130
 
@@ -37,21 +44,26 @@ class RelayService:
         relay = self._loaded.relay
         cpus = sorted(os.sched_getaffinity(0))
         shares = share_flows(relay.max_flows, relay.workers or min(len(cpus), relay.max_flows))
-        forwarder = choose_forwarder(relay.forwarder)
-        reserve_descriptors(relay.max_flows, shares[0])
+        self._fast_path, why_not = choose_forwarder(self._loaded)
+        if self._fast_path is None:
+            reserve_descriptors(relay.max_flows, shares[0])
         sockets = open_vips(relay.vips, len(shares))
         counters = [create() for _ in shares]
         arguments = [
             WorkerArguments(
-                f"relay-{index}", tuple(s.fileno() for s in sockets[index]), counters[index][1], share,
-                cpus[index % len(cpus)], log_level, log_format,
+                f"relay-{index}", tuple(s.fileno() for s in sockets[index]), counters[index][1],
+                (index, len(shares)), share, cpus[index % len(cpus)], log_level, log_format,
             )
             for index, share in enumerate(shares)
         ]  # fmt: skip
-        self._supervisor = Supervisor([_to_spec(a) for a in arguments], greeting=self._greet)
+        self._supervisor = Supervisor(
+            [_to_spec(a) for a in arguments], on_message=self._on_message, greeting=self._greet
+        )
         self.status = HostStatus(
             pop=relay.pop,
-            forwarder=forwarder,
+            forwarder="userspace" if self._fast_path is None else "xdp",
+            why_not_xdp=why_not,
+            fast_path=self._fast_path,
             vips=relay.vips,
             flow_capacity=shares,
             counters=[c for c, _ in counters],
@@ -64,19 +76,32 @@ class RelayService:
         self._drain_wanted = asyncio.Event()
 
     def _greet(self) -> Message:
-        return self._loaded.message
+        if self._fast_path is None:
+            return self._loaded.message
+        return {**self._loaded.message, "xdp": self._fast_path.message}
+
+    def _on_message(self, _: int, message: Message) -> None:
+        if message["type"] == RESOLVE and self._fast_path is not None:
+            self._fast_path.answer(message, self._supervisor.broadcast)
 
     async def run(self) -> int:
         """Serve until told to stop. Returns the exit status; raises UnavailableError."""
         self._handle_signals()
         runner = await serve(self.status, self._started_as.metrics)
+        following: asyncio.Task[None] | None = None
         try:
+            if self._fast_path is not None:
+                self._configure(self._fast_path)
+                await self._fast_path.start()
+                following = asyncio.create_task(self._fast_path.run(self._supervisor.broadcast))
             await self._supervisor.start()
             if not self._supervisor.is_stopping:
                 self.status.state = State.READY
                 self._say_ready()
                 await self._work()
         finally:
+            if following is not None:
+                following.cancel()
             await runner.cleanup()
         return EXIT_INTERRUPTED if self._is_interrupted else EXIT_OK
 
@@ -136,10 +161,24 @@ class RelayService:
             ):
                 logger.warning("relay.%s has changed, which takes a restart", field.name)
         self._loaded = loaded
-        self._supervisor.broadcast(loaded.message)
+        if self._fast_path is not None:
+            self._warn_of_restart(self._fast_path, loaded)
+            self._configure(self._fast_path)
+        self._supervisor.broadcast(self._greet())
         self.status.reloads += 1
         self.status.loaded_at_s = time.time()
         logger.info("reloaded: keys %s, clusters %s", _join(loaded.key_ids), _join(loaded.cluster_ids))
+
+    def _configure(self, fast_path: XdpHost) -> None:
+        settings = self._loaded.dataplane or fast_path.plan.settings
+        fast_path.configure(decode(self._loaded.message).keyring, settings)
+
+    def _warn_of_restart(self, fast_path: XdpHost, loaded: Loaded) -> None:
+        for field in fields(DataplaneSettings):
+            if field.name not in _RELOADABLE_DATAPLANE and loaded.dataplane is not None:
+                new, old = getattr(loaded.dataplane, field.name), getattr(fast_path.plan.settings, field.name)
+                if new != old:
+                    logger.warning("dataplane.%s has changed, which takes a restart", field.name)
 
 
 def _to_spec(arguments: WorkerArguments) -> WorkerSpec:
@@ -156,13 +195,20 @@ def share_flows(max_flows: int, workers: int) -> list[int]:
     return [share + (index < extra) for index in range(workers)]
 
 
-def choose_forwarder(wanted: str) -> str:
-    """The forwarder for a `relay.forwarder` setting. Raises UnavailableError."""
-    if wanted == "xdp":
-        raise UnavailableError(
-            'relay.forwarder = "xdp": no dataplane of Voxpop is loaded on this host; '
-            'use "userspace", or "auto" to take what there is'
-        )
-    if wanted == "auto":
-        logger.warning("forwarder: userspace, since no XDP dataplane is loaded on this host")
-    return "userspace"
+def choose_forwarder(loaded: Loaded) -> tuple[XdpHost | None, str | None]:
+    """The fast path where `relay.forwarder` wants it and it is there; else why it is not there, for people.
+
+    Raises UnavailableError when it is wanted and not there.
+    """
+    wanted = loaded.relay.forwarder
+    if wanted == "userspace":
+        return None, None
+    try:
+        if loaded.dataplane is None:
+            raise UnavailableError("the configuration has no [dataplane]; see docs/dataplane.md")
+        return XdpHost(Plan(loaded.dataplane, loaded.relay)), None
+    except UnavailableError as error:
+        if wanted == "xdp":
+            raise UnavailableError(f'relay.forwarder = "xdp": {error}; "auto" takes what there is') from None
+        logger.warning("forwarder: userspace, at a multiple of the cost per packet, since %s", error)
+        return None, str(error)

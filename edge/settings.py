@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
 from core.cluster import Cluster
-from core.config import Config, RelaySettings
+from core.config import Config, DataplaneSettings, RelaySettings
 from core.errors import ConfigError
 from core.keyring import Keyring
 from core.service.files import keys_path, load_config, load_masters
@@ -32,6 +33,8 @@ class WorkerSettings:
     clusters: dict[int, Cluster]
     idle_timeout_s: float
     takeover_silence_s: float
+    xdp: Mapping[str, Any] | None
+    """What `XdpHost.message` says, where the fast path carries the flows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,7 @@ class Loaded:
     """A configuration that passed every check, and what the workers are told of it."""
 
     relay: RelaySettings
+    dataplane: DataplaneSettings | None
     message: Message
     key_ids: tuple[int, ...]
     cluster_ids: tuple[int, ...]
@@ -61,7 +65,9 @@ def load(path: Path) -> Loaded:
         raise ConfigError(
             [f"{path}: {len(config.clusters)} [[cluster]] tables are more than a worker can take"]
         )
-    return Loaded(config.relay, message, tuple(sorted(masters)), tuple(sorted(config.clusters)))
+    return Loaded(
+        config.relay, config.dataplane, message, tuple(sorted(masters)), tuple(sorted(config.clusters))
+    )
 
 
 def _check(relay: RelaySettings) -> list[str]:
@@ -104,4 +110,5 @@ def decode(message: Any) -> WorkerSettings:  # noqa: ANN401 - JSON of our own ma
         {cluster.id: cluster for cluster in clusters},
         message["idle_timeout_s"],
         message["takeover_silence_s"],
+        message.get("xdp"),
     )

@@ -6,20 +6,57 @@ it can, and never before it has rested.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ebpf.bpfmap import Records
-from ebpf.layout import PORTS, SEEN_SHIFT, SLOT_LIVE, UPSTREAM
+from ebpf.clock import JiffiesClock, tick_ns
+from ebpf.layout import PORTS, SLOT_LIVE, UPSTREAM
 
 REST_NS = 30_000_000_000
 """How long a NAT port is for nobody, once its flow has ended. A transceiver may send to it for as long as
 it believes in the client's consent, 30 s from when it last heard it (RFC 7675 §5.1), and all sessions of a
 transceiver process share one address: what it sends late must not reach the client that is next."""
+
+
+class SeenClock:
+    """The stamps of records as monotonic time: both clocks go alike, so only their distance is asked for."""
+
+    def __init__(self, pin_dir: Path) -> None:
+        self._jiffies = JiffiesClock(pin_dir)
+        self._tick_ns = tick_ns()
+        self.adjust()
+
+    def adjust(self) -> None:
+        """Ask again; now and then, as one of the clocks may be slewed."""
+        self._ahead = self._jiffies.now - time.monotonic_ns() // self._tick_ns
+
+    def stamp(self, now_ns: int) -> int:
+        """The stamp of a time."""
+        return (now_ns // self._tick_ns + self._ahead) & 0xFFFFFFFF
+
+    def ticks(self, duration_ns: int) -> int:
+        """A duration in the unit of stamps."""
+        return duration_ns // self._tick_ns
+
+    def idle(self, seen: npt.NDArray[np.uint32], now_ns: int) -> npt.NDArray[np.int32]:
+        """How many ticks ago stamps were; they wrap, and may be a little ahead."""
+        return (np.uint32(self.stamp(now_ns)) - seen).astype(np.int32)
+
+    def time_of(self, seen: int, now_ns: int) -> int:
+        """The time of a stamp."""
+        ago = (self.stamp(now_ns) - seen) & 0xFFFFFFFF
+        return now_ns - (0 if ago >> 31 else ago * self._tick_ns)
+
+    def close(self) -> None:
+        """Close the clock; once."""
+        self._jiffies.close()
 
 
 class NatRange(NamedTuple):
@@ -41,8 +78,11 @@ def share_ports(backbones: Sequence[int], first: int, last: int, index: int, wor
 class Slots:
     """See above. `records` are those of the map; `taken` says which ports are a VIP's."""
 
-    def __init__(self, records: Records, ranges: Sequence[NatRange], taken: frozenset[int]) -> None:
+    def __init__(
+        self, records: Records, ranges: Sequence[NatRange], taken: frozenset[int], clock: SeenClock
+    ) -> None:
         self.records = records
+        self._clock = clock
         parts = [np.arange(r.first, r.last + 1, dtype=np.uint32) + r.backbone * PORTS for r in ranges]
         numbers = np.sort(np.concatenate(parts)) if parts else np.empty(0, np.uint32)
         self.numbers: npt.NDArray[np.uint32] = numbers[~np.isin(numbers, np.array([*taken], np.uint32))]
@@ -67,20 +107,14 @@ class Slots:
         positions = np.searchsorted(self.numbers, slots[owned])
         self.marks[positions] = marks[owned]
         self.addresses.update(self.marks[self.is_live & (self.marks != 0)].tolist())
-        rest = REST_NS >> SEEN_SHIFT
-        resting = ~self.is_live & (self.idle(flow["seen"], now_ns).min(axis=1) < rest)
+        rest = self._clock.ticks(REST_NS)
+        resting = ~self.is_live & (self._clock.idle(flow["seen"], now_ns).min(axis=1) < rest)
         resting &= flow["seen"].any(axis=1)
         free = np.flatnonzero(~self.is_live & ~resting)
         rests = np.flatnonzero(resting)
         self._rested_at[rests] = now_ns + REST_NS
         self._waiting = len(free) + len(rests)
         self._ring[: self._waiting] = np.concatenate([free, rests])
-
-    @staticmethod
-    def idle(seen: npt.NDArray[np.uint32], now_ns: int) -> npt.NDArray[np.int32]:
-        """How long ago stamps were, in their own unit; they wrap, and may be a little ahead."""
-        now = np.uint32(now_ns >> SEEN_SHIFT & 0xFFFFFFFF)
-        return (now - seen).astype(np.int32)
 
     def position_of(self, slot: int) -> int | None:
         """The position of a slot; None for one of another worker."""
@@ -127,5 +161,5 @@ class Slots:
         """Positions from `begin` up to `end` of flows that are idle, or that someone switched off."""
         part = slice(begin, end)
         flow = self.records["flow"][self.numbers[part]]
-        idle = self.idle(flow["seen"][:, UPSTREAM], now_ns) > timeout_ns >> SEEN_SHIFT
+        idle = self._clock.idle(flow["seen"][:, UPSTREAM], now_ns) > self._clock.ticks(timeout_ns)
         return begin + np.flatnonzero(self.is_live[part] & (idle | (flow["state"] != SLOT_LIVE)))

@@ -15,16 +15,21 @@ import sys
 import time
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import uvloop
 
+from core.addr import from_sockaddr
 from core.service import log
 from core.service.supervisor import ControlChannel, Message
 from edge.counters import Counters
 from edge.relay import Relay
+from edge.routes import HOSTS, RESOLVE, ROUTES
 from edge.settings import DRAIN, SETTINGS, WorkerSettings, decode
 from edge.slowpath import SlowPath
-from edge.userspace import DATAGRAM_BYTES, UserspaceFlow, UserspaceForwarder
+from edge.userspace import DATAGRAM_BYTES, UserspaceForwarder
+from edge.xdp import XdpForwarder
+from edge.xdp_worker import open_forwarder
 
 PACKETS_PER_WAKEUP = 64
 """What one VIP may take of a wake-up before the others and the way back get their turn."""
@@ -37,6 +42,8 @@ class WorkerArguments:
     name: str
     vip_fds: tuple[int, ...]
     counters_fd: int
+    share: tuple[int, int]
+    """(its index, number of workers)"""
     max_flows: int
     cpu: int
     log_level: str
@@ -47,7 +54,8 @@ class WorkerArguments:
         fds = ",".join(map(str, self.vip_fds))
         return [
             sys.executable, "-m", "edge.worker", f"--name={self.name}", f"--vip-fds={fds}",
-            f"--counters-fd={self.counters_fd}", f"--max-flows={self.max_flows}", f"--cpu={self.cpu}",
+            f"--counters-fd={self.counters_fd}", f"--share={self.share[0]}/{self.share[1]}",
+            f"--max-flows={self.max_flows}", f"--cpu={self.cpu}",
             f"--log-level={self.log_level}", f"--log-format={self.log_format}",
         ]  # fmt: skip
 
@@ -57,6 +65,7 @@ def parse_arguments(argv: list[str]) -> WorkerArguments:
     parser = argparse.ArgumentParser(prog="edge.worker", description="Started by `voxpop relay`.")
     parser.add_argument("--name", required=True)
     parser.add_argument("--vip-fds", required=True, type=lambda text: tuple(map(int, text.split(","))))
+    parser.add_argument("--share", required=True, type=_parse_share)
     for option in ("--counters-fd", "--max-flows", "--cpu"):
         parser.add_argument(option, required=True, type=int)
     parser.add_argument("--log-level", default="info")
@@ -64,11 +73,16 @@ def parse_arguments(argv: list[str]) -> WorkerArguments:
     return WorkerArguments(**vars(parser.parse_args(argv)))
 
 
+def _parse_share(text: str) -> tuple[int, int]:
+    index, workers = text.split("/")
+    return int(index), int(workers)
+
+
 class Worker:
     """Reads the VIP sockets, keeps time, follows the supervisor."""
 
     def __init__(self, arguments: WorkerArguments, control: ControlChannel) -> None:
-        self._max_flows = arguments.max_flows
+        self._arguments = arguments
         self._control = control
         self._vips = [socket.socket(fileno=fd) for fd in arguments.vip_fds]
         for vip in self._vips:
@@ -76,7 +90,9 @@ class Worker:
         self._counters = Counters(arguments.counters_fd)
         self._buffer = bytearray(DATAGRAM_BYTES)
         self._view = memoryview(self._buffer)
-        self._slow_path: SlowPath[UserspaceFlow] | None = None
+        self._slow_path: SlowPath[Any] | None = None
+        self._xdp: XdpForwarder | None = None
+        self._is_reading = False
         self._drained = asyncio.Event()
 
     async def run(self) -> None:
@@ -93,37 +109,66 @@ class Worker:
             self._slow_path.forwarder.close()
 
     def _on_message(self, message: Message) -> None:
-        if message["type"] == SETTINGS:
+        kind, slow_path = message["type"], self._slow_path
+        if kind == SETTINGS:
             settings = decode(message)
-            if self._slow_path is None:
+            if slow_path is None:
                 self._start(settings)
             else:
-                self._adopt(settings, self._slow_path)
-        elif message["type"] == DRAIN and self._slow_path is not None:
-            self._slow_path.relay.is_draining = True
+                self._adopt(settings, slow_path)
+        elif slow_path is None:
+            return
+        elif kind == DRAIN:
+            slow_path.relay.is_draining = True
+        elif kind == ROUTES and self._xdp is not None:
+            self._xdp.learn_routes(message)
+            self._read_vips(slow_path)
+        elif kind == HOSTS and self._xdp is not None:
+            self._xdp.learn_hosts(message)
 
     def _start(self, settings: WorkerSettings) -> None:
-        forwarder = UserspaceForwarder(
-            self._vips, self._max_flows, _to_ns(settings.idle_timeout_s), self._counters
-        )
+        idle_ns = _to_ns(settings.idle_timeout_s)
+        forwarder: UserspaceForwarder | XdpForwarder
+        if settings.xdp is None:
+            forwarder = UserspaceForwarder(self._vips, self._arguments.max_flows, idle_ns, self._counters)
+        else:
+            forwarder = self._xdp = open_forwarder(
+                settings.xdp, [from_sockaddr(vip.getsockname()) for vip in self._vips],
+                self._arguments.share, self._arguments.max_flows, idle_ns, self._counters, self._ask,
+            )  # fmt: skip
         self._slow_path = SlowPath(_make_relay(settings), forwarder, self._counters)
+        forwarder.attach(asyncio.get_running_loop())
+        if self._xdp is None:
+            self._read_vips(self._slow_path)
+        else:
+            self._ask([])  # for routes, without which no flow can be installed
+
+    def _ask(self, hosts: list[str]) -> None:
+        self._control.send({"type": RESOLVE, "hosts": hosts})
+
+    def _read_vips(self, slow_path: SlowPath[Any]) -> None:
+        """Begin; once."""
+        if self._is_reading:
+            return
+        self._is_reading = True
         loop = asyncio.get_running_loop()
-        forwarder.attach(loop)
         for index, vip in enumerate(self._vips):
-            loop.add_reader(vip.fileno(), partial(self._read, self._slow_path, index, vip))
-        self._sweep(loop, self._slow_path)
+            loop.add_reader(vip.fileno(), partial(self._read, slow_path, index, vip))
+        self._sweep(loop, slow_path)
         # A full collection stops the worker for tens of milliseconds once there are thousands of flows,
         # and finds nothing: what is made for a packet or a flow has no reference cycles.
         gc.disable()
         self._control.ready()
 
-    def _adopt(self, settings: WorkerSettings, slow_path: SlowPath[UserspaceFlow]) -> None:
+    def _adopt(self, settings: WorkerSettings, slow_path: SlowPath[Any]) -> None:
         relay = _make_relay(settings)
         relay.is_draining = slow_path.relay.is_draining
         slow_path.relay = relay
         slow_path.forwarder.idle_timeout_ns = _to_ns(settings.idle_timeout_s)
+        if self._xdp is not None and settings.xdp is not None:
+            self._xdp.set_dscp(settings.xdp["dscp_upstream"])
 
-    def _read(self, slow_path: SlowPath[UserspaceFlow], index: int, vip: socket.socket) -> None:
+    def _read(self, slow_path: SlowPath[Any], index: int, vip: socket.socket) -> None:
         """Deal with a bounded number of datagrams of one VIP."""
         receive, buffer, view, family = vip.recvfrom_into, self._buffer, self._view, vip.family
         now_ns, now_min = time.monotonic_ns(), int(time.time() // 60)
@@ -134,7 +179,7 @@ class Worker:
                 return
             slow_path.receive_untrusted(view[:size], client, index, family, now_ns, now_min)
 
-    def _sweep(self, loop: asyncio.AbstractEventLoop, slow_path: SlowPath[UserspaceFlow]) -> None:
+    def _sweep(self, loop: asyncio.AbstractEventLoop, slow_path: SlowPath[Any]) -> None:
         rest_s = slow_path.forwarder.sweep(time.monotonic_ns())
         if slow_path.relay.is_draining and not len(slow_path.forwarder):
             self._drained.set()

@@ -36,7 +36,7 @@ from ebpf.tables import Tables, flow4_key, flow6_key
 from edge.counters import Counters, Direction, Removal, SendError, classify_error, slot
 from edge.forwarder import MAX_ADDRESSES_PER_TOKEN, Sockaddr
 from edge.routes import NOWHERE, Ways
-from edge.slots import REST_NS, Slots
+from edge.slots import REST_NS, SeenClock, Slots
 from edge.verdict import RelayReason
 from edge.xdp_send import RawSender
 
@@ -93,6 +93,7 @@ class XdpForwarder:
     def __init__(
         self,
         tables: Tables,
+        clock: SeenClock,
         slots: Mapping[int, Slots],
         vips: Sequence[XdpVip],
         backbones: Mapping[int, Mapping[int, str]],
@@ -107,8 +108,9 @@ class XdpForwarder:
         the next hops of hosts on a link. Raises PermissionError without CAP_NET_RAW.
         """
         self.idle_timeout_ns = idle_timeout_ns
-        self.sender = RawSender()
+        self._sender = RawSender()
         self._tables = tables
+        self._clock = clock
         self._slots = slots
         self._vips = vips
         self._backbones = backbones
@@ -129,6 +131,10 @@ class XdpForwarder:
     def __len__(self) -> int:
         return sum(slots.live for slots in self._slots.values())
 
+    def set_dscp(self, dscp: int | None) -> None:
+        """The DSCP of what is sent from here, which is what the program gives to what follows."""
+        self._sender.traffic_class = (dscp or 0) << 2
+
     def _map_of(self, version: int) -> BpfMap[Any, Any]:
         return self._tables.flows6 if version == 6 else self._tables.flows4
 
@@ -148,7 +154,7 @@ class XdpForwarder:
             return None
         return XdpFlow(
             client, vip, version, value.slot, value.ufrag_mark, _transceiver(record, version),
-            _last_upstream_ns(int(flow["seen"][layout.UPSTREAM])),
+            self._clock.time_of(int(flow["seen"][layout.UPSTREAM]), time.monotonic_ns()),
         )  # fmt: skip
 
     def install(
@@ -185,7 +191,7 @@ class XdpForwarder:
             number, endpoint, identity.id, identity.endpoint,
             self._backbones[version][number // layout.PORTS], transceiver, up or NOWHERE, down or NOWHERE,
         )  # fmt: skip
-        self._tables.write_slot(record, now_ns >> layout.SEEN_SHIFT)
+        self._tables.write_slot(record, self._clock.stamp(now_ns))
         try:
             self._tables.map_client(endpoint, identity.id, number, mark)
         except MapError as error:
@@ -220,11 +226,16 @@ class XdpForwarder:
                 records = self._tables.slots[version]
                 far_end = records["transceiver" if direction == layout.UPSTREAM else "client"][number]
                 if far_end.tobytes() == pack_address(host):  # the slot may be another flow's by now
-                    records["flow"]["nexthop"][number, direction] = nexthop
+                    records["flow"]["nexthop"][number, direction] = nexthop or NOWHERE
+        if None in message["hosts"].values():
+            self._lead_all()
 
     def learn_routes(self, message: Any) -> None:  # noqa: ANN401 - JSON of our own making
         """Take in new routes, and lead every flow by them."""
         self._ways.set_routes(message)
+        self._lead_all()
+
+    def _lead_all(self) -> None:
         for version, slots in self._slots.items():
             live = slots.numbers[slots.is_live]
             records = self._tables.slots[version]
@@ -295,11 +306,11 @@ class XdpForwarder:
         """Send from the flow's NAT port, as the program would have done."""
         values, size = self._values, len(datagram)
         seen = self._tables.slots[flow.family]["flow"]["seen"]
-        seen[flow.slot, layout.UPSTREAM] = now_ns >> layout.SEEN_SHIFT & 0xFFFFFFFF
+        seen[flow.slot, layout.UPSTREAM] = self._clock.stamp(now_ns)
         backbone = self._backbone_packed[flow.family][flow.slot // layout.PORTS]
         to = flow.transceiver
         try:
-            self.sender.send(
+            self._sender.send(
                 backbone, flow.slot % layout.PORTS, to, pack_address(to.host), datagram.tobytes()
             )
         except OSError as error:
@@ -313,6 +324,7 @@ class XdpForwarder:
 
     def sweep(self, now_ns: int) -> float:
         """End idle flows, and take back slots that others switched off."""
+        self._clock.adjust()
         removals = 0
         for version, slots in self._slots.items():
             begin = self._sweep_from[version]
@@ -340,16 +352,12 @@ class XdpForwarder:
         """There is nothing to read: what transceivers send never comes up here."""
 
     def close(self) -> None:
-        """Let go of the sockets; the flows go on."""
-        self.sender.close()
+        """Let go of sockets and maps; the flows go on."""
+        self._sender.close()
+        self._clock.close()
+        self._tables.close()
 
 
 def _transceiver(record: np.void, version: int) -> Endpoint:
     host = socket.inet_ntop(FAMILIES[version], record["transceiver"].tobytes())
     return Endpoint(host, socket.ntohs(int(record["flow"]["transceiver_port"])))
-
-
-def _last_upstream_ns(seen: int) -> int:
-    now_ns = time.monotonic_ns()
-    idle = (now_ns >> layout.SEEN_SHIFT) - seen & 0xFFFFFFFF
-    return now_ns - (0 if idle >> 31 else idle << layout.SEEN_SHIFT)
