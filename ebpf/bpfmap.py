@@ -216,7 +216,7 @@ def _check_shape(spec: MapSpec[K, V], info: MapInfo, path: Path) -> None:
         if found != expected:
             raise PinError(
                 f"{path} is not the map that this version works with: its {field} is {found}, not "
-                f"{expected}. `voxpop dataplane detach --unpin`, then `voxpop dataplane`, makes it anew; "
+                f"{expected}. `voxpop dataplane detach --unpin`, then `voxpop dataplane run`, makes it anew; "
                 "calls in progress are then found again at their next check"
             )
 
@@ -224,7 +224,7 @@ def _check_shape(spec: MapSpec[K, V], info: MapInfo, path: Path) -> None:
 def why_not_open(path: Path, number: int) -> str:
     """What to tell who wanted a pin and got this errno."""
     if number == errno.ENOENT:
-        return f"nothing is pinned at {path}: start `voxpop dataplane` first"
+        return f"nothing is pinned at {path}: `voxpop dataplane run` first"
     if number in (errno.EPERM, errno.EACCES):
         return f"no right to open {path}: CAP_BPF is needed, and read and write permission on it"
     return f"cannot open {path}: {os.strerror(number)}"

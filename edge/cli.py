@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import edge.lab.cli
+import edge.ops.cli
 
 if TYPE_CHECKING:
     from core.service.verbs import Verbs
@@ -53,6 +54,7 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
         "--log-level", choices=("debug", "info", "warning", "error"), default="info", help="default: info"
     )
     relay.set_defaults(run=_relay)
+    edge.ops.cli.register(verbs)
     edge.lab.cli.register(verbs)
 
 

@@ -81,8 +81,8 @@ class Peer:
     def send(self, data: bytes, to: Endpoint) -> None:
         self.socket.sendto(data, to)
 
-    def receive(self) -> tuple[bytes, Endpoint]:
-        self.socket.settimeout(PATIENCE_S)
+    def receive(self, patience_s: float = PATIENCE_S) -> tuple[bytes, Endpoint]:
+        self.socket.settimeout(patience_s)
         data, source = self.socket.recvfrom(65536)
         return data, Endpoint(*source[:2])
 
