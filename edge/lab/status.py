@@ -71,7 +71,7 @@ def _place(plan: LabPlan, place: Place, name: str | None, running: list[Process]
     if name is not None and not netns.exists(name):
         return PlaceStatus(place, name, exists=False, interfaces=[], processes=[])
     ours = {link.interface for link in (plan.client, plan.public, plan.backbone, plan.region)}
-    with Netdev(name) as netdev:
+    with netns.inside(name), Netdev() as netdev:
         interfaces = [
             InterfaceStatus(
                 name=interface.name,
