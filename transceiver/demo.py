@@ -19,6 +19,7 @@ from transceiver.caller.sound import default_recording, read_frames
 from transceiver.demo_host import LocalHost, plan_host
 from transceiver.media.ticker import Ticker
 from transceiver.peer import Certificate
+from transceiver.warmup import warm_up
 
 EXIT_ANSWERED, EXIT_FAILED = 0, 1
 
@@ -69,6 +70,7 @@ async def _show(host: LocalHost, once: bool) -> int:
 
 async def place_call(url: str) -> Report:
     """One call with the recording that comes with Voxpop."""
+    await warm_up()
     ticker = Ticker()
     async with aiohttp.ClientSession() as http:
         call = Call(SignalingClient(http, calls_url(url), None), ticker, Certificate.generate())

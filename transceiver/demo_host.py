@@ -235,7 +235,7 @@ class LocalHost:
     def __init__(self, plan: HostPlan, folder: Path, verbose: bool = False) -> None:
         self.plan = plan
         self.relay = Daemon("relay", folder, f"http://{plan.relay_metrics}/readyz", verbose)
-        self.transceiver = Daemon("transceiver", folder, f"{plan.url}/readyz", verbose)
+        self.transceiver = Daemon("transceiver", folder, f"http://{plan.transceiver_metrics}/readyz", verbose)
         keysfile.new(folder / KEYS_FILE)
         (folder / CONFIG_FILE).write_text(plan.config())
 

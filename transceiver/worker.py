@@ -36,6 +36,7 @@ from transceiver.sessions import PACKET_REASONS, SessionManager
 from transceiver.settings import DRAIN, DRAINED, STOP, WorkerSettings, decode
 from transceiver.siblings import Siblings
 from transceiver.signaling import Calls
+from transceiver.warmup import warm_up
 
 logger = logging.getLogger(__name__)
 
@@ -164,6 +165,7 @@ class Worker:
             self._running.reload(decode(message))
         else:
             self._running = Running(self._arguments, decode(message))
+            await warm_up()
             await self._running.open()
             gc.collect()
             gc.freeze()  # what is alive here lives to the end; later collections need not look at it

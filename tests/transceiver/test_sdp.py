@@ -125,6 +125,51 @@ def test_transport_attributes_of_a_bundle_only_section_stand_in_the_tagged_one()
     assert attributes(answer, "group") == ["BUNDLE 1 0"]
 
 
+def max_bundle(offer):
+    """As Chromium offers under the policy max-bundle: video first, and all else bundle-only."""
+    audio = section(offer, 1).replace("audio 41567", "audio 0").replace("a=mid:0", "a=mid:0\na=bundle-only")
+    data = (
+        section(offer, 2)
+        .replace("application 43447", "application 0")
+        .replace("a=mid:1", "a=mid:1\na=bundle-only")
+    )
+    transport = [
+        line for line in section(offer, 1).splitlines() if line.startswith(("a=ice", "a=finger", "a=setup"))
+    ]
+    for line in transport:
+        audio, data = (part.replace(line + "\n", "") for part in (audio, data))
+    session = section(offer, 0).lstrip("\n").replace("BUNDLE 0 1", "BUNDLE 2 0 1")
+    return f"{session}\n{VIDEO_SECTION}" + "\n".join(transport) + f"\nm={audio}\nm={data}\n"
+
+
+def test_a_section_that_the_bundle_hangs_on_is_held_and_not_refused():
+    offer = parse_offer_untrusted(max_bundle(CHROMIUM))
+    assert (offer.held_index, offer.audio_index, offer.data_index) == (0, 1, 2)
+    answer = build_answer(offer, LOCAL)
+    assert attributes(answer, "group") == ["BUNDLE 2 0 1"]
+    held = section(answer.replace("\r\n", "\n"), 1).splitlines()
+    assert held[0] == "video 3478 UDP/TLS/RTP/SAVPF 96"
+    assert {"a=inactive", "a=rtcp-mux", "a=rtpmap:96 VP8/90000", f"a=ice-ufrag:{LOCAL.ufrag}"} <= set(held)
+
+
+@pytest.mark.parametrize(
+    ("found", "replaced"),
+    [
+        ("m=video 9", "m=video 0"),
+        ("a=rtpmap:96 VP8/90000", "a=rtpmap:96 <script>/90000"),
+        ("a=rtpmap:96 VP8/90000", "a=x"),
+        ("BUNDLE 2 0 1", "BUNDLE 3 0 1"),
+    ],
+)
+def test_a_bundle_without_a_section_to_hang_on(found, replaced):
+    offer = max_bundle(CHROMIUM).replace(found, replaced)
+    if "3 0 1" in replaced:
+        offer = offer.replace("a=group:BUNDLE 3 0 1", "a=group:LS 0 1")
+    with pytest.raises(SdpError) as caught:
+        parse_offer_untrusted(offer)
+    assert caught.value.reason in (SdpReason.BAD_BUNDLE, SdpReason.NO_ICE)
+
+
 def test_unknown_attributes_and_fields_are_passed_over():
     strange = CHROMIUM.replace("t=0 0", "t=0 0\nb=AS:1\nk=prompt\na=no-such-thing:x\na=\na=:\nz=1")
     assert parse_offer_untrusted(strange) == parse_offer_untrusted(CHROMIUM)
@@ -319,7 +364,7 @@ def test_directions_are_mirrored(offered, answered):
 
 
 def test_what_is_not_wanted_is_refused_in_the_order_of_the_offer():
-    offer = section(CHROMIUM, 0).lstrip("\n").replace("BUNDLE 0 1", "BUNDLE 2 0 1") + "\n" + VIDEO_SECTION
+    offer = section(CHROMIUM, 0).lstrip("\n").replace("BUNDLE 0 1", "BUNDLE 0 2 1") + "\n" + VIDEO_SECTION
     offer += f"m={section(CHROMIUM, 1)}\nm={section(CHROMIUM, 2)}\nm=audio 9 UDP/TLS/RTP/SAVPF 0\n"
     answer = answer_to(offer)
     assert [line for line in answer.split("\r\n") if line.startswith("m=")] == [

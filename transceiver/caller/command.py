@@ -25,6 +25,7 @@ from transceiver.caller.report import Report, make_report, render
 from transceiver.caller.sound import SoundError, default_recording, read_frames, write_wav
 from transceiver.media.ticker import Ticker
 from transceiver.peer import Certificate
+from transceiver.warmup import warm_up
 
 EXIT_ANSWERED, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 MAX_KEY_FILE_BYTES = 4096
@@ -110,6 +111,7 @@ async def place(plan: Plan) -> Outcome:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, interrupted.set)
+    await warm_up()  # the server is to be measured, not what this process has yet to load
     ticker = Ticker()
     async with aiohttp.ClientSession() as http:
         api = SignalingClient(http, plan.url, plan.api_key)

@@ -12,6 +12,7 @@ from transceiver.media.path import PathStats
 RESPONSE_BAR_MS = 300
 """From the end of speech to the first sound of the answer: what still feels like talking."""
 MAX_EVENTS_SHOWN = 12
+EVENTS_SHOWN = ("error", "session.", "input_audio_buffer.speech_", "output_audio_buffer.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +222,9 @@ def _turn_text(turn: TurnReport) -> str:
 
 
 def _event_rows(events: list[dict[str, object]]) -> list[tuple[str, str]]:
-    lines = [f"{event['at_ms']:>7.0f} ms  {str(event['type'])[:60]}" for event in events]
-    if len(lines) > MAX_EVENTS_SHOWN:
-        lines[MAX_EVENTS_SHOWN:] = [f"… and {len(lines) - MAX_EVENTS_SHOWN} more; --json has all"]
+    """Those that say what was heard and when; the rest is bookkeeping of the protocol."""
+    shown = [e for e in events if str(e["type"]).startswith(EVENTS_SHOWN)][:MAX_EVENTS_SHOWN]
+    lines = [f"{event['at_ms']:>7.0f} ms  {str(event['type'])[:60]}" for event in shown]
+    if len(shown) < len(events):
+        lines.append(f"{len(events) - len(shown)} more with --json")
     return [("" if number else "events", line) for number, line in enumerate(lines)]

@@ -12,6 +12,7 @@ import pytest
 from tests import tones
 from transceiver.caller import sound
 from transceiver.media import FRAME_BYTES, FRAME_SAMPLES, SAMPLE_RATE
+from transceiver.turns import ServerVad
 
 
 def write(path, samples, rate, width=2):
@@ -49,7 +50,7 @@ def test_the_recording_that_comes_along_is_fit_for_its_purpose() -> None:
     assert sound.default_recording().stat().st_size < 200_000
     assert sound.is_audible(frames[-1]) or sound.is_audible(frames[-2])
     pauses = "".join("." if sound.is_audible(f) else "_" for f in frames).split(".")
-    assert max(map(len, pauses)) * 20 < 200, "the agent would take a pause for the end"
+    assert max(map(len, pauses)) * 20 < ServerVad().silence_duration_ms, "a pause would be taken for the end"
 
 
 @pytest.mark.parametrize(
