@@ -61,8 +61,9 @@ def flatten(routes: Iterable[Route], version: int) -> list[Interval]:
         lead = _lead(route)
         intervals.append((start, lead))
         around.append((int(route.prefix.broadcast_address), lead))
-    _close(around, intervals, 1 << (32 if version == 4 else 128))
-    return _merged(intervals)
+    end = 1 << (32 if version == 4 else 128)
+    _close(around, intervals, end)
+    return _merged([interval for interval in intervals if interval[0] < end])
 
 
 def _leads(route: Route) -> bool:
