@@ -76,6 +76,7 @@ UNPROCESSABLE = frozenset(
         SdpReason.VIDEO_ONLY,
         SdpReason.NO_OPUS,
         SdpReason.BAD_PROFILE,
+        SdpReason.BAD_BUNDLE,
         SdpReason.NO_RTCP_MUX,
         SdpReason.NO_ICE,
         SdpReason.NO_FINGERPRINT,

@@ -18,6 +18,7 @@ MAX_NUMBER_DIGITS = 10
 _LINE = re.compile(r"([a-z])=(.*)", re.DOTALL)
 _TOKEN = r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]"  # noqa: S105 - `token` of RFC 8866 §9
 _MID = re.compile(_TOKEN + "{1,64}")
+_ENCODING = re.compile(r"[A-Za-z0-9_-]{1,32}/[0-9]{1,6}(?:/[0-9]{1,2})?")
 _MEDIA = re.compile(
     rf"(?P<kind>{_TOKEN}{{1,32}}) (?P<port>[0-9]{{1,5}})(?:/[0-9]{{1,5}})? "
     rf"(?P<protocol>[A-Za-z0-9/._-]{{1,64}}) (?P<formats>{_TOKEN}{{1,32}}(?: {_TOKEN}{{1,32}}){{0,255}}) *"
@@ -39,7 +40,10 @@ class Section:
     @property
     def line(self) -> MediaLine:
         """What an answer repeats of a media section."""
-        return MediaLine(self.kind, self.protocol, self.formats[0], self.mid)
+        encodings = (value.partition(" ") for value in self.every("rtpmap"))
+        found = next((encoding for fmt, _, encoding in encodings if fmt == self.formats[0]), "")
+        encoding = found if _ENCODING.fullmatch(found) else ""
+        return MediaLine(self.kind, self.protocol, self.formats[0], self.mid, encoding)
 
     def first(self, name: str) -> str | None:
         """The value of the first attribute with that name."""

@@ -37,6 +37,7 @@ class SdpReason(StrEnum):
     BAD_PROFILE = "sdp_bad_profile"
     NO_RTCP_MUX = "sdp_no_rtcp_mux"
     BAD_MID = "sdp_bad_mid"
+    BAD_BUNDLE = "sdp_bad_bundle"
     NO_ICE = "sdp_no_ice"
     BAD_ICE = "sdp_bad_ice"
     NO_FINGERPRINT = "sdp_no_fingerprint"
@@ -57,6 +58,8 @@ class MediaLine:
     """The first of its formats; a rejected m-line must name one (RFC 3264 §6)."""
     mid: str
     """Empty when the section has none."""
+    encoding: str = ""
+    """What `format` is, such as VP8/90000; empty where no rtpmap says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,8 @@ class Offer:
     """The peer's SCTP port; None when no data channel was agreed on."""
     max_message_bytes: int
     """Longest data channel message that the peer takes; 0 is any."""
+    held_index: int | None
+    """Position of a section that is of no use but cannot be refused, because the bundle hangs on it."""
     media: tuple[MediaLine, ...]
     """Every m-line in the order of the offer, which an answer keeps."""
     bundle: tuple[str, ...]

@@ -39,6 +39,7 @@ def parse_offer_untrusted(text: str) -> Offer:
     transport = _transport_sections(description, audio, bundle)
     ufrag, password = _credentials_untrusted(transport)
     data = _find_data(description, audio, bundle)
+    held = _find_held_untrusted(description, audio, data, bundle)
     return Offer(
         ufrag=ufrag,
         password=password,
@@ -50,6 +51,7 @@ def parse_offer_untrusted(text: str) -> Offer:
         data_index=None if data is None else description.media.index(data),
         sctp_port=None if data is None else _sctp_port_untrusted(data),
         max_message_bytes=_max_message_bytes(data),
+        held_index=None if held is None else description.media.index(held),
         media=tuple(section.line for section in description.media),
         bundle=bundle,
     )
@@ -125,6 +127,26 @@ def _find_data(description: Description, audio: Section, bundle: tuple[str, ...]
         is_data = section.kind == "application" and section.protocol in DATA_PROTOCOLS
         if is_data and _is_on(section) and section.mid in bundle and audio.mid in bundle:
             return section
+    return None
+
+
+def _find_held_untrusted(
+    description: Description, audio: Section, data: Section | None, bundle: tuple[str, ...]
+) -> Section | None:
+    """The section that the bundle is tagged with, where it is none of ours: when ours are bundle-only they
+    have no transport without it (RFC 9143 §7.3.3), and Chromium under the policy max-bundle, which does
+    not say bundle-only, treats them as if they were.
+    """
+    ours = [section for section in (audio, data) if section is not None]
+    tagged = next((s for s in description.media if bundle and s.mid == bundle[0]), audio)
+    if tagged in ours:
+        return None
+    if _is_on(tagged) and tagged.line.encoding:
+        return tagged
+    if any(section.has("bundle-only") for section in ours):
+        raise SdpError(
+            SdpReason.BAD_BUNDLE, "The audio is bundle-only with a section that cannot be kept; put it first."
+        )
     return None
 
 

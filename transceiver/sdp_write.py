@@ -34,6 +34,8 @@ def build_answer(offer: Offer, local: LocalDescription) -> str:
             lines += _audio_lines(media, offer.codec, direction, local)
         elif index == offer.data_index:
             lines += _data_lines(media, local)
+        elif index == offer.held_index:
+            lines += _held_lines(media, local)
         else:
             lines += _refused_lines(media)
     return _join(lines)
@@ -70,7 +72,8 @@ def _join(lines: Sequence[str]) -> str:
 
 
 def _accepted_mids(offer: Offer) -> list[str]:
-    accepted = (offer.audio_mid, offer.data_mid)
+    held = None if offer.held_index is None else offer.media[offer.held_index].mid
+    accepted = (offer.audio_mid, offer.data_mid, held)
     return [mid for mid in offer.bundle if mid in accepted]
 
 
@@ -128,6 +131,19 @@ def _data_lines(media: MediaLine, local: LocalDescription) -> list[str]:
         *_mid_lines(media),
         f"a=sctp-port:{SCTP_PORT}",
         f"a=max-message-size:{MAX_MESSAGE_BYTES}",
+        *_transport_lines(local),
+    ]
+
+
+def _held_lines(media: MediaLine, local: LocalDescription) -> list[str]:
+    return [
+        f"m={media.kind} {_port(local)} {media.protocol} {media.format}",
+        _connection_line(local),
+        "a=rtcp:9 IN IP4 0.0.0.0",
+        *_mid_lines(media),
+        "a=inactive",
+        "a=rtcp-mux",
+        f"a=rtpmap:{media.format} {media.encoding}",
         *_transport_lines(local),
     ]
 
