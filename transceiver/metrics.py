@@ -23,14 +23,12 @@ from prometheus_client.registry import Collector
 
 from transceiver.refusals import HttpReason
 from transceiver.sdp import SdpReason
+from transceiver.session import EndReason
 
 disable_created_metrics()  # the start of a process says as much as the start of each of its series
 
 OTHER = "other"
 STAGES = ("signaling", "ice", "dtls", "audio")
-ENDINGS = (
-    "hangup", "remote_closed", "never_arrived", "silent", "too_long", "dtls_failed", "drained", "crashed",
-)  # fmt: skip
 SETUP_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5.0, 10.0, 30.0)
 TURN_BUCKETS_S = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.75, 1.0, 2.0, 5.0)
 """Close together around 300 ms, beyond which talking does not feel like talking."""
@@ -71,7 +69,7 @@ class Metrics:
             registry=self.registry,
         )
         self._ended = ReasonCounter(
-            "voxpop_sessions_ended", "Sessions that ended, by reason", "reason", ENDINGS, self.registry
+            "voxpop_sessions_ended", "Sessions that ended, by reason", "reason", EndReason, self.registry
         )
         self._packets_refused = ReasonCounter(
             "voxpop_transceiver_packets_refused",

@@ -39,12 +39,12 @@ class SessionCollector(Collector):
             "voxpop_routes", "ufrags, addresses and SSRCs that lead to sessions", self._mux.routes
         )
         yield GaugeMetricFamily("voxpop_tasks", "Tasks of the event loop", len(asyncio.all_tasks()))
-        yield from self._audio_counters()
+        yield from self._counters_of_sessions()
         yield from self._audio_gauges()
         yield from self._socket()
         yield from self._clock()
 
-    def _audio_counters(self) -> Iterator[Metric]:
+    def _counters_of_sessions(self) -> Iterator[Metric]:
         totals = self._manager.totals
         yield _counters(
             "voxpop_audio_packets",
@@ -70,6 +70,13 @@ class SessionCollector(Collector):
             "lengthened ones adapt the jitter buffer, encoded ones were not silence",
             "treatment",
             {label: totals[name] for name, label in TREATED_FRAMES.items()},
+        )
+        yield _counters(
+            "voxpop_events",
+            "Events of the data channel: received from clients, invalid ones among what they sent, sent to "
+            "them, dropped because the channel was full or not open",
+            "outcome",
+            {outcome: totals[f"events_{outcome}"] for outcome in ("received", "invalid", "sent", "dropped")},
         )
 
     def _audio_gauges(self) -> Iterator[Metric]:

@@ -164,8 +164,8 @@ class Worker:
         elif self._running is not None:
             self._running.reload(decode(message))
         else:
+            await warm_up()  # before there is a clock that would take it for lateness
             self._running = Running(self._arguments, decode(message))
-            await warm_up()
             await self._running.open()
             gc.collect()
             gc.freeze()  # what is alive here lives to the end; later collections need not look at it

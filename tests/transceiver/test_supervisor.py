@@ -231,6 +231,8 @@ def test_every_series_is_there_before_anything_happens(start):
         "voxpop_http_requests_refused_total{reason=full}",
         "voxpop_audio_frames_total{treatment=concealed}",
         "voxpop_jitter_buffer_seconds{statistic=mean}",
+        "voxpop_events_total{outcome=dropped}",
+        "voxpop_sessions_ended_total{reason=crashed}",
         "voxpop_udp_send_errors_total{error=EAGAIN}",
         "voxpop_udp_kernel_drops_total{}",
         "voxpop_process_restarts_total{}",
