@@ -177,7 +177,9 @@ class Wiring:
         """Make the end of a pair fit for an XDP program on the other end.
 
         Checksums must be whole before the program changes them, and a frame that is redirected to a veth
-        is lost where the other end has neither a program nor GRO, which is what starts its NAPI.
+        is lost where the other end has neither a program nor GRO, which is what starts its NAPI. It must
+        be up by then: the other end learns that it may be redirected to when GRO is switched on, not when
+        an interface with GRO comes up.
         """
         request = ctypes.create_string_buffer(8)
         with self._doing(f"set offloads of {name}"), inside(self._name), socket.socket() as control:

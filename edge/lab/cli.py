@@ -82,6 +82,12 @@ def _register_up(actions: Verbs[argparse.ArgumentParser]) -> None:
     )
     up.add_argument("--forwarder", choices=("xdp", "auto", "userspace"), default="xdp", help="default: xdp")
     up.add_argument(
+        "--family",
+        choices=("4", "6", "both"),
+        default="both",
+        help="IP version of the VIPs that clients are told (default: both)",
+    )
+    up.add_argument(
         "--http-port",
         type=_number(1, 65535),
         default=SIGNALING_PORT,
@@ -141,6 +147,7 @@ def _up(arguments: argparse.Namespace) -> int:
         name=arguments.name,
         host_is_client=arguments.client == "host",
         forwarder=arguments.forwarder,
+        families=(4, 6) if arguments.family == "both" else (int(arguments.family),),
         http_port=arguments.http_port,
         backbones=arguments.backbones,
     )

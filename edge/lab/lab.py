@@ -35,6 +35,41 @@ class Running:
     plan: LabPlan
     daemons: list[Daemon]
 
+    def start(self, tell: Tell) -> None:
+        """Everything at once, but the relay after the fast path that it uses. Raises UnavailableError."""
+        transceiver = self.spawn("transceiver", Place.REGION)
+        if self.plan.forwarder != "userspace":
+            self.load_dataplane()
+            tell("the fast path is attached")
+        self.start_relay()
+        tell("the relay is ready")
+        region = self.plan.namespaces[Place.REGION]
+        processes.until_ready(transceiver, region, self.plan.signaling)
+        tell("the transceiver is ready")
+
+    def load_dataplane(self) -> None:
+        """Attach the fast path, in place of one that runs. Raises UnavailableError."""
+        processes.finish(self._run("dataplane", Place.POP, "run"))
+
+    def start_relay(self) -> Daemon:
+        """Start the relay and wait until it is ready. Raises UnavailableError."""
+        relay = self.spawn("relay", Place.POP)
+        processes.until_ready(relay, self.plan.namespaces[Place.POP], self.plan.relay_status)
+        return relay
+
+    def spawn(self, verb: str, place: Place) -> Daemon:
+        """Start a daemon."""
+        self.daemons.append(self._run(verb, place))
+        return self.daemons[-1]
+
+    def _run(self, verb: str, place: Place, *words: str) -> Daemon:
+        return processes.spawn(
+            verb,
+            self.plan.namespaces[place],
+            ["voxpop", verb, *words, "--config", str(self.plan.config_path)],
+            self.plan.directory / "log",
+        )
+
     def wait(self) -> Daemon:
         """Until one of the daemons ends."""
         poller = select.poll()
@@ -128,7 +163,7 @@ def _build(plan: LabPlan, *, start: bool, tell: Tell) -> Running:
     plan.config_path.write_text(plan.config())
     running = Running(plan, [daemon])
     if start:
-        _start(running, tell)
+        running.start(tell)
     return running
 
 
@@ -143,27 +178,6 @@ def _join_signaling(plan: LabPlan) -> tuple[LabPlan, Daemon]:
         command = signaling.command(listener, plan.signaling)
         logs = plan.directory / "log"
         return plan, processes.spawn("signaling", region, command, logs, (listener.fileno(),))
-
-
-def _start(running: Running, tell: Tell) -> None:
-    """Everything at once, but the relay after the fast path that it uses."""
-    plan, logs = running.plan, running.plan.directory / "log"
-    pop, region = plan.namespaces[Place.POP], plan.namespaces[Place.REGION]
-
-    def spawn(name: str, where: str | None, *words: str) -> Daemon:
-        return processes.spawn(name, where, ["voxpop", *words, "--config", str(plan.config_path)], logs)
-
-    transceiver = spawn("transceiver", region, "transceiver")
-    running.daemons.append(transceiver)
-    if plan.forwarder != "userspace":
-        processes.finish(spawn("dataplane", pop, "dataplane", "run"))
-        tell("the fast path is attached")
-    relay = spawn("relay", pop, "relay")
-    running.daemons.append(relay)
-    processes.until_ready(relay, pop, plan.relay_status)
-    tell("the relay is ready")
-    processes.until_ready(transceiver, region, plan.signaling)
-    tell("the transceiver is ready")
 
 
 def _take_apart(plan: LabPlan) -> int:

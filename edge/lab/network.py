@@ -30,8 +30,8 @@ def build(plan: LabPlan) -> None:
 
 
 def _configure(wiring: Wiring, link: Link) -> None:
-    wiring.prepare_for_xdp(link.interface)
     wiring.up(link.interface)
+    wiring.prepare_for_xdp(link.interface)
     for address in link.addresses:
         wiring.address(link.interface, address)
 

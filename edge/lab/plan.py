@@ -56,6 +56,8 @@ class LabPlan:
     host_is_client: bool = False
     """The client is no namespace but this machine: its browsers call through the PoP."""
     forwarder: str = "xdp"
+    families: tuple[int, ...] = (4, 6)
+    """IP versions of the VIPs that answers name; the relay serves both."""
     http_port: int = SIGNALING_PORT
     """Of 127.0.0.1 at the client, where signaling and the page are."""
     backbones: int = 1
@@ -158,6 +160,7 @@ class LabPlan:
     def config(self) -> str:
         """The TOML of all processes."""
         vips = [str(vip) for vip in self.vips]
+        offered = [vip for vip, version in zip(vips, (4, 6), strict=True) if version in self.families]
         ports = (40000, 40000 + self.processes - 1)
         ipv4, ipv6 = self.region_hosts
         cluster = {"id": 1, "ipv4": f"{ipv4}/32", "ipv6": f"{ipv6}/128", "ports": ports}
@@ -186,7 +189,7 @@ class LabPlan:
             [
                 _table("[token]", {"keys_file": "keys.toml"}),
                 _table("[[cluster]]", cluster),
-                _table("[[pop]]", {"id": self.name, "vips": vips, "status": str(self.relay_status)}),
+                _table("[[pop]]", {"id": self.name, "vips": offered, "status": str(self.relay_status)}),
                 _table("[relay]", relay | dict(self.relay)),
                 _table("[dataplane]", dataplane | dict(self.dataplane)),
                 _table("[transceiver]", transceiver | dict(self.transceiver)),
