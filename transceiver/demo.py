@@ -22,6 +22,8 @@ from transceiver.peer import Certificate
 from transceiver.warmup import warm_up
 
 EXIT_ANSWERED, EXIT_FAILED = 0, 1
+SETTINGS = {"max_loop_lag_ms": 2000}
+"""A machine that is busy with other things may stutter; it is not to turn its only caller away."""
 
 
 def run(port: int, once: bool, verbose: bool) -> int:
@@ -35,7 +37,7 @@ async def _demo(folder: Path, port: int, once: bool, verbose: bool) -> int:
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    host = LocalHost(plan_host(port), folder, verbose)
+    host = LocalHost(plan_host(port, transceiver_settings=SETTINGS), folder, verbose)
     showing = asyncio.create_task(_show(host, once))
     stopping = asyncio.create_task(stopped.wait())
     try:
