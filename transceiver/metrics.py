@@ -21,9 +21,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
+from transceiver.observer import EndReason
 from transceiver.refusals import HttpReason
 from transceiver.sdp import SdpReason
-from transceiver.session import EndReason
 
 disable_created_metrics()  # the start of a process says as much as the start of each of its series
 

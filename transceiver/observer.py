@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Protocol
+
+
+class EndReason(StrEnum):
+    """Why a session has ended; a metric label."""
+
+    HANGUP = "hangup"
+    REMOTE_CLOSED = "remote_closed"
+    NEVER_ARRIVED = "never_arrived"
+    SILENT = "silent"
+    TOO_LONG = "too_long"
+    DTLS_FAILED = "dtls_failed"
+    DRAINED = "drained"
+    CRASHED = "crashed"
+    """Audio path or backend raised: a mistake of ours, which the log has."""
 
 
 class Observer(Protocol):
@@ -17,9 +32,7 @@ class Observer(Protocol):
         """End of the caller's speech → first frame of the answer."""
 
     def session_ended(self, reason: str) -> None:
-        """`hangup`, `remote_closed`, `never_arrived`, `silent`, `too_long`, `dtls_failed`, `drained`,
-        `crashed`.
-        """
+        """Once for every session, with an `EndReason`."""
 
     def packet_refused(self, reason: str) -> None:
         """A datagram that was dropped unanswered, by the reason enum that says why."""

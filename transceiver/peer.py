@@ -1,10 +1,10 @@
 """DTLS, SCTP and the event channel of one session. The only door to aiortc.
 
-aiortc's DTLS object reads from and writes to a transport with four members; `_Link` is that, between it
+aiortc's DTLS object reads from and writes to a transport with four members; `Link` is that, between it
 and our socket. Its SCTP object in turn stands on `_Carrier` in place of the DTLS object, so that what a
 caller sends is looked at before, and nothing that it provokes gets out. Media never comes here.
 
-    datagrams ⇄ _Link ⇄ RTCDtlsTransport ⇄ _Carrier ⇄ RTCSctpTransport ⇄ RTCDataChannel "oai-events"
+    datagrams ⇄ Link ⇄ RTCDtlsTransport ⇄ _Carrier ⇄ RTCSctpTransport ⇄ RTCDataChannel "oai-events"
                               └─ keys of SRTP, once
 """
 
@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Any, Literal, cast
@@ -34,17 +33,13 @@ from aiortc.rtcdtlstransport import SRTP_PROFILES, SRTPProtectionProfile
 from OpenSSL import SSL
 
 from core.errors import UnavailableError
-from transceiver.dtls_records import pack_records
+from transceiver.dtls_link import DTLS_MTU, Link
 from transceiver.media.keys import SrtpKeys
 from transceiver.sctp_guard import MAX_STREAMS, carries_data_untrusted, find_fault_untrusted
 
 logger = logging.getLogger(__name__)
 
 CHANNEL_LABEL = "oai-events"
-DTLS_MTU = 1200
-"""UDP payload bytes; what browsers assume, and what passes any IPv6 path (RFC 8200 §5)."""
-INBOX_DATAGRAMS = 64
-"""DTLS datagrams that may wait; the peer's flow control keeps it far below."""
 HANDSHAKE_TIMEOUT_S = 20.0
 """Room for four retransmissions, which come after 1, 3, 7 and 15 s (RFC 6347 §4.2.4.1)."""
 SEND_BUFFER_BYTES = 65_536
@@ -89,56 +84,6 @@ class Certificate(RTCCertificate):
             # The MTU is ours to set: over memory there is no path to ask.
             self._context.set_options(SSL.OP_NO_QUERY_MTU)
         return self._context
-
-
-class _Link:
-    """The transport under RTCDtlsTransport: a bounded inbox, and whole records out."""
-
-    role = "controlled"
-    state = "completed"
-
-    def __init__(self, send: Callable[[bytes], None]) -> None:
-        self._send_datagram = send
-        self._inbox: deque[bytes] = deque()
-        self._waiter: asyncio.Future[None] | None = None
-        self._is_open = True
-        self.ssl: SSL.Connection | None = None
-
-    def put(self, datagram: bytes) -> bool:
-        """False when the inbox is full."""
-        if len(self._inbox) >= INBOX_DATAGRAMS:
-            return False
-        self._inbox.append(datagram)
-        self._wake()
-        return True
-
-    def close(self) -> None:
-        """Whoever reads learns that there is nothing to come."""
-        self._is_open = False
-        self._inbox.clear()
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    async def _recv(self) -> bytes:
-        while self._is_open and not self._inbox:
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-        if not self._is_open:
-            raise ConnectionError
-        return self._inbox.popleft()
-
-    async def _send(self, data: bytes) -> None:
-        """`data` is what one read of OpenSSL's output gave, possibly the beginning of a longer flight."""
-        while self.ssl is not None:
-            try:
-                data += self.ssl.bio_read(65_536)
-            except SSL.Error:
-                break
-        for datagram in pack_records(data, DTLS_MTU):
-            self._send_datagram(datagram)
 
 
 class _Carrier:
@@ -252,7 +197,7 @@ class Peer:
         self._on_open = on_open
         self._max_message_bytes = max_message_bytes
         self._refuse = on_refused
-        self._link = _Link(send)
+        self._link = Link(send)
         self._dtls = RTCDtlsTransport(cast(Any, self._link), [certificate])
         self._dtls._set_role(role)
         self._dtls.on("statechange", self._dtls_changed)

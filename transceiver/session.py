@@ -21,17 +21,15 @@ from core.config import TransceiverSettings
 from core.demux import is_rtcp
 from core.stun import Message
 from transceiver.backend import Backend, BackendFactory, Event
+from transceiver.client_events import NOT_AN_EVENT, EventStats, decode_event_untrusted
 from transceiver.ice import Credentials, IceLite, IceReason
 from transceiver.media.keys import SrtpKeys
 from transceiver.media.path import AudioPath, PathStats
 from transceiver.media.ticker import Handle, Ticker
 from transceiver.mux import Mux
-from transceiver.observer import Observer
+from transceiver.observer import EndReason, Observer
 from transceiver.peer import Certificate, Peer
 from transceiver.sdp import LocalDescription, Offer
-
-MAX_EVENT_CHARS = 262_144
-"""Longest client event that is decoded; the size that our answers announce (RFC 8841 §6)."""
 
 
 class SessionState(Enum):
@@ -81,20 +79,6 @@ class SessionReason(StrEnum):
     MEDIA_BEFORE_KEYS = "media_before_keys"
 
 
-class EndReason(StrEnum):
-    """Why a session has ended; a metric label."""
-
-    HANGUP = "hangup"
-    REMOTE_CLOSED = "remote_closed"
-    NEVER_ARRIVED = "never_arrived"
-    SILENT = "silent"
-    TOO_LONG = "too_long"
-    DTLS_FAILED = "dtls_failed"
-    DRAINED = "drained"
-    CRASHED = "crashed"
-    """Audio path or backend raised: a mistake of ours, which the log has."""
-
-
 @dataclass(frozen=True, slots=True)
 class Shared:
     """What all sessions of a process have in common."""
@@ -105,18 +89,6 @@ class Shared:
     certificate: Certificate
     backend_factory: BackendFactory
     observer: Observer
-
-
-@dataclass(slots=True)
-class EventStats:
-    """Counters of the event channel."""
-
-    received: int = 0
-    invalid: int = 0
-    """Messages of the client that were not events."""
-    sent: int = 0
-    dropped: int = 0
-    """Events for the client that found the channel full or not open."""
 
 
 class Session:
@@ -308,7 +280,7 @@ class Session:
             self._backend.opened()
 
     def _receive_message_untrusted(self, text: str) -> None:
-        event = _decode_event_untrusted(text)
+        event = decode_event_untrusted(text)
         if event is None:
             self.event_stats.invalid += 1
             self._emit(NOT_AN_EVENT)
@@ -380,25 +352,3 @@ class Session:
 
     def _refuse(self, reason: StrEnum) -> None:
         self._shared.observer.packet_refused(str(reason))
-
-
-NOT_AN_EVENT: Final[Event] = {
-    "type": "error",
-    "error": {
-        "type": "invalid_request_error",
-        "code": "invalid_event",
-        "message": f"Send one JSON object per message, with a `type` that is text, "
-        f"of at most {MAX_EVENT_CHARS} characters.",
-    },
-}
-
-
-def _decode_event_untrusted(text: str) -> Event | None:
-    """The event in a message, or None."""
-    if len(text) > MAX_EVENT_CHARS:
-        return None
-    try:
-        event = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return event if isinstance(event, dict) and isinstance(event.get("type"), str) else None

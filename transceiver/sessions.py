@@ -17,15 +17,16 @@ from core.stun import StunReason
 from core.token import Token
 from core.ufrag import shorten
 from transceiver.backend import BackendFactory, Event
+from transceiver.client_events import EventStats
 from transceiver.ice import IceReason
 from transceiver.media.path import PathStats
 from transceiver.media.ticker import Ticker
 from transceiver.mux import Mux, MuxReason
-from transceiver.observer import Observer
+from transceiver.observer import EndReason, Observer
 from transceiver.peer import Certificate, PeerReason
 from transceiver.sctp_guard import SctpReason
 from transceiver.sdp import LocalDescription, Offer
-from transceiver.session import EndReason, EventStats, Session, SessionReason, SessionState, Shared
+from transceiver.session import Session, SessionReason, SessionState, Shared
 from transceiver.session_id import new_session_id
 
 logger = logging.getLogger(__name__)

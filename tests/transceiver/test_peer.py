@@ -19,11 +19,10 @@ from OpenSSL import SSL
 from tests.pcap import CAPTURES, read_datagrams
 from tests.transceiver.net import PATIENCE_S, until
 from transceiver import peer as peer_module
+from transceiver.dtls_link import DTLS_MTU, INBOX_DATAGRAMS
 from transceiver.media.keys import SrtpKeys
 from transceiver.peer import (
     CHANNEL_LABEL,
-    DTLS_MTU,
-    INBOX_DATAGRAMS,
     SEND_BUFFER_BYTES,
     Certificate,
     Peer,

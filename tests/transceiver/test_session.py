@@ -27,10 +27,8 @@ from tests.transceiver.net import (
 )
 from transceiver.ice import SILENCE_NS
 from transceiver.media import FRAME_BYTES
-from transceiver.metrics import ENDINGS
 from transceiver.session import (
     TRANSITIONS,
-    EndReason,
     IllegalTransitionError,
     Session,
     SessionEvent,
@@ -57,10 +55,6 @@ def test_nothing_leaves_the_closed_state_and_all_others_reach_it() -> None:
     assert not any(state is SessionState.CLOSED for state, _ in TRANSITIONS)
     for state in set(SessionState) - {SessionState.CLOSED}:
         assert advance(state, SessionEvent.ENDED) is SessionState.CLOSED
-
-
-def test_every_ending_has_its_series() -> None:
-    assert set(ENDINGS) == set(EndReason)
 
 
 async def _talk(server: Server, client: Client, hz: float) -> None:
@@ -146,20 +140,7 @@ def test_a_call_without_a_data_channel() -> None:
     run(scenario())
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "no",
-        "[]",
-        '"type"',
-        "{}",
-        '{"type": 5}',
-        "[" * 100_000,
-        '{"type": ' + "9" * 5000 + "}",
-        " " * 262_145,
-    ],
-)
+@pytest.mark.parametrize("text", ["no", "[" * 100_000, " " * 262_145])
 def test_a_message_that_is_no_event_is_answered_with_an_error(text: str) -> None:
     async def scenario() -> None:
         async with running() as server, calling(server) as (client, session):

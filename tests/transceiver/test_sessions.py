@@ -26,8 +26,9 @@ from tests.transceiver.net import (
     with_settings,
 )
 from transceiver import ice
+from transceiver.observer import EndReason
 from transceiver.peer import Certificate
-from transceiver.session import EndReason, Session, SessionState
+from transceiver.session import Session, SessionState
 from transceiver.session_id import owner_of
 from transceiver.sessions import COUNTERS, PACKET_REASONS, AdmissionError
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from OpenSSL import SSL
 
 from tests.pcap import CAPTURES, read_datagrams
-from transceiver.dtls_records import pack_records
+from transceiver.dtls_link import pack_records
 from transceiver.peer import Certificate
 
 

@@ -1,0 +1,103 @@
+"""The transport under aiortc's RTCDtlsTransport: datagrams in one at a time, whole records out.
+
+DTLS records: RFC 6347 §4.1, RFC 9147 §4.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from OpenSSL import SSL
+
+DTLS_MTU = 1200
+"""UDP payload bytes of a handshake datagram; what browsers assume, and what passes any IPv6 path
+(RFC 8200 §5)."""
+INBOX_DATAGRAMS = 64
+"""DTLS datagrams that may wait; the peer's flow control keeps it far below."""
+
+_PLAIN_HEADER = 13
+"""Type, version, epoch, sequence number and length (16 bits, last)."""
+_UNIFIED = 0b001_00000
+"""The first three bits of DTLS 1.3's shorter header; then: connection id, 16-bit sequence, length."""
+
+
+class Link:
+    """A bounded inbox, and the four members of an ICE transport that RTCDtlsTransport uses."""
+
+    role = "controlled"
+    state = "completed"
+
+    def __init__(self, send: Callable[[bytes], None]) -> None:
+        self._send_datagram = send
+        self._inbox: deque[bytes] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._is_open = True
+        self.ssl: SSL.Connection | None = None
+
+    def put(self, datagram: bytes) -> bool:
+        """False when the inbox is full."""
+        if len(self._inbox) >= INBOX_DATAGRAMS:
+            return False
+        self._inbox.append(datagram)
+        self._wake()
+        return True
+
+    def close(self) -> None:
+        """Whoever reads learns that there is nothing to come."""
+        self._is_open = False
+        self._inbox.clear()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _recv(self) -> bytes:
+        while self._is_open and not self._inbox:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        if not self._is_open:
+            raise ConnectionError
+        return self._inbox.popleft()
+
+    async def _send(self, data: bytes) -> None:
+        """`data` is what one read of OpenSSL's output gave, possibly the beginning of a longer flight."""
+        while self.ssl is not None:
+            try:
+                data += self.ssl.bio_read(65_536)
+            except SSL.Error:
+                break
+        for datagram in pack_records(data, DTLS_MTU):
+            self._send_datagram(datagram)
+
+
+def pack_records(flight: bytes, mtu: int) -> Iterator[bytes]:
+    """Cut what OpenSSL wrote into datagrams of at most `mtu` bytes, never within a record.
+
+    Several handshake messages of a flight share a datagram, which saves the peer's kernel work and us
+    packets to lose. A single record over the MTU goes alone.
+    """
+    start = end = 0
+    while end < len(flight):
+        following = end + _record_size(flight, end)
+        if following - start > mtu and end > start:
+            yield flight[start:end]
+            start = end
+        end = following
+    if end > start:
+        yield flight[start:end]
+
+
+def _record_size(flight: bytes, at: int) -> int:
+    """The record's size; all that is left when its header does not say."""
+    first = flight[at]
+    if first & 0b111_00000 != _UNIFIED:
+        size = _PLAIN_HEADER + int.from_bytes(flight[at + 11 : at + _PLAIN_HEADER], "big")
+    elif first & 0b100:
+        header = 5 if first & 0b1000 else 4
+        size = header + int.from_bytes(flight[at + header - 2 : at + header], "big")
+    else:
+        size = len(flight) - at
+    return min(size, len(flight) - at)
