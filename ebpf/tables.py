@@ -244,15 +244,20 @@ class Tables:
 
     def counts(self) -> dict[Family, dict[Reason, Count]]:
         """Everything that the program has counted since its maps were made."""
-        values = self.counters.per_cpu()
-        packets, sizes = values["packets"].sum(axis=1), values["bytes"].sum(axis=1)
-        return {
-            family: {
-                reason: Count(int(packets[i]), int(sizes[i]))
-                for i, reason in enumerate(REASONS, index * len(REASONS))
-            }
-            for index, family in enumerate(FAMILIES)
+        return counts_of(self.counters)
+
+
+def counts_of(counters: BpfMap[Any, Any]) -> dict[Family, dict[Reason, Count]]:
+    """What a map of counters holds."""
+    values = counters.per_cpu()
+    packets, sizes = values["packets"].sum(axis=1), values["bytes"].sum(axis=1)
+    return {
+        family: {
+            reason: Count(int(packets[i]), int(sizes[i]))
+            for i, reason in enumerate(REASONS, index * len(REASONS))
         }
+        for index, family in enumerate(FAMILIES)
+    }
 
 
 def flow4_key(client: Endpoint, vip_id: int) -> layout.Flow4Key:

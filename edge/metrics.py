@@ -10,7 +10,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from edge.counters import FIRST_PACKET_BUCKETS_NS, SERIES
+from edge import fastpath_metrics
+from edge.counters import FIRST_PACKET_BUCKETS_NS, SERIES, Direction
 from edge.sockets import kernel_drops
 from edge.status import HostStatus, State
 
@@ -79,7 +80,12 @@ class RelayCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Every metric of the relay."""
+        fast_path = self._status.fast_path
+        counts = fastpath_metrics.read(None if fast_path is None else fast_path.tables)
         yield from self._shared_counters()
+        yield from self._carried(counts)
+        if fast_path is not None:
+            yield from fastpath_metrics.collect(fast_path, counts)
         yield self._first_packet()
         yield from self._per_worker()
         yield from self._host()
@@ -93,6 +99,25 @@ class RelayCollector(Collector):
             for labels in SERIES[family]:
                 metric.add_metric(labels, self._sum(family, *labels))
             yield metric
+
+    def _carried(self, counts: fastpath_metrics.Counts) -> Iterator[Metric]:
+        packets = CounterMetricFamily(
+            "voxpop_relay_carried_packets",
+            "Datagrams carried, by who did it: the XDP program (fast) or a worker (slow).",
+            labels=["direction", "path"],
+        )
+        sizes = CounterMetricFamily(
+            "voxpop_relay_carried_bytes",
+            "Bytes of UDP payload in voxpop_relay_carried_packets_total.",
+            labels=["direction", "path"],
+        )
+        for direction in Direction:
+            fast = fastpath_metrics.carried(counts, direction)
+            packets.add_metric([direction, "fast"], fast.packets)
+            packets.add_metric([direction, "slow"], self._sum("packets", direction, "forwarded"))
+            sizes.add_metric([direction, "fast"], fast.bytes)
+            sizes.add_metric([direction, "slow"], self._sum("bytes", direction, "forwarded"))
+        yield from (packets, sizes)
 
     def _first_packet(self) -> Metric:
         metric = HistogramMetricFamily(

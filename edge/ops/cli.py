@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from core.service.verbs import Verbs
+    from edge.ops.stats import Row
 
 DATAPLANE_EPILOG = """\
 The configuration needs, besides that of the relay:
@@ -25,9 +27,17 @@ docs/dataplane.md.
 """
 
 
+DEFAULT_PINS = Path("/sys/fs/bpf/voxpop")
+FLOW_COLUMNS = (
+    "CLIENT", "VIP", "TRANSCEIVER", "NAT-PORT", "IDLE", "PKTS↑", "PKTS↓", "BYTES↑", "BYTES↓",
+)  # fmt: skip
+
+
 def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
     """Add this part's verbs to the command line."""
     _register_dataplane(verbs)
+    _register_flows(verbs)
+    _register_stats(verbs)
 
 
 def _register_dataplane(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -65,6 +75,182 @@ def _register_dataplane(verbs: Verbs[argparse.ArgumentParser]) -> None:
         action.add_argument(
             "--config", type=Path, required=True, metavar="FILE", help="TOML; reads [dataplane], [relay]"
         )
+
+
+def _register_flows(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    flows = verbs.add_parser(
+        "flows",
+        help="list or count the flows that the fast path carries",
+        description="Reads the pinned maps themselves, so it works while the relay is down.",
+    )
+    actions = flows.add_subparsers(metavar="ACTION", required=True)
+    listing = actions.add_parser(
+        "list",
+        help="one line for each flow",
+        description="IDLE is since the client was last heard; packets and bytes, of the IP layer, are those "
+        "that the fast path carried, upstream and downstream.",
+    )
+    listing.add_argument(
+        "--limit", type=_limit, default=100, metavar="N", help="lines at most; 0 is no limit (default: 100)"
+    )
+    listing.add_argument("-H", "--no-header", action="store_true", help="for scripts")
+    listing.set_defaults(run=_flows_list)
+    count = actions.add_parser("count", help="how many there are")
+    count.set_defaults(run=_flows_count)
+    for action in (listing, count):
+        for name, whose in (("client", "the client"), ("vip", "the VIP"), ("transceiver", "the transceiver")):
+            action.add_argument(
+                f"--{name}",
+                type=_side,
+                metavar="ADDRESS",
+                help=f"{whose}: an address, a prefix, ADDRESS:PORT",
+            )
+        action.add_argument("--idle", type=_idle, metavar="BOUND", help="for how long: '>30s', '<500ms'")
+        _add_source(action)
+
+
+def _register_stats(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    stats = verbs.add_parser(
+        "stats",
+        help="what the fast path did with packets, by verdict",
+        description="Every packet that the fast path sees is counted under one verdict: forward_*, punt_* "
+        "(to the relay), pass_* (to the kernel), drop_*. Reads the pinned counters themselves, so it works "
+        "while the relay is down; they count since the maps were made.",
+    )
+    stats.add_argument("--watch", type=float, metavar="SECONDS", help="per second instead, again and again")
+    stats.add_argument("--all", action="store_true", help="also what never happened")
+    _add_source(stats)
+    stats.set_defaults(run=_stats)
+
+
+def _add_source(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="JSON instead of a table")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--config", type=Path, metavar="FILE", help="TOML; for its dataplane.pin_dir")
+    source.add_argument(
+        "--pin-dir", type=Path, metavar="DIR", default=DEFAULT_PINS, help=f"default: {DEFAULT_PINS}"
+    )
+
+
+def _limit(text: str) -> int | None:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError("must not be negative")
+    return number or None
+
+
+def _side(text: str) -> object:
+    from edge.ops.flows import parse_side
+
+    try:
+        return parse_side(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _idle(text: str) -> object:
+    from edge.ops.flows import parse_idle
+
+    try:
+        return parse_idle(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _pins(arguments: argparse.Namespace) -> Path:
+    """The directory of this version's pins."""
+    from ebpf.layout import SCHEMA_VERSION
+    from edge import dataplane
+
+    if arguments.config is not None:
+        return dataplane.load_plan(arguments.config).directory
+    directory: Path = arguments.pin_dir
+    return directory / f"v{SCHEMA_VERSION}"
+
+
+def _flows_list(arguments: argparse.Namespace) -> int:
+    from edge.ops import flows, render
+
+    wanted = flows.Filter(arguments.client, arguments.vip, arguments.transceiver, arguments.idle)
+    found = flows.select(_pins(arguments), wanted, arguments.limit)
+    matching = sum(found.matching.values())
+    if arguments.json:
+        print(json.dumps({
+            "flows": [flow.to_json() for flow in found.shown], "matching": matching, "total": found.total,
+        }))  # fmt: skip
+    else:
+        rows = [
+            (f.client, f.vip, f.transceiver, f.nat_port, render.duration(f.idle_s),
+             f.packets_up, f.packets_down, f.bytes_up, f.bytes_down)
+            for f in found.shown
+        ]  # fmt: skip
+        text = render.table(FLOW_COLUMNS, rows, right=frozenset(range(4, 9)))
+        print(text.partition("\n")[2] if arguments.no_header else text)
+    if len(found.shown) < matching:
+        hidden = matching - len(found.shown)
+        print(f"voxpop: {hidden} more flows match; --limit 0 shows all", file=sys.stderr)
+    return 0
+
+
+def _flows_count(arguments: argparse.Namespace) -> int:
+    from edge.ops import flows
+
+    wanted = flows.Filter(arguments.client, arguments.vip, arguments.transceiver, arguments.idle)
+    found = flows.select(_pins(arguments), wanted, 0)
+    number = sum(found.matching.values())
+    if arguments.json:
+        by_family = {"ipv4": found.matching[4], "ipv6": found.matching[6]}
+        print(json.dumps({"flows": number, **by_family, "total": found.total}))
+    else:
+        print(number)
+    return 0
+
+
+def _stats(arguments: argparse.Namespace) -> int:
+    from edge.ops import stats
+
+    directory = _pins(arguments)
+    if arguments.watch is None:
+        _print_stats(stats.read(directory).rows, arguments)
+        return 0
+    for before, after in stats.watch(directory, arguments.watch):
+        _print_rates(stats.rates(before, after), arguments)
+    return 0
+
+
+def _print_stats(rows: list[Row], arguments: argparse.Namespace) -> None:
+    from edge.ops import render
+
+    if arguments.json:
+        told = [
+            {"verdict": r.verdict, "family": r.family, "packets": r.counted.packets, "bytes": r.counted.bytes}
+            for r in rows
+        ]
+        print(json.dumps({"counters": told}))
+        return
+    shown = [r for r in rows if arguments.all or r.counted.packets]
+    cells = [(r.verdict, r.family, r.counted.packets, r.counted.bytes) for r in shown]
+    print(render.table(("VERDICT", "FAMILY", "PACKETS", "BYTES"), cells, right=frozenset({2, 3})))
+
+
+def _print_rates(rows: list[tuple[Row, float, float]], arguments: argparse.Namespace) -> None:
+    from edge.ops import render
+
+    if arguments.json:
+        told = [
+            {"verdict": r.verdict, "family": r.family, "packets_per_s": round(packets, 3),
+             "bytes_per_s": round(size, 3)}
+            for r, packets, size in rows
+        ]  # fmt: skip
+        print(json.dumps({"rates": told}), flush=True)
+        return
+    cells = [
+        (r.verdict, r.family, render.quantity(packets), render.quantity(size * 8))
+        for r, packets, size in rows
+        if arguments.all or packets
+    ]
+    header = ("VERDICT", "FAMILY", "PACKETS/S", "BITS/S")
+    print(render.table(header, cells, right=frozenset({2, 3})), end="\n\n", flush=True)
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -14,7 +14,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -194,9 +193,9 @@ class Pop:
         return sorted(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
 
     def get(self, path: str) -> str:
-        with netns.inside(self.scene.pop):
-            with urllib.request.urlopen(f"http://127.0.0.1:9464{path}", timeout=PATIENCE_S) as answer:
-                read: str = answer.read().decode()
+        url = f"http://127.0.0.1:9464{path}"
+        with netns.inside(self.scene.pop), urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
+            read: str = answer.read().decode()
         return read
 
     def is_ready(self) -> bool:
@@ -227,5 +226,3 @@ def running(directory: Path, **settings: object) -> Iterator[Pop]:
         pop.succeed("dataplane", "run")
         pop.start()
         yield pop
-
-

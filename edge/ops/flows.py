@@ -1,0 +1,205 @@
+"""The flows as the pinned maps have them: selected by what an operator asks for, as values to show."""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from core.addr import Endpoint
+from ebpf import layout
+from ebpf.bpfmap import Records
+from ebpf.tables import Tables
+from edge.slots import SeenClock
+
+Prefix = IPv4Network | IPv6Network
+Mask = npt.NDArray[np.bool_]
+
+_IDLE = re.compile(r"([<>])(\d+(?:\.\d+)?)(ms|s|m|h)")
+_UNITS_NS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """An address, or a prefix of them, and perhaps a port."""
+
+    prefix: Prefix
+    port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """How long a client must have been silent, more or less."""
+
+    is_more: bool
+    than_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What a flow must be to be shown; None: anything."""
+
+    client: Side | None = None
+    vip: Side | None = None
+    transceiver: Side | None = None
+    idle: Idle | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ShownFlow:
+    """One flow."""
+
+    client: str
+    vip: str
+    transceiver: str
+    nat_port: str
+    """With the backbone address that it is a port of."""
+    idle_s: float
+    """Since the client was last heard."""
+    packets_up: int
+    packets_down: int
+    bytes_up: int
+    bytes_down: int
+    """Of the IP layer, as carried by the fast path."""
+
+    def to_json(self) -> dict[str, object]:
+        """Keys are those of the fields."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What was found."""
+
+    matching: dict[int, int]
+    """Number of flows by IP version, shown or not."""
+    total: int
+    shown: list[ShownFlow] = field(default_factory=list)
+
+
+def parse_side(text: str) -> Side:
+    """`192.0.2.0/24`, `192.0.2.1`, `192.0.2.1:3478`, `2001:db8::/32`, `[2001:db8::1]:3478`.
+
+    Raises ValueError with a sentence.
+    """
+    try:
+        return Side(ip_network(text, strict=False))
+    except ValueError:
+        host, colon, port = text.rpartition(":")
+        if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+            raise ValueError(f"{text!r} is no address, prefix or ADDRESS:PORT") from None
+    try:
+        return Side(ip_network(host.removeprefix("[").removesuffix("]")), int(port))
+    except ValueError:
+        raise ValueError(f"{text!r} is no address, prefix or ADDRESS:PORT") from None
+
+
+def parse_idle(text: str) -> Idle:
+    """`>30s`, `<500ms`. Raises ValueError with a sentence."""
+    match = _IDLE.fullmatch(text.replace(" ", ""))
+    if match is None:
+        raise ValueError(f"{text!r} is no bound such as '>30s' or '<500ms'")
+    return Idle(match[1] == ">", round(float(match[2]) * _UNITS_NS[match[3]]))
+
+
+def select(pin_dir: Path, wanted: Filter, limit: int | None) -> Selection:
+    """The flows that match, of which up to `limit` are shown; none at 0. Raises PinError."""
+    tables = Tables(pin_dir, writable=False)
+    try:
+        clock = SeenClock(pin_dir)
+        try:
+            return _select(tables, clock, wanted, limit)
+        finally:
+            clock.close()
+    finally:
+        tables.close()
+
+
+def _select(tables: Tables, clock: SeenClock, wanted: Filter, limit: int | None) -> Selection:
+    now_ns = time.monotonic_ns()
+    matching, total = {}, 0
+    shown: list[ShownFlow] = []
+    for version in (4, 6):
+        records = tables.slots[version]
+        live = np.flatnonzero(records["flow"]["state"] == layout.SLOT_LIVE)
+        total += len(live)
+        found = live[_matches(tables, clock, records[live], wanted, version, now_ns)]
+        matching[version] = len(found)
+        room = len(found) if limit is None else max(limit - len(shown), 0)
+        shown.extend(_show(tables, clock, version, found[:room], now_ns))
+    return Selection(matching, total, shown)
+
+
+def _matches(
+    tables: Tables, clock: SeenClock, records: Records, wanted: Filter, version: int, now_ns: int
+) -> Mask:
+    flow = records["flow"]
+    mask: Mask = np.ones(len(records), bool)
+    if wanted.client is not None:
+        mask &= _is_within(wanted.client, version, records["client"], flow["client_port"])
+    if wanted.transceiver is not None:
+        mask &= _is_within(wanted.transceiver, version, records["transceiver"], flow["transceiver_port"])
+    if wanted.vip is not None:
+        vips = tables.config["vip"]
+        addresses = vips["addr"] if version == 6 else vips["addr"][:, 0]
+        mask &= _is_within(wanted.vip, version, addresses, vips["port"])[flow["vip"]]
+    if wanted.idle is not None:
+        idle_ticks = clock.idle(flow["seen"][:, layout.UPSTREAM], now_ns)
+        than = clock.ticks(wanted.idle.than_ns)
+        mask &= idle_ticks > than if wanted.idle.is_more else idle_ticks < than
+    return mask
+
+
+def _is_within(
+    side: Side, version: int, addresses: npt.NDArray[np.uint32], ports: npt.NDArray[np.uint16]
+) -> Mask:
+    """Whether each of the addresses and ports, in network order, is on that side."""
+    if side.prefix.version != version:
+        return np.zeros(len(ports), bool)
+    network = np.frombuffer(side.prefix.network_address.packed, np.uint32)
+    netmask = np.frombuffer(side.prefix.netmask.packed, np.uint32)
+    columns = addresses.reshape(len(ports), len(network))
+    mask: Mask = ((columns & netmask) == network).all(axis=1)
+    if side.port is not None:
+        mask &= ports == socket.htons(side.port)
+    return mask
+
+
+def _show(
+    tables: Tables, clock: SeenClock, version: int, slots: npt.NDArray[np.intp], now_ns: int
+) -> Iterator[ShownFlow]:
+    backbones = tables.config[f"backbone{version}"]["addr"]
+    vips = tables.config["vip"]
+    for number in slots.tolist():
+        record = tables.slots[version][number]
+        flow = record["flow"]
+        vip = vips[int(flow["vip"])]
+        idle_ns = now_ns - clock.time_of(int(flow["seen"][layout.UPSTREAM]), now_ns)
+        (up, up_bytes), (down, down_bytes) = ((int(t["packets"]), int(t["bytes"])) for t in flow["traffic"])
+        yield ShownFlow(
+            client=_endpoint(version, record["client"], flow["client_port"]),
+            vip=_endpoint(version, vip["addr"], vip["port"]),
+            transceiver=_endpoint(version, record["transceiver"], flow["transceiver_port"]),
+            nat_port=str(Endpoint(_host(version, backbones[number // layout.PORTS]), number % layout.PORTS)),
+            idle_s=round(idle_ns / 1e9, 3),
+            packets_up=up,
+            packets_down=down,
+            bytes_up=up_bytes,
+            bytes_down=down_bytes,
+        )
+
+
+def _host(version: int, words: np.ndarray[tuple[int, ...], np.dtype[np.uint32]]) -> str:
+    size, family = (4, socket.AF_INET) if version == 4 else (16, socket.AF_INET6)
+    return socket.inet_ntop(family, words.tobytes()[:size])
+
+
+def _endpoint(version: int, words: np.ndarray[tuple[int, ...], np.dtype[np.uint32]], port: np.uint16) -> str:
+    return str(Endpoint(_host(version, words), socket.ntohs(int(port))))
