@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * The pure headers of the fast path on the host, under AddressSanitizer and libFuzzer.
+ *
+ * Invariant: whatever the frame, nothing is read or written outside of [data, end), and what is
+ * found lies inside of it. The frame is copied to the very end of an allocation of its size, so
+ * that one byte too far is seen.
+ */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "wire.h"
+#include "layout.h"
+#include "parse.h"
+#include "token.h"
+#include "rewrite.h"
+
+static void require(_Bool true_thing)
+{
+	if (!true_thing)
+		abort();
+}
+
+static void look_at_udp(void *l3, void *end, struct vp_udp *udp, uint32_t l3_bytes)
+{
+	struct vp_ufrag ufrag;
+	struct vp_token token;
+
+	require((void *)udp >= l3 && (void *)(udp + 1) <= end);
+	if (!vp_lengths_agree(l3, end, udp, l3_bytes))
+		return;
+	require((void *)udp + VP_BSWAP16(udp->len) <= end);
+	if (!vp_is_binding_request(udp, end) || vp_find_ufrag(udp, end, &ufrag) != VP_UFRAG_FOUND)
+		return;
+	vp_ufrag_mark(&ufrag);
+	if (vp_decode_token(&ufrag, &token))
+		require(token.version < 8 && token.key_id < VP_TOKEN_KEYS);
+}
+
+static void rewrite(void *data, void *end, const struct vp_l2 *l2, struct vp_udp *udp)
+{
+	static const uint32_t address[4] = {1, 2, 3, 4};
+	const struct vp_rewrite to = {.src_port = 1, .dst_port = 2, .l3_delta = 3, .l4_delta = 4};
+	const struct vp_way way = {.tag_count = VP_MAX_TAGS};
+
+	if (l2->type == VP_ETH_IPV4)
+		vp_rewrite4(l2->l3, address[0], address[1], &to);
+	else
+		vp_rewrite6(l2->l3, address, address, &to);
+	vp_rewrite_udp(udp, &to);
+	vp_write_l2(data, end, &way, l2->type);
+}
+
+static void look_at_frame(void *data, void *end)
+{
+	struct vp_udp *udp = NULL;
+	struct vp_l2 l2;
+
+	if (!vp_parse_l2(data, end, &l2))
+		return;
+	require(l2.l3 <= end && l2.tags <= VP_MAX_TAGS);
+	if (l2.type == VP_ETH_IPV4) {
+		struct vp_ipv4 *ip = l2.l3;
+
+		if ((void *)(ip + 1) > end)
+			return;
+		udp = vp_udp_behind_options(ip, end);
+		if (udp)
+			look_at_udp(ip, end, udp, VP_BSWAP16(ip->total_len));
+	} else if (l2.type == VP_ETH_IPV6) {
+		struct vp_ipv6 *ip = l2.l3;
+
+		if ((void *)(ip + 1) > end)
+			return;
+		udp = vp_walk_extensions(ip, end).udp;
+		if (udp)
+			look_at_udp(ip, end, udp, VP_BSWAP16(ip->payload_len) + sizeof(*ip));
+	}
+	if (udp)
+		rewrite(data, end, &l2, udp);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
+{
+	uint8_t *frame = malloc(size ? size : 1);
+
+	if (size)
+		memcpy(frame, input, size);
+	look_at_frame(frame, frame + size);
+	free(frame);
+	return 0;
+}

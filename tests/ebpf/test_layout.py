@@ -1,0 +1,112 @@
+"""The Python mirror of the C: structs by offset and size, constants, reasons and their actions."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ebpf import layout
+from ebpf.loader import PROGRAM_DIR
+from ebpf.verdict import FAMILIES, REASONS
+
+CONSTANTS = (
+    "LOCAL_CELLS_LOG2",
+    "LOCAL_CELLS",
+    "LOCAL_VIPS",
+    "FOLD_MULTIPLIER",
+    "VIPS",
+    "BACKBONES",
+    "NEXTHOPS",
+    "EGRESSES",
+    "TOKEN_KEYS",
+    "PUNT_CLASS_STUN",
+    "PUNT_CLASS_MEDIA",
+    "PUNT_CLASSES",
+    "CLOCK_SET",
+    "UPSTREAM",
+    "DOWNSTREAM",
+    "SLOT_OFF",
+    "SLOT_LIVE",
+)
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What a C program says that the headers say."""
+    fields = [
+        (
+            f"{name}.{field[0]}",
+            f"offsetof(struct {name}, {field[0]})",
+            f"sizeof(((struct {name} *)0)->{field[0]})",
+        )
+        for name, struct in layout.STRUCTS.items()
+        for field in struct._fields_
+    ]
+    lines = [f'printf("{label} %zu:%zu\\n", {offset}, {size});' for label, offset, size in fields]
+    lines += [f'printf("{name} %zu\\n", sizeof(struct {name}));' for name in layout.STRUCTS]
+    lines += [f'printf("{name} %llu\\n", (unsigned long long)VP_{name});' for name in CONSTANTS]
+    source = f"""
+        #include <stddef.h>
+        #include <stdio.h>
+        #include "layout.h"
+        #include "parse.h"
+        #include "verdict.h"
+        #define SAY(name, action, label) printf("reason/%d %s/%s\\n", VP_##name, label, #action);
+        int main(void) {{
+            {" ".join(lines)}
+            VP_REASON_LIST(SAY)
+            printf("reasons %d\\n", VP_REASONS);
+            printf("families %d\\n", VP_FAMILIES);
+            return 0;
+        }}
+    """
+    folder = tmp_path_factory.mktemp("layout")
+    (folder / "say.c").write_text(source)
+    command = ["clang", "-Wall", "-Werror", f"-I{PROGRAM_DIR}", "say.c", "-o", "say"]
+    subprocess.run(command, cwd=folder, check=True)
+    said = subprocess.run([folder / "say"], capture_output=True, text=True, check=True).stdout
+    return dict(line.split(" ", 1) for line in said.splitlines())
+
+
+@pytest.mark.parametrize("name", layout.STRUCTS)
+def test_structs(compiled: dict[str, str], name: str) -> None:
+    struct = layout.STRUCTS[name]
+    end = 0
+    for field in struct._fields_:
+        place = getattr(struct, field[0])
+        assert compiled[f"{name}.{field[0]}"] == f"{place.offset}:{place.size}"
+        assert place.offset == end, "padding that is not a field"
+        end = place.offset + place.size
+    assert compiled[name] == str(end)
+
+
+def test_no_struct_is_left_out() -> None:
+    text = (PROGRAM_DIR / "layout.h").read_text()
+    declared = {line.split()[1] for line in text.splitlines() if line.startswith("struct vp_")}
+    assert declared == set(layout.STRUCTS)
+
+
+def test_constants(compiled: dict[str, str]) -> None:
+    for name in CONSTANTS:
+        assert compiled[name] == str(getattr(layout, name))
+
+
+def test_reasons(compiled: dict[str, str]) -> None:
+    assert compiled["reasons"] == str(len(REASONS))
+    assert compiled["families"] == str(len(FAMILIES))
+    for number, reason in enumerate(REASONS):
+        assert compiled[f"reason/{number}"] == f"{reason}/{reason.action.name}"
+
+
+def test_a_flow_costs_one_cache_line_in_each_table() -> None:
+    """The kernel's element of a hash has a head of 48 bytes."""
+    assert int(layout.Slot4.flow.size) + 8 == 64
+    key, value = layout.Flow4Key, layout.FlowValue
+    assert 48 + sum(f.size for s in (key, value) for f in (getattr(s, n[0]) for n in s._fields_)) == 64
+
+
+def test_every_license_line() -> None:
+    for path in Path(PROGRAM_DIR).glob("*.[ch]"):
+        assert "SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)" in path.read_text().splitlines()[0]

@@ -1,0 +1,114 @@
+"""Making, finding and refusing pinned maps."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ebpf import layout, pins
+from ebpf.bpfmap import BpfMap, MapSpec
+from ebpf.errors import MapError, PinError
+from ebpf.libbpf import MapKind
+from ebpf.tables import Tables
+from tests.ebpf.rig import SIZES
+
+
+@pytest.fixture
+def pin_dir(bpffs: Path) -> Iterator[Path]:
+    directory = bpffs / "pins" / "v1"
+    yield directory
+    pins.unpin(directory)
+
+
+def test_the_path_carries_the_schema() -> None:
+    assert pins.pin_dir() == Path(f"/sys/fs/bpf/voxpop/v{layout.SCHEMA_VERSION}")
+
+
+def test_made_once_and_found_again(pin_dir: Path) -> None:
+    assert set(pins.ensure_maps(pin_dir, SIZES)) == set(pins.entries(SIZES))
+    Tables(pin_dir).set_clock(77)
+    assert pins.ensure_maps(pin_dir, SIZES) == []
+    assert int(Tables(pin_dir).config["clock_min"]) == 77 | layout.CLOCK_SET
+    assert pin_dir.stat().st_mode & 0o777 == 0o700
+
+
+def test_another_size_is_refused(pin_dir: Path) -> None:
+    pins.ensure_maps(pin_dir, SIZES)
+    with pytest.raises(PinError, match=r"flows4 holds 64 entries, the configuration asks for 65"):
+        pins.ensure_maps(pin_dir, dataclasses.replace(SIZES, max_flows4=65))
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "value", "entries", "field"),
+    [
+        (MapKind.LRU_HASH, layout.Flow4Key, layout.FlowValue, 64, "type"),
+        (MapKind.HASH, layout.Flow6Key, layout.FlowValue, 64, "key_size"),
+        (MapKind.HASH, layout.Flow4Key, layout.Slot, 64, "value_size"),
+    ],
+)
+def test_another_shape_is_refused(
+    pin_dir: Path,
+    kind: MapKind,
+    key: type[layout.Flow4Key],
+    value: type[layout.FlowValue],
+    entries: int,
+    field: str,
+) -> None:
+    pins.ensure_maps(pin_dir, SIZES)
+    (pin_dir / "flows4").unlink()
+    impostor = BpfMap.create(MapSpec("flows4", kind, key, value), entries)
+    impostor.pin(pin_dir / "flows4")
+    impostor.close()
+    with pytest.raises(PinError, match=f"flows4 is not the map .* its {field} is"):
+        Tables(pin_dir)
+    with pytest.raises(PinError, match=f"its {field} is"):
+        pins.ensure_maps(pin_dir, SIZES)
+
+
+def test_another_flag_is_refused(pin_dir: Path) -> None:
+    pins.ensure_maps(pin_dir, SIZES)
+    (pin_dir / "slots4").unlink()
+    plain = dataclasses.replace(pins.SLOTS4, flags=0)
+    impostor = BpfMap.create(plain, 2 * layout.PORTS)
+    impostor.pin(pin_dir / "slots4")
+    impostor.close()
+    with pytest.raises(PinError, match="its map_flags is 0"):
+        Tables(pin_dir)
+
+
+def test_without_the_dataplane(pin_dir: Path) -> None:
+    with pytest.raises(PinError, match="config: `voxpop dataplane run` first"):
+        Tables(pin_dir)
+    with pytest.raises(PinError, match="voxpop_public: `voxpop dataplane run` first"):
+        pins.open_pinned_program(pin_dir, "voxpop_public")
+
+
+def test_opening_in_part_leaves_no_descriptor(pin_dir: Path) -> None:
+    pins.ensure_maps(pin_dir, SIZES)
+    (pin_dir / "counters").unlink()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(PinError, match="counters"):
+        Tables(pin_dir)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, as the other side of the question")
+def test_no_bpffs_says_how_to_mount_one(tmp_path: Path) -> None:
+    with pytest.raises(PinError, match="is no BPF file system: `mount -t bpf"):
+        pins.ensure_maps(tmp_path / "voxpop" / "v1", SIZES)
+
+
+def test_a_size_that_the_kernel_refuses(pin_dir: Path) -> None:
+    with pytest.raises(MapError, match="cannot create the map flows4 of 4294967295 entries"):
+        pins.ensure_maps(pin_dir, dataclasses.replace(SIZES, max_flows4=2**32 - 1))
+
+
+def test_unpin_twice(pin_dir: Path) -> None:
+    pins.ensure_maps(pin_dir, SIZES)
+    pins.unpin(pin_dir)
+    pins.unpin(pin_dir)
+    assert not pin_dir.exists()

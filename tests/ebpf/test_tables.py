@@ -1,0 +1,105 @@
+"""The tables' meaning, where no packet is needed to see it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.addr import Endpoint
+from core.keyring import Keyring
+from ebpf import layout
+from ebpf.errors import DataplaneError, MapFullError
+from ebpf.flows import checksum_delta, pack_address, upstream_deltas
+from ebpf.tables import LocalAddress, Rates, cell_of, find_multiplier, fold
+from ebpf.verdict import Reason
+from tests.builders import ones_sum
+from tests.ebpf import rig as scene
+from tests.ebpf.rig import FLOW4, FLOW6, Rig, upstream
+
+ADDRESSES = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)).map(lambda a: pack_address(str(a)))
+
+
+@given(st.lists(ADDRESSES, max_size=30, unique=True))
+def test_every_address_gets_a_cell_of_its_own(packed: list[bytes]) -> None:
+    folded = {fold(address) for address in packed}
+    multiplier = find_multiplier(sorted(folded))
+    assert multiplier & 1
+    assert len({cell_of(value, multiplier) for value in folded}) == len(folded)
+
+
+def test_the_same_address_twice_is_refused(rig: Rig) -> None:
+    with pytest.raises(DataplaneError, match="one is there twice"):
+        rig.tables.set_locals([LocalAddress("192.0.2.1"), LocalAddress("192.0.2.1")])
+
+
+def test_too_many_ports_of_one_address_are_refused(rig: Rig) -> None:
+    with pytest.raises(DataplaneError, match=r"192\.0\.2\.1 has more than 8 VIP ports"):
+        rig.tables.set_locals([LocalAddress("192.0.2.1", dict.fromkeys(range(1, 10), 1))])
+
+
+def test_sixty_four_backbone_addresses_fit(rig: Rig) -> None:
+    backbones = [LocalAddress(f"192.0.2.{n}", backbone=n) for n in range(1, 65)]
+    for _ in range(3):
+        rig.tables.set_locals([*scene.LOCALS[:2], *backbones])
+        assert rig.send(upstream(FLOW4)).reason == Reason.PUNT_MEDIA
+        frame = upstream(FLOW4).but(destination=Endpoint("192.0.2.64", 5000))
+        assert rig.send(frame).reason == Reason.DROP_NO_FLOW
+
+
+def test_addresses_that_are_taken_away_are_gone(rig: Rig) -> None:
+    rig.tables.set_locals([scene.LOCALS[0]])
+    assert rig.send(upstream(FLOW4)).reason == Reason.PUNT_MEDIA
+    assert rig.send(upstream(FLOW6)).reason == Reason.PASS_NOT_OURS
+    rig.tables.set_locals([])
+    assert rig.send(upstream(FLOW4)).reason == Reason.PASS_NOT_OURS
+
+
+def test_a_key_that_is_taken_away_is_gone(rig: Rig) -> None:
+    rig.tables.set_keys(Keyring({9: bytes(range(100, 132))}, mint_with=9))
+    assert rig.send(upstream(FLOW4, scene.REQUEST)).reason == Reason.DROP_TOKEN_KEY
+    assert rig.send(upstream(FLOW4, scene.OTHER_REQUEST)).reason == Reason.PUNT_TOKEN
+
+
+def test_a_full_table_refuses_the_next_and_keeps_the_others(rig: Rig) -> None:
+    for number in range(scene.SIZES.max_flows4):
+        rig.tables.map_client(Endpoint("203.0.113.77", 50000 + number), 1, number, 0)
+    with pytest.raises(MapFullError, match="flows4 is full: it holds 64 entries"):
+        rig.tables.map_client(Endpoint("203.0.113.78", 1), 1, 1, 0)
+    assert len(rig.tables.flows4.items()[0]) == 64
+    assert rig.tables.unmap_client(Endpoint("203.0.113.77", 50000), 1)
+    assert not rig.tables.unmap_client(Endpoint("203.0.113.77", 50000), 1)
+    rig.tables.map_client(Endpoint("203.0.113.78", 1), 1, 1, 0)
+
+
+@given(st.binary(max_size=40), st.binary(max_size=40))
+def test_a_delta_turns_one_sum_into_the_other(old: bytes, new: bytes) -> None:
+    """Sums are equal modulo 0xFFFF, which is all that one's complement knows."""
+    size = min(len(old), len(new)) & ~1
+    old, new = old[:size], new[:size]
+    delta = int.from_bytes(checksum_delta(old, new).to_bytes(2, "little"), "big")
+    assert (ones_sum(old) + delta - ones_sum(new)) % 0xFFFF == 0
+    back = int.from_bytes((checksum_delta(old, new) ^ 0xFFFF).to_bytes(2, "little"), "big")
+    assert (ones_sum(new) + back - ones_sum(old)) % 0xFFFF == 0
+
+
+def test_the_header_sum_leaves_the_ports_out() -> None:
+    l3, l4 = upstream_deltas(FLOW4)
+    other_port = FLOW4._replace(client=Endpoint(FLOW4.client.host, 1))
+    assert upstream_deltas(other_port)[0] == l3
+    assert upstream_deltas(other_port)[1] != l4
+
+
+def test_counts_begin_at_zero_for_every_reason(rig: Rig) -> None:
+    counts = rig.tables.counts()
+    assert {len(reasons) for reasons in counts.values()} == {len(Reason)}
+
+
+def test_rates_are_costs(rig: Rig) -> None:
+    rig.tables.set_rates(layout.PUNT_CLASS_MEDIA, Rates(100, 5, 1000, 50))
+    assert rig.tables.config["budget"][layout.PUNT_CLASS_MEDIA].tolist() == (
+        10**7,
+        4 * 10**7,
+        10**6,
+        49 * 10**6,
+    )
