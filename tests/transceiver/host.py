@@ -79,6 +79,8 @@ class Host:
     settings: Mapping[str, str] = field(default_factory=dict)
     processes: int = 2
     status: str | None = None
+    has_ipv6: bool = False
+    """Cluster in both families, HTTP on [::1]."""
 
     def __enter__(self) -> Host:
         self.udp, self.http, self.metrics_port = (
@@ -110,7 +112,7 @@ class Host:
         settings = {
             "cluster": "1",
             "host": "0",
-            "http": f'"127.0.0.1:{self.http}"',
+            "http": f'"[::1]:{self.http}"' if self.has_ipv6 else f'"127.0.0.1:{self.http}"',
             "metrics": f'"127.0.0.1:{self.metrics_port}"',
             "processes": str(self.processes),
             "api_keys_file": '"api-keys.toml"',
@@ -120,9 +122,10 @@ class Host:
             **changes,
         }
         lines = "\n".join(f"{key} = {value}" for key, value in settings.items() if value)
+        ipv6 = 'ipv6 = "::1/128"\n' if self.has_ipv6 else ""
         status = "" if self.status is None else f'status = "{self.status}"'
         self.config.write_text(
-            f'[token]\nkeys_file = "keys.toml"\n[[cluster]]\nid = 1\nipv4 = "127.0.0.1/32"\n'
+            f'[token]\nkeys_file = "keys.toml"\n[[cluster]]\nid = 1\nipv4 = "127.0.0.1/32"\n{ipv6}'
             f"ports = [{self.udp}, {self.udp + self.processes - 1}]\n"
             f'[[pop]]\nid = "near"\nvips = ["{VIP}", "[2001:db8::7]:3478"]\n{status}\n'
             f'[[pop]]\nid = "far"\nvips = ["198.51.100.7:3478"]\n'
@@ -191,7 +194,8 @@ class Host:
         headers: Mapping[str, str] | None = None,
         key: str | None = "alice",
     ) -> Response:
-        connection = http.client.HTTPConnection("127.0.0.1", self.http, timeout=TIMEOUT_S)
+        address = "::1" if self.has_ipv6 else "127.0.0.1"
+        connection = http.client.HTTPConnection(address, self.http, timeout=TIMEOUT_S)
         try:
             sent = dict(headers or {})
             if key is not None:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.transceiver.descriptions import CHROMIUM, attributes
 from tests.transceiver.host import CALLS, FRAGMENT, Host, kill
+from transceiver.sdp import parse_answer_untrusted
 from transceiver.session_id import owner_of
 
 pytestmark = pytest.mark.slow
@@ -213,6 +214,18 @@ def test_each_process_has_one_udp_port(start):
     rows = Path("/proc/net/udp").read_text().splitlines()[1:]
     ports = [int(row.split()[1].split(":")[1], 16) for row in rows]
     assert sorted(port for port in ports if port in range(host.udp, host.udp + 2)) == [host.udp, host.udp + 1]
+
+
+def test_ipv6(tmp_path):
+    with Host(tmp_path, has_ipv6=True) as host:
+        answer = host.request("POST", CALLS, CHROMIUM, SDP)
+        candidates = parse_answer_untrusted(answer.text).candidates
+        assert [c.host for c in candidates] == ["192.0.2.7", "2001:db8::7", "198.51.100.7"]
+        rows = Path("/proc/net/udp6").read_text().splitlines()[1:]
+        ports = [int(row.split()[1].split(":")[1], 16) for row in rows]
+        assert {host.udp, host.udp + 1} <= set(ports)
+        assert host.request("DELETE", answer.headers["Location"]).status == 200
+        assert host.stop() == 130
 
 
 def test_every_series_is_there_before_anything_happens(start):
