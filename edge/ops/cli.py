@@ -27,6 +27,7 @@ docs/dataplane.md.
 """
 
 
+EXIT_CHECK_FAILED = 5
 DEFAULT_PINS = Path("/sys/fs/bpf/voxpop")
 FLOW_COLUMNS = (
     "CLIENT", "VIP", "TRANSCEIVER", "NAT-PORT", "IDLE", "PKTS↑", "PKTS↓", "BYTES↑", "BYTES↓",
@@ -38,6 +39,7 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
     _register_dataplane(verbs)
     _register_flows(verbs)
     _register_stats(verbs)
+    _register_doctor(verbs)
 
 
 def _register_dataplane(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -121,6 +123,21 @@ def _register_stats(verbs: Verbs[argparse.ArgumentParser]) -> None:
     stats.add_argument("--all", action="store_true", help="also what never happened")
     _add_source(stats)
     stats.set_defaults(run=_stats)
+
+
+def _register_doctor(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    doctor = verbs.add_parser(
+        "doctor",
+        help="check all that the fast path needs, and what it does to known packets",
+        description="Looks at kernel, headers, BCC, rights, interfaces, addresses, ports, pins, keys and "
+        "clock, and runs packets of known outcome through the loaded program (they show in its counters). Says what "
+        f"to do about each fault. Exit status 0 when nothing failed, {EXIT_CHECK_FAILED} otherwise.",
+    )
+    doctor.add_argument(
+        "--config", type=Path, required=True, metavar="FILE", help="TOML; reads [dataplane], [relay], [token]"
+    )
+    doctor.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+    doctor.set_defaults(run=_doctor)
 
 
 def _add_source(parser: argparse.ArgumentParser) -> None:
@@ -303,3 +320,16 @@ def _describe(state: dict[str, object]) -> str:
         return "nothing attached"
     whose = "the fast path" if state["is_ours"] else "another's program"
     return f"{whose}, {state['mode']} mode, program {state['program_id']}"
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from edge.ops import doctor
+    from edge.ops.checks import Status
+
+    checks = doctor.examine(arguments.config)
+    is_well = all(check.status is not Status.FAILED for check in checks)
+    if arguments.json:
+        print(json.dumps({"ok": is_well, "checks": [check.to_json() for check in checks]}))
+    else:
+        print(doctor.render(checks))
+    return 0 if is_well else EXIT_CHECK_FAILED
