@@ -35,6 +35,7 @@ check: .venv/.stamp-check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(if $(C_FILES),clang-format --dry-run -Werror $(C_FILES))
+	shellcheck scripts/need scripts/get-uv .ci/run
 
 ## format: put everything in the form that `make check` wants
 .PHONY: format
@@ -74,11 +75,12 @@ $(UV):
 	@scripts/get-uv $(UV_VERSION)
 
 .venv/pyvenv.cfg: | $(UV)
-	$(UV) venv --quiet --python $(PYTHON) --system-site-packages .venv
+	@$(UV) venv --quiet --python $(PYTHON) --system-site-packages .venv
 
 .venv/.stamp-run: .venv/pyvenv.cfg pyproject.toml uv.lock scripts/packages.txt | $(UV)
 	@scripts/need --hint run
-	$(UV) sync --quiet --locked
+	@echo "Installing the Python packages of uv.lock in .venv …"
+	@$(UV) sync --quiet --locked
 	@touch $@
 
 .venv/.stamp-check .venv/.stamp-test: .venv/.stamp-%: .venv/.stamp-run
@@ -86,5 +88,5 @@ $(UV):
 	@touch $@
 
 .venv/.stamp-fuzz: .venv/.stamp-test
-	$(UV) sync --quiet --locked --group fuzz
+	@$(UV) sync --quiet --locked --group fuzz
 	@touch $@
