@@ -168,10 +168,11 @@ class Wiring:
                 **({"flags": _NO_DUPLICATE_DETECTION} if ":" in host else {}),
             )
 
-    def route(self, destination: str, gateway: str) -> None:
-        """Lead a prefix, or `default`, to a gateway."""
+    def route(self, destination: str, gateway: str, source: str | None = None) -> None:
+        """Lead a prefix to a gateway; `source` is what to send from where a sender does not choose."""
+        preferred = {} if source is None else {"prefsrc": source}
         with self._doing(f"route {destination} to {gateway}"):
-            self._route.route("add", dst=destination, gateway=gateway, family=_family(gateway))
+            self._route.route("add", dst=destination, gateway=gateway, family=_family(gateway), **preferred)
 
     def prepare_for_xdp(self, name: str) -> None:
         """Make the end of a pair fit for an XDP program on the other end.

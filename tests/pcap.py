@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +30,11 @@ class Datagram(NamedTuple):
 
 def read_datagrams(path: Path) -> list[Datagram]:
     """Every UDP datagram of a capture, in its order. ValueError for what this reader does not know."""
+    return [read_frame(frame, time_us) for time_us, frame in read_frames(path)]
+
+
+def read_frames(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Every frame of a capture, with its time in microseconds since the Unix epoch. Raises ValueError."""
     data = path.read_bytes()
     order = _MAGICS.get(data[:4])
     if order is None:
@@ -36,18 +42,18 @@ def read_datagrams(path: Path) -> list[Datagram]:
     (linktype,) = struct.unpack_from(order + "L", data, 20)
     if linktype != LINKTYPE_ETHERNET:
         raise ValueError(f"{path} has link type {linktype}, not Ethernet")
-    datagrams, position = [], 24
+    position = 24
     while position < len(data):
         seconds, micros, kept, length = struct.unpack_from(order + "4L", data, position)
         position += 16
         if kept != length:
             raise ValueError(f"{path} has a packet cut from {length} to {kept} bytes")
-        datagrams.append(_read_frame(data[position : position + kept], seconds * 1_000_000 + micros))
+        yield seconds * 1_000_000 + micros, data[position : position + kept]
         position += kept
-    return datagrams
 
 
-def _read_frame(frame: bytes, time_us: int) -> Datagram:
+def read_frame(frame: bytes, time_us: int = 0) -> Datagram:
+    """The datagram of an Ethernet frame. Raises ValueError."""
     ethertype = int.from_bytes(frame[12:14], "big")
     packet = frame[14:]
     if ethertype == 0x0800:

@@ -20,13 +20,13 @@ def build(plan: LabPlan) -> None:
             _configure(pop, link)
     with Wiring(names[Place.CLIENT]) as client:
         _configure(client, plan.client)
-        for vip, gateway in zip(plan.vips, plan.gateways, strict=True):
-            client.route(f"{vip.host}/{128 if ':' in vip.host else 32}", gateway)
+        for vip, gateway, host in zip(plan.vips, plan.gateways, plan.client_hosts, strict=True):
+            client.route(f"{vip.host}/{128 if ':' in vip.host else 32}", gateway, source=host)
     with Wiring(names[Place.REGION]) as region:
         _configure(region, plan.region)
     with Wiring(names[Place.POP]) as pop:
-        for address in plan.client.addresses:
-            pop.route("::/0" if ":" in address else "0.0.0.0/0", address.partition("/")[0])
+        for router in plan.routers:
+            pop.route("::/0" if ":" in router else "0.0.0.0/0", router)
 
 
 def _configure(wiring: Wiring, link: Link) -> None:

@@ -1,9 +1,10 @@
 """What a lab is made of: names, addresses, and the configuration that fits them.
 
-    client ── 203.0.113.0/30 ── PoP, VIP 198.51.100.1:3478 ── 192.0.2.0/24 ── region, one transceiver host
+    client 203.0.113.128 ── .2 [link] .1 ── PoP, VIP 198.51.100.1 ── 192.0.2.0/24 ── region 192.0.2.2
 
 The addresses are those set aside for documentation (RFC 5737, RFC 3849), so none is anybody's. Only
-those of the public side differ from lab to lab: the client may be this machine itself.
+those of the public side differ from lab to lab: the client may be this machine itself. To the PoP the
+client is behind a router, as clients are; the other address of its interface is that router's.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ DIRECTORY = Path("/run/voxpop/lab")
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,11}")
 """An interface, `vp-NAME`, has at most 15 characters."""
 DEFAULT_NAME = "lab"
-MAX_LABS = 64
+MAX_LABS = 32
 MAX_BACKBONES = 64
 VIP_PORT, RELAY_METRICS_PORT = 3478, 9464
 LOOPBACK = "127.0.0.1"
@@ -114,8 +115,18 @@ class LabPlan:
     def client(self) -> Link:
         """The client's end."""
         interface = f"vp-{self.name}" if self.host_is_client else "eth0"
-        hosts = (f"203.0.113.{4 * self.index + 2}/30", f"2001:db8:c:{self.index:x}::2/64")
-        return Link(interface, hosts)
+        router = (f"{self.routers[0]}/30", f"{self.routers[1]}/64")
+        return Link(interface, (*router, f"{self.client_hosts[0]}/32", f"{self.client_hosts[1]}/128"))
+
+    @property
+    def client_hosts(self) -> tuple[str, str]:
+        """What the client calls from."""
+        return f"203.0.113.{128 + self.index}", f"2001:db8:d:{self.index:x}::1"
+
+    @property
+    def routers(self) -> tuple[str, str]:
+        """What the client is behind, as the PoP sees it."""
+        return f"203.0.113.{4 * self.index + 2}", f"2001:db8:c:{self.index:x}::2"
 
     @property
     def public(self) -> Link:
@@ -125,7 +136,7 @@ class LabPlan:
 
     @property
     def gateways(self) -> tuple[str, str]:
-        """The PoP as the client's router."""
+        """The PoP's end of the link."""
         return f"203.0.113.{4 * self.index + 1}", f"2001:db8:c:{self.index:x}::1"
 
     @property
