@@ -344,7 +344,19 @@ BAD_REQUESTS = {
         MessageType.BINDING_REQUEST.to_bytes(2, "big") + bytes(2) + b"\x21\x12\xa4\x42transaction!",
         Reason.DROP_NO_USERNAME,
     ),
-    "length not a multiple of four": (REQUEST[:3] + b"\x01" + REQUEST[4:], Reason.DROP_STUN_MALFORMED),
+    "length not a multiple of four": (
+        REQUEST[:2] + struct.pack("!H", len(REQUEST) - 20 + 1) + REQUEST[4:] + b"\0",
+        Reason.DROP_STUN_MALFORMED,
+    ),
+    "username shorter than what follows it": (
+        REQUEST[:2]
+        + struct.pack("!3H", 36, 0x2112, 0xA442)
+        + REQUEST[8:20]
+        + struct.pack("!HH", Attribute.USERNAME, 24)
+        + UFRAG
+        + b":abc",
+        Reason.DROP_TOKEN_LENGTH,
+    ),
     "length beyond the datagram": (REQUEST[:2] + b"\x04\x00" + REQUEST[4:], Reason.DROP_STUN_MALFORMED),
     "something behind it": (REQUEST + b"\0\0\0\0", Reason.DROP_STUN_MALFORMED),
     "attribute beyond the message": (
@@ -498,13 +510,21 @@ def test_a_disabled_slot_forwards_nothing(rig: Rig, flow: FlowRecord) -> None:
 
 
 @FLOW
-def test_a_hash_entry_that_leads_to_anothers_slot_is_not_believed(rig: Rig, flow: FlowRecord) -> None:
+@pytest.mark.parametrize("differs", ["host", "port", "vip"])
+def test_a_hash_entry_that_leads_to_anothers_slot_is_not_believed(
+    rig: Rig, flow: FlowRecord, differs: str
+) -> None:
     """What a look-up that races an update of the hash may return."""
-    rig.install(flow)
-    other = flow._replace(client=Endpoint(flow.client.host, 50001), slot=flow.slot + 1)
+    host, port = flow.client
+    other = {
+        "host": flow._replace(client=Endpoint(host[:-1] + "8", port)),
+        "port": flow._replace(client=Endpoint(host, port + 1)),
+        "vip": flow._replace(vip_id=2),
+    }[differs]
     rig.install(other)
     rig.tables.map_client(flow.client, flow.vip_id, other.slot, ufrag_mark(UFRAG))
     assert rig.send(upstream(flow)).reason == Reason.PUNT_MEDIA
+    assert rig.slot(other)["traffic"]["packets"].tolist() == [0, 0]
 
 
 def test_a_slot_beyond_the_table_is_not_followed(rig: Rig) -> None:
