@@ -258,7 +258,7 @@ class Firefox(Browser):
     def arguments(self) -> Sequence[str]:
         self._folder.mkdir(parents=True, exist_ok=True)
         lines = [
-            f"user_pref({json.dumps(name)}, {json.dumps(value)});" for name, value in PREFERENCES.items()
+            f"user_pref({json.dumps(name)}, {json.dumps(value)});" for name, value in self.preferences.items()
         ]
         (self._folder / "user.js").write_text("\n".join(lines))
         return (

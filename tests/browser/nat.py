@@ -87,7 +87,7 @@ class Outside(asyncio.DatagramProtocol):
 
 @asynccontextmanager
 async def nat() -> AsyncIterator[Nat]:
-    """A router on loopback; set its `target`, then open it by `change_port`."""
+    """A router on loopback; set its `target`, then open its outer side by `change_port`."""
     loop = asyncio.get_running_loop()
     _, router = await loop.create_datagram_endpoint(Nat, local_addr=("127.0.0.1", 0))
     try:

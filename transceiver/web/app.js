@@ -67,9 +67,7 @@ async function start() {
     call.addEventListener('track', ({ detail }) => play(detail.stream));
     levels.watch('you', microphone);
     timeline.start();
-    const started = call.start(microphone);
-    listPops();
-    await started;
+    await call.start(microphone);
     timer = setInterval(refresh, STATS_EVERY_MS);
   } catch (error) {
     fail(error);
@@ -100,6 +98,7 @@ function show(state, reason) {
   document.body.dataset.state = state;
   $('state').textContent = STATES[state] ?? reason ?? '';
   const isOver = state === 'ended';
+  if (state === 'connected') listPops();
   $('call').disabled = !isOver;
   $('hangup').disabled = isOver || state === 'microphone';
   if (isOver) release();
@@ -182,7 +181,7 @@ function heard({ direction, event }) {
 function react(event) {
   switch (event.type) {
     case 'session.created':
-      $('session').textContent = event.session?.id ?? '—';
+      $('session').textContent = $('session').title = event.session?.id ?? '—';
       hears('nothing', 'listening');
       break;
     case 'input_audio_buffer.speech_started':
@@ -195,7 +194,7 @@ function react(event) {
       says(true, 'speaking');
       levels?.answerStarted();
       if (event.voxpop?.since_speech_ms !== undefined) {
-        $('turn-note').textContent = `${event.voxpop.since_speech_ms} ms of it in the server`;
+        $('turn-note').textContent = `${event.voxpop.since_speech_ms} ms in the server`;
       }
       break;
     case 'output_audio_buffer.stopped':
