@@ -163,7 +163,7 @@ def _up(arguments: argparse.Namespace) -> int:
             return _stay(running) if arguments.foreground else EXIT_OK
         finally:
             if arguments.foreground:
-                lab.down(arguments.name)
+                running.remove()
 
 
 def _stay(running: Running) -> int:

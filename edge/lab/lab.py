@@ -70,6 +70,12 @@ class Running:
             self.plan.directory / "log",
         )
 
+    def remove(self) -> None:
+        """Take the lab apart. Raises UnavailableError."""
+        down(self.plan.name)
+        for daemon in self.daemons:
+            daemon.popen.wait()
+
     def wait(self) -> Daemon:
         """Until one of the daemons ends."""
         poller = select.poll()

@@ -37,7 +37,7 @@ def a_lab(families: Sequence[int] = (4, 6), **relay: object) -> Iterator[Running
     try:
         yield running
     finally:
-        lab.down(plan.name)
+        running.remove()
 
 
 def in_client(running: Running) -> AbstractContextManager[None]:

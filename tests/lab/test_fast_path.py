@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pytest
 
+from ebpf import netns
+from ebpf.netdev import Netdev
 from ebpf.verdict import Reason
 from edge.lab.lab import Running
+from edge.lab.plan import Place
+from tests.browser.driver import Chromium, browser
 from tests.e2e.kit import PATIENCE_S, samples, until
 from tests.lab.capture import audio, gaps, missing
 from tests.lab.kit import (
-    Ends,
+    AT_ONCE,
     Seen,
     a_lab,
     callers,
@@ -27,7 +36,8 @@ from tests.lab.kit import (
     watching,
 )
 from tests.pcap import Datagram
-from tests.sound import find, frames, speech
+from tests.sound import find, frames, silence, speech, write_wav
+from transceiver.caller.call import Call
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
@@ -39,6 +49,7 @@ TALK_S = 15.0
 DOWN_S = 20.0
 UPGRADES = 3
 IDLE_S = 5.0
+MAX_SECONDS = 300.0
 DIRECTIONS = ("upstream", "downstream")
 FORWARDED = (Reason.FORWARD_UP, Reason.FORWARD_DOWN)
 
@@ -72,11 +83,134 @@ def test_the_kernel_carries_fifty_calls(family: int, tmp_path: Path, say: Say) -
         assert_the_kernel_carried(running, ends.read(), say)
 
 
-def vip_of(call: object) -> int:
-    transport = getattr(call, "transport", None)
-    assert transport is not None
-    assert transport.ice.selected is not None
-    return 6 if ":" in transport.ice.selected.host else 4
+def test_no_packet_is_lost_with_the_relay(tmp_path: Path, say: Say) -> None:
+    """Killed for a while under calls, then back: flows are still there, new calls come at once."""
+
+    async def call(running: Running, quiet: list[Interval]) -> None:
+        async with callers(running) as crowd:
+            calls = [crowd.call() for _ in range(CALLS)]
+            await connect(calls)
+            before = clients(running)
+            async with talking(calls):
+                began = time.time()
+                kill_relay(running)
+                await asyncio.sleep(DOWN_S)
+                assert clients(running) == before, "the flows are listed without the relay"
+                await asyncio.to_thread(running.start_relay)
+                quiet.append(Interval(began, time.time()))
+                late = [crowd.call() for _ in range(AT_ONCE)]
+                asked_ns = time.monotonic_ns()
+                await connect(late)
+                say(
+                    f"{AT_ONCE} new calls were up {(time.monotonic_ns() - asked_ns) / 1e6:.0f} ms after the "
+                    "relay was back"
+                )
+                assert before < clients(running), "the relay has adopted the flows that it found"
+                assert all(each.transport and each.transport.moves == 0 for each in calls)
+        await until(lambda: clients(running) == set(), "idle flows are collected, the adopted ones too")
+
+    with a_lab(idle_timeout_s=IDLE_S) as running:
+        quiet: list[Interval] = []
+        with watching(running, tmp_path) as ends, in_client(running):
+            asyncio.run(call(running, quiet))
+        assert_nothing_was_lost(ends.read(), quiet[0], say)
+
+
+def test_no_packet_is_lost_when_the_program_is_replaced(tmp_path: Path, say: Say) -> None:
+    async def call(running: Running, quiet: list[Interval]) -> None:
+        async with callers(running) as crowd:
+            calls = [crowd.call() for _ in range(CALLS)]
+            await connect(calls)
+            async with talking(calls):
+                began = time.time()
+                ran = [await asyncio.to_thread(programs, running)]
+                for _ in range(UPGRADES):
+                    await asyncio.to_thread(running.load_dataplane)
+                    ran.append(await asyncio.to_thread(programs, running))
+                quiet.append(Interval(began, time.time()))
+                assert len(set().union(*ran)) == 2 * (1 + UPGRADES), "each time both were new ones"
+
+    with a_lab() as running:
+        quiet: list[Interval] = []
+        with watching(running, tmp_path) as ends, in_client(running):
+            asyncio.run(call(running, quiet))
+        assert_nothing_was_lost(ends.read(), quiet[0], say)
+
+
+class Interval(NamedTuple):
+    """Seconds since the Unix epoch."""
+
+    began: float
+    ended: float
+
+    def of(self, datagrams: Iterable[Datagram]) -> list[Datagram]:
+        """Those of this time."""
+        return [d for d in datagrams if self.began <= d.time_us / 1e6 <= self.ended]
+
+
+@asynccontextmanager
+async def talking(calls: Sequence[Call]) -> AsyncIterator[None]:
+    """All calls go on meanwhile, and none breaks off."""
+    talk = asyncio.gather(*(call.run_for(MAX_SECONDS) for call in calls))
+    try:
+        yield
+        assert not talk.done(), "a call broke off"
+    finally:
+        talk.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await talk
+
+
+def programs(running: Running) -> set[int]:
+    """The ids of the attached programs."""
+    with netns.inside(running.plan.namespaces[Place.POP]), Netdev() as netdev:
+        links = (running.plan.public, running.plan.backbone)
+        return {found.program_id for link in links if (found := netdev.attached(link.interface))}
+
+
+def assert_nothing_was_lost(seen: Seen, quiet: Interval, say: Say) -> None:
+    """Of the packets of that time; and no stream skips a number or has one twice, at either end."""
+    for name, (sent, received) in zip(DIRECTIONS, seen.ways, strict=True):
+        of_interest = quiet.of(sent)
+        streams = audio(quiet.of(received))
+        lost, skipped = missing(of_interest, received), sum(map(gaps, streams.values()))
+        say(
+            f"{name}, {quiet.ended - quiet.began:.1f} s: {len(of_interest)} packets sent, {lost} lost; "
+            f"{len(streams)} streams, {skipped} gaps in their sequence numbers; every checksum right"
+        )
+        assert (lost, skipped) == (0, 0)
+        assert len(streams) >= CALLS
+        assert sum(map(gaps, audio(of_interest).values())) == 0
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("family", [4, 6])
+def test_the_kernel_carries_a_browsers_call(family: int, tmp_path: Path, say: Say) -> None:
+    microphone = tmp_path / "microphone.wav"
+    write_wav(microphone, np.concatenate((silence(1000), speech(), silence(4000))))
+
+    async def call(running: Running) -> None:
+        async with browser(Chromium, tmp_path, microphone) as page:
+            await page.open(f"{running.plan.url}/")
+            await page.evaluate("document.getElementById('call').click()")
+            await page.wait_for("voxpop.problem || voxpop.setup.total !== undefined", PATIENCE_S)
+            assert await page.evaluate("return voxpop.problem") is None
+            await page.wait_for("voxpop.turns.length >= 2", 2 * PATIENCE_S)
+            assert await page.evaluate("return voxpop.path.forwarder") == "xdp"
+            await page.evaluate("document.getElementById('hangup').click()")
+            await page.wait_for("voxpop.state === 'ended'")
+
+    with a_lab([family]) as running:
+        with watching(running, tmp_path) as ends, in_client(running):
+            asyncio.run(call(running))
+        assert_the_kernel_carried(running, ends.read(), say)
+
+
+def vip_of(call: Call) -> int:
+    """The IP version that it uses."""
+    assert call.transport is not None
+    assert call.transport.ice.selected is not None
+    return 6 if ":" in call.transport.ice.selected.host else 4
 
 
 def assert_the_kernel_carried(running: Running, seen: Seen, say: Say) -> None:
