@@ -142,7 +142,7 @@ class NextHops:
         fresh = (n for n in range(1, NEXTHOPS) if n not in in_use)
         number = next((n for source in (same, fresh) for n in source if n not in taken), None)
         if number is None:
-            self._complain(changes, f"all {NEXTHOPS - 1} next hops are in use: {hop} has none")
+            self._complain(changes, f"all {NEXTHOPS - 1} next hops are in use: new routers and hosts have none")
             return None
         self._ids[hop] = number
         if self._ways.get(number) != way:  # whatever it was, no flow goes there any more

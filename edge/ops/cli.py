@@ -130,8 +130,8 @@ def _register_doctor(verbs: Verbs[argparse.ArgumentParser]) -> None:
         "doctor",
         help="check all that the fast path needs, and what it does to known packets",
         description="Looks at kernel, headers, BCC, rights, interfaces, addresses, ports, pins, keys and "
-        "clock, and runs packets of known outcome through the loaded program (they show in its counters). Says what "
-        f"to do about each fault. Exit status 0 when nothing failed, {EXIT_CHECK_FAILED} otherwise.",
+        "clock, and runs packets of known outcome through the loaded program, whose counters show them. Says "
+        f"what to do about each fault. Exit status 0 when nothing failed, {EXIT_CHECK_FAILED} otherwise.",
     )
     doctor.add_argument(
         "--config", type=Path, required=True, metavar="FILE", help="TOML; reads [dataplane], [relay], [token]"
