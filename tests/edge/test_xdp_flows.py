@@ -1,0 +1,423 @@
+"""The forwarder over real maps, without interfaces: slots, entries, sweeps, bounds, adoption."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from core.addr import Endpoint
+from core.keyring import Keyring
+from core.token import Token, mint
+from ebpf import bpffs, layout, loader, pins
+from ebpf.flows import FlowRecord, ufrag_mark
+from ebpf.tables import Tables
+from edge.counters import Counters, create
+from edge.forwarder import MAX_ADDRESSES_PER_TOKEN, Sockaddr
+from edge.routes import ON_LINK, Ways, hosts_messages, routes_message
+from edge.slots import REST_NS, NatRange, SeenClock, Slots, share_ports
+from edge.verdict import RelayReason
+from edge.xdp import XdpFlow, XdpForwarder, XdpVip
+from tests.edge.kit import REPOSITORY
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: makes BPF maps")
+
+S = 1_000_000_000
+VIPS = (XdpVip(3, Endpoint("198.51.100.1", 3478)), XdpVip(4, Endpoint("2001:db8:f::1", 3478)))
+BACKBONES = {4: {0: "192.0.2.10"}, 6: {0: "2001:db8:b::10"}}
+TRANSCEIVERS = (Endpoint("127.0.0.1", 40001), Endpoint("::1", 40001))
+KEYRING = Keyring({1: bytes(32)}, 1)
+MAX_FLOWS, IDLE_NS = 12, 30 * S
+ROUTE_UP, ROUTE_DOWN = 7, 8
+
+
+def ufrag_of(session: int) -> bytes:
+    return mint(Token(1, 1, 1, 40001, 1, session), KEYRING).encode()
+
+
+def client_of(number: int, vip: int = 0) -> Sockaddr:
+    return (f"203.0.113.{number + 1}", 5000) if vip == 0 else (f"2001:db8:c::{number + 1:x}", 5000, 0, 0)
+
+
+@pytest.fixture(scope="module")
+def pin_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    root = tmp_path_factory.mktemp("bpf")
+    bpffs.mount(root)
+    directory = root / "v1"
+    pins.ensure_maps(directory, pins.Sizes(MAX_FLOWS, MAX_FLOWS, 1, 1, 64))
+    loaded = loader.load(directory)
+    loader.pin(loaded, directory)
+    loaded.close()
+    yield directory
+    bpffs.unmount(root)
+
+
+class Rig:
+    """One worker's forwarder, or one of several's; time is what the test says."""
+
+    def __init__(
+        self, pin_dir: Path, share: tuple[int, int] = (0, 1), ports: tuple[int, int] = (20000, 20031)
+    ):
+        self.pin_dir = pin_dir
+        self.share, self.ports = share, ports
+        self.counters: Counters
+        self.counters, self.fd = create()
+        self.asked: list[str] = []
+        self.open()
+
+    def open(self) -> None:
+        self.tables, self.clock = Tables(self.pin_dir), SeenClock(self.pin_dir)
+        self.now_ns = time.monotonic_ns()
+        slots = {version: self._slots(version) for version in (4, 6)}
+        self.forwarder = XdpForwarder(
+            self.tables, self.clock, slots, VIPS, BACKBONES, Ways(), MAX_FLOWS, IDLE_NS, self.counters,
+            self.asked.extend,
+        )  # fmt: skip
+        tables = {
+            4: [(0, ROUTE_DOWN), (127 << 24, ROUTE_UP), (128 << 24, ROUTE_DOWN)],
+            6: [(0, ROUTE_UP), (2, ROUTE_DOWN)],
+        }
+        self.forwarder.learn_routes(routes_message(tables))
+
+    def _slots(self, version: int) -> Slots:
+        ranges = share_ports([0], *self.ports, *self.share)
+        slots = Slots(self.tables.slots[version], ranges, frozenset(), self.clock)
+        _, values = (self.tables.flows6 if version == 6 else self.tables.flows4).items()
+        slots.adopt(values["slot"], values["ufrag_mark"], self.now_ns)
+        return slots
+
+    def wipe(self) -> None:
+        for flows in (self.tables.flows4, self.tables.flows6):
+            for key in flows.items()[0]:
+                flows.delete(flows.spec.key.from_buffer_copy(key.tobytes()))
+        for records in self.tables.slots.values():
+            records["flow"]["state"] = layout.SLOT_OFF
+            records["flow"]["seen"] = 0
+
+    def install(self, number: int, session: int = 0, vip: int = 0) -> XdpFlow | RelayReason:
+        return self.forwarder.install(
+            client_of(number, vip), vip, ufrag_of(session), TRANSCEIVERS[vip], self.now_ns
+        )
+
+    def sweep_all(self) -> None:
+        for _ in range(4):
+            self.forwarder.sweep(self.now_ns)
+
+    def close(self) -> None:
+        self.forwarder.close()
+        self.counters.close()
+        os.close(self.fd)
+
+
+@pytest.fixture
+def rig(pin_dir: Path) -> Iterator[Rig]:
+    first = Rig(pin_dir)
+    first.wipe()
+    first.close()
+    made = Rig(pin_dir)
+    yield made
+    made.close()
+
+
+def installed(outcome: XdpFlow | RelayReason) -> XdpFlow:
+    assert isinstance(outcome, XdpFlow)
+    return outcome
+
+
+@pytest.mark.parametrize("vip", [0, 1], ids=["ipv4", "ipv6"])
+def test_a_flow_is_found_as_it_was_installed(rig: Rig, vip: int) -> None:
+    flow = installed(rig.install(1, vip=vip))
+    found = rig.forwarder.find(client_of(1, vip), vip)
+    assert found is not None
+    assert (found.slot, found.transceiver, found.client) == (flow.slot, TRANSCEIVERS[vip], client_of(1, vip))
+    assert found.goes_by(ufrag_of(0))
+    assert not found.goes_by(ufrag_of(1))
+    assert rig.forwarder.find(client_of(2, vip), vip) is None
+    assert rig.forwarder.find(client_of(1, vip), 1 - vip) is None
+    record = rig.tables.slots[4 if vip == 0 else 6]["flow"][flow.slot]
+    assert record["nexthop"].tolist() == [ROUTE_UP, ROUTE_DOWN]
+
+
+def test_a_stale_entry_leads_nowhere(rig: Rig) -> None:
+    """It may be left by a worker that was killed between the two writes."""
+    flow = installed(rig.install(1))
+    rig.tables.set_slot_state(4, flow.slot, layout.SLOT_OFF)
+    assert rig.forwarder.find(client_of(1), 0) is None
+    other = FlowRecord(
+        flow.slot,
+        Endpoint("203.0.113.200", 5),
+        VIPS[0].id,
+        VIPS[0].endpoint,
+        BACKBONES[4][0],
+        TRANSCEIVERS[0],
+        1,
+        1,
+    )
+    rig.tables.write_slot(other)
+    assert rig.forwarder.find(client_of(1), 0) is None, "the record is another client's"
+
+
+def test_a_slot_rests_before_it_is_reused(pin_dir: Path, rig: Rig) -> None:
+    few = Rig(pin_dir, ports=(21000, 21001))
+    try:
+        first, second = installed(few.install(1)), installed(few.install(2))
+        few.forwarder.remove(first)
+        assert few.install(3) is RelayReason.NO_NAT_PORT
+        few.now_ns = time.monotonic_ns() + REST_NS
+        again = installed(few.install(3))
+        assert again.slot == first.slot != second.slot
+    finally:
+        few.close()
+
+
+def test_a_restart_does_not_shorten_the_rest(pin_dir: Path, rig: Rig) -> None:
+    few = Rig(pin_dir, ports=(21010, 21010))
+    few.forwarder.remove(installed(few.install(1)))
+    few.close()
+    after = Rig(pin_dir, ports=(21010, 21010))
+    try:
+        assert after.install(2) is RelayReason.NO_NAT_PORT
+        after.now_ns += REST_NS
+        installed(after.install(2))
+    finally:
+        after.close()
+
+
+def test_the_bounds(rig: Rig) -> None:
+    for number in range(MAX_FLOWS):
+        installed(rig.install(number, session=number))
+    assert rig.install(50, session=50) is RelayReason.TABLE_FULL
+    assert rig.counters.get("installs", "table_full") == 1
+    assert len(rig.forwarder) == rig.counters.get("flows") == MAX_FLOWS
+
+
+def test_a_token_has_so_many_addresses_and_no_more(pin_dir: Path, rig: Rig) -> None:
+    assert MAX_ADDRESSES_PER_TOKEN > MAX_FLOWS  # so the two families together have to do
+    outcomes = [rig.forwarder._slots[4].addresses, rig.forwarder._slots[6].addresses]
+    installed(rig.install(1, session=1))
+    outcomes[0][ufrag_mark(ufrag_of(1))] = MAX_ADDRESSES_PER_TOKEN
+    assert rig.install(2, session=1) is RelayReason.TOO_MANY_ADDRESSES
+    installed(rig.install(2, session=2))
+
+
+def test_a_full_map_gives_the_slot_back(rig: Rig) -> None:
+    """Entries that are not ours, so that the map is full before the worker's share is."""
+    for number in range(MAX_FLOWS):
+        rig.tables.map_client(Endpoint("203.0.113.99", 1 + number), VIPS[0].id, 9, 1)
+    assert rig.install(1) is RelayReason.TABLE_FULL
+    assert len(rig.forwarder) == 0
+    assert not (rig.tables.slots[4]["flow"]["state"] == layout.SLOT_LIVE).any()
+
+
+def test_without_a_route_there_is_no_flow(rig: Rig) -> None:
+    rig.forwarder.learn_routes(routes_message({4: [(0, 0)], 6: [(0, 0)]}))
+    assert rig.install(1) is RelayReason.UNREACHABLE
+
+
+def test_hosts_on_a_link_are_asked_for_once_and_filled_in(rig: Rig) -> None:
+    rig.forwarder.learn_routes(routes_message({4: [(0, ON_LINK)], 6: [(0, ROUTE_UP)]}))
+    flows = [installed(rig.install(number)) for number in (1, 2)]
+    assert rig.asked == ["127.0.0.1", "203.0.113.2", "203.0.113.3"]
+    hops = rig.tables.slots[4]["flow"]["nexthop"]
+    assert hops[flows[0].slot].tolist() == [0, 0]
+    for message in hosts_messages({"127.0.0.1": 11, "203.0.113.2": 12, "203.0.113.3": 13}):
+        rig.forwarder.learn_hosts(message)
+    assert [hops[flow.slot].tolist() for flow in flows] == [[11, 12], [11, 13]]
+    installed(rig.install(1, session=1))
+    assert len(rig.asked) == 3
+
+
+def test_new_routes_lead_live_flows(rig: Rig) -> None:
+    flows = [installed(rig.install(1)), installed(rig.install(1, vip=1))]
+    rig.forwarder.learn_routes(routes_message({4: [(0, 21)], 6: [(0, 22)]}))
+    hops = [
+        rig.tables.slots[v]["flow"]["nexthop"][f.slot].tolist() for v, f in zip((4, 6), flows, strict=True)
+    ]
+    assert hops == [[21, 21], [22, 22]]
+
+
+def test_a_sweep_ends_silent_clients_only(rig: Rig) -> None:
+    silent, heard = installed(rig.install(1)), installed(rig.install(2))
+    seen = rig.tables.slots[4]["flow"]["seen"]
+    rig.now_ns += IDLE_NS + S
+    seen[heard.slot, layout.UPSTREAM] = rig.clock.stamp(rig.now_ns - 20 * S)
+    seen[silent.slot, layout.DOWNSTREAM] = rig.clock.stamp(rig.now_ns)
+    rig.sweep_all()
+    assert rig.forwarder.find(client_of(1), 0) is None
+    assert rig.forwarder.find(client_of(2), 0) is not None
+    assert rig.counters.get("removals", "idle") == 1
+    assert rig.tables.flows4.items()[0].size == 1
+
+
+@pytest.mark.parametrize("ahead", [-3, 0, 3])
+def test_stamps_wrap(rig: Rig, ahead: int) -> None:
+    seen = np.array([(ahead - 10) & 0xFFFFFFFF, ahead & 0xFFFFFFFF, (ahead + 1) & 0xFFFFFFFF], np.uint32)
+    rig.clock._ahead = ahead - rig.now_ns // rig.clock._tick_ns
+    assert rig.clock.idle(seen, rig.now_ns).tolist() == [10, 0, -1]
+    assert rig.clock.time_of(int(seen[0]), rig.now_ns) == rig.now_ns - 10 * rig.clock._tick_ns
+    assert rig.clock.time_of(int(seen[2]), rig.now_ns) == rig.now_ns, "a stamp cannot be of the future"
+
+
+def test_a_successor_adopts_everything(pin_dir: Path, rig: Rig) -> None:
+    flows = [installed(rig.install(n, session=n % 2)) for n in range(5)]
+    installed(rig.install(1, vip=1))
+    successor = Rig(pin_dir)
+    try:
+        assert len(successor.forwarder) == 6
+        assert [successor.forwarder.find(client_of(n), 0) is not None for n in range(5)] == [True] * 5
+        marks = successor.forwarder._slots[4].addresses
+        assert {m: marks[m] for m in marks} == {ufrag_mark(ufrag_of(0)): 3, ufrag_mark(ufrag_of(1)): 2}
+        fresh = installed(successor.install(9))
+        assert fresh.slot not in {flow.slot for flow in flows}
+    finally:
+        successor.close()
+
+
+def test_another_workers_flow_can_be_found_and_ended(pin_dir: Path, rig: Rig) -> None:
+    owner, other = Rig(pin_dir, (0, 2)), Rig(pin_dir, (1, 2))
+    try:
+        installed(owner.install(1))
+        found = other.forwarder.find(client_of(1), 0)
+        assert found is not None
+        assert other.forwarder.forward(found, memoryview(b"check"), other.now_ns)
+        other.forwarder.remove(found)
+        assert owner.forwarder.find(client_of(1), 0) is None
+        assert len(owner.forwarder) == 1, "until it looks"
+        owner.sweep_all()
+        assert len(owner.forwarder) == 0
+        assert owner.counters.get("removals", "moved") == 1
+        assert other.counters.get("removals", "moved") == 0, "counted once"
+    finally:
+        owner.close()
+        other.close()
+
+
+def test_an_entry_that_leads_elsewhere_by_now_is_not_removed(pin_dir: Path, rig: Rig) -> None:
+    owner, other = Rig(pin_dir, (0, 2)), Rig(pin_dir, (1, 2))
+    try:
+        old = installed(owner.install(1))
+        new = installed(other.install(1, session=1))
+        owner.forwarder.remove(old)
+        found = other.forwarder.find(client_of(1), 0)
+        assert found is not None
+        assert found.slot == new.slot
+    finally:
+        owner.close()
+        other.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 7])
+def test_shares_cover_all_ports_once(workers: int) -> None:
+    parts = [r for index in range(workers) for r in share_ports([0, 1], 20000, 20030, index, workers)]
+    slots = [(r.backbone, port) for r in parts for port in range(r.first, r.last + 1)]
+    assert sorted(slots) == [(backbone, port) for backbone in (0, 1) for port in range(20000, 20031)]
+
+
+def test_a_vip_port_is_no_nat_port(rig: Rig) -> None:
+    slots = Slots(rig.tables.slots[4], [NatRange(0, 3477, 3479)], frozenset({3478}), rig.clock)
+    assert slots.numbers.tolist() == [3477, 3479]
+
+
+def test_importing_the_relay_brings_in_no_bcc() -> None:
+    code = "import sys, edge.worker, edge.service, edge.ops.flows, edge.ops.stats\n"
+    code += "sys.exit('bcc' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False).returncode == 0
+
+
+class Model(RuleBasedStateMachine):
+    """Any order of events, against a dict: every client is led to its own transceiver's record."""
+
+    pin_dir: Path
+
+    @initialize()
+    def begin(self) -> None:
+        first = Rig(self.pin_dir)
+        first.wipe()
+        first.close()
+        self.rig = Rig(self.pin_dir)
+        self.flows: dict[tuple[int, int], int] = {}
+        self.heard: dict[tuple[int, int], int] = {}
+
+    @rule(number=st.integers(0, 9), vip=st.integers(0, 1), session=st.integers(0, 3))
+    def install(self, number: int, vip: int, session: int) -> None:
+        key = (number, vip)
+        if key in self.flows:
+            return
+        outcome = self.rig.install(number, session, vip)
+        if isinstance(outcome, XdpFlow):
+            self.flows[key], self.heard[key] = session, self.rig.now_ns
+        else:
+            assert outcome is RelayReason.TABLE_FULL
+            assert len(self.flows) == MAX_FLOWS
+
+    @rule(number=st.integers(0, 9), vip=st.integers(0, 1), session=st.integers(0, 3))
+    def relabel(self, number: int, vip: int, session: int) -> None:
+        flow = self.rig.forwarder.find(client_of(number, vip), vip)
+        if flow is not None:
+            self.rig.forwarder.relabel(flow, ufrag_of(session))
+            self.flows[number, vip] = session
+
+    @rule(number=st.integers(0, 9), vip=st.integers(0, 1))
+    def remove(self, number: int, vip: int) -> None:
+        flow = self.rig.forwarder.find(client_of(number, vip), vip)
+        if flow is not None:
+            self.rig.forwarder.remove(flow)
+            del self.flows[number, vip]
+
+    @rule(number=st.integers(0, 9), vip=st.integers(0, 1))
+    def hear(self, number: int, vip: int) -> None:
+        flow = self.rig.forwarder.find(client_of(number, vip), vip)
+        if flow is not None:
+            assert self.rig.forwarder.forward(flow, memoryview(b"x"), self.rig.now_ns)
+            self.heard[number, vip] = self.rig.now_ns
+
+    @rule(seconds=st.sampled_from([1, 10, 31, 62]))
+    def sweep(self, seconds: int) -> None:
+        self.rig.now_ns += seconds * S
+        self.rig.sweep_all()
+        gone = {key for key in self.flows if self.rig.now_ns - self.heard[key] > IDLE_NS}
+        self.flows = {key: session for key, session in self.flows.items() if key not in gone}
+
+    @rule()
+    def restart(self) -> None:
+        now_ns = self.rig.now_ns
+        self.rig.forwarder.close()
+        self.rig.open()
+        self.rig.now_ns = now_ns
+
+    @invariant()
+    def everyone_is_led_to_their_own(self) -> None:
+        if not hasattr(self, "rig"):
+            return
+        assert len(self.rig.forwarder) == len(self.flows) == self.rig.counters.get("flows")
+        slots = []
+        for (number, vip), session in self.flows.items():
+            flow = self.rig.forwarder.find(client_of(number, vip), vip)
+            assert flow is not None
+            assert flow.goes_by(ufrag_of(session))
+            slots.append((flow.family, flow.slot))
+        assert len(set(slots)) == len(slots), "no slot is two flows'"
+        for version, flows in ((4, self.rig.tables.flows4), (6, self.rig.tables.flows6)):
+            live = int((self.rig.tables.slots[version]["flow"]["state"] == layout.SLOT_LIVE).sum())
+            assert live == len(flows.items()[0]) == sum(family == version for family, _ in slots)
+
+    def teardown(self) -> None:
+        if hasattr(self, "rig"):
+            self.rig.close()
+
+
+def test_any_order_of_events(pin_dir: Path) -> None:
+    class Here(Model):
+        pass
+
+    Here.pin_dir = pin_dir
+    run_state_machine_as_test(Here, settings=settings(max_examples=30, stateful_step_count=25, deadline=None))
