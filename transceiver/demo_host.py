@@ -178,7 +178,7 @@ class Daemon:
         began = time.monotonic()
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                *_dies_with_us(),
+                *dies_with_us(),
                 *(sys.executable, "-m", "voxpop", self.verb, "--config", str(self._folder / CONFIG_FILE)),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=None if self._verbose else log,
@@ -223,7 +223,7 @@ class Daemon:
         return "\n".join(f"    {line}" for line in lines[-LOG_LINES_SHOWN:])
 
 
-def _dies_with_us() -> list[str]:
+def dies_with_us() -> list[str]:
     """A prefix that ends the child with this process, even when this process is killed."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []

@@ -89,10 +89,10 @@ def _register_up(actions: Verbs[argparse.ArgumentParser]) -> None:
     )
     up.add_argument(
         "--http-port",
-        type=_number(1, 65535),
+        type=_number(0, 65535),
         default=SIGNALING_PORT,
         metavar="PORT",
-        help="where the client finds signaling and page on 127.0.0.1, if it is free (default: "
+        help="where the client finds signaling and page on 127.0.0.1, if it is free; 0 is any (default: "
         f"{SIGNALING_PORT})",
     )
     up.add_argument(

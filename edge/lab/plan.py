@@ -28,6 +28,8 @@ MAX_BACKBONES = 64
 VIP_PORT, RELAY_METRICS_PORT = 3478, 9464
 LOOPBACK = "127.0.0.1"
 SIGNALING_PORT = 8080
+MAX_LOOP_LAG_MS = 2000
+"""A machine that runs everything may stutter; it is not to turn its only caller away."""
 
 
 class Place(StrEnum):
@@ -195,6 +197,7 @@ class LabPlan:
             "processes": self.processes,
             "open": True,
             "page": True,
+            "max_loop_lag_ms": MAX_LOOP_LAG_MS,
         }
         return "\n".join(
             [
