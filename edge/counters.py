@@ -44,6 +44,7 @@ _ERROR_BY_ERRNO = {
 
 INSTALL_RESULTS: tuple[str, ...] = (
     "installed",
+    "adopted",
     "relabelled",
     RelayReason.TABLE_FULL,
     RelayReason.TOO_MANY_ADDRESSES,

@@ -60,13 +60,14 @@ _SHARED: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "installs": (
         "voxpop_relay_flow_installs",
         "Proven first packets by what became of their flow: installed, relabelled (an existing flow goes by "
-        "another ufrag), or why it could not be had.",
+        "another ufrag), or why it could not be had. adopted: no packet, but a flow that the fast path had "
+        "when the relay started.",
         ("result",),
     ),
     "removals": (
         "voxpop_relay_flow_removals",
         "Flows that ended: idle, moved (the client address leads to another transceiver), or lost with their "
-        "worker. Installed minus removed is voxpop_relay_flows.",
+        "worker. Installed and adopted minus removed is voxpop_relay_flows.",
         ("cause",),
     ),
 }

@@ -54,6 +54,7 @@ _UP_FAILED = slot("packets", Direction.UPSTREAM, "failed"), slot("bytes", Direct
 _FLOWS = slot("flows")
 _SEND_FAILURES = {error: slot("send_failures", Direction.UPSTREAM, error) for error in SendError}
 _INSTALLED, _RELABELLED = slot("installs", "installed"), slot("installs", "relabelled")
+_ADOPTED = slot("installs", "adopted")
 _REMOVALS = {cause: slot("removals", cause) for cause in Removal}
 
 FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
@@ -126,7 +127,14 @@ class XdpForwarder:
         self._rest_ns = rest_ns
         self._waiting: dict[str, list[tuple[int, int, int]]] = {}
         self._sweep_from = dict.fromkeys(slots, 0)
-        self._values[_FLOWS] = len(self)
+        self._count_adopted()
+
+    def _count_adopted(self) -> None:
+        """Installed and adopted minus removed is the number of flows, also after a worker before this one."""
+        found, before = len(self), self._values[_FLOWS]
+        self._counters.add(_ADOPTED, max(found - before, 0))
+        self._counters.add(_REMOVALS[Removal.LOST], max(before - found, 0))
+        self._values[_FLOWS] = found
 
     def __len__(self) -> int:
         return sum(slots.live for slots in self._slots.values())

@@ -126,10 +126,13 @@ def test_a_link_that_is_down_drops_with_a_reason_and_recovers(pop: Pop) -> None:
         return verdict(pop, "drop_no_nexthop") > 0
 
     eventually(is_dropped, "it is dropped")
-    refused = Call(pop)
-    refused.client.send(request(refused.ufrag), refused.vip)
-    unreachable = ("relay_flow_installs_total", "unreachable")
-    eventually(lambda: pop.samples()[unreachable], "without a route there is no new flow")
+
+    def is_refused() -> bool:
+        other = Call(pop)
+        other.client.send(request(other.ufrag), other.vip)
+        return pop.samples()["relay_flow_installs_total", "unreachable"] > 0
+
+    eventually(is_refused, "without a route there is no new flow")
     pop.scene.ip(pop.scene.pop, "link", "set", "bb", "up")
     pop.scene.ip(pop.scene.pop, "route", "add", "10.20.0.0/16", "via", GATEWAYS[0])
     eventually(lambda: _arrives_up(call), "packets arrive again")

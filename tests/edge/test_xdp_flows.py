@@ -21,7 +21,7 @@ from core.token import Token, mint
 from ebpf import bpffs, layout, loader, pins
 from ebpf.flows import FlowRecord, ufrag_mark
 from ebpf.tables import Tables
-from edge.counters import Counters, create
+from edge.counters import Counters, Removal, create
 from edge.forwarder import MAX_ADDRESSES_PER_TOKEN, Sockaddr
 from edge.routes import ON_LINK, Ways, hosts_messages, routes_message
 from edge.slots import REST_NS, NatRange, SeenClock, Slots, share_ports
@@ -273,6 +273,7 @@ def test_a_successor_adopts_everything(pin_dir: Path, rig: Rig) -> None:
     successor = Rig(pin_dir)
     try:
         assert len(successor.forwarder) == 6
+        assert successor.counters.get("installs", "adopted") == 6
         assert [successor.forwarder.find(client_of(n), 0) is not None for n in range(5)] == [True] * 5
         marks = successor.forwarder._slots[4].addresses
         assert {m: marks[m] for m in marks} == {ufrag_mark(ufrag_of(0)): 3, ufrag_mark(ufrag_of(1)): 2}
@@ -399,6 +400,11 @@ class Model(RuleBasedStateMachine):
         if not hasattr(self, "rig"):
             return
         assert len(self.rig.forwarder) == len(self.flows) == self.rig.counters.get("flows")
+        counted = self.rig.counters.get("installs", "installed") + self.rig.counters.get(
+            "installs", "adopted"
+        )
+        removed = sum(self.rig.counters.get("removals", cause) for cause in Removal)
+        assert counted - removed == len(self.flows)
         slots = []
         for (number, vip), session in self.flows.items():
             flow = self.rig.forwarder.find(client_of(number, vip), vip)
