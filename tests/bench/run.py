@@ -43,17 +43,16 @@ def main(argv: list[str]) -> int:
 
 def render(results: dict[str, list[Figure]]) -> str:
     """The figures as a text table."""
-    rows = [("part", "figure", "value", "unit", "target", "")]
+    rows = [("part", "figure", "value", "unit", "target", "", "")]
     for part, figures in results.items():
-        rows += [(part, f.name, _number(f.value), f.unit, _target(f), _verdict(f)) for f in figures]
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+        rows += [(part, f.name, _number(f.value), f.unit, _target(f), _verdict(f), f.note) for f in figures]
+    widths = [max(len(row[column]) for row in rows) for column in range(6)]
     lines = [
         f"{part:{widths[0]}}  {name:{widths[1]}}  {value:>{widths[2]}}  {unit:{widths[3]}}  "
-        f"{target:{widths[4]}}  {verdict}".rstrip()
-        for part, name, value, unit, target, verdict in rows
+        f"{target:{widths[4]}}  {verdict:{widths[5]}}  {note}".rstrip()
+        for part, name, value, unit, target, verdict, note in rows
     ]
-    notes = {f"{f.name}: {f.note}" for figures in results.values() for f in figures if f.note}
-    return "\n".join(["", *lines, "", *sorted(notes), "", machine()])
+    return "\n".join(["", *lines, "", machine()])
 
 
 def as_json(results: dict[str, list[Figure]]) -> dict[str, object]:
