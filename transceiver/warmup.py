@@ -30,9 +30,7 @@ async def warm_up() -> None:
                 end.peer.start()
             paths = [_audio(await end.keys) for end in (client, server)]
     except TimeoutError:
-        raise UnavailableError(
-            "a DTLS handshake of this process with itself failed"
-        ) from None
+        raise UnavailableError("a DTLS handshake of this process with itself failed") from None
     finally:
         await asyncio.gather(client.peer.close(), server.peer.close())
     _exchange(*paths)
