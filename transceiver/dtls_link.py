@@ -16,6 +16,9 @@ DTLS_MTU = 1200
 (RFC 8200 §5)."""
 INBOX_DATAGRAMS = 64
 """DTLS datagrams that may wait; the peer's flow control keeps it far below."""
+REPEAT_AFTER_S = (0.1, 0.2, 0.4)
+"""Pauses after which an unanswered flight is sent again. OpenSSL's first is 1 s (RFC 6347 §4.2.4.1), and a
+repeated ClientHello is no sign to it that its own flight was lost; browsers begin with 50–100 ms."""
 
 _PLAIN_HEADER = 13
 """Type, version, epoch, sequence number and length (16 bits, last)."""
@@ -24,7 +27,11 @@ _UNIFIED = 0b001_00000
 
 
 class Link:
-    """A bounded inbox, and the four members of an ICE transport that RTCDtlsTransport uses."""
+    """A bounded inbox, and the four members of an ICE transport that RTCDtlsTransport uses.
+
+    The latest flight is repeated, byte by byte, sooner than OpenSSL would. To the other side that is a
+    network that sometimes delivers twice: what it has, it drops as a replay (RFC 6347 §4.1.2.6).
+    """
 
     role = "controlled"
     state = "completed"
@@ -34,6 +41,9 @@ class Link:
         self._inbox: deque[bytes] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._is_open = True
+        self._is_handshaking = True
+        self._flight: list[bytes] = []
+        self._repeat_timer: asyncio.TimerHandle | None = None
         self.ssl: SSL.Connection | None = None
 
     def put(self, datagram: bytes) -> bool:
@@ -44,8 +54,19 @@ class Link:
         self._wake()
         return True
 
+    def end_handshake(self) -> None:
+        """What is sent from here on is data, which SCTP takes care of. Our last flight may yet be lost."""
+        self._is_handshaking = False
+
+    def settle(self) -> None:
+        """The other side has our last flight; nothing is repeated any more. Idempotent."""
+        self._is_handshaking = False
+        self._flight = []
+        self._cancel_repeat()
+
     def close(self) -> None:
         """Whoever reads learns that there is nothing to come."""
+        self.settle()
         self._is_open = False
         self._inbox.clear()
         self._wake()
@@ -69,8 +90,28 @@ class Link:
                 data += self.ssl.bio_read(65_536)
             except SSL.Error:
                 break
-        for datagram in pack_records(data, DTLS_MTU):
+        flight = list(pack_records(data, DTLS_MTU))
+        if flight and self._is_handshaking:
+            self._flight = flight
+            self._repeat_later(0)
+        for datagram in flight:
             self._send_datagram(datagram)
+
+    def _repeat_later(self, attempt: int) -> None:
+        self._cancel_repeat()
+        if attempt < len(REPEAT_AFTER_S):
+            loop = asyncio.get_running_loop()
+            self._repeat_timer = loop.call_later(REPEAT_AFTER_S[attempt], self._repeat, attempt)
+
+    def _repeat(self, attempt: int) -> None:
+        self._repeat_later(attempt + 1)
+        for datagram in self._flight:
+            self._send_datagram(datagram)
+
+    def _cancel_repeat(self) -> None:
+        if self._repeat_timer is not None:
+            self._repeat_timer.cancel()
+            self._repeat_timer = None
 
 
 def pack_records(flight: bytes, mtu: int) -> Iterator[bytes]:

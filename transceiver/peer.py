@@ -201,7 +201,8 @@ class Peer:
         self._dtls = RTCDtlsTransport(cast(Any, self._link), [certificate])
         self._dtls._set_role(role)
         self._dtls.on("statechange", self._dtls_changed)
-        self._carrier = _Carrier(self._dtls, on_data, on_refused)
+        self._on_data = on_data
+        self._carrier = _Carrier(self._dtls, self._data_received, on_refused)
         self._sctp: RTCSctpTransport | None = None
         self._remote_sctp_port = sctp_port
         self._channel: RTCDataChannel | None = None
@@ -280,6 +281,9 @@ class Peer:
         if self._dtls.state != "connected":
             self._end("dtls_failed")
             return
+        self._link.end_handshake()
+        if self._dtls._role == "client":
+            self._link.settle()
         if self._is_over:
             return
         self._cancel_deadline()
@@ -308,6 +312,10 @@ class Peer:
             self._is_over = True
             self._cancel_deadline()
             self._loop.call_soon(self._on_closed, reason)
+
+    def _data_received(self) -> None:
+        self._link.settle()
+        self._on_data()
 
     def _cancel_deadline(self) -> None:
         if self._deadline is not None:
