@@ -199,7 +199,7 @@ def test_a_vip_where_nobody_answers_fails_at_ice(tmp_path: Path) -> None:
 
 
 def test_the_demo_places_a_call_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    status, out, err = asyncio.run(run("demo", "--once", TMPDIR=str(tmp_path)))
+    status, out, err = asyncio.run(run("demo", "--no-lab", "--once", TMPDIR=str(tmp_path)))
     assert (status, err) == (0, "")
     assert "answered" in out
     assert "bar of 300" in out
@@ -209,7 +209,10 @@ def test_the_demo_places_a_call_and_leaves_nothing_behind(tmp_path: Path) -> Non
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_demo_serves_the_page_until_it_is_stopped(tmp_path: Path, number: int) -> None:
     async def check() -> None:
-        async with voxpop("demo", "--port", "0", TMPDIR=str(tmp_path)) as demo, asyncio.timeout(START_S):
+        async with (
+            voxpop("demo", "--no-lab", "--port", "0", TMPDIR=str(tmp_path)) as demo,
+            asyncio.timeout(START_S),
+        ):
             assert demo.stdout is not None
             url = ""
             while "open http" not in url:
@@ -231,7 +234,7 @@ def test_the_demo_serves_the_page_until_it_is_stopped(tmp_path: Path, number: in
 
 def test_a_killed_demo_takes_its_processes_along(tmp_path: Path) -> None:
     async def check() -> None:
-        async with voxpop("demo", "--port", "0", TMPDIR=str(tmp_path)) as demo:
+        async with voxpop("demo", "--no-lab", "--port", "0", TMPDIR=str(tmp_path)) as demo:
             await until(lambda: len(children_of(demo)) == 2, "the demo has started both")
             children = children_of(demo)
             demo.kill()
