@@ -158,13 +158,20 @@ class Call:
         assert self.transport is not None
         if self.transport.path is None:
             return
-        heard = self.transport.hear(now_ns)
+        try:
+            self._exchange(self.transport, now_ns)
+        except Exception as error:
+            self.transport.end(f"this client crashed: {type(error).__name__}")
+            raise  # the clock lets go of us, and reports it
+        if self.conversation is not None and self.conversation.phase is Phase.OVER:
+            self._finish()
+
+    def _exchange(self, transport: Transport, now_ns: int) -> None:
+        heard = transport.hear(now_ns)
         if len(self.record.heard) < MAX_HEARD_FRAMES:
             self.record.heard.append(heard or SILENCE)
         saying = None if self.conversation is None else self.conversation.tick(heard, now_ns)
-        self.transport.say(saying, now_ns)
-        if self.conversation is not None and self.conversation.phase is Phase.OVER:
-            self._finish()
+        transport.say(saying, now_ns)
 
     def _finish(self) -> None:
         if not self._conversed.done():

@@ -23,12 +23,14 @@ from transceiver.caller.cli import KEY_VARIABLE, MAX_SECONDS
 from transceiver.caller.ice import Nomination
 from transceiver.caller.report import Report, make_report, render
 from transceiver.caller.sound import SoundError, default_recording, read_frames, write_wav
+from transceiver.media import FRAME_MS
 from transceiver.media.ticker import Ticker
 from transceiver.peer import Certificate
 from transceiver.warmup import warm_up
 
 EXIT_ANSWERED, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 MAX_KEY_FILE_BYTES = 4096
+LONGER_ANSWER_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +69,24 @@ def run(arguments: argparse.Namespace) -> int:
 def _plan(arguments: argparse.Namespace) -> Plan:
     if arguments.out is not None and not arguments.out.absolute().parent.is_dir():
         raise ValueError(f"{arguments.out}: there is no directory {arguments.out.absolute().parent}")
+    recording = read_frames(arguments.wav or default_recording())
     turns = arguments.turns
     if turns is None and arguments.seconds is None:
         turns = 1
     return Plan(
         url=calls_url(arguments.url),
         api_key=_api_key(arguments.api_key_file),
-        recording=read_frames(arguments.wav or default_recording()),
+        recording=recording,
         turns=turns,
-        seconds=arguments.seconds or MAX_SECONDS,
+        seconds=arguments.seconds or _enough_s(len(recording), turns or 1),
         session=arguments.session,
         nomination=arguments.nomination,
     )
+
+
+def _enough_s(frames: int, turns: int) -> float:
+    """For a server that answers in about the length of the question; one that never stops is cut off."""
+    return min(MAX_SECONDS, turns * (2 * frames * FRAME_MS / 1000 + LONGER_ANSWER_S))
 
 
 def _api_key(path: Path | None) -> str | None:

@@ -64,7 +64,7 @@ class Transport:
             self._send,
             on_keys=self._on_keys,
             on_message=on_message,
-            on_closed=self._end,
+            on_closed=self.end,
             sctp_port=answer.sctp_port,
             open_channel=CHANNEL_LABEL,
         )
@@ -144,7 +144,7 @@ class Transport:
             self.path.close()
         if self._timer is not None:
             self._timer.cancel()
-        self._end("closed")
+        self.end("closed")
 
     def _send(self, data: bytes) -> None:
         selected = self.ice.selected
@@ -157,7 +157,7 @@ class Transport:
             if not self._links.send(request, endpoint):
                 self.ice.unreachable(endpoint, now_ns)
         if self.ice.state is IceState.FAILED:
-            self._end(self._why_ice_failed())
+            self.end(self._why_ice_failed())
         else:
             self._arm()
 
@@ -222,7 +222,8 @@ class Transport:
         while self._early:
             self._receive_media_untrusted(self._early.popleft())
 
-    def _end(self, reason: str) -> None:
+    def end(self, reason: str) -> None:
+        """The call is over, for this reason; the first one counts."""
         if not self.ready.done():
             self.ready.set_exception(CallError(self.stage, reason))
             self.ready.exception()  # whoever waits gets it; when nobody does, it is no news
