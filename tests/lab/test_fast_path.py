@@ -36,7 +36,7 @@ from tests.lab.kit import (
     watching,
 )
 from tests.pcap import Datagram
-from tests.sound import find, frames, silence, speech, write_wav
+from tests.sound import find_in_pieces, frames, silence, speech, write_wav
 from transceiver.caller.call import Call
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
@@ -74,7 +74,7 @@ def test_the_kernel_carries_fifty_calls(family: int, tmp_path: Path, say: Say) -
             calls = [crowd.call() for _ in range(CALLS)]
             await connect(calls)
             await asyncio.gather(calls[0].converse(frames(speech()), 1, PATIENCE_S), talk(calls[1:], TALK_S))
-            assert find(speech(), samples(calls[0].record.heard)).likeness > LEAST_LIKENESS
+            assert find_in_pieces(speech(), samples(calls[0].record.heard)).likeness > LEAST_LIKENESS
             assert {vip_of(each) for each in calls} == {family}
 
     with a_lab([family]) as running:
