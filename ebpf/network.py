@@ -169,6 +169,7 @@ class Netlink:
         happened = asyncio.Event()
         async with AsyncIPRoute() as listener:
             await listener.bind(groups=_GROUPS)
+            happened.set()  # whatever was read before may be old already
             listening = asyncio.create_task(_listen(listener, happened))
             try:
                 while True:

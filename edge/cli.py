@@ -32,6 +32,8 @@ A configuration for one machine:
   pop = "here"
   vips = ["127.0.0.1:3478"]
 
+With [dataplane], and `voxpop dataplane run` before, the kernel carries established calls: docs/dataplane.md.
+
 relay.metrics, 127.0.0.1:9464 if not set, has /metrics, /healthz and /readyz. See docs/relay.md.
 """
 
@@ -47,7 +49,11 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     relay.add_argument(
-        "--config", type=Path, required=True, metavar="FILE", help="TOML; reads [token], [[cluster]], [relay]"
+        "--config",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="TOML; reads [token], [[cluster]], [relay], [dataplane]",
     )
     relay.add_argument("--log-format", choices=("text", "json"), default="text", help="default: text")
     relay.add_argument(

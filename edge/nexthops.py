@@ -142,7 +142,9 @@ class NextHops:
         fresh = (n for n in range(1, NEXTHOPS) if n not in in_use)
         number = next((n for source in (same, fresh) for n in source if n not in taken), None)
         if number is None:
-            self._complain(changes, f"all {NEXTHOPS - 1} next hops are in use: new routers and hosts have none")
+            self._complain(
+                changes, f"all {NEXTHOPS - 1} next hops are in use: new routers and hosts have none"
+            )
             return None
         self._ids[hop] = number
         if self._ways.get(number) != way:  # whatever it was, no flow goes there any more
@@ -152,8 +154,10 @@ class NextHops:
     def _update(self, hop: Hop, number: int, changes: Changes) -> None:
         old = self._ways.get(number)
         neighbour = self._neighbour_of(hop)
+        if neighbour is None:
+            return  # no longer on a link: its flows are led another way, or none, in a moment
         way = self._way(hop, changes)
-        if way is None and neighbour is not None and self._network is not None:
+        if way is None and self._network is not None:
             known = self._network.neighbours.get(neighbour)
             if old is not None and (known is None or not known.is_failed) and self._is_open(neighbour[0]):
                 way = old  # forgotten by the kernel for want of use, or being asked again: it was good

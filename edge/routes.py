@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from core.service.supervisor import Message
 from ebpf.flows import pack_address
-from ebpf.network import Route
+
+if TYPE_CHECKING:
+    from ebpf.network import Route
 
 ROUTES, HOSTS, RESOLVE = "routes", "hosts", "resolve"
 """Messages to a worker, and from it, about next hops."""

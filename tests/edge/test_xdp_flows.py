@@ -328,9 +328,16 @@ def test_a_vip_port_is_no_nat_port(rig: Rig) -> None:
     assert slots.numbers.tolist() == [3477, 3479]
 
 
-def test_importing_the_relay_brings_in_no_bcc() -> None:
-    code = "import sys, edge.worker, edge.service, edge.ops.flows, edge.ops.stats\n"
-    code += "sys.exit('bcc' in sys.modules)"
+@pytest.mark.parametrize(
+    ("modules", "absent"),
+    [
+        ("edge.service, edge.ops.flows, edge.ops.stats", "bcc"),
+        ("edge.worker", "bcc"),
+        ("edge.worker", "pyroute2"),
+    ],
+)
+def test_what_the_relay_does_not_import(modules: str, absent: str) -> None:
+    code = f"import sys, {modules}; sys.exit({absent!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False).returncode == 0
 
 

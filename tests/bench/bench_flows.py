@@ -1,0 +1,199 @@
+"""A million flows in the maps, and how fast one worker makes, finds, sweeps, lists and adopts them.
+
+No interface is involved: the maps are those of a loaded fast path, first packets go to the loopback.
+Needs root.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import numpy as np
+
+from core.addr import Endpoint
+from core.cluster import Cluster
+from core.keyring import Keyring
+from core.stun import Attribute, MessageType, encode
+from core.token import Token, mint
+from ebpf import bpffs, layout, loader, pins
+from ebpf.tables import Tables
+from edge.counters import create
+from edge.ops import flows
+from edge.relay import Relay
+from edge.routes import Ways, routes_message
+from edge.slots import SeenClock, Slots, share_ports
+from edge.slowpath import SlowPath
+from edge.verdict import RelayReason
+from edge.xdp import XdpFlow, XdpForwarder, XdpVip
+from tests.bench.result import Figure, percentile
+
+FLOWS = 1_000_000
+ADDRESSES = 17
+"""Backbone addresses; 61,440 flows each."""
+PORTS = (4096, 65535)
+VIP = XdpVip(1, Endpoint("198.51.100.1", 3478))
+KEYRING = Keyring({1: bytes(range(32))}, 1)
+NOW_MIN = 29_900_000
+LOOPBACK_HOST = 1
+FIRST_PACKETS = 20_000
+SWEPT = 1 << 16
+ROUNDS = 15
+
+
+def run() -> list[Figure]:
+    """Every figure; none without root."""
+    if os.geteuid() != 0:
+        return []
+    with _pinned(FLOWS, ADDRESSES) as pin_dir:
+        return _million(pin_dir) + _first_packets(pin_dir)
+
+
+@contextmanager
+def _pinned(max_flows: int, addresses: int) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as root:
+        bpffs.mount(Path(root))
+        try:
+            directory = Path(root) / "v1"
+            pins.ensure_maps(directory, pins.Sizes(max_flows, 1, addresses, 0, 1024))
+            loaded = loader.load(directory)
+            loader.pin(loaded, directory)
+            loaded.close()
+            yield directory
+        finally:
+            bpffs.unmount(Path(root))
+
+
+def _open(pin_dir: Path, max_flows: int = FLOWS) -> XdpForwarder:
+    tables, clock = Tables(pin_dir), SeenClock(pin_dir)
+    tables.set_vip(VIP.id, VIP.endpoint)
+    hosts = {index: f"127.0.0.{index + 10}" for index in range(ADDRESSES)}
+    for index, host in hosts.items():
+        tables.set_backbone(index, host)
+    slots = Slots(tables.slots[4], share_ports(sorted(hosts), *PORTS, 0, 1), frozenset(), clock)
+    _, values = tables.flows4.items()
+    slots.adopt(values["slot"], values["ufrag_mark"], time.monotonic_ns())
+    counters, _ = create()
+    forwarder = XdpForwarder(
+        tables,
+        clock,
+        {4: slots},
+        [VIP],
+        {4: hosts},
+        Ways(),
+        max_flows,
+        30_000_000_000,
+        counters,
+        lambda _: None,
+    )
+    forwarder.learn_routes(routes_message({4: [(0, 1)], 6: [(0, 1)]}))
+    return forwarder
+
+
+def _client(number: int) -> tuple[str, int]:
+    return f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}", 1024 + (number >> 24)
+
+
+def _million(pin_dir: Path) -> list[Figure]:
+    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    forwarder = _open(pin_dir)
+    ufrags = [mint(Token(1, 1, LOOPBACK_HOST, 40000, 1, n), KEYRING).encode() for n in range(1 << 16)]
+    to = Endpoint("127.0.0.1", 40000)
+    gc.disable()  # as a worker does
+    began = time.perf_counter()
+    for number in range(FLOWS):
+        made = forwarder.install(_client(number), 0, ufrags[number & 0xFFFF], to, time.monotonic_ns())
+        assert isinstance(made, XdpFlow), made
+    rate = FLOWS / (time.perf_counter() - began)
+    refused = forwarder.install(_client(FLOWS), 0, b"x" * 28, to, time.monotonic_ns())
+    assert refused is RelayReason.TABLE_FULL, refused
+    slots = forwarder._slots[4]
+    sweep_ms = _median_ms(lambda: slots.ended(0, SWEPT, time.monotonic_ns(), 30_000_000_000))
+    find_ms = _median_ms(lambda: [forwarder.find(_client(n), 0) for n in range(1000)])
+    count_ms = _median_ms(lambda: flows.select(pin_dir, flows.Filter(), 0), 5)
+    list_ms = _median_ms(lambda: flows.select(pin_dir, flows.Filter(), 100), 5)
+    list_all_s = _median_ms(lambda: flows.select(pin_dir, flows.Filter(), None), 1) / 1000
+    own_mib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib) / 1024
+    forwarder.close()
+    began = time.perf_counter()
+    successor = _open(pin_dir)
+    adopt_s = time.perf_counter() - began
+    assert len(successor) == FLOWS
+    successor.close()
+    gc.enable()
+    return [
+        Figure("flows installed per worker", rate, "/s", note="record, entry and bookkeeping; no packet"),
+        Figure("sweep of 65,536 flows", sweep_ms, "ms", at_most=5, note="a million in the maps, none idle"),
+        Figure("find a flow by its client", find_ms, "µs"),
+        Figure("adopt a million flows", adopt_s, "s", note="at the start of a worker, routes included"),
+        Figure("flows count, of a million", count_ms, "ms"),
+        Figure("flows list, the first hundred of a million", list_ms, "ms"),
+        Figure("flows list --limit 0, a million", list_all_s, "s"),
+        Figure("maps for a million flows", _maps_mib(pin_dir), "MiB", note=f"{ADDRESSES} backbone addresses"),
+        Figure("memory of the worker's process", own_mib, "MiB", note="growth, mapped records included"),
+    ]  # fmt: skip
+
+
+def _median_ms(action: Callable[[], object], rounds: int = ROUNDS) -> float:
+    taken = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        action()
+        taken.append((time.perf_counter() - began) * 1e3)
+    return percentile(taken, 50)
+
+
+def _maps_mib(pin_dir: Path) -> float:
+    """As the kernel accounts for them."""
+    total = 0
+    for path in (pin_dir / spec.name for spec in pins.ALL):
+        fd = pins.library().bpf_obj_get(bytes(path))
+        info = Path(f"/proc/self/fdinfo/{fd}").read_text()
+        total += int(next(line.split()[1] for line in info.splitlines() if line.startswith("memlock")))
+        os.close(fd)
+    return total / (1 << 20)
+
+
+def _first_packets(pin_dir: Path) -> list[Figure]:
+    """The whole slow path of new flows: parse, token, integrity, record, entry, packet."""
+    tables = Tables(pin_dir)
+    tables.slots[4]["flow"]["state"] = layout.SLOT_OFF
+    tables.slots[4]["flow"]["seen"] = 0
+    keys = tables.flows4.items()[0]
+    for key in keys:
+        tables.flows4.delete(layout.Flow4Key.from_buffer_copy(key.tobytes()))
+    tables.close()
+    forwarder = _open(pin_dir)
+    counters, _ = create()
+    relay = Relay(KEYRING, {1: Cluster(1, IPv4Network("127.0.0.0/24"), None, 1024, 65535)}, 5_000_000_000)
+    slow_path = SlowPath(relay, forwarder, counters)
+    checks = [_check(number) for number in range(FIRST_PACKETS)]
+    taken = np.empty(FIRST_PACKETS)
+    gc.disable()
+    for number, check in enumerate(checks):
+        began = time.perf_counter()
+        slow_path.receive_untrusted(memoryview(check), _client(number), 0, 2, time.monotonic_ns(), NOW_MIN)
+        taken[number] = time.perf_counter() - began
+    gc.enable()
+    assert len(forwarder) == FIRST_PACKETS, len(forwarder)
+    forwarder.close()
+    return [
+        Figure("new flows per worker", 1 / float(taken.mean()), "/s", at_least=10_000, note="packet sent on"),
+        Figure("a new flow in the slow path, p50", percentile(taken.tolist(), 50) * 1e6, "µs"),
+        Figure("a new flow in the slow path, p99", percentile(taken.tolist(), 99) * 1e6, "µs", at_most=1000),
+    ]  # fmt: skip
+
+
+def _check(number: int) -> bytes:
+    ufrag = mint(
+        Token(1, 1, LOOPBACK_HOST, 40000, (NOW_MIN + 60) & 0xFFFF, number & 0xFFFF), KEYRING
+    ).encode()
+    attributes = [(Attribute.USERNAME, ufrag + b":abcd"), (Attribute.PRIORITY, bytes(4))]
+    return encode(MessageType.BINDING_REQUEST, os.urandom(12), attributes, KEYRING.ice_password(1, ufrag))
