@@ -153,7 +153,8 @@ def _find_held_untrusted(
 def _bundle(description: Description, audio: Section) -> tuple[str, ...]:
     """The mids of the BUNDLE group that the audio is in; no others matter."""
     for value in description.session.every("group"):
-        semantics, *mids = value.split()[:65]
+        semantics, _, rest = value.partition(" ")
+        mids = rest.split()[:64]
         if semantics.upper() == "BUNDLE" and audio.mid in mids:
             known = {section.mid for section in description.media}
             return tuple(dict.fromkeys(mid for mid in mids if mid in known))

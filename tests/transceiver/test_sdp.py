@@ -100,6 +100,12 @@ def test_audio_without_bundle_and_data_channel():
     assert answer.count("m=") == 1
 
 
+@pytest.mark.parametrize("value", ["", ":", ": ", ":BUNDLE", ":BUNDLE  ", ": 0 1", ":LS 0 1"])
+def test_a_group_that_says_nothing_is_passed_over(value):
+    offer = parse_offer_untrusted(CHROMIUM.replace("a=group:BUNDLE 0 1", f"a=group{value}"))
+    assert offer.bundle == ()
+
+
 def test_audio_without_mid():
     answer = answer_to(without(audio_only(CHROMIUM), "a=mid"))
     assert "a=mid" not in answer
