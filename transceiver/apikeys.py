@@ -85,7 +85,8 @@ def create_api_key(path: Path, name: str) -> str:
 
 
 def _digest(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()
+    # aiohttp hands over header bytes that are not UTF-8 as lone surrogates.
+    return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
 
 
 def _faults(name: str, entry: object) -> list[str]:

@@ -164,7 +164,17 @@ def test_a_restart_that_is_refused_leaves_the_call(host, call):
 
 @pytest.mark.parametrize(
     "header",
-    [None, "", "Bearer", "Bearer ", "Bearer vpk_wrong", "Basic YTpi", "vpk_wrong", "Bearer " + "x" * 5000],
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer vpk_wrong",
+        "Bearer \xff",  # not UTF-8
+        "Basic YTpi",
+        "vpk_wrong",
+        "Bearer " + "x" * 5000,
+    ],
 )
 def test_without_a_valid_key(host, header):
     headers = SDP if header is None else SDP | {"Authorization": header}
@@ -221,7 +231,16 @@ def test_errors_too_can_be_read_by_a_page_of_a_configured_origin(host):
 
 
 @pytest.mark.parametrize(
-    "origin", ["https://evil.example", "null", f"{ORIGIN}.evil.example", "http://app.example", "%%%"]
+    "origin",
+    [
+        "https://evil.example",
+        "null",
+        f"{ORIGIN}.evil.example",
+        "http://app.example",
+        "%%%",
+        "http://[",
+        "http://a\xff",
+    ],
 )
 def test_pages_of_other_origins_are_kept_out(host, origin):
     """A form needs no preflight, so it is the request itself that is refused."""
