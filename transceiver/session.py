@@ -125,6 +125,8 @@ class Session:
         self._tick_handle: Handle | None = None
         self._ssrc: bytes | None = None
         self._is_opened = False
+        self._is_listening = offer.audio_direction in ("sendrecv", "recvonly")
+        """Whether the client wants to hear us; a WHIP client that only publishes does not."""
         self._created_ns = self._stage_ns = now_ns
         self._backend: Backend = shared.backend_factory(session_id, settings, self._emit, shared.observer)
 
@@ -263,7 +265,9 @@ class Session:
         heard = path.pull(now_ns)
         if heard is not None:
             self._backend.hear(heard, now_ns)
-        self._send(path.push(self._backend.speak(now_ns), now_ns))
+        speech = self._backend.speak(now_ns)
+        if self._is_listening:
+            self._send(path.push(speech, now_ns))
         report = path.poll_rtcp(now_ns)
         if report is not None:
             self._send(report)

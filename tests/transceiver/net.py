@@ -133,7 +133,13 @@ async def running(
         await server.close()
 
 
-def make_offer(certificate: Certificate, setup: str = "actpass", *, has_channel: bool = True) -> Offer:
+def make_offer(
+    certificate: Certificate,
+    setup: str = "actpass",
+    *,
+    has_channel: bool = True,
+    direction: str = "sendrecv",
+) -> Offer:
     """The offer of a client with that certificate, by way of its SDP."""
     local = LocalDescription(
         ufrag=CLIENT_UFRAG,
@@ -147,7 +153,7 @@ def make_offer(certificate: Certificate, setup: str = "actpass", *, has_channel:
         track_id="track",
         session_version=0,
     )
-    return parse_offer_untrusted(build_offer(local, has_data=has_channel))
+    return parse_offer_untrusted(build_offer(local, direction, has_channel))
 
 
 class Client:
@@ -301,11 +307,17 @@ class Client:
 
 @contextlib.asynccontextmanager
 async def calling(
-    server: Server, setup: str = "actpass", to: Endpoint | None = None, *, has_channel: bool = True
+    server: Server,
+    setup: str = "actpass",
+    to: Endpoint | None = None,
+    *,
+    has_channel: bool = True,
+    direction: str = "sendrecv",
 ) -> AsyncIterator[tuple[Client, Session]]:
     """A session, and a client that has its answer and has sent nothing yet."""
     certificate = Certificate.generate()
-    session = server.manager.create(make_offer(certificate, setup, has_channel=has_channel), {}, "me")
+    offer = make_offer(certificate, setup, has_channel=has_channel, direction=direction)
+    session = server.manager.create(offer, {}, "me")
     client = Client(to or server.endpoint, session.offer, session.answer, certificate)
     try:
         yield client, session

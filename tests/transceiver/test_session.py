@@ -352,6 +352,25 @@ def test_audio_flows_from_the_first_tick_although_nobody_says_anything() -> None
     run(scenario())
 
 
+@pytest.mark.parametrize("direction", ["sendonly", "inactive"])
+def test_who_does_not_want_to_hear_us_is_sent_reports_alone(direction: str) -> None:
+    """As WHIP clients that only publish."""
+
+    async def scenario() -> None:
+        async with running() as server, calling(server, direction=direction) as (client, session):
+            await client.check(nominate=True)
+            client.peer.start()
+            async with asyncio.timeout(PATIENCE_S):
+                await client.keyed.wait()
+                client.speak()
+                await client.heard.wait()
+            assert client.path is not None
+            assert client.path.stats.packets_received == session.audio_stats.packets_sent == 0
+            assert session.audio_stats.packets_received == 1
+
+    run(scenario())
+
+
 def test_a_backend_that_raises_ends_its_own_call_and_no_other() -> None:
     async def scenario() -> None:
         problems: list[dict[str, Any]] = []
