@@ -1,0 +1,74 @@
+"""`python -m tests.edge.churner PIN_DIR`: begins and ends flows as fast as it can, until stdin speaks."""
+
+from __future__ import annotations
+
+import select
+import sys
+import time
+from pathlib import Path
+
+from core.addr import Endpoint
+from ebpf.tables import REST_S, Tables
+from edge.counters import create
+from edge.forwarder import Sockaddr
+from edge.routes import Ways, routes_message
+from edge.slots import NatRange, SeenClock, Slots
+from edge.xdp import XdpFlow, XdpForwarder, XdpVip
+
+CLIENTS = 64
+FIRST_PORT, LAST_PORT = 20000, 20000 + 4095
+VIPS = {4: XdpVip(3, Endpoint("198.51.100.1", 3478)), 6: XdpVip(4, Endpoint("2001:db8:f::1", 3478))}
+BACKBONES = {4: {0: "192.0.2.10"}, 6: {0: "2001:db8:b::10"}}
+ROUTE_UP, ROUTE_DOWN = 7, 8
+
+
+def client_of(number: int, version: int) -> Endpoint:
+    return Endpoint(
+        f"203.0.113.{number + 1}" if version == 4 else f"2001:db8:c::{number + 1:x}", 5000 + number
+    )
+
+
+def transceiver_of(number: int, version: int) -> Endpoint:
+    """Each client has one of its own, so a packet tells whose record it was sent by."""
+    return Endpoint(
+        f"10.20.0.{number + 1}" if version == 4 else f"2001:db8:20::{number + 1:x}", 40000 + number
+    )
+
+
+def open_forwarder(pin_dir: Path) -> XdpForwarder:
+    tables, clock = Tables(pin_dir), SeenClock(pin_dir)
+    ranges = [NatRange(0, FIRST_PORT, LAST_PORT)]
+    slots = {v: Slots(tables.slots[v], ranges, frozenset(), clock) for v in (4, 6)}
+    for each in slots.values():
+        each.adopt(each.numbers[:0], each.numbers[:0], time.monotonic_ns())
+    counters, _ = create()
+    forwarder = XdpForwarder(
+        tables, clock, slots, list(VIPS.values()), BACKBONES, Ways(), 2 * CLIENTS, 10**12, counters,
+        lambda _: None, rest_ns=int(REST_S * 1e9),
+    )  # fmt: skip
+    forwarder.learn_routes(routes_message({4: [(0, ROUTE_UP)], 6: [(0, ROUTE_UP)]}))
+    return forwarder
+
+
+def churn(forwarder: XdpForwarder) -> int:
+    """How many flows began."""
+    begun = 0
+    while not select.select([sys.stdin], [], [], 0)[0]:
+        for vip, version in enumerate((4, 6)):
+            for number in range(CLIENTS):
+                endpoint = client_of(number, version)
+                client: Sockaddr = (*endpoint, 0, 0) if version == 6 else (endpoint.host, endpoint.port)
+                flow = forwarder.find(client, vip)
+                if flow is not None:
+                    forwarder.remove(flow)
+                to = transceiver_of(number, version)
+                made = forwarder.install(client, vip, b"%028d" % begun, to, time.monotonic_ns())
+                begun += isinstance(made, XdpFlow)
+    return begun
+
+
+if __name__ == "__main__":
+    churner = open_forwarder(Path(sys.argv[1]))
+    sys.stdout.write("churning\n")
+    sys.stdout.flush()
+    sys.stdout.write(f"{churn(churner)}\n")
