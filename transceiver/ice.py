@@ -36,6 +36,10 @@ SPARE_SILENCE_NS = 8_000 * MS
 """Longer than any client's pause between checks of the pair that it uses: 4–6 s."""
 RETIRE_NS = 10_000 * MS
 """How long a client may go on using its old credentials after the first check with the new ones."""
+CONSENT_NS = 30_000 * MS
+"""An address that has not been heard from for this long is sent nothing more (RFC 7675 §5.1). The client
+may be alive elsewhere, and whoever can fake a source address must not have a stranger flooded for an hour.
+"""
 MAX_ADDRESSES = 16
 """Addresses of one client: interfaces times families times PoPs."""
 
@@ -221,6 +225,13 @@ class IceLite:
             self._addresses[source] = address
         self._select(address)
         return forgotten
+
+    def expire_consent(self, now_ns: int) -> None:
+        """Have nowhere to send to once the address in use was silent for `CONSENT_NS`, until a check or
+        authentic media shows the client somewhere again. For calling now and then.
+        """
+        if self._selected is not None and now_ns - self._selected.heard_ns >= CONSENT_NS:
+            self._selected = self.remote = None
 
     def is_live_at(self, endpoint: Endpoint, now_ns: int, silence_ns: int) -> bool:
         """Whether the client was heard from that address less than `silence_ns` ago."""

@@ -324,13 +324,13 @@ class Session:
         self._peer.mute()
         if self._tick_handle is not None:
             self._tick_handle.cancel()
-        if self._path is not None:
-            self._send(self._path.bye())
-            self._path.close()
         mux = self._shared.mux
         mux.release(self._ice.addresses, self)
         if self._ssrc is not None:
             mux.forget_ssrc(self._ssrc, self)
+        if self._path is not None:
+            self._send(self._path.bye())
+            self._path.close()
         self._backend.close()
 
     async def free(self) -> None:
@@ -345,8 +345,11 @@ class Session:
         self.remote_ufrag = remote_ufrag
         return self._ice.restart(Credentials(answer.ufrag, answer.password), remote_ufrag)
 
-    def retire_ufrags(self, now_ns: int) -> list[str]:
-        """Ufrags of before an ICE restart whose time is over. For calling now and then."""
+    def expire(self, now_ns: int) -> list[str]:
+        """Let go of what is out of date. Returns the ufrags that are not answered to any more. For
+        calling now and then.
+        """
+        self._ice.expire_consent(now_ns)
         return self._ice.retire(now_ns)
 
     @property

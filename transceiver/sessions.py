@@ -232,7 +232,10 @@ class SessionManager:
             return
         self._ended_counts.update(_counts(session))
         self._release(session.ufrags)
-        session.end()
+        try:
+            session.end()
+        except Exception as error:  # noqa: BLE001  whatever a backend raises, the next session must end too
+            self._loop.call_exception_handler({"message": "a session did not end well", "exception": error})
         task = self._loop.create_task(session.free())
         self._freeing.add(task)
         task.add_done_callback(self._freeing.discard)
@@ -253,7 +256,7 @@ class SessionManager:
     def _sweep(self) -> None:
         now_ns = time.monotonic_ns()
         for session in list(self._sessions.values()):
-            self._release(session.retire_ufrags(now_ns))
+            self._release(session.expire(now_ns))
             reason = session.find_end(now_ns)
             if reason is not None:
                 self.close(session, reason)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -14,6 +15,7 @@ from core.errors import StunError
 from core.stun import Attribute, Message, MessageType
 from tests.pcap import CAPTURES, read_datagrams, read_sdp_value
 from transceiver.ice import (
+    CONSENT_NS,
     MAX_ADDRESSES,
     RETIRE_NS,
     SILENCE_NS,
@@ -391,6 +393,23 @@ def test_liveness_is_by_address_and_for_the_whole() -> None:
     ice.hear(START + 2 * S)
     assert ice.heard_ns == START + 2 * S
     assert not ice.is_live_at(A, START + 2 * S, S)
+
+
+@pytest.mark.parametrize("speak", [check, media])
+def test_an_address_without_consent_is_sent_to_no_more(
+    speak: Callable[[IceLite, Endpoint, int], bool],
+) -> None:
+    """Whatever else shows that the client lives: it may have named the address of somebody else."""
+    ice = established()
+    lapse_ns = START + CONSENT_NS
+    ice.hear(lapse_ns - 1)
+    ice.expire_consent(lapse_ns - 1)
+    assert ice.remote == A
+    ice.expire_consent(lapse_ns)
+    assert ice.remote is None
+    assert ice.heard_ns == lapse_ns - 1
+    assert speak(ice, A, lapse_ns)
+    assert ice.remote == A
 
 
 def test_addresses_are_bounded_and_the_one_in_use_stays() -> None:

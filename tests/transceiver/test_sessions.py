@@ -7,6 +7,7 @@ import gc
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from tests.transceiver.net import (
     CLUSTER,
     KEYRING,
     PATIENCE_S,
+    Echo,
     Server,
     calling,
     make_offer,
@@ -164,6 +166,28 @@ def test_who_never_arrives_is_closed() -> None:
             await until(lambda: server.counts.ended)
             assert server.counts.ended == ["never_arrived"]
             assert (server.manager.count, server.mux.routes) == (0, 0)
+
+    asyncio.run(scenario())
+
+
+def test_a_backend_that_fails_to_close_keeps_no_other_session_from_ending() -> None:
+    class Clinging(Echo):
+        def close(self) -> None:
+            raise RuntimeError("not yet")
+
+    async def scenario() -> None:
+        problems: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
+        async with running(with_settings(arrival_timeout_s=0.1)) as server:
+            server.manager._shared = replace(server.manager._shared, backend_factory=Clinging)
+            for _ in range(2):
+                create(server)
+                await until(lambda: not server.manager.count)
+            create(server)
+            await server.manager.close_all()
+            assert server.counts.ended == ["never_arrived", "never_arrived", "drained"]
+            assert (server.mux.routes, server.manager._numbers, server.manager._freeing) == (0, {}, set())
+        assert [str(problem["exception"]) for problem in problems] == ["not yet"] * 3
 
     asyncio.run(scenario())
 
