@@ -63,6 +63,10 @@ EAGERNESS_MS = {"high": 160, "medium": 400, "auto": 400, "low": 800}
 TurnDetection = ServerVad | SemanticVad
 """How turns are told apart; None in its place leaves it to the client, by commit and response.create."""
 
+MAX_MEMBERS = 16
+MAX_MEMBER_CHARS = 64
+"""Of a `turn_detection`; a fault is found and worded for each member, by similarity to those that exist."""
+
 WIRE_TYPES: dict[str, type[TurnDetection]] = {"server_vad": ServerVad, "semantic_vad": SemanticVad}
 
 
@@ -113,6 +117,8 @@ def _find(session: Mapping[str, object]) -> tuple[str, object]:
 def _merge(
     declared: type[TurnDetection], wanted: Mapping[str, object], current: TurnDetection | None, path: str
 ) -> TurnDetection:
+    if len(wanted) > MAX_MEMBERS or any(len(key) > MAX_MEMBER_CHARS for key in wanted):
+        raise ConfigError([f"{path} has more members, or longer names, than there are settings for"])
     given = {key: value for key, value in wanted.items() if key != "type" and value is not None}
     kept = dataclasses.asdict(current) if isinstance(current, declared) else {}
     problems: list[str] = []

@@ -157,6 +157,15 @@ def test_wrong_settings_are_refused_by_name(session: Mapping[str, object], probl
     assert refused.value.problems[0].startswith(problem)
 
 
+@pytest.mark.parametrize("names", [[f"silence_duratio{n}" for n in range(12_000)], ["s" * 250_000]])
+def test_a_flood_of_wrong_settings_costs_one_sentence(names: list[str]) -> None:
+    """Half a second of the event loop otherwise, and an error of megabytes."""
+    with pytest.raises(ConfigError) as refused:
+        read_turn_detection(ga(dict.fromkeys(names, 1)), ServerVad())
+    assert len(refused.value.problems) == 1
+    assert len(refused.value.problems[0]) < 200
+
+
 @pytest.mark.parametrize("settings", [None, ServerVad(threshold=0.7), SemanticVad(eagerness="high")])
 def test_wire_form_reads_back(settings: TurnDetection | None) -> None:
     assert read_turn_detection(ga(wire_turn_detection(settings)), ServerVad()) == settings
