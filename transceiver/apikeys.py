@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
 from core.errors import ConfigError
-from core.service.files import load_secret_toml
+from core.service.files import create_secret, load_secret_toml, replace_secret
 
 KEY_PREFIX = "vpk_"
 """Lets secret scanners and people see what a leaked string is."""
@@ -79,8 +78,11 @@ def create_api_key(path: Path, name: str) -> str:
     if len(names) >= MAX_KEYS:
         raise ConfigError([f"{path}: is full, with {MAX_KEYS} keys; delete some"])
     key = KEY_PREFIX + secrets.token_urlsafe(KEY_BYTES)
-    text = path.read_text().rstrip("\n") + "\n\n" if exists else ""
-    _replace(path, f'{text}[key.{name}]\nsha256 = "{_digest(key)}"\n')
+    table = f'[key.{name}]\nsha256 = "{_digest(key)}"\n'
+    if exists:
+        replace_secret(path, path.read_text().rstrip("\n") + "\n\n" + table)
+    else:
+        create_secret(path, table)
     return key
 
 
@@ -96,19 +98,3 @@ def _faults(name: str, entry: object) -> list[str]:
     if not isinstance(digest, str) or _DIGEST.fullmatch(digest) is None:
         return [f"key.{name}.sha256 must be 64 lower-case hex digits; `voxpop api-key new` writes them"]
     return []
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a whole file or nothing, readable by its owner alone from the first byte on."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "w") as file:
-                file.write(text)
-            temporary.replace(path)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise ConfigError([f"{path}: cannot be written: {error.strerror}"]) from None

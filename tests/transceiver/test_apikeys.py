@@ -1,4 +1,5 @@
 import hashlib
+import os
 import stat
 
 import pytest
@@ -31,6 +32,16 @@ def test_a_key_that_was_made_is_recognised_and_not_stored(tmp_path):
     assert alice.startswith("vpk_")
     assert len(alice) >= 4 + 43
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, which can give files away")
+def test_the_owner_of_the_file_stays(tmp_path):
+    """An operator who is root must not lock the service out."""
+    path = write(tmp_path / "keys.toml", "")
+    os.chown(path, 12345, 23456)
+    create_api_key(path, "alice")
+    assert (path.stat().st_uid, path.stat().st_gid) == (12345, 23456)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_comments_of_the_operator_survive(tmp_path):
