@@ -56,7 +56,8 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         setup = Histogram(
             "voxpop_session_setup_seconds",
-            "Time of each stage of a call's set-up",
+            "Time of each stage of a call's set-up: signaling until the answer, then ice until the first "
+            "check, dtls until the keys, audio until the first packet",
             ["stage"],
             buckets=SETUP_BUCKETS_S,
             registry=self.registry,
@@ -73,7 +74,7 @@ class Metrics:
         )
         self._packets_refused = ReasonCounter(
             "voxpop_transceiver_packets_refused",
-            "Datagrams dropped unanswered, by reason",
+            "Datagrams, or messages in them, that were refused, by reason",
             "reason",
             packet_reasons,
             self.registry,

@@ -80,7 +80,7 @@ class SessionCollector(Collector):
         )
 
     def _audio_gauges(self) -> Iterator[Metric]:
-        audio = self._manager.audio
+        audio = [stats for stats in self._manager.audio if stats.packets_received]
         for name, text, values in (
             ("voxpop_jitter_buffer_seconds", "Depth of the jitter buffer", [s.buffer_ms for s in audio]),
             ("voxpop_jitter_seconds", "Interarrival jitter (RFC 3550)", [s.jitter_ms for s in audio]),
@@ -93,7 +93,7 @@ class SessionCollector(Collector):
             mean = sum(values) / len(values) if values else 0.0
             yield _gauges(
                 name,
-                f"{text}, over live sessions",
+                f"{text}, over live sessions that were sent audio",
                 "statistic",
                 {"mean": mean / 1e3, "max": max(values, default=0.0) / 1e3},
             )
@@ -127,7 +127,7 @@ class SessionCollector(Collector):
         yield GaugeMetricFamily("voxpop_core_busy_ratio", "Share of its core in use, 0–1", ticker.load.busy)
         yield _counters(
             "voxpop_ticks",
-            "Turns of the 20 ms clock whose frames were sent late, or not at all",
+            "Phases of the 20 ms clock, 5 per turn, that ran later than the next was due, or not at all",
             "outcome",
             {"late": ticker.late_ticks, "skipped": ticker.skipped_ticks},
         )

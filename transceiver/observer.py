@@ -21,7 +21,7 @@ class EndReason(StrEnum):
 
 
 class Observer(Protocol):
-    """Called at events, not per packet; per-packet counts are plain integers read at scrape time."""
+    """Called at events and refusals; counts of good packets are plain integers read at scrape time."""
 
     def setup_stage(self, stage: str, seconds: float) -> None:
         """`signaling` (offer in → answer out), `ice` (answer → first check), `dtls` (first check →
@@ -35,7 +35,7 @@ class Observer(Protocol):
         """Once for every session, with an `EndReason`."""
 
     def packet_refused(self, reason: str) -> None:
-        """A datagram that was dropped unanswered, by the reason enum that says why."""
+        """A datagram, or a message in one, that was refused, by the reason enum that says why."""
 
     def request_refused(self, reason: str) -> None:
         """An HTTP request that was refused, by reason."""

@@ -28,6 +28,7 @@ from tests.transceiver.net import (
     with_settings,
 )
 from transceiver import ice
+from transceiver.metrics_process import SessionCollector
 from transceiver.observer import EndReason
 from transceiver.peer import Certificate
 from transceiver.session import Session, SessionState
@@ -327,6 +328,25 @@ def test_totals_keep_what_ended_sessions_counted() -> None:
             assert set(server.manager.totals) == set(COUNTERS)
             assert "jitter_ms" not in COUNTERS
             assert "lost" in COUNTERS
+
+    asyncio.run(scenario())
+
+
+def test_gauges_of_audio_are_of_sessions_that_have_some() -> None:
+    async def scenario() -> None:
+        async with running() as server, calling(server) as (client, session):
+            collector = SessionCollector(server.manager, server.mux, server.ticker)
+
+            def depth(statistic: str) -> float:
+                family = next(f for f in collector.collect() if f.name == "voxpop_jitter_buffer_seconds")
+                return next(s.value for s in family.samples if s.labels == {"statistic": statistic})
+
+            create(server)
+            await client.connect()
+            assert (depth("mean"), depth("max")) == (0.0, 0.0)
+            client.speak()
+            await until(lambda: session.audio_stats.packets_received)
+            assert depth("mean") == depth("max") > 0.0
 
     asyncio.run(scenario())
 
