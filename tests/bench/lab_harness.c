@@ -18,15 +18,16 @@ struct lab_bench {
 	__u16 sink_port;
 	__u16 ip_check; /* of a packet of flow 0 */
 	__u16 udp_check;
-	__u8 macs[12];	   /* as sent */
-	__u8 way_macs[12]; /* as redirected by the limit */
-	__u8 pad[4];
+	__u8 macs[12];	    /* as sent */
+	__u8 way_macs[12];  /* as redirected by the limit */
+	__u8 back_macs[12]; /* the same, of the way back */
 };
 
 VP_MAP("array", __u32, struct lab_bench, lab_bench);
 
-#define LAB_CLIENTS 0x64000000 /* 100.0.0.0 and up, four ports of each, as in fastpath_harness.c \
-				*/
+#define LAB_CLIENTS                                                                  \
+	0x64000000 /* 100.0.0.0 and up, four ports of each, as in fastpath_harness.c \
+		    */
 #define LAB_PORT 40000
 
 struct lab_packet {
@@ -68,10 +69,54 @@ int lab_limit(struct xdp_md *ctx)
 	__u32 zero = 0;
 	struct lab_bench *state = lab_bench.lookup(&zero);
 
-	if (!state || data + sizeof(struct vp_eth) > (void *)(long)ctx->data_end)
+	if (!state || data + sizeof(struct lab_packet) > (void *)(long)ctx->data_end)
 		return XDP_ABORTED;
+	if (((struct lab_packet *)data)->ip.protocol != VP_PROTO_UDP)
+		return XDP_PASS;
 	__builtin_memcpy(data, state->way_macs, 12);
 	return egresses.redirect_map(0, XDP_DROP);
+}
+
+int lab_limit_back(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data;
+	__u32 zero = 0;
+	struct lab_bench *state = lab_bench.lookup(&zero);
+
+	if (!state || data + sizeof(struct lab_packet) > (void *)(long)ctx->data_end)
+		return XDP_ABORTED;
+	if (((struct lab_packet *)data)->ip.protocol != VP_PROTO_UDP)
+		return XDP_PASS;
+	__builtin_memcpy(data, state->back_macs, 12);
+	return egresses.redirect_map(1, XDP_DROP);
+}
+
+int lab_pass(struct xdp_md *ctx)
+{
+	return XDP_PASS;
+}
+
+/* A transceiver that answers with what it got; sums stay right when addresses are swapped. */
+int lab_echo(struct xdp_md *ctx)
+{
+	struct lab_packet *packet = (void *)(long)ctx->data;
+	__u8 mac[6];
+	__u32 addr;
+	__u16 port;
+
+	if ((void *)(packet + 1) > (void *)(long)ctx->data_end || packet->eth.type != VP_ETH_IPV4 ||
+	    packet->ip.protocol != VP_PROTO_UDP)
+		return XDP_PASS;
+	__builtin_memcpy(mac, packet->eth.dst, 6);
+	__builtin_memcpy(packet->eth.dst, packet->eth.src, 6);
+	__builtin_memcpy(packet->eth.src, mac, 6);
+	addr = packet->ip.dst;
+	packet->ip.dst = packet->ip.src;
+	packet->ip.src = addr;
+	port = packet->udp.dst;
+	packet->udp.dst = packet->udp.src;
+	packet->udp.src = port;
+	return XDP_TX;
 }
 
 /* What it costs the PoP to receive, and no more. */
