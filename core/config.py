@@ -164,8 +164,8 @@ class TransceiverSettings:
     port: int = setting(integer(0, 65535), "UDP port of process 0; 0 is the cluster's first", default=0)
     processes: int = setting(integer(0, 256), "processes, a UDP port each; 0 is one per core", default=0)
     listen: tuple[str, ...] = setting(
-        list_of(address(), 0, 8),
-        "addresses to listen on where they differ from the cluster's, such as behind a NAT",
+        list_of(address(), 0, 2),
+        "addresses to listen on, one per family, where they differ from the cluster's, such as behind a NAT",
         default=(),
     )
     api_keys_file: str | None = setting(text("a path"), "file with the hashed API keys", default=None)
@@ -230,6 +230,7 @@ def parse(document: Mapping[str, object]) -> Config:
             problems.append("transceiver: answers name PoPs, so at least one [[pop]] is needed")
         if transceiver is not None:
             _check_access(transceiver, problems)
+            _check_listen(transceiver, problems)
             transceiver = _place(transceiver, clusters, problems)
     if problems or token is None:
         raise ConfigError(problems)
@@ -329,6 +330,12 @@ def _check_access(read: TransceiverSettings, problems: list[str]) -> None:
         problems.append("transceiver.api_keys_file is missing (or set transceiver.open = true on loopback)")
     if read.http == read.metrics:
         problems.append(f"transceiver.metrics {read.metrics} is transceiver.http too: choose another port")
+
+
+def _check_listen(read: TransceiverSettings, problems: list[str]) -> None:
+    """Datagrams leave by the socket of their family, so each family has one."""
+    if len({":" in host for host in read.listen}) < len(read.listen):
+        problems.append("transceiver.listen: give at most one address per family, IPv4 and IPv6")
 
 
 def _place(

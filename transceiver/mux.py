@@ -23,7 +23,7 @@ from typing import Protocol
 
 from core.addr import Endpoint, from_sockaddr
 from core.demux import KIND_BY_FIRST_BYTE, PacketKind, is_rtcp
-from core.errors import ConfigError, StunError, UnavailableError
+from core.errors import StunError, UnavailableError
 from core.stun import Attribute, Message, parse_untrusted
 from core.token import UFRAG_CHARS
 from transceiver.observer import Observer
@@ -101,8 +101,6 @@ class Mux:
         self._by_address: dict[tuple[str, int], tuple[Receiver, Endpoint]] = {}
         self._by_ssrc: dict[bytes, Receiver] = {}
         self.stats = MuxStats()
-        if len(self._sockets) != len(sockets):
-            raise ConfigError(["transceiver.listen: give at most one address per family, IPv4 and IPv6"])
         for sock in sockets:
             sock.setblocking(False)
             self._loop.add_reader(sock.fileno(), partial(self._drain, sock))

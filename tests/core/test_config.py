@@ -138,6 +138,11 @@ def test_the_example_in_the_reference_is_valid() -> None:
             "127.0.0.1:8080",
             "transceiver.metrics 127.0.0.1:8080 is transceiver.http too: choose another port",
         ),
+        (
+            "transceiver.listen",
+            ["192.0.2.1", "192.0.2.2"],
+            "transceiver.listen: give at most one address per family, IPv4 and IPv6",
+        ),
         ("transceiver.listen", ["eth0"], "transceiver.listen 'eth0' is not an IP address"),
     ],
 )

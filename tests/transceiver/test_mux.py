@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from core import stun
 from core.addr import Endpoint, from_sockaddr
-from core.errors import ConfigError, UnavailableError
+from core.errors import UnavailableError
 from core.stun import Attribute, Message, MessageType
 from tests.pcap import CAPTURES, read_datagrams
 from tests.transceiver.net import KEYRING, Counts, calling, running, until
@@ -308,17 +308,6 @@ def test_one_port_number_serves_both_families() -> None:
 def test_an_address_that_is_not_ours_is_named() -> None:
     with pytest.raises(UnavailableError, match=r"\[2001:db8::1\]"):
         open_sockets(["127.0.0.1", "2001:db8::1"], 0)
-
-
-def test_two_addresses_of_a_family_are_refused() -> None:
-    async def scenario() -> None:
-        opened = open_sockets(["127.0.0.1", "127.0.0.2"], 0)
-        with pytest.raises(ConfigError, match=r"transceiver\.listen"):
-            Mux(opened, Counts())
-        for sock in opened:
-            sock.close()
-
-    asyncio.run(scenario())
 
 
 def test_sockets_that_were_inherited_by_number_work() -> None:
