@@ -12,6 +12,7 @@ import asyncio
 import gc
 import logging
 import os
+import resource
 import socket
 import sys
 from dataclasses import dataclass
@@ -42,6 +43,9 @@ logger = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 1_024
 """HTTP connections of one process; more are closed as they come."""
+OPEN_FILES = 4 * MAX_CONNECTIONS
+"""Enough that strangers, at `MAX_CONNECTIONS`, leave descriptors to siblings and supervisor. The soft limit
+that services start with, 1,024, is not."""
 IDLE_TIMEOUT_S = 20.0
 """A connection that has not sent a whole header by then is closed, on the first request and after."""
 DRAIN_CHECK_S = 0.05
@@ -239,10 +243,19 @@ class Running:
         self._mux.close()
 
 
+def _raise_file_limit() -> None:
+    """To `OPEN_FILES`, or as far as the hard limit lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def main(argv: list[str]) -> None:
     """Run one process to its end."""
     arguments = parse_arguments(argv)
     log.set_up(arguments.log_level, as_json=arguments.log_format == "json")
+    _raise_file_limit()
     os.sched_setaffinity(0, {arguments.cpu})
     uvloop.run(Worker(arguments, ControlChannel()).run())
 

@@ -1,6 +1,8 @@
 """A host's life: full, reloaded, short of a process, drained."""
 
+import contextlib
 import json
+import resource
 import signal
 import socket
 from base64 import b64decode
@@ -64,6 +66,20 @@ def test_a_late_process_takes_no_calls(start):
             lambda: host.request("POST", CALLS, CHROMIUM, SDP).status == 503, "it was never 1 ms late"
         )
     assert host.metrics()["voxpop_http_requests_refused_total{reason=late}"] >= 1
+
+
+def test_more_connections_than_the_soft_limit_of_files(start):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        host = start(processes=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with contextlib.ExitStack() as idle:
+        for _ in range(300):
+            idle.enter_context(socket.create_connection(("127.0.0.1", host.http)))
+        assert host.request("GET", "/healthz").status == 200
+        assert host.metrics()["voxpop_process_up{}"] == 1
 
 
 def test_reload_adopts_keys_and_origins(start):
