@@ -107,7 +107,7 @@ def up(plan: LabPlan, *, start: bool, tell: Tell) -> Running:
     of the result. Raises UnavailableError.
     """
     need_rights()
-    with _lock("labs"), _lock(plan.name):
+    with _lock():
         if is_there(plan.name):
             raise UnavailableError(
                 f"lab {plan.name} is there already: `voxpop lab down{_option(plan.name)}` removes it, "
@@ -126,7 +126,7 @@ def up(plan: LabPlan, *, start: bool, tell: Tell) -> Running:
 def down(name: str) -> int | None:
     """Remove a lab; how many processes ran in it, None where there was nothing. Raises UnavailableError."""
     need_rights()
-    with _lock(name), _signals_ignored():
+    with _lock(), _signals_ignored():
         return _take_apart(load(name)) if is_there(name) else None
 
 
@@ -202,11 +202,11 @@ def _option(name: str) -> str:
 
 
 @contextlib.contextmanager
-def _lock(name: str) -> Iterator[None]:
-    """One at a time changes a lab, and one at a time chooses an index."""
+def _lock() -> Iterator[None]:
+    """One at a time makes or removes labs."""
     DIRECTORY.parent.mkdir(exist_ok=True)
     DIRECTORY.mkdir(mode=0o700, exist_ok=True)
-    with (DIRECTORY / f".{name}.lock").open("a") as file:
+    with (DIRECTORY / ".lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
