@@ -1,4 +1,4 @@
-"""Interfaces, routes and neighbours, and putting a program on an interface: the one door to pyroute2."""
+"""Interfaces, their addresses, and putting a program on an interface."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
 from ebpf.errors import AttachError, DataplaneError
+from ebpf.netlink import IPRoute, NetlinkError
 
 log = logging.getLogger("voxpop.netdev")
 

@@ -17,10 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pyroute2 import IPRoute, netns
-from pyroute2.netlink.exceptions import NetlinkError
-
 from ebpf.errors import DataplaneError
+from ebpf.netlink import IPRoute, NetlinkError, netns
 
 DIRECTORY = Path("/run/netns")
 _NO_DUPLICATE_DETECTION = 0x02

@@ -13,13 +13,8 @@ from collections.abc import AsyncIterator, Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, NamedTuple, Self
 
-from pyroute2 import AsyncIPRoute
-from pyroute2.netlink import rtnl
-from pyroute2.netlink.exceptions import NetlinkError
-from pyroute2.netlink.rtnl import ndmsg
-from pyroute2.netlink.rtnl.ifinfmsg import IFF_LOWER_UP, IFF_UP
-
 from ebpf.errors import DataplaneError
+from ebpf.netlink import IFF_LOWER_UP, IFF_UP, AsyncIPRoute, NetlinkError, ndmsg, rtnl
 
 ARPHRD_ETHER = 1
 TABLE_MAIN = 254
