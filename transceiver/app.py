@@ -115,6 +115,9 @@ class Guard:
             refusal = from_sdp(error)
         except web.HTTPException as error:
             refusal = from_framework(error)
+        except Exception:
+            logger.exception("a request failed")
+            refusal = Refusal(500, HttpReason.FAULT, "This is a fault of the server's, whose log has it.")
         else:
             return self._finish(request, response)
         self._observer.request_refused(str(refusal.reason))
@@ -206,8 +209,8 @@ class MalformedRequests(logging.Filter):
 
 def http_logger(observer: Observer) -> logging.Logger:
     """The logger for aiohttp's servers of this process."""
-    logger = logging.getLogger("transceiver.http")
-    if not logger.filters:
-        logger.addFilter(MalformedRequests(observer))
-        logger.setLevel(logging.DEBUG)  # bytes that are not even a method are logged at this level
-    return logger
+    found = logging.getLogger("transceiver.http")
+    if not found.filters:
+        found.addFilter(MalformedRequests(observer))
+        found.setLevel(logging.DEBUG)  # bytes that are not even a method are logged at this level
+    return found

@@ -21,9 +21,8 @@ from transceiver.sdp import MAX_SDP_BYTES, SdpReason
 SDP_TYPE = "application/sdp"
 JSON_TYPE = "application/json"
 FORM_TYPE = "multipart/form-data"
-MAX_SESSION_BYTES = 65_536
-MAX_REQUEST_BYTES = MAX_SDP_BYTES + MAX_SESSION_BYTES + 8_192
-"""Both parts of a form, and what separates them."""
+MAX_REQUEST_BYTES = 139_264
+"""An offer of `MAX_SDP_BYTES`, session settings of the same size, and what separates the two in a form."""
 BODY_TIMEOUT_S = 10.0
 
 

@@ -31,6 +31,8 @@ class HttpReason(StrEnum):
     LATE = "late"
     DRAINING = "draining"
     OWNER_SILENT = "owner_silent"
+    FAULT = "http_fault"
+    """Status 500: a mistake of ours."""
 
 
 class Refusal(Exception):  # noqa: N818 - an outcome of a request, not an error of ours
