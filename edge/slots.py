@@ -87,6 +87,8 @@ class Slots:
         numbers = np.sort(np.concatenate(parts)) if parts else np.empty(0, np.uint32)
         self.numbers: npt.NDArray[np.uint32] = numbers[~np.isin(numbers, np.array([*taken], np.uint32))]
         """Slot by position, ascending."""
+        self._heard = records["flow"]["seen"][:, UPSTREAM]
+        self._states = records["flow"]["state"]
         size = len(self.numbers)
         self.marks = np.zeros(size, np.uint32)
         """Of the ufrags that flows go by, by position; 0 where it is not known."""
@@ -160,6 +162,12 @@ class Slots:
     def ended(self, begin: int, end: int, now_ns: int, timeout_ns: int) -> npt.NDArray[np.intp]:
         """Positions from `begin` up to `end` of flows that are idle, or that someone switched off."""
         part = slice(begin, end)
-        flow = self.records["flow"][self.numbers[part]]
-        idle = self._clock.idle(flow["seen"][:, UPSTREAM], now_ns) > self._clock.ticks(timeout_ns)
-        return begin + np.flatnonzero(self.is_live[part] & (idle | (flow["state"] != SLOT_LIVE)))
+        where = self._where(begin, end)
+        idle = self._clock.idle(self._heard[where], now_ns) > self._clock.ticks(timeout_ns)
+        return begin + np.flatnonzero(self.is_live[part] & (idle | (self._states[where] != SLOT_LIVE)))
+
+    def _where(self, begin: int, end: int) -> slice | npt.NDArray[np.uint32]:
+        """The slots at positions from `begin` up to `end`, as a slice if they have no gap: it copies nothing."""
+        if begin < end and int(self.numbers[end - 1]) - int(self.numbers[begin]) == end - 1 - begin:
+            return slice(int(self.numbers[begin]), int(self.numbers[begin]) + end - begin)
+        return self.numbers[begin:end]
