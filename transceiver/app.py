@@ -7,6 +7,7 @@ key does it carry, and if it fails, how is that said and counted.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from urllib.parse import unquote
@@ -30,6 +31,8 @@ METHODS = "POST, PATCH, DELETE, GET, OPTIONS"
 EXPOSED = "Location, ETag, Retry-After"
 ALLOWED_HEADERS = "Authorization, *"
 """SDKs add headers of their own; what we do not know we ignore. `*` alone would leave out Authorization."""
+
+LOOPBACK = re.compile(r"(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 logger = logging.getLogger(__name__)
@@ -162,7 +165,13 @@ class Guard:
         origin = request.headers.get("Origin")
         if origin is None or self._is_configured(origin):
             return True
-        return origin.partition("://")[2] == request.host  # the page that we serve ourselves
+        return origin.partition("://")[2] == request.host and self._is_ours(request.host)
+
+    def _is_ours(self, host: str) -> bool:
+        """Whether a page of this host is the one that we serve. Without keys a name does not prove it:
+        whoever owns a name can let it lead to a loopback address (DNS rebinding).
+        """
+        return self._access.api_keys is not None or LOOPBACK.fullmatch(host) is not None
 
     def _is_configured(self, origin: str) -> bool:
         return "*" in self._access.cors_origins or origin in self._access.cors_origins

@@ -81,6 +81,7 @@ def load(path: Path) -> Loaded:
         "masters": {str(key_id): base64.b64encode(master).decode() for key_id, master in masters.items()},
         "mint_with": mint_with,
         "api_keys": None if api_keys is None else api_keys.digests,
+        "is_draining": False,
     }
     if len(json.dumps(message)) > MESSAGE_BYTES:
         raise ConfigError([f"{path}: with its keys, this is more than a worker can be told; use fewer"])

@@ -10,7 +10,8 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from tests.transceiver.net import Counts, running
-from transceiver.app import sibling_app
+from transceiver.app import Access, public_app, sibling_app
+from transceiver.pops import PopDirectory
 from transceiver.siblings import Siblings
 from transceiver.signaling import Calls
 
@@ -42,3 +43,29 @@ def test_a_fault_is_told_as_the_api_tells_errors_and_counted_and_logged(
     with caplog.at_level(logging.ERROR):
         asyncio.run(scenario())
     assert [record.exc_text and "out of numbers" in record.exc_text for record in caplog.records] == [True]
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:8080", 200),
+        ("localhost:8080", 200),
+        ("[::1]", 200),
+        ("rebound.example:8080", 403),
+        ("127.0.0.1.example", 403),
+        ("", 403),
+    ],
+)
+def test_without_keys_a_name_that_leads_to_us_makes_no_page_ours(
+    tmp_path: Path, host: str, status: int
+) -> None:
+    async def scenario() -> None:
+        counts = Refusals()
+        async with running() as server:
+            calls = Calls(server.manager, Siblings(tmp_path, 0, 1), counts, ())
+            app = public_app(calls, Access(None, ()), PopDirectory(()), lambda: None, counts, None)
+            async with TestClient(TestServer(app)) as client:
+                headers = {"Host": host, "Origin": f"http://{host}"}
+                assert (await client.get("/v1/pops", headers=headers)).status == status
+
+    asyncio.run(scenario())
