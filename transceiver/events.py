@@ -73,10 +73,11 @@ class ResponseEvents:
         """The caller hears the first frame."""
         self._channel.send("output_audio_buffer.started", response_id=self.response_id, voxpop=measured)
 
-    def completed(self) -> None:
-        """Everything was said."""
+    def completed(self, was_heard: bool) -> None:
+        """Everything was said, which may have been nothing."""
         self._finish("completed", None)
-        self._channel.send("output_audio_buffer.stopped", response_id=self.response_id)
+        if was_heard:
+            self._channel.send("output_audio_buffer.stopped", response_id=self.response_id)
 
     def cancelled(self, reason: str, played_ms: int) -> None:
         """Broken off, as `turn_detected` or `client_cancelled`; `played_ms` of it reached the caller."""

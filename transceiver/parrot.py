@@ -121,7 +121,7 @@ class Parrot:
         is_first = not self._answer.has_started
         frame = self._answer.next_frame()
         if frame is None:
-            self._answer.events.completed()
+            self._answer.events.completed(was_heard=not is_first)
             self._answer = None
         elif is_first:
             self._answer_started(self._answer, now_ns)

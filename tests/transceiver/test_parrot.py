@@ -263,6 +263,17 @@ def test_an_answer_cancelled_before_its_first_frame_was_not_heard() -> None:
     assert not len(call.answer())
 
 
+def test_an_answer_of_silence_is_over_at_once_and_never_heard() -> None:
+    call = Call()
+    call.wait(100)
+    call.send("input_audio_buffer.commit")
+    call.send("response.create")
+    call.wait(100)
+    assert not len(call.answer())
+    assert call.kinds()[-1] == "response.done"
+    assert "output_audio_buffer.started" not in call.kinds()
+
+
 def error(call: Call) -> tuple[object, object]:
     body = call.last("error")["error"]
     assert isinstance(body, dict)

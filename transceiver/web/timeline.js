@@ -4,6 +4,7 @@ import { SILENT_DB } from './levels.js';
 
 const SPAN_S = 12;
 const BAR_MS = 300;
+const REDRAW_MS = 50; // drawing must not take the time of audio on a small machine
 
 export class Timeline {
   #canvas;
@@ -23,11 +24,15 @@ export class Timeline {
     this.#levels = { you: [], parrot: [] };
     this.#turns = [];
     this.#running = true;
-    const step = () => {
-      this.#draw();
+    let drawn = -Infinity;
+    const step = (now) => {
+      if (now - drawn >= REDRAW_MS) {
+        this.#draw();
+        drawn = now;
+      }
       if (this.#running) requestAnimationFrame(step);
     };
-    step();
+    requestAnimationFrame(step);
   }
 
   stop() {
