@@ -167,7 +167,7 @@ class Slots:
         return begin + np.flatnonzero(self.is_live[part] & (idle | (self._states[where] != SLOT_LIVE)))
 
     def _where(self, begin: int, end: int) -> slice | npt.NDArray[np.uint32]:
-        """The slots at positions from `begin` up to `end`, as a slice if they have no gap: it copies nothing."""
+        """The slots from position `begin` up to `end`, as a slice if they have no gap: it copies nothing."""
         if begin < end and int(self.numbers[end - 1]) - int(self.numbers[begin]) == end - 1 - begin:
             return slice(int(self.numbers[begin]), int(self.numbers[begin]) + end - begin)
         return self.numbers[begin:end]
