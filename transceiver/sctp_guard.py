@@ -56,12 +56,12 @@ def find_fault_untrusted(packet: bytes) -> SctpReason | None:
 
 
 def carries_data_untrusted(packet: bytes) -> bool:
-    """Whether the first chunk that is not a SACK is DATA, which is how stacks bundle them."""
+    """Whether DATA is among the chunks, wherever. Never raises."""
     position = _COMMON_HEADER
     while position + _CHUNK.size <= len(packet):
         kind, _, length = _CHUNK.unpack_from(packet, position)
-        if kind != _SACK:
-            return bool(kind == _DATA)
+        if kind == _DATA:
+            return True
         position += max(_CHUNK.size, (length + 3) & ~3)
     return False
 

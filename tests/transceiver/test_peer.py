@@ -501,7 +501,21 @@ def test_what_aiortc_chokes_on_is_dropped_and_the_channel_goes_on() -> None:
     asyncio.run(scenario())
 
 
-def test_fragments_that_never_become_a_message_end_the_channel_and_not_the_call() -> None:
+class Behind(DataChunk):
+    """A chunk, and before it in the same packet a HEARTBEAT ACK that nobody waits for."""
+
+    def __init__(self, chunk: DataChunk) -> None:
+        super().__init__()
+        self.chunk = chunk
+
+    def __bytes__(self) -> bytes:
+        return b"\x05\0\0\x04" + bytes(self.chunk)
+
+
+@pytest.mark.parametrize("wrap", [lambda chunk: chunk, Behind])
+def test_fragments_that_never_become_a_message_end_the_channel_and_not_the_call(
+    wrap: Callable[[DataChunk], DataChunk],
+) -> None:
     async def scenario() -> None:
         async with pair() as both:
             await both.open()
@@ -511,7 +525,7 @@ def test_fragments_that_never_become_a_message_end_the_channel_and_not_the_call(
                 chunk = DataChunk(flags=2 if number == 0 else 0)
                 chunk.tsn = (sctp._local_tsn + number) % 2**32
                 chunk.user_data = b"x"
-                await both.client.peer._dtls._send_data(_sctp_packet(both, chunk))
+                await both.client.peer._dtls._send_data(_sctp_packet(both, wrap(chunk)))
                 await asyncio.sleep(0)
                 if both.server.refused:
                     break

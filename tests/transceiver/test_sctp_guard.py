@@ -150,8 +150,9 @@ def test_what_passes_is_read_to_its_end_by_aiortc(chunks: list[tuple[int, bytes]
         parse_packet(packet[:8] + struct.pack("<L", crc32c(packet)) + packet[12:])
 
 
-def test_data_is_found_behind_an_acknowledgement() -> None:
+def test_data_is_found_behind_whatever_chunk() -> None:
     assert carries_data_untrusted(HEADER + bytes(_sack([(1, 2)])) + bytes(_data(1)))
+    assert carries_data_untrusted(HEADER + _chunk(5, b"") + bytes(_sack([])) + bytes(_data(1)))
     assert carries_data_untrusted(HEADER + bytes(_data(1)))
     assert not carries_data_untrusted(HEADER + bytes(_sack([])))
     assert not carries_data_untrusted(HEADER + bytes(_init()))
