@@ -93,7 +93,7 @@ class SessionCollector(Collector):
             mean = sum(values) / len(values) if values else 0.0
             yield _gauges(
                 name,
-                f"{text}, over live sessions that were sent audio",
+                f"{text}, over live sessions whose client sends audio",
                 "statistic",
                 {"mean": mean / 1e3, "max": max(values, default=0.0) / 1e3},
             )
