@@ -38,6 +38,7 @@ from edge.forwarder import MAX_ADDRESSES_PER_TOKEN, Sockaddr
 from edge.routes import NOWHERE, Ways
 from edge.slots import REST_NS, SeenClock, Slots
 from edge.verdict import RelayReason
+from edge.waiting_room import WaitingRoom
 from edge.xdp_send import RawSender
 
 logger = logging.getLogger(__name__)
@@ -126,6 +127,7 @@ class XdpForwarder:
         self._ask = ask
         self._rest_ns = rest_ns
         self._waiting: dict[str, list[tuple[int, int, int]]] = {}
+        self._room = WaitingRoom(self._is_led, self._send)
         self._sweep_from = dict.fromkeys(slots, 0)
         self._count_adopted()
 
@@ -311,16 +313,24 @@ class XdpForwarder:
         self._counters.add(_REMOVALS[cause])
 
     def forward(self, flow: XdpFlow, datagram: memoryview, now_ns: int) -> bool:
-        """Send from the flow's NAT port, as the program would have done."""
-        values, size = self._values, len(datagram)
+        """Send from the flow's NAT port, as the program would have done; False too when it is to wait."""
         seen = self._tables.slots[flow.family]["flow"]["seen"]
         seen[flow.slot, layout.UPSTREAM] = self._clock.stamp(now_ns)
+        return not self._room.take(flow, datagram, now_ns) and self._send(flow, datagram.tobytes())
+
+    def _is_led(self, flow: XdpFlow) -> bool:
+        """Whether the program can send both ways. What has become another flow's slot need not wait."""
+        record = self._tables.slots[flow.family]["flow"][flow.slot]
+        nexthops = self._tables.config["nexthop"][record["nexthop"]]
+        ways = nexthops["way"][np.arange(2), nexthops["live"] & 1]
+        return bool(ways["usable"].all()) or record["state"] != layout.SLOT_LIVE
+
+    def _send(self, flow: XdpFlow, datagram: bytes) -> bool:
+        values, size = self._values, len(datagram)
         backbone = self._backbone_packed[flow.family][flow.slot // layout.PORTS]
         to = flow.transceiver
         try:
-            self._sender.send(
-                backbone, flow.slot % layout.PORTS, to, pack_address(to.host), datagram.tobytes()
-            )
+            self._sender.send(backbone, flow.slot % layout.PORTS, to, pack_address(to.host), datagram)
         except OSError as error:
             values[_UP_FAILED[0]] += 1
             values[_UP_FAILED[1]] += size
@@ -358,9 +368,11 @@ class XdpForwarder:
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """There is nothing to read: what transceivers send never comes up here."""
+        self._room.open(loop)
 
     def close(self) -> None:
         """Let go of sockets and maps; the flows go on."""
+        self._room.close()
         self._sender.close()
         self._clock.close()
         self._tables.close()

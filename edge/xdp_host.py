@@ -28,7 +28,7 @@ from ebpf.errors import DataplaneError, PinError
 from ebpf.flows import pack_address
 from ebpf.netdev import Netdev
 from ebpf.network import Link, Netlink, Network
-from ebpf.tables import LocalAddress, Rates, Tables, WayOut
+from ebpf.tables import REST_S, LocalAddress, Rates, Tables, WayOut
 from edge.dataplane import Plan, interfaces
 from edge.nexthops import Changes, NextHops
 from edge.rights import RELAY, missing
@@ -42,7 +42,11 @@ LOOK_S = 15.0
 RETRY_S = 1.0
 """The same while one does not answer."""
 PAUSE_S = 0.1
-"""Between two looks at the network, so that a storm of changes costs little; above ebpf.tables.REST_S."""
+"""Between two looks at the network, so that a storm of changes costs little."""
+QUICK_PAUSE_S = 0.005
+"""The same while a neighbour has just been asked for: until its answer is seen, packets to it are lost."""
+QUICK_LOOKS = 50
+"""In each CLOCK_S; beyond, a storm of new neighbours gets the longer pause."""
 
 Tell = Callable[[Message], None]
 
@@ -70,6 +74,9 @@ class XdpHost:
         self._changed = asyncio.Event()
         self._confirmed_at = 0.0
         self._unresolved = False
+        self._quick_looks = QUICK_LOOKS
+        self._written_at: dict[int, float] = {}
+        """When a next hop was last written, if that was less than REST_S ago."""
 
     def _check_rights(self) -> None:
         lacking = missing(RELAY)
@@ -193,6 +200,7 @@ class XdpHost:
     async def _keep_clock(self) -> None:
         while True:
             self._set_clock()
+            self._quick_looks = QUICK_LOOKS
             await asyncio.sleep(CLOCK_S)
 
     def _set_clock(self) -> None:
@@ -204,7 +212,7 @@ class XdpHost:
             try:
                 while True:
                     await self._look(netlink, tell)
-                    await asyncio.sleep(PAUSE_S)
+                    await asyncio.sleep(self._pause_s())
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._changed.wait(), RETRY_S if self._unresolved else LOOK_S)
                     self._changed.clear()
@@ -212,6 +220,12 @@ class XdpHost:
                         listening.result()
             finally:
                 listening.cancel()
+
+    def _pause_s(self) -> float:
+        if not self._unresolved or not self._quick_looks:
+            return PAUSE_S
+        self._quick_looks -= 1
+        return QUICK_PAUSE_S
 
     async def _listen(self, netlink: Netlink) -> None:
         async for _ in netlink.changes():
@@ -221,6 +235,8 @@ class XdpHost:
         network = await netlink.network()
         await self._place_interfaces(network)
         changes = self.nexthops.look(network)
+        if self._recently_written(changes):
+            await asyncio.sleep(REST_S)
         self._apply(changes)
         tables = self.nexthops.tables
         if tables != self._told:
@@ -229,11 +245,19 @@ class XdpHost:
         self._give_up_hosts(tell)
         await self._resolve(netlink, changes)
 
+    def _recently_written(self, changes: Changes) -> bool:
+        """Whether a change is to a next hop that rests: see `Tables.set_nexthop`."""
+        now = time.monotonic()
+        self._written_at = {n: at for n, at in self._written_at.items() if now - at < REST_S}
+        return not self._written_at.keys().isdisjoint(changes.ways)
+
     def _apply(self, changes: Changes) -> None:
         for text in changes.complaints:
             logger.error("%s", text)
         for number, way in changes.ways.items():
             self.tables.set_nexthop(number, way)
+            if way is not None:  # a next hop that leads nowhere yet has no packet under way
+                self._written_at[number] = time.monotonic()
 
     def _give_up_hosts(self, tell: Tell) -> None:
         given_up = self.nexthops.forget_hosts()
