@@ -175,20 +175,29 @@ def _is_within(
 def _show(
     tables: Tables, clock: SeenClock, version: int, slots: npt.NDArray[np.intp], now_ns: int
 ) -> Iterator[ShownFlow]:
-    backbones = tables.config[f"backbone{version}"]["addr"]
-    vips = tables.config["vip"]
-    for number in slots.tolist():
-        record = tables.slots[version][number]
-        flow = record["flow"]
-        vip = vips[int(flow["vip"])]
-        idle_ns = now_ns - clock.time_of(int(flow["seen"][layout.UPSTREAM]), now_ns)
-        (up, up_bytes), (down, down_bytes) = ((int(t["packets"]), int(t["bytes"])) for t in flow["traffic"])
+    if not len(slots):
+        return
+    records = tables.slots[version][slots]  # by columns: many times faster than record by record
+    flow, vips = records["flow"], tables.config["vip"]
+    zeros = np.zeros(layout.BACKBONES, np.uint16)
+    backbones = [e.host for e in _endpoints(version, tables.config[f"backbone{version}"]["addr"], zeros)]
+    vip_names = [str(endpoint) for endpoint in _endpoints(version, vips["addr"], vips["port"])]
+    columns = zip(
+        slots.tolist(),
+        _endpoints(version, records["client"], flow["client_port"]),
+        _endpoints(version, records["transceiver"], flow["transceiver_port"]),
+        flow["vip"].tolist(),
+        flow["seen"][:, layout.UPSTREAM].tolist(),
+        flow["traffic"].tolist(),
+        strict=True,
+    )
+    for number, client, transceiver, vip, seen, ((up, up_bytes), (down, down_bytes)) in columns:
         yield ShownFlow(
-            client=_endpoint(version, record["client"], flow["client_port"]),
-            vip=_endpoint(version, vip["addr"], vip["port"]),
-            transceiver=_endpoint(version, record["transceiver"], flow["transceiver_port"]),
-            nat_port=str(Endpoint(_host(version, backbones[number // layout.PORTS]), number % layout.PORTS)),
-            idle_s=round(idle_ns / 1e9, 3),
+            client=str(client),
+            vip=vip_names[vip],
+            transceiver=str(transceiver),
+            nat_port=str(Endpoint(backbones[number // layout.PORTS], number % layout.PORTS)),
+            idle_s=round((now_ns - clock.time_of(seen, now_ns)) / 1e9, 3),
             packets_up=up,
             packets_down=down,
             bytes_up=up_bytes,
@@ -196,10 +205,12 @@ def _show(
         )
 
 
-def _host(version: int, words: np.ndarray[tuple[int, ...], np.dtype[np.uint32]]) -> str:
+def _endpoints(
+    version: int, words: npt.NDArray[np.uint32], ports: npt.NDArray[np.uint16]
+) -> Iterator[Endpoint]:
+    """The address in each row of `words` with each of `ports`, both in network order."""
     size, family = (4, socket.AF_INET) if version == 4 else (16, socket.AF_INET6)
-    return socket.inet_ntop(family, words.tobytes()[:size])
-
-
-def _endpoint(version: int, words: np.ndarray[tuple[int, ...], np.dtype[np.uint32]], port: np.uint16) -> str:
-    return str(Endpoint(_host(version, words), socket.ntohs(int(port))))
+    packed = words.tobytes()
+    row = len(packed) // len(ports)  # IPv4 may be in the first word of several
+    for at, port in zip(range(0, len(packed), row), ports.byteswap().tolist(), strict=True):
+        yield Endpoint(socket.inet_ntop(family, packed[at : at + size]), port)
