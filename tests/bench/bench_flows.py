@@ -117,10 +117,10 @@ def _million(pin_dir: Path) -> list[Figure]:
     slots = forwarder._slots[4]
     sweep_ms = _median_ms(lambda: slots.ended(0, SWEPT, time.monotonic_ns(), 30_000_000_000))
     find_ms = _median_ms(lambda: [forwarder.find(_client(n), 0) for n in range(1000)])
+    own_mib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib) / 1024
     count_ms = _median_ms(lambda: flows.select(pin_dir, flows.Filter(), 0), 5)
     list_ms = _median_ms(lambda: flows.select(pin_dir, flows.Filter(), 100), 5)
     list_all_s = _median_ms(lambda: flows.select(pin_dir, flows.Filter(), None), 1) / 1000
-    own_mib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib) / 1024
     forwarder.close()
     began = time.perf_counter()
     successor = _open(pin_dir)
