@@ -17,10 +17,10 @@ struct churn {
 	__u64 wrong[2];
 	__u32 flows; /* to draw from; at most CHURN_FLOWS */
 	__u32 payload_sum;
-	__u32 pad;
 	__u32 wrong_number; /* of the last wrong packet: its flow, */
 	__u32 wrong_host;   /* and where it would have gone */
 	__u32 wrong_port;
+	__u32 pad;
 };
 
 VP_MAP("array", __u32, struct churn, churn);
@@ -177,7 +177,8 @@ VP_INLINE _Bool churn_arrived(struct churn_headers *at, _Bool six, const struct 
 
 /*
  * Downstream, mostly a flow's present NAT port; each eighth time any port, from the transceiver
- * that had it last: what comes late, when the port rests, is written to, or is another's.
+ * that had it last, or of flow 0: what comes late, when the port rests, is written to, or is
+ * another's.
  */
 VP_INLINE _Bool churn_choose(struct churn *state, _Bool six, struct churn_draw *draw)
 {

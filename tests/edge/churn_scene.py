@@ -49,10 +49,10 @@ class Churn(ctypes.Structure):
         ("wrong", c_uint64 * 2),
         ("flows", c_uint32),
         ("payload_sum", c_uint32),
-        ("pad", c_uint32),
         ("wrong_number", c_uint32),
         ("wrong_host", c_uint32),
         ("wrong_port", c_uint32),
+        ("pad", c_uint32),
     )
 
 
