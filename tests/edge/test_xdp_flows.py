@@ -23,6 +23,7 @@ from ebpf.flows import FlowRecord, ufrag_mark
 from ebpf.tables import Tables
 from edge.counters import Counters, Removal, create
 from edge.forwarder import MAX_ADDRESSES_PER_TOKEN, Sockaddr
+from edge.ops.flows import Filter, select
 from edge.routes import ON_LINK, Ways, hosts_messages, routes_message
 from edge.slots import REST_NS, NatRange, SeenClock, Slots, share_ports
 from edge.verdict import RelayReason
@@ -126,6 +127,28 @@ def rig(pin_dir: Path) -> Iterator[Rig]:
     made = Rig(pin_dir)
     yield made
     made.close()
+
+
+def test_the_list_shows_what_records_say(rig: Rig) -> None:
+    for vip in (0, 1):
+        rig.tables.set_vip(VIPS[vip].id, VIPS[vip].endpoint)
+        rig.tables.set_backbone(0, BACKBONES[6 if vip else 4][0])
+        flow = rig.install(2, vip=vip)
+        assert isinstance(flow, XdpFlow)
+        record = rig.tables.slots[flow.family]["flow"][flow.slot : flow.slot + 1]
+        record["traffic"] = [(11 + vip, 1100), (5, 500 + vip)]
+    found = select(rig.pin_dir, Filter(), None)
+    assert (found.total, found.matching) == (2, {4: 1, 6: 1})
+    four, six = found.shown
+    assert (four.client, four.vip) == ("203.0.113.3:5000", "198.51.100.1:3478")
+    assert (four.transceiver, four.nat_port) == ("127.0.0.1:40001", "192.0.2.10:20000")
+    assert (six.client, six.vip) == ("[2001:db8:c::3]:5000", "[2001:db8:f::1]:3478")
+    assert (six.transceiver, six.nat_port) == ("[::1]:40001", "[2001:db8:b::10]:20000")
+    assert (four.packets_up, four.bytes_up, four.packets_down, four.bytes_down) == (11, 1100, 5, 500)
+    assert (six.packets_up, six.bytes_up, six.packets_down, six.bytes_down) == (12, 1100, 5, 501)
+    assert 0 <= four.idle_s < 20
+    assert select(rig.pin_dir, Filter(), 1).shown[0].client == four.client
+    assert select(rig.pin_dir, Filter(), 0).shown == []
 
 
 def installed(outcome: XdpFlow | RelayReason) -> XdpFlow:
