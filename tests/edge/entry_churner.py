@@ -2,7 +2,7 @@
 them back without a pause, until stdin speaks.
 
 Their records stay. The kernel gives the element that was freed last to the next entry, so each client gets
-the one that a packet of the other's may be reading: some thirty times as often as a relay can bring about.
+the one that a packet of the other's may be reading, hundreds of times as often as a relay brings it about.
 """
 
 from __future__ import annotations
