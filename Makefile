@@ -35,7 +35,7 @@ check: .venv/.stamp-check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(if $(C_FILES),clang-format --dry-run -Werror $(C_FILES))
-	shellcheck scripts/need scripts/get-uv .ci/run
+	shellcheck .ci/need .ci/get-uv .ci/run
 
 ## format: put everything in the form that `make check` wants
 .PHONY: format
@@ -71,25 +71,25 @@ help:
 	@sed -n 's/^## \([a-z]*\): /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
 $(UV):
-	@scripts/need --hint run
-	@scripts/get-uv $(UV_VERSION)
+	@.ci/need --hint run
+	@.ci/get-uv $(UV_VERSION)
 
 .venv/pyvenv.cfg: | $(UV)
 	@$(UV) venv --quiet --python $(PYTHON) --system-site-packages .venv
 
-.venv/.stamp-run: .venv/pyvenv.cfg pyproject.toml uv.lock scripts/packages.txt | $(UV)
-	@scripts/need --hint run
+.venv/.stamp-run: .venv/pyvenv.cfg pyproject.toml uv.lock .ci/packages.txt | $(UV)
+	@.ci/need --hint run
 	@echo "Installing the Python packages of uv.lock in .venv …"
 	@$(UV) sync --quiet --locked
 	@touch $@
 
 # The fast path needs root to run, so only root needs what it is made of.
 .venv/.stamp-demo: .venv/.stamp-run
-	@[ "$$(id -u)" != 0 ] || scripts/need demo
+	@[ "$$(id -u)" != 0 ] || .ci/need demo
 	@touch $@
 
 .venv/.stamp-check .venv/.stamp-test: .venv/.stamp-%: .venv/.stamp-run
-	@scripts/need $*
+	@.ci/need $*
 	@touch $@
 
 .venv/.stamp-fuzz: .venv/.stamp-test
