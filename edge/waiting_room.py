@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from edge.xdp import XdpFlow
 
 LOOK_S = 0.002
-PATIENCE_NS = 100_000_000
+PATIENCE_NS = 500_000_000
 """After that the packets go all the same; a host that has not answered by now may not be there."""
 MAX_FLOWS = 256
 MAX_PACKETS = 4

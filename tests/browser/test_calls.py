@@ -146,12 +146,18 @@ def test_a_browser_gets_its_own_words_back(
 def test_the_page_shows_the_numbers_that_matter(
     kind: type[Browser], tmp_path: Path, microphone: Path, say: Say
 ) -> None:
+    # The level meters of Firefox stand still or go wrong where there is no sound device to give the time.
+    has_meters = kind is Chromium
+    names = ["setup", "setup-signaling", "setup-ice", "setup-dtls", "setup-audio", "rtt"]
+
     async def check(page: Browser) -> None:
-        await page.wait_for("voxpop.turns.length >= 1", ANSWER_TIMEOUT_S)
+        await answers(page, 1)
+        if has_meters:
+            await page.wait_for("voxpop.turns.length >= 1", ANSWER_TIMEOUT_S)
         await page.wait_for("voxpop.path.pop && voxpop.stats.rtt !== undefined")
         shown = {
             name: await page.evaluate(f"return document.getElementById('{name}').textContent")
-            for name in ("turn", "setup", "setup-signaling", "setup-ice", "setup-dtls", "setup-audio", "rtt")
+            for name in [*names, *["turn"] * has_meters]
         }
         turn_ms = [turn["ms"] for turn in await page.evaluate("return voxpop.turns")]
         say(f"{shown}; end of speech to first answer {turn_ms} ms")
