@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import edge.lab.cli
 import edge.ops.cli
+from core.service.verbs import add_daemon_options
 
 if TYPE_CHECKING:
     from core.service.verbs import Verbs
@@ -48,17 +48,7 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
         epilog=RELAY_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    relay.add_argument(
-        "--config",
-        type=Path,
-        required=True,
-        metavar="FILE",
-        help="TOML; reads [token], [[cluster]], [relay], [dataplane]",
-    )
-    relay.add_argument("--log-format", choices=("text", "json"), default="text", help="default: text")
-    relay.add_argument(
-        "--log-level", choices=("debug", "info", "warning", "error"), default="info", help="default: info"
-    )
+    add_daemon_options(relay, "[token], [[cluster]], [relay], [dataplane]")
     relay.set_defaults(run=_relay)
     edge.ops.cli.register(verbs)
     edge.lab.cli.register(verbs)

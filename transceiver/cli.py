@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import transceiver.caller.cli
 import transceiver.demo_cli
+from core.service.verbs import add_daemon_options
 
 if TYPE_CHECKING:
     from core.service.verbs import Verbs
@@ -61,17 +62,7 @@ def _register_transceiver(verbs: Verbs[argparse.ArgumentParser]) -> None:
         epilog=TRANSCEIVER_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--config",
-        type=Path,
-        required=True,
-        metavar="FILE",
-        help="TOML; reads [token], [[cluster]], [[pop]], [transceiver]",
-    )
-    parser.add_argument("--log-format", choices=("text", "json"), default="text", help="default: text")
-    parser.add_argument(
-        "--log-level", choices=("debug", "info", "warning", "error"), default="info", help="default: info"
-    )
+    add_daemon_options(parser, "[token], [[cluster]], [[pop]], [transceiver]")
     parser.set_defaults(run=_transceiver)
 
 
