@@ -1,7 +1,7 @@
 """The `voxpop` command: every verb of every part under one name.
 
 Each part registers its own verbs; what a verb needs is imported when it runs, so that `--help`
-and the inspection commands start at once.
+and the inspection commands start at once. The parts themselves are imported where Ctrl-C cannot be lost.
 """
 
 from __future__ import annotations
@@ -10,16 +10,18 @@ import argparse
 import sys
 from pathlib import Path
 
-import core.service.cli
-import edge.cli
-import transceiver.cli
 from core.errors import ConfigError, VoxpopError
+from core.service import interrupt
 
 EXIT_FAILED = 1
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole tree of verbs."""
+    import core.service.cli
+    import edge.cli
+    import transceiver.cli
+
     parser = argparse.ArgumentParser(
         prog="voxpop",
         description="Carries WebRTC voice from a nearby PoP to the transceiver that owns the call.",
@@ -46,7 +48,8 @@ def _check_transceiver(path: Path) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; returns the exit status: 0 done, 1 failed, 2 wrong usage."""
-    arguments = build_parser().parse_args(argv)
+    with interrupt.at_once():
+        arguments = build_parser().parse_args(argv)
     try:
         status: int = arguments.run(arguments)
     except ConfigError as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import edge.lab.cli
 import edge.ops.cli
+from core.service import interrupt
 from core.service.verbs import add_daemon_options
 
 if TYPE_CHECKING:
@@ -55,8 +56,9 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 
 def _relay(arguments: argparse.Namespace) -> int:
-    from core.service import log
-    from edge.service import RelayService
+    with interrupt.at_once():
+        from core.service import log
+        from edge.service import RelayService
 
     log.set_up(arguments.log_level, as_json=arguments.log_format == "json")
     service = RelayService(arguments.config, arguments.log_level, arguments.log_format)

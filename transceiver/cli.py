@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import transceiver.caller.cli
 import transceiver.demo_cli
+from core.service import interrupt
 from core.service.verbs import add_daemon_options
 
 if TYPE_CHECKING:
@@ -82,8 +83,9 @@ def _register_api_key(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 
 def _transceiver(arguments: argparse.Namespace) -> int:
-    from core.service import log
-    from transceiver.supervisor import run
+    with interrupt.at_once():
+        from core.service import log
+        from transceiver.supervisor import run
 
     log.set_up(arguments.log_level, as_json=arguments.log_format == "json")
     return run(arguments.config, arguments.log_level, arguments.log_format)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from core.service import interrupt
+
 if TYPE_CHECKING:
     from core.service.verbs import Verbs
 
@@ -49,7 +51,8 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the demo; returns the exit status."""
-    from transceiver import demo
+    with interrupt.at_once():
+        from transceiver import demo
 
     stage = None if arguments.stage is None else demo.Stage(arguments.stage)
     return demo.run(port=arguments.port, once=arguments.once, verbose=arguments.verbose, stage=stage)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from core.errors import UnavailableError
+from core.service import interrupt
 from edge.lab.plan import DEFAULT_NAME, MAX_BACKBONES, NAME, SIGNALING_PORT, LabPlan, Place
 
 if TYPE_CHECKING:
@@ -141,8 +142,6 @@ def _number(first: int, last: int) -> Callable[[str], int]:
 
 
 def _up(arguments: argparse.Namespace) -> int:
-    from edge.lab import lab, status
-
     plan = LabPlan(
         name=arguments.name,
         host_is_client=arguments.client == "host",
@@ -151,7 +150,9 @@ def _up(arguments: argparse.Namespace) -> int:
         http_port=arguments.http_port,
         backbones=arguments.backbones,
     )
-    with lab.signals_interrupt():
+    with interrupt.postponed():
+        from edge.lab import lab, status
+
         running = lab.up(plan, start=arguments.start, tell=_tell)
         try:
             found = status.examine(running.plan)

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
-import select
 import shutil
-import signal
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from types import FrameType
+from dataclasses import dataclass, field, replace
+from typing import TextIO
 
 from core.addr import Endpoint
 from core.errors import UnavailableError
-from core.service import keysfile
+from core.service import interrupt, keysfile
 from ebpf import bpffs
 from edge.lab import network, processes, signaling
 from edge.lab.plan import DEFAULT_NAME, DIRECTORY, LOOPBACK, MAX_LABS, LabPlan, Place, load
@@ -27,17 +24,43 @@ from edge.rights import Capability, missing
 
 Tell = Callable[[str], None]
 
+LOCK_POLL_S = 0.05
+
 
 @dataclass(slots=True)
 class Running:
     """A lab that is up, and what we started in it."""
 
     plan: LabPlan
-    daemons: list[Daemon]
+    daemons: list[Daemon] = field(default_factory=list)
+
+    def build(self) -> None:
+        """Everything but the processes to look at; `plan` is then what was made. Raises UnavailableError."""
+        directory = self.plan.directory
+        self.plan.bpffs.mkdir(parents=True, mode=0o700)
+        (directory / "log").mkdir()
+        (directory / "lab.json").write_text(self.plan.dump())
+        bpffs.mount(self.plan.bpffs)
+        network.build(self.plan)
+        self._join_signaling()
+        (directory / "lab.json").write_text(self.plan.dump())
+        keysfile.new(directory / "keys.toml")
+        self.plan.config_path.write_text(self.plan.config())
+
+    def _join_signaling(self) -> None:
+        client = self.plan.namespaces[Place.CLIENT]
+        try:
+            listener = processes.listen(client, Endpoint(LOOPBACK, self.plan.http_port))
+        except UnavailableError:
+            listener = processes.listen(client, Endpoint(LOOPBACK, 0))
+        with listener:
+            self.plan = replace(self.plan, http_port=listener.getsockname()[1])
+            command = signaling.command(listener, self.plan.signaling)
+            self._run("signaling", Place.REGION, command, listener.fileno())
 
     def start(self, tell: Tell) -> None:
         """Everything at once, but the relay after the fast path that it uses. Raises UnavailableError."""
-        transceiver = self.spawn("transceiver", Place.REGION)
+        transceiver = self._start("transceiver", Place.REGION)
         if self.plan.forwarder != "userspace":
             self.load_dataplane()
             tell("the fast path is attached")
@@ -49,45 +72,37 @@ class Running:
 
     def load_dataplane(self) -> None:
         """Attach the fast path, in place of one that runs. Raises UnavailableError."""
-        processes.finish(self._run("dataplane", Place.POP, "run"))
+        loading = self._start("dataplane", Place.POP, "run")
+        processes.finish(loading)
+        self.daemons.remove(loading)
 
     def start_relay(self) -> Daemon:
         """Start the relay and wait until it is ready. Raises UnavailableError."""
-        relay = self.spawn("relay", Place.POP)
+        relay = self._start("relay", Place.POP)
         processes.until_ready(relay, self.plan.namespaces[Place.POP], self.plan.relay_status)
         return relay
 
-    def spawn(self, verb: str, place: Place) -> Daemon:
-        """Start a daemon."""
-        self.daemons.append(self._run(verb, place))
-        return self.daemons[-1]
+    def _start(self, verb: str, place: Place, *words: str) -> Daemon:
+        return self._run(verb, place, ["voxpop", verb, *words, "--config", str(self.plan.config_path)])
 
-    def _run(self, verb: str, place: Place, *words: str) -> Daemon:
-        return processes.spawn(
-            verb,
-            self.plan.namespaces[place],
-            ["voxpop", verb, *words, "--config", str(self.plan.config_path)],
-            self.plan.directory / "log",
-        )
+    def _run(self, name: str, place: Place, command: list[str], *fds: int) -> Daemon:
+        logs = self.plan.directory / "log"
+        self.daemons.append(processes.spawn(name, self.plan.namespaces[place], command, logs, fds))
+        return self.daemons[-1]
 
     def remove(self) -> None:
         """Take the lab apart. Raises UnavailableError."""
         down(self.plan.name)
+        self.reap()
+
+    def reap(self) -> None:
+        """Wait for the daemons, which have been ended."""
         for daemon in self.daemons:
             daemon.popen.wait()
 
     def wait(self) -> Daemon:
-        """Until one of the daemons ends."""
-        poller = select.poll()
-        with contextlib.ExitStack() as handles:
-            found = {}
-            for daemon in self.daemons:
-                handle = os.pidfd_open(daemon.popen.pid)
-                handles.callback(os.close, handle)
-                poller.register(handle, select.POLLIN)
-                found[handle] = daemon
-            handle, _ = poller.poll()[0]
-            return found[handle]
+        """Until one of the daemons ends. Raises KeyboardInterrupt when a postponed signal comes."""
+        return processes.ended(self.daemons)[0]
 
 
 def need_rights() -> None:
@@ -101,7 +116,7 @@ def need_rights() -> None:
 
 
 def up(plan: LabPlan, *, start: bool, tell: Tell) -> Running:
-    """Make a lab, and start its processes; if anything fails, or Ctrl-C is pressed, nothing stays.
+    """Make a lab, and start its processes; if anything fails, or a signal comes, nothing stays.
 
     `plan.index` and `plan.http_port` are taken where they are free, else others that are: see the plan
     of the result. Raises UnavailableError.
@@ -113,20 +128,24 @@ def up(plan: LabPlan, *, start: bool, tell: Tell) -> Running:
                 f"lab {plan.name} is there already: `voxpop lab down{_option(plan.name)}` removes it, "
                 "--name makes another"
             )
-        with signals_interrupt():
-            try:
-                plan = replace(plan, index=_free_index())
-                return _build(plan, start=start, tell=tell)
-            except BaseException:
-                with _signals_ignored():
-                    _take_apart(plan)
-                raise
+        running = Running(replace(plan, index=_free_index()))
+        try:
+            with interrupt.postponed():
+                running.build()
+                if start:
+                    running.start(tell)
+        except BaseException:
+            with interrupt.ignored():
+                _take_apart(running.plan)
+                running.reap()
+            raise
+        return running
 
 
 def down(name: str) -> int | None:
     """Remove a lab; how many processes ran in it, None where there was nothing. Raises UnavailableError."""
     need_rights()
-    with _lock(), _signals_ignored():
+    with _lock(), interrupt.ignored():
         return _take_apart(load(name)) if is_there(name) else None
 
 
@@ -157,35 +176,6 @@ def _free_index() -> int:
     return free
 
 
-def _build(plan: LabPlan, *, start: bool, tell: Tell) -> Running:
-    plan.bpffs.mkdir(parents=True, mode=0o700)
-    (plan.directory / "log").mkdir()
-    (plan.directory / "lab.json").write_text(plan.dump())
-    bpffs.mount(plan.bpffs)
-    network.build(plan)
-    plan, daemon = _join_signaling(plan)
-    (plan.directory / "lab.json").write_text(plan.dump())
-    keysfile.new(plan.directory / "keys.toml")
-    plan.config_path.write_text(plan.config())
-    running = Running(plan, [daemon])
-    if start:
-        running.start(tell)
-    return running
-
-
-def _join_signaling(plan: LabPlan) -> tuple[LabPlan, Daemon]:
-    client, region = plan.namespaces[Place.CLIENT], plan.namespaces[Place.REGION]
-    try:
-        listener = processes.listen(client, Endpoint(LOOPBACK, plan.http_port))
-    except UnavailableError:
-        listener = processes.listen(client, Endpoint(LOOPBACK, 0))
-    with listener:
-        plan = replace(plan, http_port=listener.getsockname()[1])
-        command = signaling.command(listener, plan.signaling)
-        logs = plan.directory / "log"
-        return plan, processes.spawn("signaling", region, command, logs, (listener.fileno(),))
-
-
 def _take_apart(plan: LabPlan) -> int:
     """Everything that goes by this name, as far as it exists; how many processes ran in it."""
     ended = processes.end_all([name for name in plan.namespaces.values() if name is not None])
@@ -207,31 +197,15 @@ def _lock() -> Iterator[None]:
     DIRECTORY.parent.mkdir(exist_ok=True)
     DIRECTORY.mkdir(mode=0o700, exist_ok=True)
     with (DIRECTORY / ".lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        while not _is_locked(file):
+            interrupt.wait((), LOCK_POLL_S)
         yield
 
 
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-@contextlib.contextmanager
-def _handling(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> Iterator[None]:
-    before = {number: signal.signal(number, handler) for number in _ENDING}
+def _is_locked(file: TextIO) -> bool:
+    """Tried only: who waits in flock does not hear of postponed signals."""
     try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
-
-
-def signals_interrupt() -> contextlib.AbstractContextManager[None]:
-    """Every signal that ends a process does it as Ctrl-C does."""
-    return _handling(_interrupt)
-
-
-def _signals_ignored() -> contextlib.AbstractContextManager[None]:
-    return _handling(signal.SIG_IGN)
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from core.service import interrupt
 from ebpf import netns
 from ebpf.netns import Wiring
 from edge.lab.plan import LabPlan, Link, Place
 
 
 def build(plan: LabPlan) -> None:
-    """Make all of it. Raises DataplaneError; what was made by then is for `remove` to remove."""
+    """Make all of it. Raises DataplaneError, or KeyboardInterrupt when a postponed signal comes; what was
+    made by then is for `remove` to remove.
+    """
     names = plan.namespaces
     for name in names.values():
         if name is not None:
+            interrupt.check()
             netns.create(name)
     with Wiring(names[Place.POP]) as pop:
         pop.veth(plan.public.interface, plan.client.interface, names[Place.CLIENT])
@@ -30,6 +34,7 @@ def build(plan: LabPlan) -> None:
 
 
 def _configure(wiring: Wiring, link: Link) -> None:
+    interrupt.check()
     wiring.up(link.interface)
     wiring.prepare_for_xdp(link.interface)
     for address in link.addresses:

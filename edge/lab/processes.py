@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import math
 import os
 import select
 import signal
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from core.addr import Endpoint
 from core.errors import UnavailableError
+from core.service import interrupt
 from ebpf import netns
 
 READY_TIMEOUT_S = 30.0
@@ -68,11 +70,9 @@ def spawn(
 
 def finish(daemon: Daemon) -> None:
     """Wait for one that does its work and ends. Raises UnavailableError with what it said."""
-    try:
-        status = daemon.popen.wait(READY_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        raise UnavailableError(f"{daemon.name} did not end within {READY_TIMEOUT_S:g} s") from None
-    if status != 0:
+    if not ended([daemon], READY_TIMEOUT_S):
+        raise UnavailableError(f"{daemon.name} did not end within {READY_TIMEOUT_S:g} s")
+    if daemon.popen.returncode != 0:
         raise UnavailableError(f"{daemon.name} failed:\n{daemon.tail()}")
 
 
@@ -80,14 +80,27 @@ def until_ready(daemon: Daemon, namespace: str | None, at: Endpoint) -> None:
     """Wait until its /readyz says 200. Raises UnavailableError."""
     deadline = time.monotonic() + READY_TIMEOUT_S
     while time.monotonic() < deadline:
-        if daemon.popen.poll() is not None:
+        if ended([daemon], READY_POLL_S):
             raise UnavailableError(
                 f"{daemon.name} ended with status {daemon.popen.returncode}:\n{daemon.tail()}"
             )
         if _is_ready(namespace, at):
             return
-        time.sleep(READY_POLL_S)
     raise UnavailableError(f"{daemon.name} was not ready within {READY_TIMEOUT_S:g} s:\n{daemon.tail()}")
+
+
+def ended(daemons: Sequence[Daemon], timeout_s: float = math.inf) -> list[Daemon]:
+    """Wait until some of these have ended; none when it is time before. Raises KeyboardInterrupt when a
+    postponed signal comes.
+    """
+    with contextlib.ExitStack() as open_pids:
+        handles = []
+        for daemon in daemons:
+            if daemon.popen.poll() is None:
+                handles.append(os.pidfd_open(daemon.popen.pid))
+                open_pids.callback(os.close, handles[-1])
+        interrupt.wait(handles, timeout_s if len(handles) == len(daemons) else 0.0)
+    return [daemon for daemon in daemons if daemon.popen.poll() is not None]
 
 
 def _is_ready(namespace: str | None, at: Endpoint) -> bool:

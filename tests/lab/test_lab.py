@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -111,49 +113,127 @@ def test_two_labs_do_not_meet(name: str) -> None:
     assert status(name)["places"][0]["interfaces"][0]["name"] == f"vp-{name}"
 
 
-@pytest.mark.parametrize("delay_s", [0.3, 0.6, 0.9, 1.5, 3.0])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_up_leaves_nothing(name: str, delay_s: float, number: int) -> None:
-    making = start("up", "--name", name, "--start", "--foreground")
-    time.sleep(delay_s)  # wherever it is by then
-    making.send_signal(number)
-    making.communicate(timeout=PATIENCE_S)
+@contextmanager
+def start(*words: str) -> Iterator[subprocess.Popen[str]]:
+    """A command that runs meanwhile; killed if it is still there in the end."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command(*words), stdout=pipe, stderr=pipe, text=True, start_new_session=True) as it:
+        try:
+            yield it
+        finally:
+            it.kill()
+
+
+def until(holds: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Wait for something that a process does and does not tell."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def has_open(process: subprocess.Popen[str], path: Path) -> bool:
+    for handle in Path(f"/proc/{process.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            if handle.readlink() == path:
+                return True
+    return False
+
+
+def in_namespace(name: str, place: Place) -> bool:
+    return netns.exists(f"voxpop-{name}-{place}")
+
+
+def logs(name: str, daemon: str) -> bool:
+    return (DIRECTORY / name / "log" / f"{daemon}.log").exists()
+
+
+STAGES: dict[str, Callable[[str], bool]] = {
+    "the directory": lambda name: (DIRECTORY / name).exists(),
+    "the first namespace": lambda name: in_namespace(name, Place.CLIENT),
+    "the last namespace": lambda name: in_namespace(name, Place.REGION),
+    "signaling": lambda name: logs(name, "signaling"),
+    "transceiver": lambda name: logs(name, "transceiver"),
+    "dataplane": lambda name: logs(name, "dataplane"),
+    "relay": lambda name: logs(name, "relay"),
+}
+"""What can be seen of a lab that is being made, in its order."""
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_up_that_is_interrupted_at_a_stage_leaves_nothing(name: str, stage: str, number: int) -> None:
+    with start("up", "--name", name, "--start", "--foreground") as making:
+        until(lambda: STAGES[stage](name), making)
+        making.send_signal(number)
+        out, err = making.communicate(timeout=PATIENCE_S)
+    assert (making.returncode, out) == (130, "")
+    assert all("is attached" in line or "is ready" in line for line in err.splitlines()), err
     assert_nothing_left(name)
 
 
-def start(*words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_lab_in_the_foreground_goes_with_a_signal(name: str, number: int) -> None:
+    with start("up", "--name", name, "--foreground", "--json") as running:
+        assert running.stdout is not None
+        assert running.stdout.readline()
+        running.send_signal(number)
+        _, err = running.communicate(timeout=PATIENCE_S)
+    assert (running.returncode, err) == (0, "")
+    assert_nothing_left(name)
+
+
+@pytest.mark.parametrize("delay_s", [0.05, 0.1, 0.2, 0.3, 0.6, 0.9, 1.5, 3.0])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_up_leaves_nothing(name: str, delay_s: float, number: int) -> None:
+    with start("up", "--name", name, "--start", "--foreground") as making:
+        time.sleep(delay_s)  # wherever it is by then
+        making.send_signal(number)
+        making.communicate(timeout=PATIENCE_S)
+    assert_nothing_left(name)
+
+
+def test_an_up_that_waits_for_another_can_be_interrupted(name: str) -> None:
+    DIRECTORY.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (DIRECTORY / ".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with start("up", "--name", name) as waiting:
+            until(lambda: has_open(waiting, Path(lock.name)), waiting)
+            waiting.send_signal(signal.SIGTERM)
+            waiting.communicate(timeout=PATIENCE_S)
+    assert waiting.returncode == 130
+    assert_nothing_left(name)
 
 
 @pytest.mark.parametrize("delay_s", [0.5, 0.8, 2.0])
 def test_what_a_killed_up_leaves_can_be_removed(name: str, delay_s: float) -> None:
-    making = start("up", "--name", name, "--start")
-    time.sleep(delay_s)  # wherever it is by then
-    making.kill()
-    making.communicate(timeout=PATIENCE_S)
+    with start("up", "--name", name, "--start") as making:
+        time.sleep(delay_s)  # wherever it is by then
+        making.kill()
+        making.communicate(timeout=PATIENCE_S)
     assert voxpop("down", "--name", name).returncode == 0
     assert_nothing_left(name)
 
 
 def test_a_process_that_ignores_signals_goes_with_its_lab(name: str) -> None:
     assert voxpop("up", "--name", name).returncode == 0
-    stubborn = start("exec", "--name", name, "client", "--", "sh", "-c", "trap '' INT TERM; echo; sleep 300")
-    assert stubborn.stdout is not None
-    assert stubborn.stdout.readline() == "\n"
-    assert "processes" in voxpop("down", "--name", name).stdout
-    stubborn.communicate(timeout=PATIENCE_S)
+    script = "trap '' INT TERM; echo; sleep 300"
+    with start("exec", "--name", name, "client", "--", "sh", "-c", script) as stubborn:
+        assert stubborn.stdout is not None
+        assert stubborn.stdout.readline() == "\n"
+        assert "processes" in voxpop("down", "--name", name).stdout
+        stubborn.communicate(timeout=PATIENCE_S)
     assert stubborn.returncode == -signal.SIGKILL
 
 
 def test_a_lab_in_the_foreground_ends_with_its_daemons(name: str) -> None:
-    running = start("up", "--name", name, "--foreground", "--json")
-    assert running.stdout is not None
-    found = json.loads(running.stdout.readline())
-    (signaling,) = found["places"][2]["processes"]
-    os.kill(signaling["pid"], signal.SIGKILL)
-    _, complaint = running.communicate(timeout=PATIENCE_S)
+    with start("up", "--name", name, "--foreground", "--json") as running:
+        assert running.stdout is not None
+        found = json.loads(running.stdout.readline())
+        (signaling,) = found["places"][2]["processes"]
+        os.kill(signaling["pid"], signal.SIGKILL)
+        _, complaint = running.communicate(timeout=PATIENCE_S)
     assert running.returncode == 1
     assert "signaling ended" in complaint
     assert_nothing_left(name)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.service import interrupt
 from transceiver.caller.ice import Nomination
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ def _session(text: str) -> Mapping[str, object]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Place the call; returns the exit status."""
-    from transceiver.caller import command
+    with interrupt.at_once():
+        from transceiver.caller import command
 
     return command.run(arguments)
