@@ -48,6 +48,20 @@ class Load(NamedTuple):
         return f"worker at {self.running:.0%} of its CPU, kept waiting for it {self.waiting:.0%}"
 
 
+def meter(pid: int) -> Callable[[], Load]:
+    """Start to watch a worker; the result says what its CPU did since."""
+    schedstat = Path(f"/proc/{pid}/schedstat")  # ns on the CPU, ns waiting for it, time slices
+    started = time.perf_counter()
+    before = [int(text) for text in schedstat.read_text().split()]
+
+    def read() -> Load:
+        after = [int(text) for text in schedstat.read_text().split()]
+        wall_ns = (time.perf_counter() - started) * 1e9
+        return Load((after[0] - before[0]) / wall_ns, (after[1] - before[1]) / wall_ns)
+
+    return read
+
+
 def typical(loads: list[Load]) -> Load:
     """The median of each."""
     return Load(*(statistics.median(column) for column in zip(*loads, strict=True)))
@@ -67,18 +81,9 @@ class Rig:
         return self.relay.vips[0]
 
     def meter(self) -> Callable[[], Load]:
-        """Start to watch the worker; the result says what its CPU did since."""
+        """Start to watch the worker."""
         (pid,) = self.relay.worker_pids()
-        schedstat = Path(f"/proc/{pid}/schedstat")  # ns on the CPU, ns waiting for it, time slices
-        started = time.perf_counter()
-        before = [int(text) for text in schedstat.read_text().split()]
-
-        def read() -> Load:
-            after = [int(text) for text in schedstat.read_text().split()]
-            wall_ns = (time.perf_counter() - started) * 1e9
-            return Load((after[0] - before[0]) / wall_ns, (after[1] - before[1]) / wall_ns)
-
-        return read
+        return meter(pid)
 
     def first_packets(self, count: int, addresses: Iterator[str]) -> tuple[Sender, list[bytes]]:
         """Checks of `count` new clients, each with its own address and token, and their transaction ids."""

@@ -1,7 +1,8 @@
 """Many datagrams per system call, so that a generator in Python is not what a benchmark measures.
 
 sendmmsg(2) and recvmmsg(2) by ctypes, IPv4. A sender is prepared once with its payloads, destinations and
-source addresses (IP_PKTINFO, ip(7)): one socket speaks for thousands of clients of 127.0.0.0/8.
+source addresses (IP_PKTINFO, ip(7)): one socket speaks for thousands of clients of 127.0.0.0/8. Without
+destinations the payloads go where the socket leads: whole frames, where it is a bound packet(7) socket.
 """
 
 from __future__ import annotations
@@ -71,19 +72,26 @@ class Sender:
         self,
         via: socket.socket,
         payloads: Sequence[bytes],
-        destinations: Sequence[tuple[str, int]],
+        destinations: Sequence[tuple[str, int]] | None,
         sources: Sequence[str] | None = None,
     ) -> None:
         self._fd = via.fileno()
         self._count = len(payloads)
         ring = self._ring = _Ring(self._count, max(map(len, payloads)))
         self._size = ctypes.sizeof(_MMsgHdr)
-        for index, (payload, to) in enumerate(zip(payloads, destinations, strict=True)):
+        for index, payload in enumerate(payloads):
             ctypes.memmove(ring.vectors[index].base, payload, len(payload))
             ring.vectors[index].len = len(payload)
-            name = _SOCKADDR.pack(socket.AF_INET, to[1].to_bytes(2, "big"), socket.inet_aton(to[0]))
-            ctypes.memmove(ring.headers[index].hdr.name, name, len(name))
+            self._set_destination(index, None if destinations is None else destinations[index])
             self._set_source(index, None if sources is None else sources[index])
+
+    def _set_destination(self, index: int, to: tuple[str, int] | None) -> None:
+        header = self._ring.headers[index].hdr
+        if to is None:
+            header.name, header.namelen = None, 0
+            return
+        name = _SOCKADDR.pack(socket.AF_INET, to[1].to_bytes(2, "big"), socket.inet_aton(to[0]))
+        ctypes.memmove(header.name, name, len(name))
 
     def _set_source(self, index: int, source: str | None) -> None:
         header = self._ring.headers[index].hdr

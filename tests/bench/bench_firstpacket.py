@@ -1,0 +1,317 @@
+"""A flow's first packet on its way through a whole PoP: how long it takes, and how many a worker can do.
+
+A lab with native XDP, the dataplane and a relay of one worker. In the client's namespace a packet socket
+sends prepared frames: connectivity checks with token and integrity, each from an address of its own, so
+each is a new flow, which the program punts, the worker installs, and the worker sends on. In the region a
+UDP socket takes them; the kernel stamps each on arrival. Send and arrival are of one clock.
+
+The limit is the same frames sent again, by and to the same sockets, while their flows are there: the
+program forwards them, and no process sees them. What sender, receiver and pairs cost is in both.
+
+Flows go idle and end all the while, at the rate at which they begin: a worker has to do both.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+import statistics
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import NamedTuple
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from core.addr import Endpoint
+from core.keyring import Keyring
+from core.service.files import load_masters
+from core.stun import Attribute, MessageType, encode, encode_u32
+from core.token import Token, expiry_after, mint
+from ebpf import netns
+from ebpf.netdev import Netdev
+from edge.lab import lab
+from edge.lab.lab import Running
+from edge.lab.plan import LabPlan, Place
+from edge.sockets import kernel_drops
+from tests.bench.bench_relay import Load, closed_loop, meter, typical
+from tests.bench.result import Figure, percentile
+from tests.bench.udp_batch import SO_TIMESTAMPNS, Receiver, Sender
+from tests.builders import UdpFrame
+
+RATE, P50_AT_MOST_MS, P99_AT_MOST_MS = 2_000, 0.3, 1.0
+ROUNDS = 10
+ROUND_S = 2.0
+SUSTAINED_AT_LEAST = 10_000
+SUSTAINED_FLOWS = 150_000
+OPEN_LOOP_S = 5.0
+STRETCHES = 5
+IDLE_TIMEOUT_S = 5.0
+LATE_S = 0.5
+"""How long after the last was sent packets may arrive."""
+MAX_FLOWS = 150_000
+BACKBONES = 5
+"""A NAT port rests for 30 s, so all flows of the run need one of their own."""
+NAT_PORTS = (4096, 65535)
+FIRST_CLIENT = int(IPv4Address("100.64.0.0"))
+CLIENT_PORT = 50_000
+TRANSCEIVER_PORT = 40_000
+INSTALLED = ("voxpop_relay_flow_installs", "installed")
+ENDED = ("voxpop_relay_flow_removals", "idle")
+RECEIVER = "receiver's buffer"
+MACHINERY = ("voxpop_relay_vip_drops", "voxpop_relay_refusals", "voxpop_relay_send_failures", RECEIVER)
+"""Counters of what is lost; beside them, the program's by verdict."""
+
+
+class Frames(NamedTuple):
+    """First packets of as many flows, ready to be sent."""
+
+    sender: Sender
+    ids: list[bytes]
+    """Transaction ids, by which they are known again."""
+
+
+class Flight(NamedTuple):
+    """What became of packets sent at a steady rate."""
+
+    latencies_ms: list[float]
+    lost: int
+    load: Load
+
+
+@dataclass
+class Rig:
+    """A lab, the sockets at its ends, and an endless supply of clients."""
+
+    running: Running
+    client: socket.socket
+    region: socket.socket
+    worker: int
+    macs: bytes
+    keyring: Keyring
+    numbers: Iterator[int]
+
+    def prepare(self, count: int) -> Frames:
+        """Frames of `count` clients that were not there before."""
+        vip = self.running.plan.vips[0]
+        checks = [self._check(next(self.numbers)) for _ in range(count)]
+        frames = [
+            bytes(UdpFrame(Endpoint(str(IPv4Address(FIRST_CLIENT + n)), CLIENT_PORT), vip, check, self.macs))
+            for n, check in checks
+        ]
+        return Frames(Sender(self.client, frames, None), [check[8:20] for _, check in checks])
+
+    def _check(self, number: int) -> tuple[int, bytes]:
+        """A connectivity check as a client sends it (RFC 8445 §7.2), with a token of its own."""
+        expiry = expiry_after(int(time.time() // 60), 60)
+        token = Token(self.keyring.mint_with, 1, 0, TRANSCEIVER_PORT, expiry, number & 0xFFFF)
+        ufrag = mint(token, self.keyring).encode()
+        attributes = [
+            (Attribute.USERNAME, ufrag + b":h6vY"),
+            (Attribute.ICE_CONTROLLING, os.urandom(8)),
+            (Attribute.PRIORITY, encode_u32(0x6E7F1EFF)),
+        ]
+        password = self.keyring.ice_password(token.key_id, ufrag)
+        return number, encode(MessageType.BINDING_REQUEST, os.urandom(12), attributes, password)
+
+    def fly(self, frames: Frames, rate: float) -> Flight:
+        """Send all at a steady rate."""
+        count = len(frames.ids)
+        receiver = Receiver(self.region)
+        sent_ns, arrived_ns = [0] * count, dict.fromkeys(frames.ids, 0)
+        sent, load, started = 0, meter(self.worker), time.perf_counter()
+        deadline = started + count / rate + LATE_S
+        while (now := time.perf_counter()) < deadline:
+            if sent < count and now - started >= sent / rate:
+                sent_ns[sent] = time.time_ns()
+                sent += frames.sender.send(sent, 1)
+            for index in range(receiver.receive()):
+                arrived_ns[receiver.payload(index, 20)[8:]] = receiver.time_ns(index)
+        loaded = load()
+        pairs = zip(sent_ns, (arrived_ns[i] for i in frames.ids), strict=True)
+        latencies_ms = [(arrived - left) / 1e6 for left, arrived in pairs if arrived]
+        return Flight(latencies_ms, count - len(latencies_ms), loaded)
+
+    def samples(self) -> dict[tuple[str, ...], int]:
+        """Every sample of the relay's /metrics: (name, label values…) → value."""
+        with netns.inside(self.running.plan.namespaces[Place.POP]):
+            address = self.running.plan.relay_status
+            with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
+                text = answer.read().decode()
+        found = {
+            (family.name, *sample.labels.values()): int(sample.value)
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if not sample.name.endswith(("_bucket", "_created", "_sum", "_count"))
+        }
+        return found | {(RECEIVER,): kernel_drops(self.region)}
+
+    def losses(self, before: dict[tuple[str, ...], int]) -> str:
+        """Where packets were dropped since, by everybody's own count."""
+        after = self.samples()
+        grown = {key: after[key] - before.get(key, 0) for key in after if after[key] > before.get(key, 0)}
+        lost = [
+            f"{' '.join(key[1:2]) or key[0]} {count:,}"
+            for key, count in grown.items()
+            if key[0] in MACHINERY or (key[1:2] and key[1].startswith("drop_"))
+        ]
+        return "drops counted: " + (", ".join(lost) or "none")
+
+    def wait_until_empty(self) -> None:
+        """All flows have gone idle and been removed."""
+        deadline = time.monotonic() + 10 * IDLE_TIMEOUT_S
+        while sum(value for key, value in self.samples().items() if key[0] == "voxpop_relay_flows"):
+            if time.monotonic() > deadline:
+                raise RuntimeError("flows do not end")
+            time.sleep(0.2)
+
+
+@contextmanager
+def rig(cpus: list[int]) -> Iterator[Rig]:
+    """The worker on one CPU, all else on the other."""
+    with ExitStack() as undo:
+        undo.callback(os.sched_setaffinity, 0, os.sched_getaffinity(0))
+        plan = LabPlan(
+            name=f"b{os.getpid()}", workers=1, backbones=BACKBONES, processes=1,
+            relay={"max_flows": MAX_FLOWS, "idle_timeout_s": IDLE_TIMEOUT_S},
+            dataplane={"nat_ports": NAT_PORTS},
+        )  # fmt: skip
+        running = lab.up(plan, start=False, tell=lambda _: None)
+        undo.callback(running.remove)
+        running.load_dataplane()
+        os.sched_setaffinity(0, {cpus[1]})
+        relay = running.start_relay().popen.pid
+        os.sched_setaffinity(0, {cpus[0]})
+        (worker,) = map(int, Path(f"/proc/{relay}/task/{relay}/children").read_text().split())
+        keyring = Keyring(*load_masters(running.plan.directory / "keys.toml"))
+        client, macs = undo.enter_context(_client(running.plan))
+        region = undo.enter_context(_region(running.plan))
+        numbers = iter(range(1 << 22))
+        yield Rig(running, client, region, worker, macs, keyring, numbers)
+
+
+@contextmanager
+def _client(plan: LabPlan) -> Iterator[tuple[socket.socket, bytes]]:
+    """A socket for whole frames, and the MAC addresses of the frames that it is for."""
+    with netns.inside(plan.namespaces[Place.POP]), Netdev() as netdev:
+        public = netdev.interface(plan.public.interface)
+    with netns.inside(plan.namespaces[Place.CLIENT]), Netdev() as netdev:
+        own = netdev.interface(plan.client.interface)
+        opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # receives nothing
+    with opened:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 << 20)
+        opened.bind((own.name, 0))
+        yield opened, public.mac + own.mac
+
+
+@contextmanager
+def _region(plan: LabPlan) -> Iterator[socket.socket]:
+    with netns.inside(plan.namespaces[Place.REGION]):
+        opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with opened:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+        opened.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        opened.bind((plan.region_hosts[0], TRANSCEIVER_PORT))
+        yield opened
+
+
+def run() -> list[Figure]:
+    """Latency at a steady rate, then what a worker can do; takes about two minutes."""
+    cpus = sorted(os.sched_getaffinity(0))
+    if os.geteuid() != 0 or len(cpus) < 2:
+        return []
+    with rig(cpus) as made:
+        made.fly(made.prepare(100), RATE)  # neighbours are known after this
+        gc.disable()
+        try:
+            return [*_latency(made), *_sustained(made), *_at_target(made)]
+        finally:
+            gc.enable()
+
+
+def _latency(made: Rig) -> list[Figure]:
+    """Rounds of first packets, each followed by a round of the limit."""
+    before = made.samples()
+    first, limit = [], []
+    for _ in range(ROUNDS):
+        frames = made.prepare(int(RATE * ROUND_S))
+        first.append(made.fly(frames, RATE))
+        limit.append(made.fly(frames, RATE))
+    count = int(RATE * ROUND_S) * ROUNDS
+    load = typical([flight.load for flight in first])
+    p50, p99 = (_median_ms(first, percent) for percent in (50, 99))
+    return [
+        Figure(
+            f"first packets lost of {count:,} at {RATE:,}/s", sum(f.lost for f in first), "packets",
+            at_most=0, note=f"of the same again, {sum(f.lost for f in limit)}; {made.losses(before)}",
+        ),
+        Figure(
+            f"first packet at {RATE:,}/s, p50", p50, "ms", at_most=P50_AT_MOST_MS,
+            note=f"of a known flow, by XDP alone: {_median_ms(limit, 50):.4f} ms",
+        ),
+        Figure(
+            f"first packet at {RATE:,}/s, p99", p99, "ms", at_most=P99_AT_MOST_MS,
+            note=f"of a known flow: {_median_ms(limit, 99):.4f} ms; {load}",
+        ),
+    ]  # fmt: skip
+
+
+def _median_ms(flights: list[Flight], percent: float) -> float:
+    return statistics.median(percentile(flight.latencies_ms, percent) for flight in flights)
+
+
+def _sustained(made: Rig) -> list[Figure]:
+    """As many first packets as come out, a bounded number in flight; counted once flows end as well."""
+    frames = made.prepare(SUSTAINED_FLOWS)
+    made.wait_until_empty()
+    half, stretch = SUSTAINED_FLOWS // 2, SUSTAINED_FLOWS // 2 // STRETCHES
+    warm_up = _carry(made, frames, 0, half)
+    before, load = made.samples(), meter(made.worker)
+    seconds = [_carry(made, frames, half + stretch * number, stretch) for number in range(STRETCHES)]
+    loaded, after = load(), made.samples()
+    limit = [_carry(made, frames, SUSTAINED_FLOWS - stretch, stretch) for _ in range(STRETCHES)]
+    installed, removed = (after[key] - before[key] for key in (INSTALLED, ENDED))
+    if installed != half:
+        raise RuntimeError(f"{half} first packets came out, but {installed} flows were installed")
+    return [
+        Figure(
+            "new flows per worker, sustained", stretch / statistics.median(seconds), "/s",
+            at_least=SUSTAINED_AT_LEAST,
+            note=f"{half:,} in {sum(seconds):.1f} s after {warm_up:.1f} s, while {removed:,} ended; {loaded}",
+        ),
+        Figure(
+            "the same frames, of known flows", stretch / statistics.median(limit), "/s",
+            note="by XDP alone: what this sender and receiver can do",
+        ),
+    ]  # fmt: skip
+
+
+def _carry(made: Rig, frames: Frames, first: int, count: int) -> float:
+    """Seconds until a stretch of frames has arrived. Raises RuntimeError when any is lost."""
+    receiver = Receiver(made.region)
+    try:
+        return closed_loop(lambda at, burst: frames.sender.send(first + at, burst), receiver.receive, count)
+    except RuntimeError as error:
+        raise RuntimeError(f"{error}; since the relay began, {made.losses({})}") from error
+
+
+def _at_target(made: Rig) -> list[Figure]:
+    """At the wanted rate, come what may."""
+    frames = made.prepare(int(SUSTAINED_AT_LEAST * OPEN_LOOP_S))
+    made.wait_until_empty()
+    before = made.samples()
+    flight = made.fly(frames, SUSTAINED_AT_LEAST)
+    p50, p99 = (percentile(flight.latencies_ms, percent) for percent in (50, 99))
+    return [
+        Figure(
+            f"first packets lost of {len(frames.ids):,} at {SUSTAINED_AT_LEAST:,}/s", flight.lost, "packets",
+            at_most=0, note=made.losses(before),
+        ),
+        Figure(f"first packet at {SUSTAINED_AT_LEAST:,}/s, p50", p50, "ms"),
+        Figure(f"first packet at {SUSTAINED_AT_LEAST:,}/s, p99", p99, "ms", note=str(flight.load)),
+    ]  # fmt: skip
