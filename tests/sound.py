@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from transceiver.media import FRAME_BYTES, FRAME_SAMPLES, SAMPLE_RATE
@@ -67,6 +68,13 @@ def find(needle: Samples, haystack: Samples) -> Match:
     """The best place of `needle` in `haystack`, by normalised cross-correlation."""
     if len(haystack) < len(needle):
         return Match(0.0, 0.0)
+    likeness = _likeness(needle, haystack)
+    best = int(np.argmax(likeness))
+    return Match(best / SAMPLE_RATE * 1000, float(likeness[best]))
+
+
+def _likeness(needle: Samples, haystack: Samples) -> NDArray[np.float64]:
+    """How alike `needle` and its place are, for every place in `haystack`."""
     wanted = needle.astype(float) - needle.mean()
     heard = haystack.astype(float)
     size = 1 << (len(heard) + len(wanted)).bit_length()
@@ -74,25 +82,30 @@ def find(needle: Samples, haystack: Samples) -> Match:
     correlation = np.fft.irfft(spectrum, size)[: len(heard) - len(wanted) + 1]
     energy = np.concatenate(([0.0], np.cumsum(heard**2)))
     local = np.sqrt(np.maximum(energy[len(wanted) :] - energy[: -len(wanted)], 1.0))
-    likeness = correlation / (local * np.linalg.norm(wanted))
-    best = int(np.argmax(likeness))
-    return Match(best / SAMPLE_RATE * 1000, float(likeness[best]))
+    return correlation / (local * np.linalg.norm(wanted))
 
 
-PIECE_MS = 320
-DRIFT_MS = 60
-"""How far a piece may lie from where the whole says: browsers stretch and squeeze what they play."""
+PIECE_MS, DRIFT_MS, STEP_MS = 200, 60, 10
+"""Of pieces: their length; how much sooner or later than right after the one before a piece may come; how
+finely their places are told apart."""
 
 
-def find_in_pieces(needle: Samples, haystack: Samples) -> Match:
-    """As `find`, for recordings whose clock is not quite steady: the whole says where to look, and the
-    likeness is the mean over pieces, each found near its place.
+def likeness_in_pieces(needle: Samples, haystack: Samples) -> float:
+    """As the likeness of `find`, for what a jitter buffer has played: it stretches and squeezes, and on a
+    busy machine fills gaps, so that one end is 100 ms from where the other says. The mean over pieces, each
+    at its best place after the one before.
     """
-    whole = find(needle, haystack)
-    piece, drift = (SAMPLE_RATE * duration_ms // 1000 for duration_ms in (PIECE_MS, DRIFT_MS))
-    origin = round(whole.at_ms * SAMPLE_RATE / 1000)
-    found = []
-    for start in range(0, len(needle) - piece + 1, piece):
-        near = haystack[max(origin + start - drift, 0) : origin + start + piece + drift]
-        found.append(find(needle[start : start + piece], near).likeness)
-    return Match(whole.at_ms, float(np.mean(found)) if found else 0.0)
+    if len(haystack) < len(needle):
+        return 0.0
+    piece, step = (SAMPLE_RATE * duration_ms // 1000 for duration_ms in (PIECE_MS, STEP_MS))
+    length, drift = PIECE_MS // STEP_MS, DRIFT_MS // STEP_MS
+    starts = range(0, len(needle) - piece + 1, piece)
+    best = np.zeros(0)
+    for start in starts:
+        likeness = _likeness(needle[start : start + piece], haystack)
+        here = np.pad(likeness, (0, -len(likeness) % step), constant_values=-1).reshape(-1, step).max(axis=1)
+        if start:
+            before = np.pad(best, (length + drift, drift), constant_values=-np.inf)[: len(best) + 2 * drift]
+            here += sliding_window_view(before, 2 * drift + 1).max(axis=1)
+        best = here
+    return float(best.max()) / len(starts)

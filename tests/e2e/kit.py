@@ -16,7 +16,7 @@ import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
 from core.addr import Endpoint
-from tests.sound import Samples, find_in_pieces, frames, speech
+from tests.sound import Samples, frames, likeness_in_pieces, speech
 from transceiver.caller.api import SignalingClient, calls_url
 from transceiver.caller.call import Call
 from transceiver.caller.ice import Nomination
@@ -88,8 +88,7 @@ async def is_answered(call: Call) -> None:
     await call.converse(SPEECH_FRAMES, 1, PATIENCE_S)
     assert call.conversation is not None
     assert call.conversation.is_answered
-    match = find_in_pieces(speech(), samples(call.record.heard[already:]))
-    assert match.likeness > LEAST_LIKENESS
+    assert likeness_in_pieces(speech(), samples(call.record.heard[already:])) > LEAST_LIKENESS
 
 
 def samples(heard: Iterable[bytes]) -> Samples:

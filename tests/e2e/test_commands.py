@@ -15,7 +15,7 @@ import pytest
 
 from core.addr import Endpoint
 from tests.e2e.kit import PATIENCE_S, metric, running, until
-from tests.sound import SPEECH, find_in_pieces, read_wav, silence, speech, write_wav
+from tests.sound import SPEECH, likeness_in_pieces, read_wav, silence, speech, write_wav
 from transceiver.caller.sound import default_recording
 from transceiver.demo_host import CONFIG_FILE
 
@@ -69,7 +69,7 @@ def test_a_call_reports_its_numbers_and_records_the_answer(tmp_path: Path) -> No
             assert all(0 < turn["response_ms"] < PATIENCE_S * 1000 for turn in report["turns"])
             types = {event["type"] for event in report["events"]}
             assert {"session.created", "input_audio_buffer.speech_started"} <= types
-            assert find_in_pieces(speech(), read_wav(heard)).likeness > 0.5
+            assert likeness_in_pieces(speech(), read_wav(heard)) > 0.5
             assert await metric(host.plan.transceiver_metrics, "voxpop_sessions") == 0
 
     asyncio.run(check())
