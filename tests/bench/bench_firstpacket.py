@@ -30,6 +30,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from core.addr import Endpoint
 from core.keyring import Keyring
+from core.service import interrupt
 from core.service.files import load_masters
 from core.stun import Attribute, MessageType, encode, encode_u32
 from core.token import Token, expiry_after, mint
@@ -121,6 +122,7 @@ class Rig:
 
     def fly(self, frames: Frames, rate: float) -> Flight:
         """Send all at a steady rate."""
+        interrupt.check()
         count = len(frames.ids)
         receiver = Receiver(self.region)
         sent_ns, arrived_ns = [0] * count, dict.fromkeys(frames.ids, 0)
@@ -168,13 +170,14 @@ class Rig:
         while sum(value for key, value in self.samples().items() if key[0] == "voxpop_relay_flows"):
             if time.monotonic() > deadline:
                 raise RuntimeError("flows do not end")
-            time.sleep(0.2)
+            interrupt.wait((), 0.2)
 
 
 @contextmanager
 def rig(cpus: list[int]) -> Iterator[Rig]:
     """The worker on one CPU, all else on the other."""
     with ExitStack() as undo:
+        undo.enter_context(interrupt.postponed())
         undo.callback(os.sched_setaffinity, 0, os.sched_getaffinity(0))
         plan = LabPlan(
             name=f"b{os.getpid()}", workers=1, backbones=BACKBONES, processes=1,
@@ -293,6 +296,7 @@ def _sustained(made: Rig) -> list[Figure]:
 
 def _carry(made: Rig, frames: Frames, first: int, count: int) -> float:
     """Seconds until a stretch of frames has arrived. Raises RuntimeError when any is lost."""
+    interrupt.check()
     receiver = Receiver(made.region)
     try:
         return closed_loop(lambda at, burst: frames.sender.send(first + at, burst), receiver.receive, count)
