@@ -87,6 +87,18 @@ class XdpFlow:
         return ufrag_mark(ufrag) == self.mark
 
 
+class _Columns:
+    """Fields of every record of an address family, over the map itself: taking one out of a record costs
+    more than all else that is done with it.
+    """
+
+    def __init__(self, records: npt.NDArray[np.void]) -> None:
+        flow = records["flow"]
+        self.state = flow["state"]
+        self.heard = flow["seen"][:, layout.UPSTREAM]
+        self.nexthops = flow["nexthop"]
+
+
 class XdpForwarder:
     """See `edge.forwarder.Forwarder`."""
 
@@ -121,6 +133,9 @@ class XdpForwarder:
             for version, hosts in backbones.items()
         }
         self._ways = ways
+        self._columns = {version: _Columns(records) for version, records in tables.slots.items()}
+        self._live_way = tables.config["nexthop"]["live"]
+        self._is_usable = tables.config["nexthop"]["way"]["usable"]
         self._max_flows = max_flows
         self._counters = counters
         self._values = counters.values
@@ -314,16 +329,15 @@ class XdpForwarder:
 
     def forward(self, flow: XdpFlow, datagram: memoryview, now_ns: int) -> bool:
         """Send from the flow's NAT port, as the program would have done; False too when it is to wait."""
-        seen = self._tables.slots[flow.family]["flow"]["seen"]
-        seen[flow.slot, layout.UPSTREAM] = self._clock.stamp(now_ns)
+        self._columns[flow.family].heard[flow.slot] = self._clock.stamp(now_ns)
         return not self._room.take(flow, datagram, now_ns) and self._send(flow, datagram.tobytes())
 
     def _is_led(self, flow: XdpFlow) -> bool:
         """Whether the program can send both ways. What has become another flow's slot need not wait."""
-        record = self._tables.slots[flow.family]["flow"][flow.slot]
-        nexthops = self._tables.config["nexthop"][record["nexthop"]]
-        ways = nexthops["way"][np.arange(2), nexthops["live"] & 1]
-        return bool(ways["usable"].all()) or record["state"] != layout.SLOT_LIVE
+        columns = self._columns[flow.family]
+        hops = columns.nexthops[flow.slot].tolist()
+        led = all(self._is_usable[hop, self._live_way[hop] & 1] for hop in hops)
+        return led or bool(columns.state[flow.slot] != layout.SLOT_LIVE)
 
     def _send(self, flow: XdpFlow, datagram: bytes) -> bool:
         values, size = self._values, len(datagram)
