@@ -15,7 +15,7 @@ import shutil
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
@@ -45,6 +45,7 @@ class Browser(ABC):
         self._microphone = microphone
         self._ids = itertools.count(1)
         self._pending: dict[int, asyncio.Future[Reply]] = {}
+        self._readers: list[asyncio.Task[None]] = []
 
     @abstractmethod
     def arguments(self) -> Sequence[str]:
@@ -91,35 +92,36 @@ class Browser(ABC):
     async def __aenter__(self) -> Self:
         program = shutil.which(self.program)
         assert program is not None
-        self._process = await asyncio.create_subprocess_exec(
-            program,
-            *self.arguments(),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        try:
+        async with AsyncExitStack() as undoing:
+            self._process = await asyncio.create_subprocess_exec(
+                program,
+                *self.arguments(),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+            )
+            undoing.push_async_callback(self._end_readers)
+            undoing.push_async_callback(self._stop)
             async with asyncio.timeout(START_TIMEOUT_S):
                 url = await self._announced()
-                self._drain = asyncio.create_task(self._read_away())
-                self._http = aiohttp.ClientSession()
-                self._socket = await self._http.ws_connect(self.endpoint(url), max_msg_size=0)
-                self._reader = asyncio.create_task(self._read())
+                self._readers.append(asyncio.create_task(self._read_away()))
+                http = await undoing.enter_async_context(aiohttp.ClientSession())
+                connecting = http.ws_connect(self.endpoint(url), max_msg_size=0)
+                self._socket = await undoing.enter_async_context(connecting)
+                self._readers.append(asyncio.create_task(self._read()))
                 await self._attach()
-        except BaseException:
-            await self._stop()
-            raise
+            self._undoing = undoing.pop_all()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._reader.cancel()
-        await self._socket.close()
-        await self._http.close()
-        await self._stop()
-        self._drain.cancel()
-        await asyncio.gather(self._reader, self._drain, return_exceptions=True)
+        await self._undoing.aclose()
+
+    async def _end_readers(self) -> None:
+        for reader in self._readers:
+            reader.cancel()
+        await asyncio.gather(*self._readers, return_exceptions=True)
 
     async def command(self, method: str, **extra: Any) -> Reply:
         """One command and its result."""

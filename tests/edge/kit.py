@@ -23,6 +23,7 @@ from core.addr import Endpoint
 from core.keyring import Keyring
 from core.stun import Attribute, MessageType, encode, encode_u32
 from core.token import Token, expiry_after, mint
+from tests.processes import end
 
 CLUSTER = 7
 PREFIX = "127.77.0.0/16"
@@ -150,17 +151,20 @@ class RelayProcess:
                 [sys.executable, "voxpop.py", "relay", "--config", str(self.config)],
                 cwd=REPOSITORY, stderr=log,
             )  # fmt: skip
-        eventually(lambda: self.is_ready() or self.pid_is_gone(), "the relay is ready")
-        assert not self.pid_is_gone(), self.log_text()
+        try:
+            eventually(lambda: self.is_ready() or self.pid_is_gone(), "the relay is ready")
+            assert not self.pid_is_gone(), self.log_text()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __enter__(self) -> RelayProcess:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
-            self.process.wait(PATIENCE_S)
+        if self.process is not None:
+            end(self.process)
 
     @property
     def pid(self) -> int:

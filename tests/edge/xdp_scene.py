@@ -11,7 +11,6 @@ import contextlib
 import itertools
 import json
 import os
-import signal
 import subprocess
 import sys
 import urllib.error
@@ -26,6 +25,7 @@ from ebpf import bpffs, layout, netns
 from ebpf.netns import Wiring
 from ebpf.tables import Tables
 from tests.edge.kit import CLUSTER, MASTERS, PATIENCE_S, REPOSITORY, Peer, eventually, write_keys
+from tests.processes import end
 
 VIPS = (Endpoint("198.51.100.1", 3478), Endpoint("2001:db8:f::1", 3478))
 CLIENTS = ("203.0.113.2", "2001:db8:c::2")
@@ -177,9 +177,8 @@ class Pop:
         eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), "the workers end")
 
     def stop(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
-            self.process.wait(PATIENCE_S)
+        if self.process is not None:
+            end(self.process)
 
     def __enter__(self) -> Pop:
         return self

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from edge.lab import lab
+from tests.processes import end
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
@@ -30,8 +31,7 @@ def demo(*options: str) -> Iterator[subprocess.Popen[str]]:
         try:
             yield process
         finally:
-            process.terminate()
-            process.wait(PATIENCE_S)
+            end(process, signal.SIGTERM)
 
 
 def assert_its_lab_is_gone(process: subprocess.Popen[str]) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.processes import end
 from transceiver.apikeys import create_api_key
 
 ROOT = Path(__file__).parents[2]
@@ -139,7 +140,11 @@ class Host:
         self._lines: queue.Queue[str] = queue.Queue()
         self._reader = threading.Thread(target=self._read_log, daemon=True)
         self._reader.start()
-        self.wait_for_log("ready: ")
+        try:
+            self.wait_for_log("ready: ")
+        except BaseException:
+            self.stop()
+            raise
 
     def _read_log(self) -> None:
         assert self.process.stderr is not None
@@ -162,13 +167,9 @@ class Host:
 
     def stop(self, number: int = signal.SIGINT) -> int:
         """End it and wait; returns the exit status."""
-        if self.process.poll() is None:
-            self.process.send_signal(number)
         try:
-            return self.process.wait(TIMEOUT_S)
+            return end(self.process, number)
         finally:
-            self.process.kill()
-            self.process.wait()
             self._reader.join(TIMEOUT_S)
             self.process.stderr.close()
 

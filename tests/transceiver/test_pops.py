@@ -1,12 +1,12 @@
 """What callers are told about PoPs, asked of a real relay."""
 
 import json
-import signal
 import subprocess
 import sys
 
 import pytest
 
+from tests.processes import end
 from tests.transceiver.host import ROOT, Host, free_tcp_port
 
 
@@ -24,14 +24,12 @@ def relay(tmp_path):
         'workers = 1\nforwarder = "userspace"\n'
     )
     command += ["relay", "--config", config]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    for line in process.stderr:
-        if "is ready" in line:
-            break
-    yield status, process
-    process.kill()
-    process.wait()
-    process.stderr.close()
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert any("is ready" in line for line in process.stderr)
+            yield status, process
+        finally:
+            process.kill()
 
 
 def near(host):
@@ -43,6 +41,5 @@ def test_forwarder_and_state_are_the_relays_own_words(relay, tmp_path):
     with Host(tmp_path, processes=1, status=address) as host:
         assert near(host)["forwarder"] == "userspace"
         assert near(host)["state"] == "ready"
-        process.send_signal(signal.SIGINT)
-        process.wait()
+        end(process)
         host.wait_until(lambda: near(host)["state"] == "silent", "the relay is gone")

@@ -295,9 +295,11 @@ def test_an_orphan_exits_when_its_parent_was_killed(udp: socket.socket) -> None:
         [sys.executable, "-c", PARENT, str(ECHO), str(fd)], pass_fds=[fd], stdout=subprocess.PIPE
     ) as parent:
         assert parent.stdout is not None
-        orphan = int(parent.stdout.readline())
-        os.kill(orphan, 0)
-        parent.kill()
+        try:
+            orphan = int(parent.stdout.readline())
+            os.kill(orphan, 0)
+        finally:
+            parent.kill()
     wait_until_gone(orphan)
 
 
