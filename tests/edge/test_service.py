@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -43,14 +44,15 @@ HOST, OTHER_HOST = "127.77.0.1", "127.77.0.2"
 def start(tmp_path: Path) -> Iterator[StartRelay]:
     """Starts relays that end with the test, as they should: at once, and without a traceback."""
     started: list[RelayProcess] = []
+    with contextlib.ExitStack() as running:
 
-    def start_relay(**settings: object) -> RelayProcess:
-        started.append(RelayProcess(tmp_path, **settings).start())  # type: ignore[arg-type]
-        return started[-1]
+        def start_relay(**settings: object) -> RelayProcess:
+            relay = RelayProcess(tmp_path, **settings)  # type: ignore[arg-type]
+            started.append(running.enter_context(relay))
+            return relay
 
-    yield start_relay
+        yield start_relay
     for relay in started:
-        relay.__exit__()
         assert "Traceback" not in relay.log_text()
 
 
@@ -147,7 +149,7 @@ def test_bad_input_gets_silence_and_its_counter(start: StartRelay, peer: OpenPee
 
 
 def test_idle_flows_give_their_sockets_back(start: StartRelay, peer: OpenPeer) -> None:
-    relay = start(idle_timeout_s=1)
+    relay = start(idle_timeout_s=4)
     transceiver = peer(HOST)
     before = relay.open_files()
     for _ in range(20):
@@ -294,7 +296,7 @@ def test_what_takes_a_restart_is_said_so(start: StartRelay) -> None:
 
 
 def test_a_drain_carries_what_there_is_and_takes_nothing_new(start: StartRelay, peer: OpenPeer) -> None:
-    relay = start(idle_timeout_s=1)
+    relay = start(idle_timeout_s=4)
     client, transceiver, vip = peer(), peer(HOST), relay.vips[0]
     path = call(client, transceiver, vip)
     relay.signal(signal.SIGTERM)
@@ -356,7 +358,7 @@ def test_a_client_whose_nat_changes_its_port_keeps_its_call(start: StartRelay, p
 
 
 def test_a_live_flow_cannot_be_taken_and_a_silent_one_can(start: StartRelay, peer: OpenPeer) -> None:
-    relay = start(takeover_silence_s=1.0)
+    relay = start(takeover_silence_s=3.0)
     client, vip = peer(), relay.vips[0]
     old, new = peer(HOST), peer(OTHER_HOST)
     path = call(client, old, vip)

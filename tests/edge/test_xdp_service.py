@@ -6,7 +6,6 @@ import concurrent.futures
 import json
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -192,7 +191,7 @@ def test_a_stranger_gets_nothing(pop: Pop) -> None:
 
 
 def test_a_silent_flow_moves_to_another_transceiver_and_a_live_one_does_not(tmp_path: Path) -> None:
-    with running(tmp_path, takeover_silence_s=0.5) as pop:
+    with running(tmp_path, takeover_silence_s=3.0) as pop:
         call = Call(pop).begin()
         other = pop.scene.peer(pop.scene.region, TRANSCEIVERS[0])
         taker = mint_ufrag(other.address.port, host=1)
@@ -205,7 +204,6 @@ def test_a_silent_flow_moves_to_another_transceiver_and_a_live_one_does_not(tmp_
         assert not is_moved()
         eventually(lambda: pop.samples()["relay_refusals_total", "flow_in_use"], "it is refused")
         call.exchange()
-        time.sleep(0.6)  # the silence itself
         eventually(is_moved, "it moves")
         assert pop.summary()["flows"] == 1
         assert pop.samples()["relay_flow_removals_total", "moved"] == 1

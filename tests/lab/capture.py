@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import signal
 import subprocess
 import time
 from collections import Counter, defaultdict
@@ -16,9 +15,10 @@ from core.demux import PacketKind, classify_untrusted, is_rtcp
 from ebpf import netns
 from tests.builders import check_sums
 from tests.pcap import Datagram, read_frame, read_frames
+from tests.processes import end
 
 KERNEL_BUFFER_KIB = 65536
-QUIET_S = 0.3
+QUIET_S = 1.0
 """Of the calls' packets, one comes every 20 ms."""
 SEQUENCE_NUMBERS = 1 << 16
 
@@ -48,15 +48,21 @@ class Capture:
                 text=True,
             )
         assert self._process.stderr is not None
-        assert any("listening on" in line for line in self._process.stderr), "tcpdump did not start"
+        if not any("listening on" in line for line in self._process.stderr):
+            self._process.communicate()
+            raise AssertionError("tcpdump did not start")
 
     def stop(self) -> None:
         """End it when nothing more comes. Fails when a packet was not kept."""
-        size = -1
-        while size != (size := self.path.stat().st_size):
-            time.sleep(QUIET_S)
-        self._process.send_signal(signal.SIGINT)
-        _, said = self._process.communicate(timeout=30)
+        with self._process as process:
+            try:
+                size = -1
+                while size != (size := self.path.stat().st_size):
+                    time.sleep(QUIET_S)
+            finally:
+                end(process)
+            assert process.stderr is not None
+            said = process.stderr.read()
         assert re.search(r"\b0 packets dropped by kernel", said), f"the capture is incomplete: {said}"
 
 
