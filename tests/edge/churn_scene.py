@@ -158,7 +158,9 @@ class Churner:
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(self._command, cwd=REPOSITORY, stdin=pipe, stdout=pipe, text=True)
         assert self._process.stdout is not None
-        assert self._process.stdout.readline() == "churning\n"
+        if self._process.stdout.readline() != "churning\n":
+            self._process.communicate()
+            raise AssertionError("the churner did not start")
         os.sched_setaffinity(self._process.pid, {min(self._cpus)})
         os.sched_setaffinity(0, {max(self._cpus)})
         return self
@@ -167,7 +169,9 @@ class Churner:
         os.sched_setaffinity(0, self._cpus)
         try:
             told, _ = self._process.communicate("\n", timeout=PATIENCE_S)
-        finally:
+        except subprocess.TimeoutExpired:
             self._process.kill()
+            self._process.communicate()
+            raise
         assert self._process.returncode == 0
         self.changes = int(told)
