@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ctypes import Structure, c_uint8, c_uint16, c_uint32, c_uint64
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Part of the pin path; goes up with any change of a struct, a map's kind or its flags."""
 
 LOCAL_CELLS_LOG2 = 9
@@ -21,6 +21,11 @@ EGRESSES = 64
 TOKEN_KEYS = 32
 PORTS = 1 << 16
 """Slots of one backbone address: one for each port number, used or not."""
+
+BUCKET_ENTRIES = 16
+SLOT_BITS = 24
+"""Of an entry of the index; above them are eight bits of the client's hash."""
+INDEX_FIND, INDEX_LINK, INDEX_UNLINK = 0, 1, 2
 
 PUNT_CLASS_STUN, PUNT_CLASS_MEDIA = 0, 1
 PUNT_CLASSES = 2
@@ -103,7 +108,9 @@ class Config(Structure):
         ("tos_set", c_uint8 * 2),
         ("tos_mask", c_uint8 * 2),
         ("budget", Budget * PUNT_CLASSES),
-        ("pad", c_uint64 * 6),
+        ("index_seed", c_uint64),
+        ("index_mask", c_uint32 * 2),
+        ("pad", c_uint64 * 4),
         ("local", Local * (2 * LOCAL_CELLS)),
         ("nexthop", NextHop * NEXTHOPS),
         ("backbone4", Backbone * BACKBONES),
@@ -113,22 +120,29 @@ class Config(Structure):
     )
 
 
-class Flow4Key(Structure):
-    """struct vp_flow4_key."""
+class Bucket(Structure):
+    """struct vp_bucket: where the slots of some clients are looked up."""
 
-    _fields_ = (("client", c_uint32), ("port", c_uint16), ("vip", c_uint16))
-
-
-class Flow6Key(Structure):
-    """struct vp_flow6_key."""
-
-    _fields_ = (("client", c_uint32 * 4), ("port", c_uint16), ("vip", c_uint16))
+    _fields_ = (("entry", c_uint32 * BUCKET_ENTRIES),)
 
 
-class FlowValue(Structure):
-    """struct vp_flow_value."""
+class Mark(Structure):
+    """struct vp_mark: what tells the ufrag that a flow goes by from another."""
 
-    _fields_ = (("slot", c_uint32), ("ufrag_mark", c_uint32))
+    _fields_ = (("ufrag", c_uint32), ("pad", c_uint32))
+
+
+class IndexOrder(Structure):
+    """struct vp_index_order: what voxpop_index is run on."""
+
+    _fields_ = (
+        ("task", c_uint32),
+        ("family", c_uint32),
+        ("slot", c_uint32),
+        ("client", c_uint32 * 4),
+        ("port", c_uint16),
+        ("vip", c_uint16),
+    )
 
 
 class Traffic(Structure):
@@ -198,9 +212,9 @@ STRUCTS: dict[str, type[Structure]] = {
     "vp_token_key": TokenKey,
     "vp_way": Way,
     "vp_nexthop": NextHop,
-    "vp_flow4_key": Flow4Key,
-    "vp_flow6_key": Flow6Key,
-    "vp_flow_value": FlowValue,
+    "vp_bucket": Bucket,
+    "vp_mark": Mark,
+    "vp_index_order": IndexOrder,
     "vp_traffic": Traffic,
     "vp_slot": Slot,
     "vp_slot4": Slot4,

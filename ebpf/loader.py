@@ -33,6 +33,8 @@ class Program(StrEnum):
     """For interfaces that face transceivers, and those that face both."""
     CLOCK = "voxpop_clock"
     """Not for an interface; see `ebpf.clock`."""
+    INDEX = "voxpop_index"
+    """Not for an interface; see `ebpf.index`."""
 
 
 @dataclass

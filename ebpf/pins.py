@@ -1,7 +1,7 @@
 """Where the fast path lives under bpffs, and the maps that must be there.
 
-    /sys/fs/bpf/voxpop/v1/config, flows4, …      maps
-    /sys/fs/bpf/voxpop/v1/voxpop_public, …     the programs, as attached
+    /sys/fs/bpf/voxpop/v2/config, slots4, …      maps
+    /sys/fs/bpf/voxpop/v2/voxpop_public, …     the programs, as attached
 
 The version is that of the layout: another version finds nothing instead of misreading something. Maps
 survive every process, but not a reboot.
@@ -10,6 +10,7 @@ survive every process, but not a reboot.
 from __future__ import annotations
 
 import ctypes
+import secrets
 from ctypes import c_uint32
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +33,8 @@ def pin_dir(root: Path = BPFFS) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """What the configuration decides. Tables have exactly the size that is asked for: an oversized hash
-    costs up to 2.9 times as much per packet.
+    """What the configuration decides. The index grows with the flows that are asked for and not beyond:
+    what fits the caches is found sooner.
     """
 
     max_flows4: int = 4096
@@ -44,10 +45,17 @@ class Sizes:
     punt_sources: int = 16384
     """Sources whose punts are budgeted at a time, the most recent ones."""
 
+    def buckets(self, max_flows: int) -> int:
+        """Of an index that is at most half full; a power of two."""
+        half_full = layout.BUCKET_ENTRIES // 2
+        return 1 << max(1, (-(-max_flows // half_full) - 1).bit_length())
+
 
 CONFIG = MapSpec("config", MapKind.ARRAY, c_uint32, layout.Config, 1, F_MMAPABLE)
-FLOWS4 = MapSpec("flows4", MapKind.HASH, layout.Flow4Key, layout.FlowValue)
-FLOWS6 = MapSpec("flows6", MapKind.HASH, layout.Flow6Key, layout.FlowValue)
+INDEX4 = MapSpec("index4", MapKind.ARRAY, c_uint32, layout.Bucket, None, F_MMAPABLE)
+INDEX6 = MapSpec("index6", MapKind.ARRAY, c_uint32, layout.Bucket, None, F_MMAPABLE)
+MARKS4 = MapSpec("marks4", MapKind.ARRAY, c_uint32, layout.Mark, None, F_MMAPABLE)
+MARKS6 = MapSpec("marks6", MapKind.ARRAY, c_uint32, layout.Mark, None, F_MMAPABLE)
 SLOTS4 = MapSpec("slots4", MapKind.ARRAY, c_uint32, layout.Slot4, None, F_MMAPABLE)
 SLOTS6 = MapSpec("slots6", MapKind.ARRAY, c_uint32, layout.Slot6, None, F_MMAPABLE)
 EGRESSES = MapSpec("egresses", MapKind.DEVMAP, c_uint32, c_uint32, layout.EGRESSES)
@@ -60,8 +68,10 @@ AnySpec = MapSpec[Any, Any]
 
 ALL: tuple[AnySpec, ...] = (
     CONFIG,
-    FLOWS4,
-    FLOWS6,
+    INDEX4,
+    INDEX6,
+    MARKS4,
+    MARKS6,
     SLOTS4,
     SLOTS6,
     EGRESSES,
@@ -74,8 +84,10 @@ ALL: tuple[AnySpec, ...] = (
 def entries(sizes: Sizes) -> dict[str, tuple[AnySpec, int]]:
     """Every map by name, with the number of entries that it has under these sizes."""
     sized: dict[str, int] = {
-        "flows4": sizes.max_flows4,
-        "flows6": sizes.max_flows6,
+        "index4": sizes.buckets(sizes.max_flows4),
+        "index6": sizes.buckets(sizes.max_flows6),
+        "marks4": sizes.backbones4 * layout.PORTS,
+        "marks6": sizes.backbones6 * layout.PORTS,
         "slots4": sizes.backbones4 * layout.PORTS,
         "slots6": sizes.backbones6 * layout.PORTS,
         "punt_sources": sizes.punt_sources,
@@ -127,7 +139,18 @@ def ensure_maps(directory: Path, sizes: Sizes) -> list[str]:
         finally:
             new.close()
         made.append(name)
+    _describe_index(directory, sizes)
     return made
+
+
+def _describe_index(directory: Path, sizes: Sizes) -> None:
+    """Tell the program how to look into the index. The seed stays as long as the maps do."""
+    opened = BpfMap.open(CONFIG, directory / CONFIG.name)
+    config = opened.view(writable=True)[0]
+    opened.close()
+    config["index_mask"] = [sizes.buckets(flows) - 1 for flows in (sizes.max_flows4, sizes.max_flows6)]
+    if not config["index_seed"]:
+        config["index_seed"] = secrets.randbits(64) | 1
 
 
 def _check_size(path: Path, spec: AnySpec, count: int) -> None:
@@ -135,10 +158,15 @@ def _check_size(path: Path, spec: AnySpec, count: int) -> None:
     pinned.close()
     if pinned.max_entries != count:
         raise PinError(
-            f"{path} holds {pinned.max_entries} entries, the configuration asks for {count}. Sizes cannot "
-            "change while calls go on: drain, `voxpop dataplane detach --unpin`, start again; or set the "
-            "old sizes"
+            f"{path.parent}: {other_size(spec, pinned.max_entries, count)}. Sizes cannot change while calls "
+            "go on: drain, `voxpop dataplane detach --unpin`, start again; or set the old sizes"
         )
+
+
+def other_size(spec: AnySpec, found: int, wanted: int) -> str:
+    """What to say of a map that is not as large as it has to be."""
+    unit, each = ("flows", layout.BUCKET_ENTRIES // 2) if spec.value is layout.Bucket else ("entries", 1)
+    return f"{spec.name} has room for {found * each} {unit}, the configuration asks for {wanted * each}"
 
 
 def open_pinned_program(directory: Path, name: str) -> int:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from core.addr import Endpoint
 from core.keyring import KEY_IDS, Keyring
@@ -118,6 +119,10 @@ class Tables:
 
             self.config: np.void = view(pins.CONFIG)[0]
             self.slots = {4: view(pins.SLOTS4), 6: view(pins.SLOTS6)}
+            self.marks = {4: view(pins.MARKS4)["ufrag"], 6: view(pins.MARKS6)["ufrag"]}
+            """Of the ufrags that flows go by, by slot."""
+            self.buckets = {4: view(pins.INDEX4)["entry"], 6: view(pins.INDEX6)["entry"]}
+            """Of the index, for reading: `ebpf.index` writes."""
         with contextlib.ExitStack() as stack:
 
             def keep(spec: pins.AnySpec) -> BpfMap[Any, Any]:
@@ -125,8 +130,6 @@ class Tables:
                 stack.callback(opened.close)
                 return opened
 
-            self.flows4 = keep(pins.FLOWS4)
-            self.flows6 = keep(pins.FLOWS6)
             self.egresses = keep(pins.EGRESSES)
             self.counters = keep(pins.COUNTERS_MAP)
             self.punt_total = keep(pins.PUNT_TOTAL)
@@ -199,10 +202,10 @@ class Tables:
         """Which interface an egress is; the kernel removes it when the interface goes away."""
         self.egresses.update(ctypes.c_uint32(index), ctypes.c_uint32(ifindex))
 
-    def write_slot(self, flow: FlowRecord, seen: int = 0) -> None:
+    def write_slot(self, flow: FlowRecord, mark: int = 0, seen: int = 0) -> None:
         """Write the record of a slot that rests, and let it live last of all.
 
-        `seen` is when its client was heard, in jiffies.
+        `mark` is that of the ufrag that it goes by, `seen` when its client was heard, in jiffies.
         """
         family = 6 if ":" in flow.client.host else 4
         l3_delta, l4_delta = upstream_deltas(flow)
@@ -220,6 +223,7 @@ class Tables:
             layout.SLOT_OFF,
             0,
         )
+        self.marks[family][flow.slot] = mark
         slots = self.slots[family]
         slots[flow.slot] = (common, client, transceiver, [0] * 5)[: len(slots.dtype.fields or ())]
         self.set_slot_state(family, flow.slot, layout.SLOT_LIVE)
@@ -228,19 +232,11 @@ class Tables:
         """Switch a slot off, or on again."""
         self.slots[family]["flow"]["state"][slot] = state
 
-    def map_client(self, client: Endpoint, vip_id: int, slot: int, mark: int) -> None:
-        """Lead a client at a VIP to its slot. Raises MapFullError."""
-        value = layout.FlowValue(slot, mark)
-        if ":" in client.host:
-            self.flows6.update(flow6_key(client, vip_id), value)
-        else:
-            self.flows4.update(flow4_key(client, vip_id), value)
-
-    def unmap_client(self, client: Endpoint, vip_id: int) -> bool:
-        """Forget a client at a VIP; False where it was not known."""
-        if ":" in client.host:
-            return self.flows6.delete(flow6_key(client, vip_id))
-        return self.flows4.delete(flow4_key(client, vip_id))
+    def linked(self, family: int) -> npt.NDArray[np.uint32]:
+        """The slots that clients are led to at present, in no order."""
+        entries = self.buckets[family]
+        slots: npt.NDArray[np.uint32] = entries[entries != 0] & np.uint32((1 << layout.SLOT_BITS) - 1)
+        return slots
 
     def counts(self) -> dict[Family, dict[Reason, Count]]:
         """Everything that the program has counted since its maps were made."""
@@ -258,17 +254,6 @@ def counts_of(counters: BpfMap[Any, Any]) -> dict[Family, dict[Reason, Count]]:
         }
         for index, family in enumerate(FAMILIES)
     }
-
-
-def flow4_key(client: Endpoint, vip_id: int) -> layout.Flow4Key:
-    """The key of an IPv4 client at a VIP."""
-    return layout.Flow4Key(_words(pack_address(client.host))[0], _wire_port(client.port), vip_id)
-
-
-def flow6_key(client: Endpoint, vip_id: int) -> layout.Flow6Key:
-    """The key of an IPv6 client at a VIP."""
-    words = (ctypes.c_uint32 * 4)(*_words(pack_address(client.host)))
-    return layout.Flow6Key(words, _wire_port(client.port), vip_id)
 
 
 def _local_cell(address: LocalAddress, packed: bytes) -> tuple[object, ...]:

@@ -100,14 +100,12 @@ class Slots:
         self._head = self._waiting = 0
         self.live = 0
 
-    def adopt(self, slots: npt.NDArray[np.uint32], marks: npt.NDArray[np.uint32], now_ns: int) -> None:
-        """Begin with what the map holds; `slots` and `marks` are those of the look-up table."""
+    def adopt(self, marks: npt.NDArray[np.uint32], now_ns: int) -> None:
+        """Begin with what the map holds; `marks` of the ufrags that flows go by are by slot."""
         flow = self.records["flow"][self.numbers]
         self.is_live[:] = flow["state"] == SLOT_LIVE
         self.live = int(self.is_live.sum())
-        owned = np.isin(slots, self.numbers)
-        positions = np.searchsorted(self.numbers, slots[owned])
-        self.marks[positions] = marks[owned]
+        self.marks[self.is_live] = marks[self.numbers[self.is_live]]
         self.addresses.update(self.marks[self.is_live & (self.marks != 0)].tolist())
         rest = self._clock.ticks(REST_NS)
         resting = ~self.is_live & (self._clock.idle(flow["seen"], now_ns).min(axis=1) < rest)

@@ -3,14 +3,14 @@
 The maps are the truth, not this process: a flow is whatever a record says, so the worker may die and its
 successor finds all of them. What is kept here beside the maps is which slots are free, and the marks.
 
-A flow begins as a whole record in a slot that has rested, switched on last; then comes the entry that
-leads the client's packets to it. It ends in the opposite order: switched off, the entry removed, and the
-slot rests. The program compares each record with the packet before it uses it, so at no moment of this can
-a packet be sent by another flow's record. A record that lives is written to in two places only, both
-of them one store: its state and its next hops.
+A flow begins as a whole record in a slot that has rested, switched on last; then comes the entry of the
+index that leads the client's packets to it. It ends in the opposite order: switched off, the entry removed,
+and the slot rests. The program compares each record with the packet before it uses it, so at no moment of
+this can a packet be sent by another flow's record. A record that lives is written to in three places only,
+each of them one store: its state, its next hops and the mark of its ufrag.
 
 Each worker hands out slots of its own, but any worker may get a client's packets, after their number has
-changed for instance; so flows are found in the map and not in a table of the worker's.
+changed for instance; so flows are found in the index and not in a table of the worker's.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ import numpy.typing as npt
 
 from core.addr import Endpoint
 from ebpf import layout
-from ebpf.bpfmap import BpfMap
 from ebpf.errors import MapError, MapFullError
 from ebpf.flows import FlowRecord, pack_address, ufrag_mark
-from ebpf.tables import Tables, flow4_key, flow6_key
+from ebpf.index import Index
+from ebpf.tables import Tables
 from edge.counters import Counters, Direction, Removal, SendError, classify_error, slot
 from edge.forwarder import MAX_ADDRESSES_PER_TOKEN, Sockaddr
 from edge.routes import NOWHERE, Ways
@@ -107,6 +107,7 @@ class XdpForwarder:
     def __init__(
         self,
         tables: Tables,
+        index: Index,
         clock: SeenClock,
         slots: Mapping[int, Slots],
         vips: Sequence[XdpVip],
@@ -124,6 +125,7 @@ class XdpForwarder:
         self.idle_timeout_ns = idle_timeout_ns
         self._sender = RawSender()
         self._tables = tables
+        self._index = index
         self._clock = clock
         self._slots = slots
         self._vips = vips
@@ -144,7 +146,15 @@ class XdpForwarder:
         self._waiting: dict[str, list[tuple[int, int, int]]] = {}
         self._room = WaitingRoom(self._is_led, self._send)
         self._sweep_from = dict.fromkeys(slots, 0)
+        self._finish_ended()
         self._count_adopted()
+
+    def _finish_ended(self) -> None:
+        """Remove what leads to our slots that are off: a worker ended between the one and the other."""
+        for version, slots in self._slots.items():
+            ended = np.intersect1d(self._tables.linked(version), slots.numbers[~slots.is_live])
+            for number in ended.tolist():
+                self._index.unlink(version, number)
 
     def _count_adopted(self) -> None:
         """Installed and adopted minus removed is the number of flows, also after a worker before this one."""
@@ -160,26 +170,17 @@ class XdpForwarder:
         """The DSCP of what is sent from here, which is what the program gives to what follows."""
         self._sender.traffic_class = (dscp or 0) << 2
 
-    def _map_of(self, version: int) -> BpfMap[Any, Any]:
-        return self._tables.flows6 if version == 6 else self._tables.flows4
-
     def find(self, client: Sockaddr, vip: int) -> XdpFlow | None:
         """The flow of a client address at a VIP, whichever worker's it is."""
         version = 6 if len(client) == 4 else 4
-        endpoint = Endpoint(client[0].partition("%")[0], client[1])
-        vip_id = self._vips[vip].id
-        key = flow6_key(endpoint, vip_id) if version == 6 else flow4_key(endpoint, vip_id)
-        value = self._map_of(version).lookup(key)
-        if value is None:
+        number = self._index.find(Endpoint(client[0].partition("%")[0], client[1]), self._vips[vip].id)
+        if not number:
             return None
-        record = self._tables.slots[version][value.slot]
-        flow = record["flow"]
-        same = flow["state"] == layout.SLOT_LIVE and flow["vip"] == vip_id and flow["client_port"] == key.port
-        if not same or record["client"].tobytes() != bytes(key)[: 4 if version == 4 else 16]:
-            return None
+        record = self._tables.slots[version][number]
         return XdpFlow(
-            client, vip, version, value.slot, value.ufrag_mark, _transceiver(record, version),
-            self._clock.time_of(int(flow["seen"][layout.UPSTREAM]), time.monotonic_ns()),
+            client, vip, version, number, int(self._tables.marks[version][number]),
+            _transceiver(record, version),
+            self._clock.time_of(int(record["flow"]["seen"][layout.UPSTREAM]), time.monotonic_ns()),
         )  # fmt: skip
 
     def install(
@@ -216,9 +217,9 @@ class XdpForwarder:
             number, endpoint, identity.id, identity.endpoint,
             self._backbones[version][number // layout.PORTS], transceiver, up or NOWHERE, down or NOWHERE,
         )  # fmt: skip
-        self._tables.write_slot(record, self._clock.stamp(now_ns))
+        self._tables.write_slot(record, mark, self._clock.stamp(now_ns))
         try:
-            self._tables.map_client(endpoint, identity.id, number, mark)
+            self._index.link(version, number)
         except MapError as error:
             self._give_back(slots, version, number, now_ns)
             if not isinstance(error, MapFullError):
@@ -292,10 +293,9 @@ class XdpForwarder:
             self._ask(fresh)
 
     def relabel(self, flow: XdpFlow, ufrag: bytes) -> None:
-        """Lead the client to the same slot under another mark: the transceiver sees the same source."""
+        """Let a flow go by another ufrag in the slot that it has: the transceiver sees the same source."""
         mark = ufrag_mark(ufrag)
-        endpoint = Endpoint(flow.client[0].partition("%")[0], flow.client[1])
-        self._tables.map_client(endpoint, self._vips[flow.vip].id, flow.slot, mark)
+        self._tables.marks[flow.family][flow.slot] = mark
         slots = self._slots[flow.family]
         position = slots.position_of(flow.slot)
         if position is not None:
@@ -311,16 +311,9 @@ class XdpForwarder:
             self._release(slots, position, Removal.MOVED)
 
     def _end(self, version: int, number: int) -> None:
-        """Switch a slot off, then remove the entry that leads to it, unless that leads elsewhere by now."""
-        record = self._tables.slots[version][number]
+        """Switch a slot off, then remove the entry that leads to it, if one still does."""
         self._tables.set_slot_state(version, number, layout.SLOT_OFF)
-        spec = self._map_of(version).spec.key
-        client = record["client"].tobytes()
-        rest = record["flow"]["client_port"].tobytes() + record["flow"]["vip"].tobytes()
-        key = spec.from_buffer_copy(client + rest)
-        value = self._map_of(version).lookup(key)
-        if value is not None and value.slot == number:
-            self._map_of(version).delete(key)
+        self._index.unlink(version, number)
 
     def _release(self, slots: Slots, position: int, cause: Removal) -> None:
         slots.release(position, time.monotonic_ns() + self._rest_ns)
@@ -389,6 +382,7 @@ class XdpForwarder:
         self._room.close()
         self._sender.close()
         self._clock.close()
+        self._index.close()
         self._tables.close()
 
 

@@ -90,8 +90,8 @@ class XdpHost:
             opened.close()
             if opened.max_entries != count:
                 raise PinError(
-                    f"{directory / name} holds {opened.max_entries} entries, the configuration asks for "
-                    f"{count}: `voxpop dataplane detach --unpin`, then `voxpop dataplane run`, makes it anew"
+                    f"{directory}: {pins.other_size(spec, opened.max_entries, count)}: "
+                    "`voxpop dataplane detach --unpin`, then `voxpop dataplane run`, makes it anew"
                 )
 
     def _check_interfaces(self) -> dict[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from core.addr import Endpoint
+from ebpf.index import Index
 from ebpf.layout import PORTS
 from ebpf.tables import Tables
 from edge.counters import Counters
@@ -27,7 +28,7 @@ def open_forwarder(
 ) -> XdpForwarder:
     """The forwarder of worker `share[0]` of `share[1]`. Raises DataplaneError, PermissionError."""
     pin_dir = Path(told["pin_dir"])
-    tables, clock = Tables(pin_dir), SeenClock(pin_dir)
+    tables, index, clock = Tables(pin_dir), Index(pin_dir), SeenClock(pin_dir)
     backbones = {version: dict(told["backbones"][str(version)]) for version in (4, 6)}
     slots = {
         version: _adopt(tables, clock, version, hosts, vips, told["nat_ports"], share)
@@ -35,7 +36,7 @@ def open_forwarder(
     }
     identities = [XdpVip(number, vip) for number, vip in zip(told["vip_ids"], vips, strict=True)]
     forwarder = XdpForwarder(
-        tables, clock, slots, identities, backbones, Ways(), max_flows, idle_timeout_ns, counters, ask
+        tables, index, clock, slots, identities, backbones, Ways(), max_flows, idle_timeout_ns, counters, ask
     )
     forwarder.set_dscp(told["dscp_upstream"])
     return forwarder
@@ -55,6 +56,5 @@ def _adopt(
     )
     ranges = share_ports(sorted(hosts), *nat_ports, *share)
     slots = Slots(tables.slots[version], ranges, taken, clock)
-    _, values = (tables.flows6 if version == 6 else tables.flows4).items()
-    slots.adopt(values["slot"], values["ufrag_mark"], time.monotonic_ns())
+    slots.adopt(tables.marks[version], time.monotonic_ns())
     return slots

@@ -105,7 +105,9 @@ struct vp_config {
 	__u8 tos_set[2];  /* upstream, downstream: DSCP in the upper six bits */
 	__u8 tos_mask[2]; /* 0xfc to set the DSCP, 0 to keep the packet's own */
 	struct vp_budget budget[VP_PUNT_CLASSES];
-	__u64 pad[6]; /* cells begin on a cache line */
+	__u64 index_seed;    /* secret, odd; written once, before the first flow */
+	__u32 index_mask[2]; /* buckets less one: IPv4, IPv6 */
+	__u64 pad[4];	     /* cells begin on a cache line */
 	struct vp_local local[2 * VP_LOCAL_CELLS];
 	struct vp_nexthop nexthop[VP_NEXTHOPS];
 	struct vp_backbone backbone4[VP_BACKBONES];
@@ -114,23 +116,37 @@ struct vp_config {
 	struct vp_token_key token_key[VP_TOKEN_KEYS];
 };
 
-/* Upstream look-up: 8 bytes of key and 8 of value make an element of the hash fill one cache line.
+/*
+ * Upstream look-up: a client's entry is in one of two buckets, each a cache line; see index.h.
+ * Entries are exchanged one by one, by voxpop_index.
  */
-struct vp_flow4_key {
-	__u32 client;
+#define VP_BUCKET_ENTRIES 16
+#define VP_SLOT_BITS	  24 /* of an entry; above it, eight bits of the client's hash */
+
+struct vp_bucket {
+	__u32 entry[VP_BUCKET_ENTRIES];
+};
+
+/* What tells the ufrag that a flow goes by from another; an array beside that of the slots. */
+struct vp_mark {
+	__u32 ufrag; /* see vp_ufrag_mark() */
+	__u32 pad;
+};
+
+enum vp_index_task {
+	VP_INDEX_FIND,	 /* of `client`: its slot; 0: not known */
+	VP_INDEX_LINK,	 /* lead the client of `slot` there, whatever it had before; 0: no room */
+	VP_INDEX_UNLINK, /* no longer lead to `slot`; 0: nothing did */
+};
+
+/* What voxpop_index is run on, in place of a packet. */
+struct vp_index_order {
+	__u32 task;
+	__u32 family; /* 4 or 6 */
+	__u32 slot;
+	__u32 client[4]; /* IPv4 in the first word */
 	__u16 port;
 	__u16 vip; /* id */
-};
-
-struct vp_flow6_key {
-	__u32 client[4];
-	__u16 port;
-	__u16 vip;
-};
-
-struct vp_flow_value {
-	__u32 slot;
-	__u32 ufrag_mark; /* see vp_ufrag_mark() */
 };
 
 struct vp_traffic {

@@ -9,8 +9,6 @@
 
 #include "wire.h"
 
-#define VP_INLINE static inline __attribute__((always_inline))
-
 struct vp_l2 {
 	void *l3;
 	__u16 type; /* of what is at l3, network order */

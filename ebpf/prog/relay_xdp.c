@@ -10,6 +10,7 @@
 #include "wire.h"
 #include "layout.h"
 #include "parse.h"
+#include "index.h"
 #include "token.h"
 #include "rewrite.h"
 #include "verdict.h"
@@ -21,8 +22,8 @@
  * Map: key → value; who writes; who reads.
  *
  * config: 0 → all that the relay tells the program; the relay; every packet.
- * flows4, flows6: client at a VIP → slot; the relay; each upstream packet. Plain hashes: an LRU
- *   would drop live flows before it is full.
+ * index4, index6: client at a VIP → slot; the relay, by voxpop_index; each upstream packet.
+ * marks4, marks6: slot → the ufrag that it goes by; the relay; binding requests.
  * slots4, slots6: backbone index * 65536 + NAT port → flow; the relay, traffic and seen by the
  *   program; each packet of a flow.
  * egresses: index → interface; the relay; each rewritten packet.
@@ -34,8 +35,10 @@
 /* Named by one word: BCC generates code for each field of a value, and takes half a minute for
  * these. */
 VP_MAP("array", __u32, __u64, config);
-VP_MAP("hash", struct vp_flow4_key, struct vp_flow_value, flows4);
-VP_MAP("hash", struct vp_flow6_key, struct vp_flow_value, flows6);
+VP_MAP("array", __u32, struct vp_bucket, index4);
+VP_MAP("array", __u32, struct vp_bucket, index6);
+VP_MAP("array", __u32, struct vp_mark, marks4);
+VP_MAP("array", __u32, struct vp_mark, marks6);
 VP_MAP("array", __u32, struct vp_slot4, slots4);
 VP_MAP("array", __u32, struct vp_slot6, slots6);
 BPF_XDP_REDIRECT_MAP("devmap:" VOXPOP_PIN_DIR "/egresses", __u32, egresses, 1);
@@ -64,7 +67,13 @@ struct vp_packet {
 struct vp_flow {
 	struct vp_slot *slot; /* NULL: not known */
 	__u32 index;
-	__u32 ufrag_mark;
+};
+
+/* Who may have a flow. */
+struct vp_client {
+	const __u32 *addr; /* one word for IPv4, four for IPv6 */
+	__u16 port;
+	__u16 vip; /* id */
 };
 
 /* The cell that says what we are at an address, if anything; `folded` stands for its bits. */
@@ -74,19 +83,6 @@ VP_INLINE struct vp_local *vp_local_at(struct vp_config *cfg, __u64 folded)
 	__u32 cell = folded * (hash | 1) >> (64 - VP_LOCAL_CELLS_LOG2);
 
 	return &cfg->local[(hash & 1) * VP_LOCAL_CELLS + cell];
-}
-
-VP_INLINE __u64 vp_fold6(const __u32 *addr)
-{
-	__u64 high = (__u64)addr[0] << 32 | addr[1];
-	__u64 low = (__u64)addr[2] << 32 | addr[3];
-
-	return (high * VP_FOLD_MULTIPLIER) ^ low;
-}
-
-VP_INLINE _Bool vp_same6(const __u32 *a, const __u32 *b)
-{
-	return a[3] == b[3] && a[2] == b[2] && a[1] == b[1] && a[0] == b[0];
 }
 
 /* The id of the VIP at a port of a local address; -1: none. */
@@ -187,48 +183,83 @@ VP_INLINE enum vp_reason vp_locate6(struct vp_config *cfg, struct vp_packet *pac
 	return VP_GO_ON;
 }
 
-/*
- * The slot of a client at a VIP. The hash may hand out another key's value while it is written to
- * (elements are reused at once), so the slot has to say itself whose it is.
- */
-VP_INLINE void vp_find_upstream4(struct vp_packet *packet, struct vp_flow *flow)
+VP_INLINE struct vp_bucket *vp_bucket_at(_Bool six, __u32 number)
 {
-	struct vp_ipv4 *ip = packet->l2.l3;
-	struct vp_flow4_key key = {.client = ip->src, .port = packet->udp->src, .vip = packet->vip};
-	struct vp_flow_value *value = flows4.lookup(&key);
-	struct vp_slot4 *slot;
-	__u64 both;
-
-	if (!value)
-		return;
-	both = VP_READ_ONCE(*(__u64 *)value);
-	flow->index = both;
-	flow->ufrag_mark = both >> 32;
-	slot = slots4.lookup(&flow->index);
-	if (slot && slot->client == key.client && slot->flow.client_port == key.port &&
-	    slot->flow.vip == key.vip && slot->flow.state == VP_SLOT_LIVE)
-		flow->slot = &slot->flow;
+	return six ? index6.lookup(&number) : index4.lookup(&number);
 }
 
-VP_INLINE void vp_find_upstream6(struct vp_packet *packet, struct vp_flow *flow)
+/* The part of a slot that both families have; what follows it is the client's address. */
+VP_INLINE struct vp_slot *vp_slot_at(_Bool six, __u32 number)
 {
-	struct vp_ipv6 *ip = packet->l2.l3;
-	struct vp_flow6_key key = {.port = packet->udp->src, .vip = packet->vip};
-	struct vp_flow_value *value;
-	struct vp_slot6 *slot;
-	__u64 both;
+	if (six)
+		return (void *)slots6.lookup(&number);
+	return (void *)slots4.lookup(&number);
+}
 
-	__builtin_memcpy(key.client, ip->src, sizeof(key.client));
-	value = flows6.lookup(&key);
-	if (!value)
-		return;
-	both = VP_READ_ONCE(*(__u64 *)value);
-	flow->index = both;
-	flow->ufrag_mark = both >> 32;
-	slot = slots6.lookup(&flow->index);
-	if (slot && vp_same6(slot->client, ip->src) && slot->flow.client_port == key.port &&
-	    slot->flow.vip == key.vip && slot->flow.state == VP_SLOT_LIVE)
-		flow->slot = &slot->flow;
+VP_INLINE _Bool vp_is_of(_Bool six, const struct vp_slot *slot, const struct vp_client *client)
+{
+	const __u32 *addr = (void *)(slot + 1);
+
+	return (six ? vp_same6(addr, client->addr) : *addr == *client->addr) &&
+	       slot->client_port == client->port && slot->vip == client->vip &&
+	       slot->state == VP_SLOT_LIVE;
+}
+
+VP_INLINE void vp_place_client(_Bool six, const struct vp_config *cfg,
+			       const struct vp_client *client, struct vp_place *place)
+{
+	__u64 bits = six ? vp_client6_bits(client->addr, client->port, client->vip)
+			 : vp_client4_bits(*client->addr, client->port, client->vip);
+
+	vp_find_place(place, bits, cfg->index_seed, cfg->index_mask[six]);
+}
+
+/*
+ * The slot of a client at a VIP. An entry is only a hint, from eight bits of a hash, and may become
+ * another client's at any time: the slot itself says whose it is.
+ */
+VP_INLINE void vp_find_client(_Bool six, const struct vp_config *cfg,
+			      const struct vp_client *client, struct vp_flow *flow)
+{
+	struct vp_place place;
+
+	vp_place_client(six, cfg, client, &place);
+#pragma unroll
+	for (int choice = 0; choice < 2; choice++) {
+		struct vp_bucket *bucket = vp_bucket_at(six, place.bucket[choice]);
+
+		if (!bucket)
+			return;
+		for (int i = 0; i < VP_BUCKET_ENTRIES; i++) {
+			__u32 entry =
+				VP_READ_ONCE(bucket->entry[(place.first + i) % VP_BUCKET_ENTRIES]);
+			struct vp_slot *slot;
+
+			entry ^= place.tag;
+			if (entry >> VP_SLOT_BITS)
+				continue;
+			slot = vp_slot_at(six, entry);
+			if (slot && vp_is_of(six, slot, client)) {
+				flow->index = entry;
+				flow->slot = slot;
+				return;
+			}
+		}
+	}
+}
+
+VP_INLINE void vp_find_upstream(struct vp_config *cfg, struct vp_packet *packet,
+				struct vp_flow *flow)
+{
+	struct vp_client client = {.port = packet->udp->src, .vip = packet->vip};
+
+	if (packet->family == VP_FAMILY_IPV4) {
+		client.addr = &((struct vp_ipv4 *)packet->l2.l3)->src;
+		vp_find_client(0, cfg, &client, flow);
+	} else {
+		client.addr = ((struct vp_ipv6 *)packet->l2.l3)->src;
+		vp_find_client(1, cfg, &client, flow);
+	}
 }
 
 /* The slot of a NAT port, if the packet is from the transceiver that it leads to. */
@@ -339,6 +370,14 @@ VP_INLINE enum vp_reason vp_punt(struct vp_config *cfg, struct vp_packet *packet
 	return reason;
 }
 
+VP_INLINE _Bool vp_goes_by(const struct vp_packet *packet, __u32 slot, const struct vp_ufrag *ufrag)
+{
+	struct vp_mark *mark =
+		packet->family == VP_FAMILY_IPV4 ? marks4.lookup(&slot) : marks6.lookup(&slot);
+
+	return mark && VP_READ_ONCE(mark->ufrag) == vp_ufrag_mark(ufrag);
+}
+
 VP_INLINE enum vp_reason vp_judge_request(struct vp_config *cfg, struct vp_packet *packet,
 					  struct vp_flow *flow)
 {
@@ -355,7 +394,7 @@ VP_INLINE enum vp_reason vp_judge_request(struct vp_config *cfg, struct vp_packe
 	default:
 		return VP_DROP_STUN_MALFORMED;
 	}
-	if (flow->slot && vp_ufrag_mark(&ufrag) == flow->ufrag_mark)
+	if (flow->slot && vp_goes_by(packet, flow->index, &ufrag))
 		return VP_FORWARD_UP;
 	refusal = vp_check_token(cfg, &ufrag);
 	if (refusal != VP_GO_ON)
@@ -543,10 +582,7 @@ VP_INLINE enum vp_reason vp_steer(struct xdp_md *ctx, struct vp_packet *packet, 
 			return reason;
 		return vp_forward(ctx, cfg, packet, &flow, VP_DOWNSTREAM);
 	}
-	if (packet->family == VP_FAMILY_IPV4)
-		vp_find_upstream4(packet, &flow);
-	else
-		vp_find_upstream6(packet, &flow);
+	vp_find_upstream(cfg, packet, &flow);
 	reason = vp_judge_upstream(cfg, packet, &flow);
 	if (reason != VP_FORWARD_UP)
 		return reason;
@@ -593,6 +629,146 @@ VP_INLINE int vp_process(struct xdp_md *ctx, _Bool backbone)
 int voxpop_clock(struct xdp_md *ctx)
 {
 	return bpf_jiffies64();
+}
+
+/*
+ * Exchange an entry; false where it is no longer `old`. BCC compiles for CPUs that exchange 64 bits
+ * alone, so the neighbour goes along, and if that changes meanwhile it takes another try.
+ */
+VP_INLINE _Bool vp_exchange(struct vp_bucket *bucket, __u32 i, __u32 old, __u32 new)
+{
+	__u64 *pair = (__u64 *)bucket + i % VP_BUCKET_ENTRIES / 2;
+	__u32 shift = i % 2 * 32;
+
+	for (int tries = 0; tries < VP_EXCHANGE_TRIES; tries++) {
+		__u64 seen = VP_READ_ONCE(*pair);
+		__u64 wanted = (seen & ~(0xffffffffULL << shift)) | (__u64) new << shift;
+
+		if ((__u32)(seen >> shift) != old)
+			return 0;
+		if (__sync_val_compare_and_swap(pair, seen, wanted) == seen)
+			return 1;
+	}
+	return 0;
+}
+
+/* Exchange the entry of the same client, or find it done. */
+VP_INLINE _Bool vp_replace(_Bool six, __u32 number, const struct vp_client *client, __u32 wanted)
+{
+	struct vp_bucket *bucket = vp_bucket_at(six, number);
+	__u32 tag = wanted & ~VP_SLOT_MASK;
+
+	if (!bucket)
+		return 0;
+	for (__u32 i = 0; i < VP_BUCKET_ENTRIES; i++) {
+		__u32 seen = VP_READ_ONCE(bucket->entry[i]);
+		struct vp_slot *other;
+
+		if (seen == wanted)
+			return 1;
+		if (!seen || (seen & ~VP_SLOT_MASK) != tag)
+			continue;
+		other = vp_slot_at(six, seen & VP_SLOT_MASK);
+		if (other && vp_is_of(six, other, client) && vp_exchange(bucket, i, seen, wanted))
+			return 1;
+	}
+	return 0;
+}
+
+/* Exchange the first entry that is `old`, from `first` on. */
+VP_INLINE _Bool vp_put(_Bool six, __u32 number, __u32 first, __u32 old, __u32 new)
+{
+	struct vp_bucket *bucket = vp_bucket_at(six, number);
+
+	if (!bucket)
+		return 0;
+	for (__u32 i = 0; i < VP_BUCKET_ENTRIES; i++)
+		if (vp_exchange(bucket, first + i, old, new))
+			return 1;
+	return 0;
+}
+
+/* How many entries are in use; without a branch for each, which would be 2^16 paths to verify. */
+VP_INLINE __u32 vp_used(_Bool six, __u32 number)
+{
+	struct vp_bucket *bucket = vp_bucket_at(six, number);
+	__u32 used = 0;
+
+	if (!bucket)
+		return VP_BUCKET_ENTRIES;
+#pragma unroll
+	for (int i = 0; i < VP_BUCKET_ENTRIES; i++) {
+		__u64 entry = VP_READ_ONCE(bucket->entry[i]);
+
+		used += (entry + 0xffffffff) >> 32;
+	}
+	return used;
+}
+
+/*
+ * Lead the client of a slot there. An entry of the same client is exchanged, so that at no moment
+ * there is none. A new one goes into the first bucket unless that is crowded, so that nearly all
+ * are found there, and yet no bucket is ever full.
+ */
+VP_INLINE _Bool vp_link(_Bool six, const struct vp_place *place, const struct vp_client *client,
+			__u32 slot)
+{
+	__u32 here = place->bucket[0], there = place->bucket[1];
+	__u32 wanted = slot | place->tag, used;
+
+	if (vp_replace(six, here, client, wanted) || vp_replace(six, there, client, wanted))
+		return 1;
+	used = vp_used(six, here);
+	if (used > VP_BUCKET_CROWDED && vp_used(six, there) < used)
+		return vp_put(six, there, place->first, 0, wanted);
+	return vp_put(six, here, place->first, 0, wanted);
+}
+
+VP_INLINE _Bool vp_unlink(_Bool six, const struct vp_place *place, __u32 slot)
+{
+	__u32 gone = slot | place->tag;
+
+	return vp_put(six, place->bucket[0], place->first, gone, 0) ||
+	       vp_put(six, place->bucket[1], place->first, gone, 0);
+}
+
+VP_INLINE __u32 vp_obey(_Bool six, const struct vp_index_order *order)
+{
+	struct vp_client client = {.addr = order->client, .port = order->port, .vip = order->vip};
+	struct vp_flow flow = {};
+	struct vp_config *cfg;
+	struct vp_slot *slot;
+	struct vp_place place;
+	__u32 zero = 0;
+
+	cfg = (void *)config.lookup(&zero);
+	if (!cfg)
+		return 0;
+	if (order->task == VP_INDEX_FIND) {
+		vp_find_client(six, cfg, &client, &flow);
+		return flow.index;
+	}
+	slot = vp_slot_at(six, order->slot);
+	if (!slot)
+		return 0;
+	client.addr = (void *)(slot + 1);
+	client.port = slot->client_port;
+	client.vip = slot->vip;
+	vp_place_client(six, cfg, &client, &place);
+	if (order->task == VP_INDEX_LINK)
+		return vp_link(six, &place, &client, order->slot);
+	return vp_unlink(six, &place, order->slot);
+}
+
+/* Not for an interface: run by the relay, so that entries are exchanged atomically, by whichever of
+ * its workers, and only one side has to know the hash. */
+int voxpop_index(struct xdp_md *ctx)
+{
+	const struct vp_index_order *order = (void *)(long)ctx->data;
+
+	if ((void *)(order + 1) > (void *)(long)ctx->data_end)
+		return 0;
+	return order->family == 6 ? vp_obey(1, order) : vp_obey(0, order);
 }
 
 /* For interfaces that face clients only. */

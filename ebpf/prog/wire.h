@@ -14,6 +14,8 @@
 #error "checksum deltas and token words are written for little-endian hosts"
 #endif
 
+#define VP_INLINE static inline __attribute__((always_inline))
+
 #define VP_BSWAP16(x) __builtin_bswap16(x)
 #define VP_BSWAP32(x) __builtin_bswap32(x)
 #define VP_BSWAP64(x) __builtin_bswap64(x)

@@ -58,7 +58,7 @@ def _maps(plan: Plan) -> Check:
             if opened.max_entries != count:
                 return failed(
                     "maps",
-                    f"{name} has {opened.max_entries} entries, the configuration asks for {count}",
+                    pins.other_size(spec, opened.max_entries, count),
                     "drain, `voxpop dataplane detach --unpin`, `voxpop dataplane run`; or set the old sizes",
                 )
     except DataplaneError as error:

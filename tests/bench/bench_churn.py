@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 from tests.bench.result import Figure
-from tests.edge import churner, entry_churner
 from tests.edge.churn_scene import Churner, Traffic, fast_path
+from tests.edge.churner import CLIENTS
 
 PACKETS = 100_000_000
 
@@ -24,20 +24,20 @@ def run() -> list[Figure]:
     if os.geteuid() != 0:
         return []
     return [
-        *_churn("churner", churner.CLIENTS, "flows made by a relay"),
-        *_churn("entry_churner", entry_churner.CLIENTS, "entries put back"),
+        *_churn("churner", "flows made by a relay"),
+        *_churn("entry_churner", "entries put back"),
     ]
 
 
-def _churn(module: str, flows: int, what: str) -> list[Figure]:
+def _churn(module: str, what: str) -> list[Figure]:
     with tempfile.TemporaryDirectory() as root, fast_path(Path(root)) as pin_dir:
-        traffic = Traffic(pin_dir, flows)
+        traffic = Traffic(pin_dir)
         began = time.perf_counter()
         with Churner(module, pin_dir) as changing:
             outcome = traffic.send_until(PACKETS)
             seconds = time.perf_counter() - began
         traffic.close()
-    note = f"upstream {outcome.right[0]:,}, downstream {outcome.right[1]:,}; {2 * flows} flows"
+    note = f"upstream {outcome.right[0]:,}, downstream {outcome.right[1]:,}; {2 * CLIENTS} flows"
     wrong = sum(outcome.wrong)
     return [
         Figure(f"{what} meanwhile", changing.changes / seconds, "/s"),

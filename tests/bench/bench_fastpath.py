@@ -21,6 +21,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+import numpy.typing as npt
 
 from core.addr import Endpoint
 from core.keyring import Keyring
@@ -29,6 +30,7 @@ from core.token import Token, mint
 from ebpf import layout, loader, pins
 from ebpf.bpfmap import BpfMap, MapSpec
 from ebpf.flows import FlowRecord, ufrag_mark, upstream_deltas
+from ebpf.index import Index
 from ebpf.libbpf import F_MMAPABLE, MapKind
 from ebpf.tables import LocalAddress, Rates, Tables, WayOut
 from ebpf.testrun import run as test_run
@@ -43,8 +45,8 @@ CLIENTS, PORT = 0x64000000, 40000
 VIP = Endpoint("10.0.0.1", 3478)
 PEER = Endpoint("10.2.0.1", 40007)
 NAT_FIRST, NAT_PORTS = 4096, 61440
-SIZES = {1: 16384, 10_000: 16384, 100_000: 131_072, 1_000_000: 2_097_152}
-"""Flows → entries of the hash: those of the measurements that the targets come from."""
+SIZES = {1: 16384, 10_000: 16384, 100_000: 131_072, 1_000_000: 1_000_000}
+"""Flows → how many the tables are made for."""
 
 KEYRING = Keyring({1: bytes(range(32))}, mint_with=1)
 NOW_MIN = 29_900_000
@@ -152,9 +154,10 @@ def scene(flows: int) -> Iterator[tuple[dict[str, int], np.void]]:
             state: np.void = bench.view(writable=True)[0]
             state["flows"], state["seed"] = flows, 1
             tables = Tables(directory)
-            populate(tables, flows, backbones)
-            names = (BARE, *{path.program for path in PATHS.values()})
+            slots = populate(tables, flows, backbones)
+            names = (BARE, loader.Program.INDEX, *{path.program for path in PATHS.values()})
             loaded = loader.load(directory, extra=HARNESS.read_text(), names=names)
+            link(directory, loaded.fds, slots.tolist())
             yield loaded.fds, state
             loaded.close()
             tables.close()
@@ -163,8 +166,17 @@ def scene(flows: int) -> Iterator[tuple[dict[str, int], np.void]]:
             subprocess.run(["umount", mount], check=True)
 
 
-def populate(tables: Tables, flows: int, backbones: int) -> None:
-    """Addresses, a next hop each way, the token key, and the flows."""
+def link(directory: Path, fds: dict[str, int], slots: list[int]) -> None:
+    """Lead the clients of these slots there, as the relay does."""
+    pins.pin_program(fds[loader.Program.INDEX], directory / loader.Program.INDEX)
+    index = Index(directory)
+    for slot in slots:
+        index.link(4, slot)
+    index.close()
+
+
+def populate(tables: Tables, flows: int, backbones: int) -> npt.NDArray[np.uint32]:
+    """Addresses, a next hop each way, the token key, and the flows, whose slots are told."""
     hosts = [f"10.1.{index}.1" for index in range(backbones)]
     tables.set_vip(1, VIP)
     for index, host in enumerate(hosts):
@@ -178,11 +190,11 @@ def populate(tables: Tables, flows: int, backbones: int) -> None:
     tables.set_clock(NOW_MIN)
     for punt_class in range(layout.PUNT_CLASSES):
         tables.set_rates(punt_class, Rates(1e9, 1_000_000_000, 1e9, 1_000_000_000))
-    install(tables, flows)
+    return install(tables, flows)
 
 
-def install(tables: Tables, flows: int) -> None:
-    """All flows at once. Their checksum deltas are one and the same: sums take the same time."""
+def install(tables: Tables, flows: int) -> npt.NDArray[np.uint32]:
+    """All flows at once; their slots. Their checksum deltas are one and the same: sums take the same time."""
     number = np.arange(flows, dtype=np.uint32)
     clients = (CLIENTS + (number >> 2)).astype(">u4").view("=u4")
     ports = (PORT + (number & 3)).astype(">u2").view("=u2")
@@ -193,8 +205,5 @@ def install(tables: Tables, flows: int) -> None:
     records["client"], records["flow"]["client_port"] = clients, ports
     records["flow"]["l3_delta"], records["flow"]["l4_delta"] = upstream_deltas(model)
     tables.slots[4][slots] = records
-    keys = np.zeros(flows, np.dtype(layout.Flow4Key))
-    keys["client"], keys["port"], keys["vip"] = clients, ports, 1
-    values = np.zeros(flows, np.dtype(layout.FlowValue))
-    values["slot"], values["ufrag_mark"] = slots, ufrag_mark(UFRAG)
-    tables.flows4.update_batch(keys, values)
+    tables.marks[4][slots] = ufrag_mark(UFRAG)
+    return slots

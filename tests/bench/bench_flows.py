@@ -24,6 +24,7 @@ from core.keyring import Keyring
 from core.stun import Attribute, MessageType, encode
 from core.token import Token, mint
 from ebpf import bpffs, layout, loader, pins
+from ebpf.index import Index
 from ebpf.tables import Tables
 from edge.counters import create
 from edge.ops import flows
@@ -72,17 +73,17 @@ def _pinned(max_flows: int, addresses: int) -> Iterator[Path]:
 
 
 def _open(pin_dir: Path, max_flows: int = FLOWS) -> XdpForwarder:
-    tables, clock = Tables(pin_dir), SeenClock(pin_dir)
+    tables, index, clock = Tables(pin_dir), Index(pin_dir), SeenClock(pin_dir)
     tables.set_vip(VIP.id, VIP.endpoint)
     hosts = {index: f"127.0.0.{index + 10}" for index in range(ADDRESSES)}
     for index, host in hosts.items():
         tables.set_backbone(index, host)
     slots = Slots(tables.slots[4], share_ports(sorted(hosts), *PORTS, 0, 1), frozenset(), clock)
-    _, values = tables.flows4.items()
-    slots.adopt(values["slot"], values["ufrag_mark"], time.monotonic_ns())
+    slots.adopt(tables.marks[4], time.monotonic_ns())
     counters, _ = create()
     forwarder = XdpForwarder(
         tables,
+        index,
         clock,
         {4: slots},
         [VIP],
@@ -166,9 +167,7 @@ def _first_packets(pin_dir: Path) -> list[Figure]:
     tables = Tables(pin_dir)
     tables.slots[4]["flow"]["state"] = layout.SLOT_OFF
     tables.slots[4]["flow"]["seen"] = 0
-    keys = tables.flows4.items()[0]
-    for key in keys:
-        tables.flows4.delete(layout.Flow4Key.from_buffer_copy(key.tobytes()))
+    tables.buckets[4][:] = 0
     tables.close()
     forwarder = _open(pin_dir)
     counters, _ = create()

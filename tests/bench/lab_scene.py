@@ -29,7 +29,7 @@ from ebpf.netns import Wiring
 from ebpf.tables import REST_S, Tables, WayOut
 from edge.lab import network
 from edge.lab.plan import LabPlan, Place
-from tests.bench.bench_fastpath import CLIENTS, NAT_FIRST, PEER, PORT, RTP, VIP, populate
+from tests.bench.bench_fastpath import CLIENTS, NAT_FIRST, PEER, PORT, RTP, VIP, link, populate
 from tests.builders import UdpFrame
 
 HARNESS = Path(__file__).with_name("lab_harness.c")
@@ -240,13 +240,15 @@ def _set_up(plan: LabPlan, undo: contextlib.ExitStack) -> Scene:
     bench.pin(directory / "lab_bench")
     tables = Tables(directory)
     undo.callback(tables.close)
-    populate(tables, MAX_FLOWS, 1)
+    slots = populate(tables, MAX_FLOWS, 1).tolist()
     _right_checksums(tables, MAX_FLOWS)
     names = (*Program, *(f"lab_{name}" for name in PROGRAMS))
     loaded = loader.load(directory, extra=HARNESS.read_text(), names=names)
     undo.callback(loaded.close)
     made = Scene(plan, loaded.fds, bench.view(writable=True)[0], 0, 0, 0)
-    return _connect(made, tables)
+    made = _connect(made, tables)
+    link(directory, loaded.fds, [*slots, OWN_SLOT])
+    return made
 
 
 def _right_checksums(tables: Tables, flows: int) -> None:
@@ -294,7 +296,6 @@ def _connect(made: Scene, tables: Tables) -> Scene:
     tables.set_nexthop(2, WayOut(client.mac, public.mac, 1500, 1))
     own = FlowRecord(OWN_SLOT, Endpoint(plan.client_hosts[0], PORT), 1, VIP, "10.1.0.1", PEER, 1, 2)
     tables.write_slot(own)
-    tables.map_client(own.client, 1, own.slot, 0)
     return replace(
         made,
         client_index=client.index,

@@ -15,6 +15,7 @@ from core.token import Token, mint
 from ebpf import layout, loader, pins
 from ebpf.clock import JiffiesClock
 from ebpf.flows import FlowRecord, ufrag_mark
+from ebpf.index import Index
 from ebpf.loader import Program
 from ebpf.tables import Count, LocalAddress, Rates, Tables, WayOut
 from ebpf.testrun import TestRun, XdpAction, run
@@ -82,6 +83,11 @@ REQUEST = request(UFRAG + b":abcd")
 OTHER_REQUEST = request(OTHER_UFRAG + b":abcd")
 
 
+def version_of(flow: FlowRecord) -> int:
+    """4 or 6."""
+    return 6 if ":" in flow.client.host else 4
+
+
 def upstream(flow: FlowRecord, payload: bytes = RTP) -> UdpFrame:
     """What the client sends."""
     return UdpFrame(flow.client, flow.vip, payload)
@@ -122,20 +128,21 @@ class Rig:
         self.loaded = loader.load(pin_dir)
         loader.pin(self.loaded, pin_dir)
         self.clock = JiffiesClock(pin_dir)
+        self.index = Index(pin_dir)
         self.tables = Tables(pin_dir)
 
     def close(self) -> None:
         """Let go of maps and programs."""
         self.tables.close()
         self.clock.close()
+        self.index.close()
         self.loaded.close()
 
     def reset(self) -> None:
         """The scene as it begins."""
         tables = self.tables
-        for flows in (tables.flows4, tables.flows6):
-            for key in flows.items()[0]:
-                flows.delete(flows.spec.key.from_buffer_copy(key.tobytes()))
+        for buckets in tables.buckets.values():
+            buckets[:] = 0
         sources = tables.punt_sources
         for key in sources.items()[0]:
             sources.delete(sources.spec.key.from_buffer_copy(key.tobytes()))
@@ -159,13 +166,12 @@ class Rig:
 
     def install(self, flow: FlowRecord, ufrag: bytes = UFRAG) -> None:
         """A flow, in the order that the relay writes it."""
-        self.tables.write_slot(flow)
-        self.tables.map_client(flow.client, flow.vip_id, flow.slot, ufrag_mark(ufrag))
+        self.tables.write_slot(flow, ufrag_mark(ufrag))
+        self.index.link(version_of(flow), flow.slot)
 
     def slot(self, flow: FlowRecord) -> np.void:
         """The record of a flow, its part that both families have."""
-        slots = self.tables.slots[6 if ":" in flow.client.host else 4]
-        record: np.void = slots["flow"][flow.slot]
+        record: np.void = self.tables.slots[version_of(flow)]["flow"][flow.slot]
         return record
 
     def send(self, frame: UdpFrame | bytes, program: Program = Program.BACKBONE) -> Outcome:

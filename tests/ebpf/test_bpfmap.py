@@ -13,10 +13,19 @@ from ebpf.bpfmap import BATCH, BpfMap, MapSpec
 from ebpf.errors import MapError, MapFullError
 from ebpf.libbpf import F_MMAPABLE, NOEXIST, MapKind, possible_cpus
 
-HASH = MapSpec("test_hash", MapKind.HASH, layout.Flow4Key, layout.FlowValue)
+
+class Key(ctypes.Structure):
+    _fields_ = (("client", ctypes.c_uint32), ("port", ctypes.c_uint16), ("vip", ctypes.c_uint16))
+
+
+class Value(ctypes.Structure):
+    _fields_ = (("slot", ctypes.c_uint32), ("mark", ctypes.c_uint32))
+
+
+HASH = MapSpec("test_hash", MapKind.HASH, Key, Value)
 ARRAY = MapSpec("test_array", MapKind.ARRAY, ctypes.c_uint32, layout.Counter, None, F_MMAPABLE)
 PER_CPU = MapSpec("test_percpu", MapKind.PERCPU_ARRAY, ctypes.c_uint32, layout.Counter)
-FlowMap = BpfMap[layout.Flow4Key, layout.FlowValue]
+FlowMap = BpfMap[Key, Value]
 
 
 @pytest.fixture
@@ -27,20 +36,20 @@ def flows(bpffs: object) -> Iterator[FlowMap]:
 
 
 def test_update_lookup_delete(flows: FlowMap) -> None:
-    key = layout.Flow4Key(1, 2, 3)
+    key = Key(1, 2, 3)
     assert flows.lookup(key) is None
     assert not flows.delete(key)
-    flows.update(key, layout.FlowValue(7, 8))
-    assert bytes(flows.lookup(key) or b"") == bytes(layout.FlowValue(7, 8))
+    flows.update(key, Value(7, 8))
+    assert bytes(flows.lookup(key) or b"") == bytes(Value(7, 8))
     with pytest.raises(MapError, match="cannot write test_hash: File exists"):
-        flows.update(key, layout.FlowValue(9, 9), NOEXIST)
+        flows.update(key, Value(9, 9), NOEXIST)
     assert flows.delete(key)
     assert flows.lookup(key) is None
 
 
 @pytest.mark.parametrize("count", [0, 1, BATCH, 3 * BATCH])
 def test_batches(flows: FlowMap, count: int) -> None:
-    keys, values = np.zeros(count, layout.Flow4Key), np.zeros(count, layout.FlowValue)
+    keys, values = np.zeros(count, Key), np.zeros(count, Value)
     keys["client"] = np.arange(count)
     values["slot"] = np.arange(count) * 3
     if count:
@@ -52,11 +61,11 @@ def test_batches(flows: FlowMap, count: int) -> None:
 
 
 def test_a_full_map_refuses_and_keeps(flows: FlowMap) -> None:
-    keys = np.zeros(3 * BATCH, layout.Flow4Key)
+    keys = np.zeros(3 * BATCH, Key)
     keys["client"] = np.arange(3 * BATCH)
-    flows.update_batch(keys, np.zeros(3 * BATCH, layout.FlowValue))
+    flows.update_batch(keys, np.zeros(3 * BATCH, Value))
     with pytest.raises(MapFullError, match=f"test_hash is full: it holds {3 * BATCH} entries"):
-        flows.update(layout.Flow4Key(1 << 31, 0, 0), layout.FlowValue())
+        flows.update(Key(1 << 31, 0, 0), Value())
     assert len(flows.items()[0]) == 3 * BATCH
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import os
 from collections.abc import Iterator
@@ -38,32 +39,32 @@ def test_made_once_and_found_again(pin_dir: Path) -> None:
 
 def test_another_size_is_refused(pin_dir: Path) -> None:
     pins.ensure_maps(pin_dir, SIZES)
-    with pytest.raises(PinError, match=r"flows4 holds 64 entries, the configuration asks for 65"):
+    with pytest.raises(PinError, match=r"index4 has room for 64 flows, the configuration asks for 128"):
         pins.ensure_maps(pin_dir, dataclasses.replace(SIZES, max_flows4=65))
 
 
 @pytest.mark.parametrize(
     ("kind", "key", "value", "entries", "field"),
     [
-        (MapKind.LRU_HASH, layout.Flow4Key, layout.FlowValue, 64, "type"),
-        (MapKind.HASH, layout.Flow6Key, layout.FlowValue, 64, "key_size"),
-        (MapKind.HASH, layout.Flow4Key, layout.Slot, 64, "value_size"),
+        (MapKind.HASH, layout.Source, layout.Debt, 256, "type"),
+        (MapKind.LRU_HASH, layout.Mark, layout.Debt, 256, "key_size"),
+        (MapKind.LRU_HASH, layout.Source, layout.Slot, 256, "value_size"),
     ],
 )
 def test_another_shape_is_refused(
     pin_dir: Path,
     kind: MapKind,
-    key: type[layout.Flow4Key],
-    value: type[layout.FlowValue],
+    key: type[ctypes.Structure],
+    value: type[ctypes.Structure],
     entries: int,
     field: str,
 ) -> None:
     pins.ensure_maps(pin_dir, SIZES)
-    (pin_dir / "flows4").unlink()
-    impostor = BpfMap.create(MapSpec("flows4", kind, key, value), entries)
-    impostor.pin(pin_dir / "flows4")
+    (pin_dir / "punt_sources").unlink()
+    impostor = BpfMap.create(MapSpec("punt_sources", kind, key, value), entries)
+    impostor.pin(pin_dir / "punt_sources")
     impostor.close()
-    with pytest.raises(PinError, match=f"flows4 is not the map .* its {field} is"):
+    with pytest.raises(PinError, match=f"punt_sources is not the map .* its {field} is"):
         Tables(pin_dir)
     with pytest.raises(PinError, match=f"its {field} is"):
         pins.ensure_maps(pin_dir, SIZES)
@@ -103,7 +104,7 @@ def test_no_bpffs_says_how_to_mount_one(tmp_path: Path) -> None:
 
 
 def test_a_size_that_the_kernel_refuses(pin_dir: Path) -> None:
-    with pytest.raises(MapError, match="cannot create the map flows4 of 4294967295 entries"):
+    with pytest.raises(MapError, match="cannot create the map index4 of 536870912 entries"):
         pins.ensure_maps(pin_dir, dataclasses.replace(SIZES, max_flows4=2**32 - 1))
 
 

@@ -20,7 +20,7 @@ from core.demux import PacketKind, classify_untrusted
 from core.stun import Attribute, MessageType, encode, is_binding_request_untrusted
 from core.token import Token, TokenReason, mint
 from ebpf import layout
-from ebpf.flows import FlowRecord, ufrag_mark
+from ebpf.flows import FlowRecord
 from ebpf.loader import Program
 from ebpf.tables import Rates, WayOut
 from ebpf.testrun import XdpAction
@@ -49,6 +49,7 @@ from tests.ebpf.rig import (
     sent_downstream,
     sent_upstream,
     upstream,
+    version_of,
 )
 from tests.vectors import token_v1
 
@@ -231,7 +232,7 @@ def test_any_address_keeps_its_checksums(rig: Rig, data: st.DataObject) -> None:
     assert_forwarded(rig.send(up), Reason.FORWARD_UP, sent_upstream(flow, up))
     down = downstream(flow, payload).but(ttl=ttl)
     assert_forwarded(rig.send(down), Reason.FORWARD_DOWN, sent_downstream(flow, down))
-    rig.tables.unmap_client(flow.client, flow.vip_id)
+    assert rig.index.unlink(version_of(flow), flow.slot)
 
 
 def _canonical(host: str) -> str:
@@ -277,7 +278,7 @@ def test_real_requests_with_a_token_in_them(rig: Rig, name: str) -> None:
             rig.install(flow)
             outcome = rig.send(frame)
             assert_forwarded(outcome, Reason.FORWARD_UP, sent_upstream(flow, frame))
-            rig.tables.unmap_client(flow.client, flow.vip_id)
+            assert rig.index.unlink(version_of(flow), flow.slot)
         seen += 1
     assert seen > 0
 
@@ -511,24 +512,26 @@ def test_a_disabled_slot_forwards_nothing(rig: Rig, flow: FlowRecord) -> None:
 
 @FLOW
 @pytest.mark.parametrize("differs", ["host", "port", "vip"])
-def test_a_hash_entry_that_leads_to_anothers_slot_is_not_believed(
+def test_an_entry_that_leads_to_anothers_slot_is_not_believed(
     rig: Rig, flow: FlowRecord, differs: str
 ) -> None:
-    """What a look-up that races an update of the hash may return."""
+    """What a packet may find that looks while flows change, or whose client has the same tag."""
     host, port = flow.client
     other = {
         "host": flow._replace(client=Endpoint(host[:-1] + "8", port)),
         "port": flow._replace(client=Endpoint(host, port + 1)),
         "vip": flow._replace(vip_id=2),
     }[differs]
-    rig.install(other)
-    rig.tables.map_client(flow.client, flow.vip_id, other.slot, ufrag_mark(UFRAG))
+    rig.install(flow)
+    rig.tables.write_slot(other)
     assert rig.send(upstream(flow)).reason == Reason.PUNT_MEDIA
     assert rig.slot(other)["traffic"]["packets"].tolist() == [0, 0]
 
 
 def test_a_slot_beyond_the_table_is_not_followed(rig: Rig) -> None:
-    rig.tables.map_client(FLOW4.client, FLOW4.vip_id, 1 << 31, 0)
+    rig.install(FLOW4)
+    buckets = rig.tables.buckets[4]
+    buckets[buckets != 0] |= (1 << layout.SLOT_BITS) - 1
     assert rig.send(upstream(FLOW4)).reason == Reason.PUNT_MEDIA
 
 

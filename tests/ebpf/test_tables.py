@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from core.addr import Endpoint
 from core.keyring import Keyring
 from ebpf import layout
-from ebpf.errors import DataplaneError, MapFullError
+from ebpf.errors import DataplaneError
 from ebpf.flows import checksum_delta, pack_address, upstream_deltas
 from ebpf.tables import LocalAddress, Rates, cell_of, find_multiplier, fold
 from ebpf.verdict import Reason
@@ -59,17 +59,6 @@ def test_a_key_that_is_taken_away_is_gone(rig: Rig) -> None:
     rig.tables.set_keys(Keyring({9: bytes(range(100, 132))}, mint_with=9))
     assert rig.send(upstream(FLOW4, scene.REQUEST)).reason == Reason.DROP_TOKEN_KEY
     assert rig.send(upstream(FLOW4, scene.OTHER_REQUEST)).reason == Reason.PUNT_TOKEN
-
-
-def test_a_full_table_refuses_the_next_and_keeps_the_others(rig: Rig) -> None:
-    for number in range(scene.SIZES.max_flows4):
-        rig.tables.map_client(Endpoint("203.0.113.77", 50000 + number), 1, number, 0)
-    with pytest.raises(MapFullError, match="flows4 is full: it holds 64 entries"):
-        rig.tables.map_client(Endpoint("203.0.113.78", 1), 1, 1, 0)
-    assert len(rig.tables.flows4.items()[0]) == 64
-    assert rig.tables.unmap_client(Endpoint("203.0.113.77", 50000), 1)
-    assert not rig.tables.unmap_client(Endpoint("203.0.113.77", 50000), 1)
-    rig.tables.map_client(Endpoint("203.0.113.78", 1), 1, 1, 0)
 
 
 @given(st.binary(max_size=40), st.binary(max_size=40))

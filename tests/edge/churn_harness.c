@@ -15,12 +15,10 @@ struct churn {
 	__u64 right[2];	 /* forwarded to the right address, by direction */
 	__u64 absent[2]; /* dropped or passed up: no such flow at that moment */
 	__u64 wrong[2];
-	__u32 flows; /* to draw from; at most CHURN_FLOWS */
 	__u32 payload_sum;
 	__u32 wrong_number; /* of the last wrong packet: its flow, */
 	__u32 wrong_host;   /* and where it would have gone */
 	__u32 wrong_port;
-	__u32 pad;
 };
 
 VP_MAP("array", __u32, struct churn, churn);
@@ -186,7 +184,7 @@ VP_INLINE _Bool churn_choose(struct churn *state, _Bool six, struct churn_draw *
 
 	state->seed = state->seed * 6364136223846793005ULL + 1442695040888963407ULL;
 	bits = state->seed >> 32;
-	draw->number = (bits & 0xffff) * state->flows >> 16;
+	draw->number = bits % CHURN_FLOWS;
 	bits >>= 16;
 	draw->direction = bits & 1 ? VP_DOWNSTREAM : VP_UPSTREAM;
 	bits >>= 1;

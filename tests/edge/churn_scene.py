@@ -47,12 +47,10 @@ class Churn(ctypes.Structure):
         ("right", c_uint64 * 2),
         ("absent", c_uint64 * 2),
         ("wrong", c_uint64 * 2),
-        ("flows", c_uint32),
         ("payload_sum", c_uint32),
         ("wrong_number", c_uint32),
         ("wrong_host", c_uint32),
         ("wrong_port", c_uint32),
-        ("pad", c_uint32),
     )
 
 
@@ -100,15 +98,14 @@ def fast_path(root: Path) -> Iterator[Path]:
 class Traffic:
     """The harness, loaded over the maps of `fast_path`, with the programs that the relay needs."""
 
-    def __init__(self, pin_dir: Path, flows: int = CLIENTS) -> None:
-        """`flows`: from how many of each family packets are drawn."""
+    def __init__(self, pin_dir: Path) -> None:
         maps = [BpfMap.create(spec, spec.max_entries or 0) for spec in (STATE, PORTS, OWNERS)]
         for each in maps:
             each.pin(pin_dir / each.spec.name)
         self._state: np.void = maps[0].view(writable=True)[0]
         for each in maps:
             each.close()
-        self._state["seed"], self._state["flows"] = 1, flows
+        self._state["seed"] = 1
         self._state["payload_sum"] = int.from_bytes(ones_sum(RTP).to_bytes(2, "big"), "little")
         names = (*loader.Program, *PROGRAMS.values())
         self._loaded = loader.load(pin_dir, extra=HARNESS.read_text(), names=names)

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from core.addr import Endpoint
+from ebpf.index import Index
 from ebpf.tables import REST_S, Tables
 from edge.counters import create
 from edge.forwarder import Sockaddr
@@ -36,14 +37,14 @@ def transceiver_of(number: int, version: int) -> Endpoint:
 
 
 def open_forwarder(pin_dir: Path) -> XdpForwarder:
-    tables, clock = Tables(pin_dir), SeenClock(pin_dir)
+    tables, index, clock = Tables(pin_dir), Index(pin_dir), SeenClock(pin_dir)
     ranges = [NatRange(0, FIRST_PORT, LAST_PORT)]
     slots = {v: Slots(tables.slots[v], ranges, frozenset(), clock) for v in (4, 6)}
-    for each in slots.values():
-        each.adopt(each.numbers[:0], each.numbers[:0], time.monotonic_ns())
+    for version, each in slots.items():
+        each.adopt(tables.marks[version], time.monotonic_ns())
     counters, _ = create()
     forwarder = XdpForwarder(
-        tables, clock, slots, list(VIPS.values()), BACKBONES, Ways(), 2 * CLIENTS, 10**12, counters,
+        tables, index, clock, slots, list(VIPS.values()), BACKBONES, Ways(), 2 * CLIENTS, 10**12, counters,
         lambda _: None, rest_ns=int(REST_S * 1e9),
     )  # fmt: skip
     forwarder.learn_routes(routes_message({4: [(0, ROUTE_UP)], 6: [(0, ROUTE_UP)]}))

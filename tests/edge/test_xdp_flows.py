@@ -20,6 +20,7 @@ from core.keyring import Keyring
 from core.token import Token, mint
 from ebpf import bpffs, layout, loader, pins
 from ebpf.flows import FlowRecord, ufrag_mark
+from ebpf.index import Index
 from ebpf.tables import Tables
 from edge.counters import Counters, Removal, create
 from edge.forwarder import MAX_ADDRESSES_PER_TOKEN, Sockaddr
@@ -77,11 +78,12 @@ class Rig:
 
     def open(self) -> None:
         self.tables, self.clock = Tables(self.pin_dir), SeenClock(self.pin_dir)
+        self.index = Index(self.pin_dir)
         self.now_ns = time.monotonic_ns()
         slots = {version: self._slots(version) for version in (4, 6)}
         self.forwarder = XdpForwarder(
-            self.tables, self.clock, slots, VIPS, BACKBONES, Ways(), MAX_FLOWS, IDLE_NS, self.counters,
-            self.asked.extend,
+            self.tables, self.index, self.clock, slots, VIPS, BACKBONES, Ways(), MAX_FLOWS, IDLE_NS,
+            self.counters, self.asked.extend,
         )  # fmt: skip
         tables = {
             4: [(0, ROUTE_DOWN), (127 << 24, ROUTE_UP), (128 << 24, ROUTE_DOWN)],
@@ -92,14 +94,12 @@ class Rig:
     def _slots(self, version: int) -> Slots:
         ranges = share_ports([0], *self.ports, *self.share)
         slots = Slots(self.tables.slots[version], ranges, frozenset(), self.clock)
-        _, values = (self.tables.flows6 if version == 6 else self.tables.flows4).items()
-        slots.adopt(values["slot"], values["ufrag_mark"], self.now_ns)
+        slots.adopt(self.tables.marks[version], self.now_ns)
         return slots
 
     def wipe(self) -> None:
-        for flows in (self.tables.flows4, self.tables.flows6):
-            for key in flows.items()[0]:
-                flows.delete(flows.spec.key.from_buffer_copy(key.tobytes()))
+        for buckets in self.tables.buckets.values():
+            buckets[:] = 0
         for records in self.tables.slots.values():
             records["flow"]["state"] = layout.SLOT_OFF
             records["flow"]["seen"] = 0
@@ -189,6 +189,18 @@ def test_a_stale_entry_leads_nowhere(rig: Rig) -> None:
     assert rig.forwarder.find(client_of(1), 0) is None, "the record is another client's"
 
 
+def test_an_end_that_was_cut_off_is_finished_by_the_successor(rig: Rig) -> None:
+    for vip in (0, 1):
+        flow = installed(rig.install(1, vip=vip))
+        rig.tables.set_slot_state(flow.family, flow.slot, layout.SLOT_OFF)
+        assert rig.tables.linked(flow.family).tolist() == [flow.slot]
+    stays = installed(rig.install(2))
+    rig.forwarder.close()
+    rig.open()
+    assert rig.tables.linked(4).tolist() == [stays.slot]
+    assert rig.tables.linked(6).size == 0
+
+
 def test_a_slot_rests_before_it_is_reused(pin_dir: Path, rig: Rig) -> None:
     few = Rig(pin_dir, ports=(21000, 21001))
     try:
@@ -233,9 +245,9 @@ def test_a_token_has_so_many_addresses_and_no_more(pin_dir: Path, rig: Rig) -> N
 
 
 def test_a_full_map_gives_the_slot_back(rig: Rig) -> None:
-    """Entries that are not ours, so that the map is full before the worker's share is."""
-    for number in range(MAX_FLOWS):
-        rig.tables.map_client(Endpoint("203.0.113.99", 1 + number), VIPS[0].id, 9, 1)
+    """Entries that are not ours, so that there is no room before the worker's share is in use."""
+    buckets = rig.tables.buckets[4]
+    buckets[:] = np.where(buckets == 0, 9, buckets)
     assert rig.install(1) is RelayReason.TABLE_FULL
     assert len(rig.forwarder) == 0
     assert not (rig.tables.slots[4]["flow"]["state"] == layout.SLOT_LIVE).any()
@@ -278,7 +290,7 @@ def test_a_sweep_ends_silent_clients_only(rig: Rig) -> None:
     assert rig.forwarder.find(client_of(1), 0) is None
     assert rig.forwarder.find(client_of(2), 0) is not None
     assert rig.counters.get("removals", "idle") == 1
-    assert rig.tables.flows4.items()[0].size == 1
+    assert rig.tables.linked(4).tolist() == [heard.slot]
 
 
 @pytest.mark.parametrize("ahead", [-3, 0, 3])
@@ -442,9 +454,10 @@ class Model(RuleBasedStateMachine):
             assert flow.goes_by(ufrag_of(session))
             slots.append((flow.family, flow.slot))
         assert len(set(slots)) == len(slots), "no slot is two flows'"
-        for version, flows in ((4, self.rig.tables.flows4), (6, self.rig.tables.flows6)):
-            live = int((self.rig.tables.slots[version]["flow"]["state"] == layout.SLOT_LIVE).sum())
-            assert live == len(flows.items()[0]) == sum(family == version for family, _ in slots)
+        for version in (4, 6):
+            live = np.flatnonzero(self.rig.tables.slots[version]["flow"]["state"] == layout.SLOT_LIVE)
+            wanted = sorted(number for family, number in slots if family == version)
+            assert live.tolist() == sorted(self.rig.tables.linked(version).tolist()) == wanted
 
     def teardown(self) -> None:
         if hasattr(self, "rig"):
