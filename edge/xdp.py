@@ -47,8 +47,13 @@ SWEEP_TICK_S = 0.05
 SWEEPS_PER_TIMEOUT = 8
 """A flow is looked at this often in an idle timeout, so it ends at most an eighth late."""
 SWEEP_AT_LEAST = 1024
-REMOVALS_PER_SWEEP = 128
-REST_AFTER_REMOVALS_S = 0.002
+SLOTS_AT_ONCE = 2048
+"""Enough to pay for the call, few enough to be looked at again where a sweep had to stop among them."""
+REMOVALS_AT_ONCE, REMOVALS_WHEN_LATE = 32, 128
+"""First packets wait meanwhile, so it is as few as will do: more only once a round of the table takes twice
+the time that it has.
+"""
+REST_AFTER_REMOVALS_S = 0.001
 
 _UP = slot("packets", Direction.UPSTREAM, "forwarded"), slot("bytes", Direction.UPSTREAM, "forwarded")
 _UP_FAILED = slot("packets", Direction.UPSTREAM, "failed"), slot("bytes", Direction.UPSTREAM, "failed")
@@ -143,6 +148,7 @@ class XdpForwarder:
         self._values = counters.values
         self._ask = ask
         self._rest_ns = rest_ns
+        self._sweep_began_ns = dict.fromkeys(slots, 0)
         self._waiting: dict[str, list[tuple[int, int, int]]] = {}
         self._room = WaitingRoom(self._is_led, self._send)
         self._sweep_from = dict.fromkeys(slots, 0)
@@ -350,22 +356,31 @@ class XdpForwarder:
     def sweep(self, now_ns: int) -> float:
         """End idle flows, and take back slots that others switched off."""
         self._clock.adjust()
-        removals = 0
-        for version, slots in self._slots.items():
-            begin = self._sweep_from[version]
-            end = min(begin + self._sweep_length(len(slots.numbers)), len(slots.numbers))
-            ended = slots.ended(begin, end, now_ns, self.idle_timeout_ns)
-            for position in ended[:REMOVALS_PER_SWEEP].tolist():
+        behind = [self._sweep_part(version, now_ns) for version, slots in self._slots.items() if slots.live]
+        return REST_AFTER_REMOVALS_S if any(behind) else SWEEP_TICK_S
+
+    def _sweep_part(self, version: int, now_ns: int) -> bool:
+        """Look at the next slots of a family; True when enough flows ended to leave the rest for later."""
+        slots, begin = self._slots[version], self._sweep_from[version]
+        if begin == 0:
+            self._sweep_began_ns[version] = now_ns
+        late_ns = now_ns - self._sweep_began_ns[version] - 2 * self.idle_timeout_ns // SWEEPS_PER_TIMEOUT
+        removals_left = REMOVALS_AT_ONCE if late_ns < 0 else REMOVALS_WHEN_LATE
+        size = len(slots.numbers)
+        end = min(begin + self._sweep_length(size), size)
+        while begin < end and removals_left:
+            stop = min(begin + SLOTS_AT_ONCE, end)
+            ended = slots.ended(begin, stop, now_ns, self.idle_timeout_ns)[:removals_left].tolist()
+            for position in ended:
                 self._collect(version, slots, position)
-            removals += len(ended)
-            if len(ended) > REMOVALS_PER_SWEEP:
-                end = int(ended[REMOVALS_PER_SWEEP])
-            self._sweep_from[version] = 0 if end >= len(slots.numbers) else end
-        return REST_AFTER_REMOVALS_S if removals > REMOVALS_PER_SWEEP else SWEEP_TICK_S
+            removals_left -= len(ended)
+            begin = stop if removals_left else ended[-1] + 1
+        self._sweep_from[version] = 0 if begin >= size else begin
+        return not removals_left
 
     def _collect(self, version: int, slots: Slots, position: int) -> None:
         number = int(slots.numbers[position])
-        was_live = self._tables.slots[version]["flow"]["state"][number] == layout.SLOT_LIVE
+        was_live = self._columns[version].state[number] == layout.SLOT_LIVE
         self._end(version, number)
         self._release(slots, position, Removal.IDLE if was_live else Removal.MOVED)
 

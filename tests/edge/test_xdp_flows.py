@@ -22,6 +22,7 @@ from ebpf import bpffs, layout, loader, pins
 from ebpf.flows import FlowRecord, ufrag_mark
 from ebpf.index import Index
 from ebpf.tables import Tables
+from edge import xdp
 from edge.counters import Counters, Removal, create
 from edge.forwarder import MAX_ADDRESSES_PER_TOKEN, Sockaddr
 from edge.ops.flows import Filter, select
@@ -291,6 +292,25 @@ def test_a_sweep_ends_silent_clients_only(rig: Rig) -> None:
     assert rig.forwarder.find(client_of(2), 0) is not None
     assert rig.counters.get("removals", "idle") == 1
     assert rig.tables.linked(4).tolist() == [heard.slot]
+
+
+@pytest.mark.parametrize(("later_ns", "left"), [(0, [7, 4, 1, 0]), (IDLE_NS // 4, [7, 0])])
+def test_a_sweep_stops_after_a_few_and_goes_on_from_there(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, later_ns: int, left: list[int]
+) -> None:
+    """With more at once when it is late."""
+    monkeypatch.setattr(xdp, "REMOVALS_AT_ONCE", 3)
+    monkeypatch.setattr(xdp, "SLOTS_AT_ONCE", 4)
+    for number in range(10):
+        installed(rig.install(number))
+    rig.now_ns += IDLE_NS + S
+    found, rests = [], []
+    while len(rig.forwarder):
+        rests.append(rig.forwarder.sweep(rig.now_ns))
+        found.append(len(rig.forwarder))
+        rig.now_ns += later_ns
+    assert found == left
+    assert rests == [xdp.REST_AFTER_REMOVALS_S] * (len(left) - 1) + [xdp.SWEEP_TICK_S]
 
 
 @pytest.mark.parametrize("ahead", [-3, 0, 3])
