@@ -75,9 +75,9 @@ def _pinned(max_flows: int, addresses: int) -> Iterator[Path]:
 def _open(pin_dir: Path, max_flows: int = FLOWS) -> XdpForwarder:
     tables, index, clock = Tables(pin_dir), Index(pin_dir), SeenClock(pin_dir)
     tables.set_vip(VIP.id, VIP.endpoint)
-    hosts = {index: f"127.0.0.{index + 10}" for index in range(ADDRESSES)}
-    for index, host in hosts.items():
-        tables.set_backbone(index, host)
+    hosts = {number: f"127.0.0.{number + 10}" for number in range(ADDRESSES)}
+    for number, host in hosts.items():
+        tables.set_backbone(number, host)
     slots = Slots(tables.slots[4], share_ports(sorted(hosts), *PORTS, 0, 1), frozenset(), clock)
     slots.adopt(tables.marks[4], time.monotonic_ns())
     counters, _ = create()

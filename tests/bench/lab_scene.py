@@ -37,6 +37,8 @@ MAX_FLOWS = 50_000
 OWN_SLOT = NAT_FIRST + MAX_FLOWS
 """Of the flow that the client's own socket is."""
 PACKETS = 400_000
+WARM_UP = 5
+"""Packets per flow, on average, before any is counted: so that but one flow in 150 was never seen."""
 BATCH = 64
 PROGRAMS = ("generate", "limit", "limit_back", "drop", "pass", "sink", "echo")
 LIVE_FRAMES = 1 << 1
@@ -158,7 +160,7 @@ class Scene:
         frame = bytes(UdpFrame(Endpoint("100.0.0.0", PORT), row.sent_to, RTP))
         self._expect(row, frame, flows)
         with self.row(row, "lab_sink"), netns.inside(self.plan.namespaces[Place.CLIENT]):
-            self._send(frame, PACKETS // 20)  # the kernel learns its flows
+            self._send(frame, max(PACKETS // 20, WARM_UP * flows))  # the kernel learns its flows
             before = self._reading()
             self._send(frame, PACKETS)
             arrived, pop, total = (b - a for a, b in zip(before, self._reading(), strict=True))
