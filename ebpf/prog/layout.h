@@ -168,10 +168,10 @@ struct vp_slot {
 	__u32 seen[2]; /* jiffies, as voxpop_clock tells them */
 	__u16 client_port;
 	__u16 transceiver_port;
-	__u16 nexthop[2];
-	__u16 vip;	/* id */
-	__u16 l3_delta; /* upstream change of the IPv4 header checksum, and of */
-	__u16 l4_delta; /* the UDP one; downstream changes by the complement */
+	__u16 nexthop[2]; /* below VP_NEXTHOPS; 0 is none */
+	__u16 vip;	  /* id */
+	__u16 l3_delta;	  /* upstream change of the IPv4 header checksum, and of */
+	__u16 l4_delta;	  /* the UDP one; downstream changes by the complement */
 	__u8 state;
 	__u8 pad;
 };

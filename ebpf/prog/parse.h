@@ -40,14 +40,17 @@ VP_INLINE _Bool vp_parse_l2(void *data, void *end, struct vp_l2 *l2)
 	return 1;
 }
 
-/* Whether lengths agree: UDP within IP within the frame. The frame may be longer (Ethernet
- * padding). */
+/*
+ * Whether lengths agree: UDP within IP within the frame. The frame may be longer (Ethernet
+ * padding). Lengths are not added to pointers, as the verifier of Linux 6.1 knows no bounds of a
+ * swapped one.
+ */
 VP_INLINE _Bool vp_lengths_agree(void *l3, void *end, struct vp_udp *udp, __u32 l3_bytes)
 {
-	__u32 udp_bytes = VP_BSWAP16(udp->len);
+	__u64 udp_bytes = VP_BSWAP16(udp->len);
 
-	return udp_bytes >= sizeof(*udp) && (void *)udp + udp_bytes <= l3 + l3_bytes &&
-	       l3 + l3_bytes <= end;
+	return udp_bytes >= sizeof(*udp) && (void *)udp - l3 + udp_bytes <= l3_bytes &&
+	       l3_bytes <= (__u64)(end - l3);
 }
 
 /* The UDP header behind IPv4 options; NULL where there is none. */

@@ -48,6 +48,12 @@ VP_MAP("lru_hash", struct vp_source, struct vp_debt, punt_sources);
 
 #define VP_READ_ONCE(x) (*(volatile __typeof__(x) *)&(x))
 
+/*
+ * Keep from the compiler what it knows of a number. It turns a sum of numbers that have no bit in
+ * common into an OR, of which the verifier of Linux 6.1 knows no bounds; of a sum it does.
+ */
+#define VP_OPAQUE(x) __asm__("" : "+r"(x))
+
 #define VP_LIKELY(x)   __builtin_expect(!!(x), 1)
 #define VP_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
@@ -80,9 +86,11 @@ struct vp_client {
 VP_INLINE struct vp_local *vp_local_at(struct vp_config *cfg, __u64 folded)
 {
 	__u64 hash = VP_READ_ONCE(cfg->local_hash);
-	__u32 cell = folded * (hash | 1) >> (64 - VP_LOCAL_CELLS_LOG2);
+	__u64 cell = folded * (hash | 1) >> (64 - VP_LOCAL_CELLS_LOG2);
+	__u64 half = (hash & 1) * VP_LOCAL_CELLS;
 
-	return &cfg->local[(hash & 1) * VP_LOCAL_CELLS + cell];
+	VP_OPAQUE(half);
+	return &cfg->local[half + cell];
 }
 
 /* The id of the VIP at a port of a local address; -1: none. */
@@ -503,15 +511,12 @@ VP_INLINE enum vp_reason vp_forward(struct xdp_md *ctx, struct vp_config *cfg,
 				    struct vp_packet *packet, struct vp_flow *flow, int direction)
 {
 	struct vp_slot *slot = flow->slot;
-	__u32 nexthop_id = slot->nexthop[direction];
 	struct vp_traffic *traffic = &slot->traffic[direction];
 	enum vp_reason refusal;
 	struct vp_nexthop *nexthop;
 	struct vp_way *way;
 
-	if (nexthop_id >= VP_NEXTHOPS)
-		return VP_DROP_NO_NEXTHOP;
-	nexthop = &cfg->nexthop[nexthop_id];
+	nexthop = &cfg->nexthop[slot->nexthop[direction] % VP_NEXTHOPS];
 	way = &nexthop->way[VP_READ_ONCE(nexthop->live) & 1];
 	if (!way->usable)
 		return VP_DROP_NO_NEXTHOP;

@@ -721,7 +721,7 @@ def test_mtu_of_the_way_out(rig: Rig, flow: FlowRecord, over: int) -> None:
     [
         (scene.UNUSABLE, Reason.DROP_NO_NEXTHOP),
         (4000, Reason.DROP_NO_NEXTHOP),
-        (layout.NEXTHOPS, Reason.DROP_NO_NEXTHOP),
+        (0, Reason.DROP_NO_NEXTHOP),
         (scene.GONE, Reason.DROP_NO_EGRESS),
     ],
 )
