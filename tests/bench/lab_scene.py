@@ -40,7 +40,7 @@ PACKETS = 400_000
 WARM_UP = 5
 """Packets per flow, on average, before any is counted: so that but one flow in 150 was never seen."""
 BATCH = 64
-PROGRAMS = ("generate", "limit", "limit_back", "drop", "pass", "sink", "echo")
+PROGRAMS = ("generate", "limit", "limit_record", "limit_back", "drop", "pass", "sink", "echo")
 LIVE_FRAMES = 1 << 1
 """BPF_F_TEST_XDP_LIVE_FRAMES of linux/bpf.h."""
 FIFO_PRIORITY = 10
@@ -98,6 +98,7 @@ class Row:
 
 RECEIVE = Row("lab_drop", "lab_pass", VIP, VIP)
 LIMIT = Row("lab_limit", "lab_limit_back", VIP, VIP)
+LIMIT_RECORD = Row("lab_limit_record", "lab_limit_back", VIP, VIP)
 VOXPOP = Row(Program.PUBLIC, Program.BACKBONE, VIP, PEER)
 FORWARDING = Row(None, "lab_pass", PEER, PEER)
 NFTABLES = Row(None, "lab_pass", VIP, PEER, RULES)
