@@ -28,10 +28,13 @@ class Owner:
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
-    """Whatever a test does, signals are handled afterwards as they were before."""
+    """Signals are handled as by a shell's own child, whatever runs the tests, and afterwards as before."""
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     before = [signal.getsignal(number) for number in interrupt.ENDING]
     yield
-    assert [signal.getsignal(number) for number in interrupt.ENDING] == before
+    after = [signal.getsignal(number) for number in interrupt.ENDING]
+    signal.signal(signal.SIGINT, inherited)
+    assert after == before
 
 
 def send(number: int) -> None:
@@ -167,7 +170,6 @@ def test_who_ignores_ctrl_c_is_not_ended_by_it() -> None:
 
 
 def test_ctrl_c_is_pythons_own_again_afterwards() -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     with interrupt.at_once():
         assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
