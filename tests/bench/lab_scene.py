@@ -130,6 +130,11 @@ class Scene:
         os.sched_setaffinity(self.sink_thread, {generator})
         os.sched_setaffinity(self.pop_thread, {pop})
 
+    def work_inline(self) -> None:
+        """NAPI runs where packets are sent from, as it does by itself: nothing has to wake up."""
+        for place, end in ((Place.POP, self.plan.public), (Place.REGION, self.plan.region)):
+            _switch_threads(self.plan.namespaces[place], end.interface, is_on=False)
+
     @contextlib.contextmanager
     def row(self, row: Row, at_region: str) -> Iterator[None]:
         """The PoP as that row has it, and a program in the region."""
@@ -310,11 +315,15 @@ def _connect(made: Scene, tables: Tables) -> Scene:
 def _threaded(namespace: str | None, interface: str) -> int:
     """Move an interface's NAPI into a thread; its id."""
     before = set(_napi_threads(interface))
-    switch = f"echo 1 > /sys/class/net/{interface}/threaded"
-    subprocess.run(["ip", "netns", "exec", str(namespace), "sh", "-c", switch], check=True)
+    _switch_threads(namespace, interface, is_on=True)
     (thread,) = set(_napi_threads(interface)) - before
     os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(FIFO_PRIORITY))
     return thread
+
+
+def _switch_threads(namespace: str | None, interface: str, *, is_on: bool) -> None:
+    switch = f"echo {is_on:d} > /sys/class/net/{interface}/threaded"
+    subprocess.run(["ip", "netns", "exec", str(namespace), "sh", "-c", switch], check=True)
 
 
 def _napi_threads(interface: str) -> Iterator[int]:
