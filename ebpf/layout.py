@@ -109,7 +109,7 @@ class Config(Structure):
         ("tos_mask", c_uint8 * 2),
         ("budget", Budget * PUNT_CLASSES),
         ("index_seed", c_uint64),
-        ("index_mask", c_uint32 * 2),
+        ("index_buckets", c_uint32 * 2),
         ("pad", c_uint64 * 4),
         ("local", Local * (2 * LOCAL_CELLS)),
         ("nexthop", NextHop * NEXTHOPS),

@@ -24,6 +24,8 @@ from ebpf.verdict import COUNTERS
 
 BPFFS = Path("/sys/fs/bpf")
 BPF_FS_MAGIC = 0xCAFE4A11
+FLOWS_PER_BUCKET, MIN_BUCKETS = 11, 8
+"""Of sixteen entries. With two buckets to choose from, the fullest of ninety thousand then has fifteen."""
 
 
 def pin_dir(root: Path = BPFFS) -> Path:
@@ -46,9 +48,8 @@ class Sizes:
     """Sources whose punts are budgeted at a time, the most recent ones."""
 
     def buckets(self, max_flows: int) -> int:
-        """Of an index that is at most half full; a power of two."""
-        half_full = layout.BUCKET_ENTRIES // 2
-        return 1 << max(1, (-(-max_flows // half_full) - 1).bit_length())
+        """Of the index: as few as never overflow, since what is smaller stays in the caches."""
+        return max(MIN_BUCKETS, -(-max_flows // FLOWS_PER_BUCKET))
 
 
 CONFIG = MapSpec("config", MapKind.ARRAY, c_uint32, layout.Config, 1, F_MMAPABLE)
@@ -148,7 +149,7 @@ def _describe_index(directory: Path, sizes: Sizes) -> None:
     opened = BpfMap.open(CONFIG, directory / CONFIG.name)
     config = opened.view(writable=True)[0]
     opened.close()
-    config["index_mask"] = [sizes.buckets(flows) - 1 for flows in (sizes.max_flows4, sizes.max_flows6)]
+    config["index_buckets"] = [sizes.buckets(flows) for flows in (sizes.max_flows4, sizes.max_flows6)]
     if not config["index_seed"]:
         config["index_seed"] = secrets.randbits(64) | 1
 
@@ -165,7 +166,7 @@ def _check_size(path: Path, spec: AnySpec, count: int) -> None:
 
 def other_size(spec: AnySpec, found: int, wanted: int) -> str:
     """What to say of a map that is not as large as it has to be."""
-    unit, each = ("flows", layout.BUCKET_ENTRIES // 2) if spec.value is layout.Bucket else ("entries", 1)
+    unit, each = ("flows", FLOWS_PER_BUCKET) if spec.value is layout.Bucket else ("entries", 1)
     return f"{spec.name} has room for {found * each} {unit}, the configuration asks for {wanted * each}"
 
 

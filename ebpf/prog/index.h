@@ -27,7 +27,7 @@ VP_INLINE __u64 vp_fold6(const __u32 *addr)
 
 #define VP_SLOT_MASK	  ((1U << VP_SLOT_BITS) - 1)
 #define VP_EXCHANGE_TRIES 8
-#define VP_BUCKET_CROWDED 12 /* with more entries than these, the other one is looked at */
+#define VP_BUCKET_CROWDED 10 /* with more entries than these, the other one is looked at */
 
 struct vp_place {
 	__u32 bucket[2];
@@ -47,9 +47,10 @@ VP_INLINE __u64 vp_client6_bits(const __u32 *client, __u16 port, __u16 vip)
 
 /*
  * The seed is secret and odd, so that nobody can choose addresses and ports that meet. Each folding
- * brings down what the multiplication has mixed, which is the upper half.
+ * brings down what the multiplication has mixed, which is the upper half. A share of 32 or 26 bits,
+ * scaled to the number of buckets, names one of them.
  */
-VP_INLINE void vp_find_place(struct vp_place *place, __u64 client, __u64 seed, __u32 mask)
+VP_INLINE void vp_find_place(struct vp_place *place, __u64 client, __u64 seed, __u64 buckets)
 {
 	__u64 hash = (client ^ client >> 32) * seed;
 
@@ -57,8 +58,8 @@ VP_INLINE void vp_find_place(struct vp_place *place, __u64 client, __u64 seed, _
 	hash ^= hash >> 32;
 	place->tag = (__u32)(hash >> 56) << VP_SLOT_BITS;
 	place->first = hash >> 52 & (VP_BUCKET_ENTRIES - 1);
-	place->bucket[0] = hash & mask;
-	place->bucket[1] = hash >> 26 & mask;
+	place->bucket[0] = (hash & 0xffffffff) * buckets >> 32;
+	place->bucket[1] = (hash >> 26 & 0x3ffffff) * buckets >> 26;
 }
 
 #endif

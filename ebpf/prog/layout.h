@@ -105,9 +105,9 @@ struct vp_config {
 	__u8 tos_set[2];  /* upstream, downstream: DSCP in the upper six bits */
 	__u8 tos_mask[2]; /* 0xfc to set the DSCP, 0 to keep the packet's own */
 	struct vp_budget budget[VP_PUNT_CLASSES];
-	__u64 index_seed;    /* secret, odd; written once, before the first flow */
-	__u32 index_mask[2]; /* buckets less one: IPv4, IPv6 */
-	__u64 pad[4];	     /* cells begin on a cache line */
+	__u64 index_seed;	/* secret, odd; written once, before the first flow */
+	__u32 index_buckets[2]; /* IPv4, IPv6 */
+	__u64 pad[4];		/* cells begin on a cache line */
 	struct vp_local local[2 * VP_LOCAL_CELLS];
 	struct vp_nexthop nexthop[VP_NEXTHOPS];
 	struct vp_backbone backbone4[VP_BACKBONES];

@@ -219,7 +219,7 @@ VP_INLINE void vp_place_client(_Bool six, const struct vp_config *cfg,
 	__u64 bits = six ? vp_client6_bits(client->addr, client->port, client->vip)
 			 : vp_client4_bits(*client->addr, client->port, client->vip);
 
-	vp_find_place(place, bits, cfg->index_seed, cfg->index_mask[six]);
+	vp_find_place(place, bits, cfg->index_seed, cfg->index_buckets[six]);
 }
 
 /*

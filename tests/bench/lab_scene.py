@@ -243,7 +243,7 @@ def scene() -> Iterator[Scene]:
 
 def _set_up(plan: LabPlan, undo: contextlib.ExitStack) -> Scene:
     directory = pins.pin_dir(plan.bpffs)
-    pins.ensure_maps(directory, pins.Sizes(1 << 16, 1, 1, 1))
+    pins.ensure_maps(directory, pins.Sizes(MAX_FLOWS + 1, 1, 1, 1))
     bench = BpfMap.create(BENCH, 1)
     bench.pin(directory / "lab_bench")
     tables = Tables(directory)

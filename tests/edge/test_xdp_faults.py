@@ -262,13 +262,13 @@ def test_other_table_sizes_need_a_detach(stopped: Pop) -> None:
     for command in ("dataplane", "run"), ("relay",):
         result = stopped.run(*command)
         assert result.returncode == 1
-        assert "index4 has room for 1024 flows, the configuration asks for 2048" in result.stderr
+        assert "index4 has room for 1001 flows, the configuration asks for 2002" in result.stderr
     doctor = stopped.run("doctor")
     assert doctor.returncode == 5
-    assert "FAILED  maps: index4 has room for 1024 flows, the configuration asks for 2048" in doctor.stdout
+    assert "FAILED  maps: index4 has room for 1001 flows, the configuration asks for 2002" in doctor.stdout
     stopped.succeed("dataplane", "detach", "--unpin")
     stopped.succeed("dataplane", "run")
-    assert json.loads(stopped.succeed("dataplane", "status", "--json"))["tables"]["index4"] == 2048 // 8
+    assert json.loads(stopped.succeed("dataplane", "status", "--json"))["tables"]["index4"] == 182
 
 
 def test_too_few_backbone_addresses(stopped: Pop) -> None:
