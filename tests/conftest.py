@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 
@@ -11,6 +12,10 @@ from hypothesis import settings
 # A loaded machine makes single examples slow; a slow example is not a failed one.
 settings.register_profile("voxpop", deadline=None)
 settings.load_profile("voxpop")
+
+# A shell has what it runs in the background ignore Ctrl-C, and so would all that the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
