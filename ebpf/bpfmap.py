@@ -116,17 +116,6 @@ class BpfMap(Generic[K, V]):
         check(result, f"remove an entry of {self.spec.name}")
         return True
 
-    def update_batch(self, keys: Records, values: Records) -> None:
-        """Set many keys. Raises MapFullError, with part of them set, or MapError."""
-        keys, values = np.ascontiguousarray(keys), np.ascontiguousarray(values)
-        count = ctypes.c_uint32(len(keys))
-        options = BatchOptions(sz=ctypes.sizeof(BatchOptions))
-        result = self._lib.bpf_map_update_batch(
-            self.fd, keys.ctypes.data, values.ctypes.data, ctypes.byref(count), ctypes.byref(options)
-        )
-        if result < 0:
-            self._raise(-result)
-
     def items(self) -> tuple[Records, Records]:
         """Every key and its value, read in batches. Entries that come or go meanwhile may be missed."""
         key_type, value_type = np.dtype(self.spec.key), np.dtype(self.spec.value)

@@ -107,8 +107,6 @@ _PROTOTYPES: dict[str, tuple[object, ...]] = {
     "bpf_map_update_elem": (c_int, c_void_p, c_void_p, c_uint64),
     "bpf_map_delete_elem": (c_int, c_void_p),
     "bpf_map_lookup_batch": (c_int, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p),
-    "bpf_map_update_batch": (c_int, c_void_p, c_void_p, c_void_p, c_void_p),
-    "bpf_map_delete_batch": (c_int, c_void_p, c_void_p, c_void_p),
     "bpf_prog_test_run_opts": (c_int, c_void_p),
     "libbpf_num_possible_cpus": (),
 }

@@ -47,10 +47,6 @@ class Sizes:
     punt_sources: int = 16384
     """Sources whose punts are budgeted at a time, the most recent ones."""
 
-    def buckets(self, max_flows: int) -> int:
-        """Of the index: as few as never overflow, since what is smaller stays in the caches."""
-        return max(MIN_BUCKETS, -(-max_flows // FLOWS_PER_BUCKET))
-
 
 CONFIG = MapSpec("config", MapKind.ARRAY, c_uint32, layout.Config, 1, F_MMAPABLE)
 INDEX4 = MapSpec("index4", MapKind.ARRAY, c_uint32, layout.Bucket, None, F_MMAPABLE)
@@ -82,11 +78,16 @@ ALL: tuple[AnySpec, ...] = (
 )
 
 
+def buckets(max_flows: int) -> int:
+    """Of an index for so many flows: as few as never overflow, since what is smaller stays in the caches."""
+    return max(MIN_BUCKETS, -(-max_flows // FLOWS_PER_BUCKET))
+
+
 def entries(sizes: Sizes) -> dict[str, tuple[AnySpec, int]]:
     """Every map by name, with the number of entries that it has under these sizes."""
     sized: dict[str, int] = {
-        "index4": sizes.buckets(sizes.max_flows4),
-        "index6": sizes.buckets(sizes.max_flows6),
+        "index4": buckets(sizes.max_flows4),
+        "index6": buckets(sizes.max_flows6),
         "marks4": sizes.backbones4 * layout.PORTS,
         "marks6": sizes.backbones6 * layout.PORTS,
         "slots4": sizes.backbones4 * layout.PORTS,
@@ -132,7 +133,11 @@ def ensure_maps(directory: Path, sizes: Sizes) -> list[str]:
     for name, (spec, count) in entries(sizes).items():
         path = directory / name
         if path.exists():
-            _check_size(path, spec, count)
+            if wrong := misfit(directory, spec, count):
+                raise PinError(
+                    f"{directory}: {wrong}. Sizes cannot change while calls go on: drain, `voxpop dataplane "
+                    "detach --unpin`, start again; or set the old sizes"
+                )
             continue
         new = BpfMap.create(spec, count)
         try:
@@ -149,23 +154,23 @@ def _describe_index(directory: Path, sizes: Sizes) -> None:
     opened = BpfMap.open(CONFIG, directory / CONFIG.name)
     config = opened.view(writable=True)[0]
     opened.close()
-    config["index_buckets"] = [sizes.buckets(flows) for flows in (sizes.max_flows4, sizes.max_flows6)]
+    config["index_buckets"] = [buckets(flows) for flows in (sizes.max_flows4, sizes.max_flows6)]
     if not config["index_seed"]:
         config["index_seed"] = secrets.randbits(64) | 1
 
 
-def _check_size(path: Path, spec: AnySpec, count: int) -> None:
-    pinned = BpfMap.open(spec, path)
-    pinned.close()
-    if pinned.max_entries != count:
-        raise PinError(
-            f"{path.parent}: {other_size(spec, pinned.max_entries, count)}. Sizes cannot change while calls "
-            "go on: drain, `voxpop dataplane detach --unpin`, start again; or set the old sizes"
-        )
+def size_of(directory: Path, spec: AnySpec) -> int:
+    """How many entries a pinned map has. Raises PinError."""
+    opened = BpfMap.open(spec, directory / spec.name)
+    opened.close()
+    return opened.max_entries
 
 
-def other_size(spec: AnySpec, found: int, wanted: int) -> str:
-    """What to say of a map that is not as large as it has to be."""
+def misfit(directory: Path, spec: AnySpec, wanted: int) -> str | None:
+    """What to say of a pinned map that is not as large as it has to be. Raises PinError."""
+    found = size_of(directory, spec)
+    if found == wanted:
+        return None
     unit, each = ("flows", FLOWS_PER_BUCKET) if spec.value is layout.Bucket else ("entries", 1)
     return f"{spec.name} has room for {found * each} {unit}, the configuration asks for {wanted * each}"
 

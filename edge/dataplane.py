@@ -17,7 +17,6 @@ from core.config import DataplaneSettings, RelaySettings
 from core.errors import ConfigError
 from core.service.files import load_config
 from ebpf import layout, pins
-from ebpf.bpfmap import BpfMap
 from ebpf.errors import AttachError, DataplaneError, PinError
 from ebpf.libbpf import MapKind
 from ebpf.netdev import Mode, Netdev
@@ -199,10 +198,5 @@ def interfaces(plan: Plan) -> Iterator[InterfaceState]:
 
 def map_sizes(plan: Plan) -> dict[str, int]:
     """How many entries the pinned tables have. Raises PinError."""
-    sizes = {}
-    for spec in pins.ALL:
-        if spec.kind in (MapKind.HASH, MapKind.ARRAY) and spec.max_entries is None:
-            opened = BpfMap.open(spec, plan.directory / spec.name)
-            sizes[spec.name] = opened.max_entries
-            opened.close()
-    return sizes
+    sized = [spec for spec in pins.ALL if spec.kind is MapKind.ARRAY and spec.max_entries is None]
+    return {spec.name: pins.size_of(plan.directory, spec) for spec in sized}

@@ -75,6 +75,18 @@ def share_ports(backbones: Sequence[int], first: int, last: int, index: int, wor
     return [NatRange(backbone, begin, end - 1) for backbone in backbones if begin < end]
 
 
+class Columns:
+    """Fields of every record of an address family, over the map itself: taking one out of a record costs
+    more than all else that is done with it.
+    """
+
+    def __init__(self, records: Records) -> None:
+        flow = records["flow"]
+        self.state = flow["state"]
+        self.heard = flow["seen"][:, UPSTREAM]
+        self.nexthops = flow["nexthop"]
+
+
 class Slots:
     """See above. `records` are those of the map; `taken` says which ports are a VIP's."""
 
@@ -87,8 +99,7 @@ class Slots:
         numbers = np.sort(np.concatenate(parts)) if parts else np.empty(0, np.uint32)
         self.numbers: npt.NDArray[np.uint32] = numbers[~np.isin(numbers, np.array([*taken], np.uint32))]
         """Slot by position, ascending."""
-        self._heard = records["flow"]["seen"][:, UPSTREAM]
-        self._states = records["flow"]["state"]
+        self._columns = Columns(records)
         size = len(self.numbers)
         self.marks = np.zeros(size, np.uint32)
         """Of the ufrags that flows go by, by position; 0 where it is not known."""
@@ -161,8 +172,8 @@ class Slots:
         """Positions from `begin` up to `end` of flows that are idle, or that someone switched off."""
         part = slice(begin, end)
         where = self._where(begin, end)
-        idle = self._clock.idle(self._heard[where], now_ns) > self._clock.ticks(timeout_ns)
-        return begin + np.flatnonzero(self.is_live[part] & (idle | (self._states[where] != SLOT_LIVE)))
+        idle = self._clock.idle(self._columns.heard[where], now_ns) > self._clock.ticks(timeout_ns)
+        return begin + np.flatnonzero(self.is_live[part] & (idle | (self._columns.state[where] != SLOT_LIVE)))
 
     def _where(self, begin: int, end: int) -> slice | npt.NDArray[np.uint32]:
         """The slots from position `begin` up to `end`, as a slice if they have no gap: it copies nothing."""

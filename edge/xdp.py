@@ -36,7 +36,7 @@ from ebpf.tables import Tables
 from edge.counters import Counters, Direction, Removal, SendError, classify_error, slot
 from edge.forwarder import MAX_ADDRESSES_PER_TOKEN, Sockaddr
 from edge.routes import NOWHERE, Ways
-from edge.slots import REST_NS, SeenClock, Slots
+from edge.slots import REST_NS, Columns, SeenClock, Slots
 from edge.verdict import RelayReason
 from edge.waiting_room import WaitingRoom
 from edge.xdp_send import RawSender
@@ -92,18 +92,6 @@ class XdpFlow:
         return ufrag_mark(ufrag) == self.mark
 
 
-class _Columns:
-    """Fields of every record of an address family, over the map itself: taking one out of a record costs
-    more than all else that is done with it.
-    """
-
-    def __init__(self, records: npt.NDArray[np.void]) -> None:
-        flow = records["flow"]
-        self.state = flow["state"]
-        self.heard = flow["seen"][:, layout.UPSTREAM]
-        self.nexthops = flow["nexthop"]
-
-
 class XdpForwarder:
     """See `edge.forwarder.Forwarder`."""
 
@@ -140,7 +128,7 @@ class XdpForwarder:
             for version, hosts in backbones.items()
         }
         self._ways = ways
-        self._columns = {version: _Columns(records) for version, records in tables.slots.items()}
+        self._columns = {version: Columns(records) for version, records in tables.slots.items()}
         self._live_way = tables.config["nexthop"]["live"]
         self._is_usable = tables.config["nexthop"]["way"]["usable"]
         self._max_flows = max_flows

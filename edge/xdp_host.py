@@ -23,7 +23,7 @@ from core.errors import VoxpopError
 from core.keyring import Keyring
 from core.service.supervisor import Message
 from ebpf import layout, pins
-from ebpf.bpfmap import BpfMap, Records
+from ebpf.bpfmap import Records
 from ebpf.errors import DataplaneError, PinError
 from ebpf.flows import pack_address
 from ebpf.netdev import Netdev
@@ -85,13 +85,11 @@ class XdpHost:
 
     def _check_sizes(self) -> None:
         directory = self.plan.directory
-        for name, (spec, count) in pins.entries(self.plan.sizes).items():
-            opened = BpfMap.open(spec, directory / name)
-            opened.close()
-            if opened.max_entries != count:
+        for spec, count in pins.entries(self.plan.sizes).values():
+            if wrong := pins.misfit(directory, spec, count):
                 raise PinError(
-                    f"{directory}: {pins.other_size(spec, opened.max_entries, count)}: "
-                    "`voxpop dataplane detach --unpin`, then `voxpop dataplane run`, makes it anew"
+                    f"{directory}: {wrong}: `voxpop dataplane detach --unpin`, then `voxpop dataplane run`, "
+                    "makes it anew"
                 )
 
     def _check_interfaces(self) -> dict[str, str]:

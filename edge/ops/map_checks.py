@@ -14,7 +14,6 @@ from core.keyring import KEY_IDS, Keyring
 from core.stun import Attribute, MessageType, encode
 from core.token import Token, expiry_after, mint
 from ebpf import layout, pins
-from ebpf.bpfmap import BpfMap
 from ebpf.errors import DataplaneError
 from ebpf.flows import pack_address
 from ebpf.tables import Tables
@@ -52,13 +51,11 @@ def check(plan: Plan, keyring: Keyring | None) -> Iterator[Check]:
 
 def _maps(plan: Plan) -> Check:
     try:
-        for name, (spec, count) in pins.entries(plan.sizes).items():
-            opened = BpfMap.open(spec, plan.directory / name)
-            opened.close()
-            if opened.max_entries != count:
+        for spec, count in pins.entries(plan.sizes).values():
+            if wrong := pins.misfit(plan.directory, spec, count):
                 return failed(
                     "maps",
-                    pins.other_size(spec, opened.max_entries, count),
+                    wrong,
                     "drain, `voxpop dataplane detach --unpin`, `voxpop dataplane run`; or set the old sizes",
                 )
     except DataplaneError as error:

@@ -47,13 +47,14 @@ def test_update_lookup_delete(flows: FlowMap) -> None:
     assert flows.lookup(key) is None
 
 
+def fill(flows: FlowMap, count: int) -> None:
+    for number in range(count):
+        flows.update(Key(number, 0, 0), Value(3 * number, 0))
+
+
 @pytest.mark.parametrize("count", [0, 1, BATCH, 3 * BATCH])
 def test_batches(flows: FlowMap, count: int) -> None:
-    keys, values = np.zeros(count, Key), np.zeros(count, Value)
-    keys["client"] = np.arange(count)
-    values["slot"] = np.arange(count) * 3
-    if count:
-        flows.update_batch(keys, values)
+    fill(flows, count)
     found_keys, found_values = flows.items()
     order = np.argsort(found_keys["client"])
     assert found_keys["client"][order].tolist() == list(range(count))
@@ -61,9 +62,7 @@ def test_batches(flows: FlowMap, count: int) -> None:
 
 
 def test_a_full_map_refuses_and_keeps(flows: FlowMap) -> None:
-    keys = np.zeros(3 * BATCH, Key)
-    keys["client"] = np.arange(3 * BATCH)
-    flows.update_batch(keys, np.zeros(3 * BATCH, Value))
+    fill(flows, 3 * BATCH)
     with pytest.raises(MapFullError, match=f"test_hash is full: it holds {3 * BATCH} entries"):
         flows.update(Key(1 << 31, 0, 0), Value())
     assert len(flows.items()[0]) == 3 * BATCH

@@ -202,7 +202,7 @@ def test_the_seed_stays_as_long_as_the_maps(bpffs: Path) -> None:
 
 @pytest.mark.parametrize("flows", [0, 1, 88, 89, 1000, 1024, 1025, 1_000_000])
 def test_it_is_at_most_seven_tenths_full(flows: int) -> None:
-    entries = SIZES.buckets(flows) * layout.BUCKET_ENTRIES
+    entries = pins.buckets(flows) * layout.BUCKET_ENTRIES
     assert flows <= 0.7 * entries
     assert entries == 128 or flows > 0.6 * entries
 
