@@ -52,6 +52,12 @@ def mint_ufrag(
     return mint(Token(key_id, cluster, host, port, expiry, next(_sessions) & 0xFFFF), keyring).encode()
 
 
+def flip_tag(ufrag: bytes) -> bytes:
+    """The ufrag with the least bit of the last byte of its tag changed, still base64."""
+    last = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    return ufrag[:-1] + last[last.index(ufrag[-1]) ^ 1 :][:1]
+
+
 def password_of(ufrag: bytes, keyring: Keyring = KEYRING, key_id: int = 1) -> bytes:
     return keyring.ice_password(key_id, ufrag)
 

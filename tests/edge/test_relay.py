@@ -28,7 +28,18 @@ from core.ufrag import split_username_untrusted
 from edge.forwarder import Sockaddr
 from edge.relay import Relay
 from edge.verdict import DROPS, FORWARD, REFUSALS, Action, RelayReason, Verdict
-from tests.edge.kit import CLIENT_UFRAG, CLUSTER, DTLS, KEYRING, MASTERS, MEDIA, mint_ufrag, now_min, request
+from tests.edge.kit import (
+    CLIENT_UFRAG,
+    CLUSTER,
+    DTLS,
+    KEYRING,
+    MASTERS,
+    MEDIA,
+    flip_tag,
+    mint_ufrag,
+    now_min,
+    request,
+)
 from tests.pcap import CAPTURES, read_datagrams
 
 S = 1_000_000_000
@@ -79,12 +90,6 @@ def flip(data: bytes, bit: int) -> bytes:
     changed = bytearray(data)
     changed[bit // 8] ^= 1 << (bit % 8)
     return bytes(changed)
-
-
-def flip_tag(ufrag: bytes) -> bytes:
-    """The ufrag with the least bit of the last byte of its tag changed, still base64."""
-    last = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-    return ufrag[:-1] + last[last.index(ufrag[-1]) ^ 1 :][:1]
 
 
 def test_a_proven_request_of_a_stranger_creates_a_flow() -> None:

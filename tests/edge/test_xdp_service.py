@@ -14,7 +14,7 @@ import pytest
 from core.addr import Endpoint
 from ebpf.verdict import FAMILIES, REASONS
 from edge.ops.cli import FLOW_COLUMNS
-from tests.edge.kit import MASTERS, MEDIA, eventually, mint_ufrag, request, write_keys
+from tests.edge.kit import MASTERS, MEDIA, eventually, flip_tag, mint_ufrag, request, write_keys
 from tests.edge.xdp_scene import CLIENTS, TRANSCEIVERS, VIPS, Pop, running
 
 pytestmark = [
@@ -181,7 +181,7 @@ def test_no_free_nat_port_is_told_from_a_full_table(tmp_path: Path) -> None:
 
 def test_a_stranger_gets_nothing(pop: Pop) -> None:
     forged = Call(pop)
-    forged.client.send(request(forged.ufrag[:-1] + b"A"), forged.vip)
+    forged.client.send(request(flip_tag(forged.ufrag)), forged.vip)
     forged.client.send(request(forged.ufrag, b"x" * 32), forged.vip)
     eventually(lambda: pop.samples()["relay_refusals_total", "bad_integrity"], "the second is refused")
     assert pop.samples()["fastpath_packets_total", "ipv4", "drop_token_bad_tag"] == 1
