@@ -1,4 +1,4 @@
-"""The index of flows by client, which only the program itself reads and writes.
+"""The index of flows by client, homes included, which only the program itself reads and writes.
 
 Packets of the same moment read it on other CPUs, and other workers write to it, so its entries are
 exchanged by atomic instructions. Python has none, but the program does: the task is handed to
@@ -11,6 +11,7 @@ import ctypes
 import errno
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 from core.addr import Endpoint
@@ -38,11 +39,16 @@ class Index:
 
     def find(self, client: Endpoint, vip_id: int) -> int:
         """The slot of a client's live flow at a VIP; 0 where there is none."""
-        order, packed = self._order, pack_address(client.host)
-        order.family = 4 if len(packed) == 4 else 6
-        order.port, order.vip = socket.htons(client.port), vip_id
-        ctypes.memmove(order.client, packed, len(packed))
-        return self._do(layout.INDEX_FIND)
+        self._order.vip = vip_id
+        return self._ask(layout.INDEX_FIND, client)
+
+    def homes(self, client: Endpoint) -> Iterator[int]:
+        """The slots of which a client best has one, since its packets find those with one miss of the caches
+        less: the first of `layout.HOME_SLOTS` ones, for each of its homes, the best one first.
+        """
+        for which in range(layout.OWN_HOMES):
+            self._order.slot = which
+            yield self._ask(layout.INDEX_HOME, client)
 
     def link(self, family: int, slot: int) -> None:
         """Lead the client of a live slot there, wherever it was led before. Raises MapFullError."""
@@ -55,6 +61,13 @@ class Index:
         """No longer lead to a slot, whose record is as it was; False where nothing did."""
         self._order.family, self._order.slot = family, slot
         return self._do(layout.INDEX_UNLINK) != 0
+
+    def _ask(self, task: int, client: Endpoint) -> int:
+        order, packed = self._order, pack_address(client.host)
+        order.family = 4 if len(packed) == 4 else 6
+        order.port = socket.htons(client.port)
+        ctypes.memmove(order.client, packed, len(packed))
+        return self._do(task)
 
     def _do(self, task: int) -> int:
         self._order.task = task

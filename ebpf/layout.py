@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ctypes import Structure, c_uint8, c_uint16, c_uint32, c_uint64
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Part of the pin path; goes up with any change of a struct, a map's kind or its flags."""
 
 LOCAL_CELLS_LOG2 = 9
@@ -22,10 +22,17 @@ TOKEN_KEYS = 32
 PORTS = 1 << 16
 """Slots of one backbone address: one for each port number, used or not."""
 
+HOME_SLOTS = 16
+HOME_FIRST = 4096
+"""NAT port; those below are nobody's home."""
+HOMES = (PORTS - HOME_FIRST) // HOME_SLOTS
+"""Of a backbone address."""
+OWN_HOMES = 2
+"""Of a client."""
 BUCKET_ENTRIES = 16
 SLOT_BITS = 24
 """Of an entry of the index; above them are eight bits of the client's hash."""
-INDEX_FIND, INDEX_LINK, INDEX_UNLINK = 0, 1, 2
+INDEX_FIND, INDEX_HOME, INDEX_LINK, INDEX_UNLINK = 0, 1, 2, 3
 
 PUNT_CLASS_STUN, PUNT_CLASS_MEDIA = 0, 1
 PUNT_CLASSES = 2
@@ -110,7 +117,10 @@ class Config(Structure):
         ("budget", Budget * PUNT_CLASSES),
         ("index_seed", c_uint64),
         ("index_buckets", c_uint32 * 2),
-        ("pad", c_uint64 * 4),
+        ("index_homes", c_uint32 * 2),
+        ("index_backbones", c_uint32 * 2),
+        ("usual_nexthop", c_uint16 * 2 * 2),
+        ("pad", c_uint64),
         ("local", Local * (2 * LOCAL_CELLS)),
         ("nexthop", NextHop * NEXTHOPS),
         ("backbone4", Backbone * BACKBONES),
@@ -118,6 +128,12 @@ class Config(Structure):
         ("vip", Vip * VIPS),
         ("token_key", TokenKey * TOKEN_KEYS),
     )
+
+
+class Home(Structure):
+    """struct vp_home: the tags of sixteen slots."""
+
+    _fields_ = (("tag", c_uint8 * HOME_SLOTS),)
 
 
 class Bucket(Structure):
@@ -212,6 +228,7 @@ STRUCTS: dict[str, type[Structure]] = {
     "vp_token_key": TokenKey,
     "vp_way": Way,
     "vp_nexthop": NextHop,
+    "vp_home": Home,
     "vp_bucket": Bucket,
     "vp_mark": Mark,
     "vp_index_order": IndexOrder,

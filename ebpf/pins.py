@@ -1,7 +1,7 @@
 """Where the fast path lives under bpffs, and the maps that must be there.
 
-    /sys/fs/bpf/voxpop/v2/config, slots4, …      maps
-    /sys/fs/bpf/voxpop/v2/voxpop_public, …     the programs, as attached
+    /sys/fs/bpf/voxpop/v3/config, slots4, …      maps
+    /sys/fs/bpf/voxpop/v3/voxpop_public, …     the programs, as attached
 
 The version is that of the layout: another version finds nothing instead of misreading something. Maps
 survive every process, but not a reboot.
@@ -49,6 +49,8 @@ class Sizes:
 
 
 CONFIG = MapSpec("config", MapKind.ARRAY, c_uint32, layout.Config, 1, F_MMAPABLE)
+HOMES4 = MapSpec("homes4", MapKind.ARRAY, c_uint32, layout.Home, None, F_MMAPABLE)
+HOMES6 = MapSpec("homes6", MapKind.ARRAY, c_uint32, layout.Home, None, F_MMAPABLE)
 INDEX4 = MapSpec("index4", MapKind.ARRAY, c_uint32, layout.Bucket, None, F_MMAPABLE)
 INDEX6 = MapSpec("index6", MapKind.ARRAY, c_uint32, layout.Bucket, None, F_MMAPABLE)
 MARKS4 = MapSpec("marks4", MapKind.ARRAY, c_uint32, layout.Mark, None, F_MMAPABLE)
@@ -65,6 +67,8 @@ AnySpec = MapSpec[Any, Any]
 
 ALL: tuple[AnySpec, ...] = (
     CONFIG,
+    HOMES4,
+    HOMES6,
     INDEX4,
     INDEX6,
     MARKS4,
@@ -86,6 +90,8 @@ def buckets(max_flows: int) -> int:
 def entries(sizes: Sizes) -> dict[str, tuple[AnySpec, int]]:
     """Every map by name, with the number of entries that it has under these sizes."""
     sized: dict[str, int] = {
+        "homes4": sizes.backbones4 * layout.HOMES,
+        "homes6": sizes.backbones6 * layout.HOMES,
         "index4": buckets(sizes.max_flows4),
         "index6": buckets(sizes.max_flows6),
         "marks4": sizes.backbones4 * layout.PORTS,
@@ -155,6 +161,8 @@ def _describe_index(directory: Path, sizes: Sizes) -> None:
     config = opened.view(writable=True)[0]
     opened.close()
     config["index_buckets"] = [buckets(flows) for flows in (sizes.max_flows4, sizes.max_flows6)]
+    config["index_backbones"] = [sizes.backbones4, sizes.backbones6]
+    config["index_homes"] = [layout.HOMES * count for count in (sizes.backbones4, sizes.backbones6)]
     if not config["index_seed"]:
         config["index_seed"] = secrets.randbits(64) | 1
 

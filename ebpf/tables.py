@@ -121,8 +121,9 @@ class Tables:
             self.slots = {4: view(pins.SLOTS4), 6: view(pins.SLOTS6)}
             self.marks = {4: view(pins.MARKS4)["ufrag"], 6: view(pins.MARKS6)["ufrag"]}
             """Of the ufrags that flows go by, by slot."""
+            self.homes = {4: view(pins.HOMES4)["tag"], 6: view(pins.HOMES6)["tag"]}
             self.buckets = {4: view(pins.INDEX4)["entry"], 6: view(pins.INDEX6)["entry"]}
-            """Of the index, for reading: `ebpf.index` writes."""
+            """Where clients are led to, for reading: `ebpf.index` writes."""
         with contextlib.ExitStack() as stack:
 
             def keep(spec: pins.AnySpec) -> BpfMap[Any, Any]:
@@ -234,13 +235,20 @@ class Tables:
 
     def linked(self, family: int) -> npt.NDArray[np.uint32]:
         """The slots that clients are led to at present, in no order."""
+        home, position = np.nonzero(self.homes[family])
+        at_home = home_slot(home) + position
         entries = self.buckets[family]
-        slots: npt.NDArray[np.uint32] = entries[entries != 0] & np.uint32((1 << layout.SLOT_BITS) - 1)
-        return slots
+        elsewhere = entries[entries != 0] & np.uint32((1 << layout.SLOT_BITS) - 1)
+        return np.concatenate([at_home.astype(np.uint32), elsewhere])
 
     def counts(self) -> dict[Family, dict[Reason, Count]]:
         """Everything that the program has counted since its maps were made."""
         return counts_of(self.counters)
+
+
+def home_slot(home: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """The first slot of a home, by its number: those of all backbone addresses are numbered on."""
+    return (home // layout.HOMES + 1) * layout.HOME_FIRST + home * layout.HOME_SLOTS
 
 
 def counts_of(counters: BpfMap[Any, Any]) -> dict[Family, dict[Reason, Count]]:

@@ -1,14 +1,15 @@
 """The slots of one worker in one address family: which are free, which rest, which live.
 
-A slot goes round: free → live → resting → free. First in, first out, so a NAT port comes back as late as
-it can, and never before it has rested.
+A slot goes round: free → live → resting → free. A client gets one at its home if it can, as those are found
+soonest (docs/decisions/0101), else any. Of either, the one that has rested longest: a NAT port comes back
+as late as it can, and never before it has rested.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,12 +18,14 @@ import numpy.typing as npt
 
 from ebpf.bpfmap import Records
 from ebpf.clock import JiffiesClock, tick_ns
-from ebpf.layout import PORTS, SLOT_LIVE, UPSTREAM
+from ebpf.layout import HOME_SLOTS, PORTS, SLOT_LIVE, UPSTREAM
 
 REST_NS = 30_000_000_000
 """How long a NAT port is for nobody, once its flow has ended. A transceiver may send to it for as long as
 it believes in the client's consent, 30 s from when it last heard it (RFC 7675 §5.1), and all sessions of a
 transceiver process share one address: what it sends late must not reach the client that is next."""
+
+NEVER = np.iinfo(np.int64).max
 
 
 class SeenClock:
@@ -66,13 +69,48 @@ class NatRange(NamedTuple):
     """Index of the address."""
     first: int
     last: int
+    step: int = 1
 
 
 def share_ports(backbones: Sequence[int], first: int, last: int, index: int, workers: int) -> list[NatRange]:
-    """What worker `index` of `workers` owns: an equal part of every address. Parts do not overlap."""
-    count = last - first + 1
-    begin, end = first + count * index // workers, first + count * (index + 1) // workers
-    return [NatRange(backbone, begin, end - 1) for backbone in backbones if begin < end]
+    """What worker `index` of `workers` owns: every so manieth port of every address, so that each of them
+    has a part of every client's home.
+    """
+    return [NatRange(backbone, first + index, last, workers) for backbone in backbones]
+
+
+class Line:
+    """Positions below `size` that wait, in the order in which they came; any may leave at any time.
+
+    A ring of neighbours' numbers, with `size` itself between the last and the first.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._next = np.full(size + 1, size, np.uint32)
+        self._previous = np.full(size + 1, size, np.uint32)
+
+    @property
+    def first(self) -> int:
+        """Who has waited longest; `size` if nobody waits."""
+        return int(self._next[self._size])
+
+    def fill(self, positions: npt.NDArray[np.intp]) -> None:
+        """Let all of these wait, and nobody else."""
+        ring = np.concatenate([[self._size], positions, [self._size]])
+        self._next[ring[:-1]] = ring[1:]
+        self._previous[ring[1:]] = ring[:-1]
+
+    def join(self, position: int) -> None:
+        """Wait, behind all others."""
+        last = int(self._previous[self._size])
+        self._next[last] = self._previous[self._size] = position
+        self._next[position], self._previous[position] = self._size, last
+
+    def leave(self, position: int) -> None:
+        """Wait no longer."""
+        before, behind = int(self._previous[position]), int(self._next[position])
+        self._next[before], self._previous[behind] = behind, before
 
 
 class Columns:
@@ -95,20 +133,25 @@ class Slots:
     ) -> None:
         self.records = records
         self._clock = clock
-        parts = [np.arange(r.first, r.last + 1, dtype=np.uint32) + r.backbone * PORTS for r in ranges]
+        parts = [np.arange(r.first, r.last + 1, r.step, dtype=np.uint32) + r.backbone * PORTS for r in ranges]
         numbers = np.sort(np.concatenate(parts)) if parts else np.empty(0, np.uint32)
         self.numbers: npt.NDArray[np.uint32] = numbers[~np.isin(numbers, np.array([*taken], np.uint32))]
         """Slot by position, ascending."""
+        self._step = ranges[0].step if ranges else 1
         self._columns = Columns(records)
         size = len(self.numbers)
+        self._positions = np.full(max(len(records), PORTS), size, np.uint32)
+        """Position by slot; `size` for what is another worker's."""
+        self._positions[self.numbers] = np.arange(size)
         self.marks = np.zeros(size, np.uint32)
         """Of the ufrags that flows go by, by position; 0 where it is not known."""
         self.is_live = np.zeros(size, bool)
         self.addresses: Counter[int] = Counter()
         """Flows by mark."""
-        self._rested_at = np.zeros(size, np.int64)
-        self._ring = np.empty(size, np.uint32)
-        self._head = self._waiting = 0
+        self._rested_at = np.zeros(size + 1, np.int64)
+        """When a slot may be taken, by position; NEVER while it lives."""
+        self._rested_at[size] = NEVER
+        self._line = Line(size)
         self.live = 0
 
     def adopt(self, marks: npt.NDArray[np.uint32], now_ns: int) -> None:
@@ -121,28 +164,30 @@ class Slots:
         rest = self._clock.ticks(REST_NS)
         resting = ~self.is_live & (self._clock.idle(flow["seen"], now_ns).min(axis=1) < rest)
         resting &= flow["seen"].any(axis=1)
-        free = np.flatnonzero(~self.is_live & ~resting)
-        rests = np.flatnonzero(resting)
-        self._rested_at[rests] = now_ns + REST_NS
-        self._waiting = len(free) + len(rests)
-        self._ring[: self._waiting] = np.concatenate([free, rests])
+        self._rested_at[:-1][self.is_live] = NEVER
+        self._rested_at[:-1][resting] = now_ns + REST_NS
+        self._line.fill(np.concatenate([np.flatnonzero(~self.is_live & ~resting), np.flatnonzero(resting)]))
 
     def position_of(self, slot: int) -> int | None:
         """The position of a slot; None for one of another worker."""
-        position = int(self.numbers.searchsorted(slot))
-        if position < len(self.numbers) and self.numbers[position] == slot:
-            return position
-        return None
+        position = int(self._positions[slot])
+        return None if position == len(self.numbers) else position
 
-    def take(self, mark: int, now_ns: int) -> int | None:
-        """A slot that has rested, to be written to; None where there is none."""
-        if not self._waiting:
-            return None
-        position = int(self._ring[self._head])
+    def take(self, homes: Iterable[int], mark: int, now_ns: int) -> int | None:
+        """A slot that has rested, to be written to, at the first of these homes that has one, or anywhere;
+        None where there is none at all.
+        """
+        position = self._line.first
+        for home in homes:
+            at_home = self._positions[home : home + HOME_SLOTS]
+            best = int(at_home[self._rested_at[at_home].argmin()])
+            if self._rested_at[best] <= now_ns:
+                position = best
+                break
         if self._rested_at[position] > now_ns:
             return None
-        self._head = (self._head + 1) % len(self._ring)
-        self._waiting -= 1
+        self._line.leave(position)
+        self._rested_at[position] = NEVER
         self.is_live[position] = True
         self.live += 1
         self.mark(position, mark)
@@ -165,8 +210,7 @@ class Slots:
         self.is_live[position] = False
         self.live -= 1
         self._rested_at[position] = rested_at_ns
-        self._ring[(self._head + self._waiting) % len(self._ring)] = position
-        self._waiting += 1
+        self._line.join(position)
 
     def ended(self, begin: int, end: int, now_ns: int, timeout_ns: int) -> npt.NDArray[np.intp]:
         """Positions from `begin` up to `end` of flows that are idle, or that someone switched off."""
@@ -177,6 +221,8 @@ class Slots:
 
     def _where(self, begin: int, end: int) -> slice | npt.NDArray[np.uint32]:
         """The slots from position `begin` up to `end`, as a slice if they have no gap: it copies nothing."""
-        if begin < end and int(self.numbers[end - 1]) - int(self.numbers[begin]) == end - 1 - begin:
-            return slice(int(self.numbers[begin]), int(self.numbers[begin]) + end - begin)
+        if begin < end:
+            first, last = int(self.numbers[begin]), int(self.numbers[end - 1])
+            if last - first == (end - 1 - begin) * self._step:
+                return slice(first, last + 1, self._step)
         return self.numbers[begin:end]

@@ -3,9 +3,9 @@
 The maps are the truth, not this process: a flow is whatever a record says, so the worker may die and its
 successor finds all of them. What is kept here beside the maps is which slots are free, and the marks.
 
-A flow begins as a whole record in a slot that has rested, switched on last; then comes the entry of the
-index that leads the client's packets to it. It ends in the opposite order: switched off, the entry removed,
-and the slot rests. The program compares each record with the packet before it uses it, so at no moment of
+A flow begins as a whole record in a slot that has rested, switched on last; then comes what leads the
+client's packets to it, in the index. It ends in the opposite order: switched off, led to no more, and the
+slot rests. The program compares each record with the packet before it uses it, so at no moment of
 this can a packet be sent by another flow's record. A record that lives is written to in three places only,
 each of them one store: its state, its next hops and the mark of its ufrag.
 
@@ -203,7 +203,7 @@ class XdpForwarder:
         down = self._ways.towards(pack_address(endpoint.host))
         if NOWHERE in (up, down):
             return RelayReason.UNREACHABLE
-        number = slots.take(mark, now_ns)
+        number = slots.take(self._index.homes(endpoint), mark, now_ns)
         if number is None:
             return RelayReason.NO_NAT_PORT
         identity = self._vips[vip]

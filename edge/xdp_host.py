@@ -241,7 +241,17 @@ class XdpHost:
             self._told = tables
             tell(routes_message(tables))
         self._give_up_hosts(tell)
+        self._tell_usual_hops()
         await self._resolve(netlink, changes)
+
+    def _tell_usual_hops(self) -> None:
+        """Name the next hops that most flows have, which the program is soonest done with."""
+        usual = self.tables.config["usual_nexthop"]
+        for row, version in enumerate((4, 6)):
+            hops = self._live(version)["nexthop"]
+            found = [int(np.bincount(hops[:, way]).argmax()) for way in (0, 1)] if len(hops) else [0, 0]
+            if usual[row].tolist() != found:  # each packet reads what lies around this
+                usual[row] = found
 
     def _recently_written(self, changes: Changes) -> bool:
         """Whether a change is to a next hop that rests: see `Tables.set_nexthop`."""

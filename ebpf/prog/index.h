@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Where in the index the slot of a client is looked for.
+ * Where the slot of a client is looked for.
  *
- * An entry is 24 bits of slot number below an 8-bit tag; 0 is free, as no slot has NAT port 0. A
- * client has two buckets of sixteen entries, each a cache line, and begins in each at a place of
- * its own, so that the first look mostly hits.
+ * At home first: there the tags of sixteen slots are two words, which stay in the caches where the
+ * slots do not, so mostly a slot costs one miss of a cache, its own. Who found no slot in its first
+ * home has a second one; who found none there either has an entry in one of two buckets of sixteen,
+ * each a cache line: 24 bits of slot number below the tag; 0 is free, as no slot has NAT port 0. In
+ * a bucket the look begins at a place of the client's own, so that the first one mostly hits.
  */
 #ifndef VOXPOP_INDEX_H
 #define VOXPOP_INDEX_H
@@ -29,37 +31,94 @@ VP_INLINE __u64 vp_fold6(const __u32 *addr)
 #define VP_EXCHANGE_TRIES 8
 #define VP_BUCKET_CROWDED 10 /* with more entries than these, the other one is looked at */
 
-struct vp_place {
+struct vp_home_place {
+	__u32 home;
+	__u32 slot; /* its first */
+};
+
+struct vp_bucket_place {
 	__u32 bucket[2];
-	__u32 tag;   /* in the bits where an entry has it */
 	__u32 first; /* entry to begin with */
 };
 
-VP_INLINE __u64 vp_client4_bits(__u32 client, __u16 port, __u16 vip)
+VP_INLINE __u64 vp_client4_bits(__u32 client, __u16 port)
 {
-	return (__u64)client << 32 | (__u32)port << 16 | vip;
+	return (__u64)client << 32 | port;
 }
 
-VP_INLINE __u64 vp_client6_bits(const __u32 *client, __u16 port, __u16 vip)
+VP_INLINE __u64 vp_client6_bits(const __u32 *client, __u16 port)
 {
-	return vp_fold6(client) * VP_FOLD_MULTIPLIER ^ ((__u32)port << 16 | vip);
+	return vp_fold6(client) * VP_FOLD_MULTIPLIER ^ port;
 }
 
 /*
- * The seed is secret and odd, so that nobody can choose addresses and ports that meet. Each folding
- * brings down what the multiplication has mixed, which is the upper half. A share of 32 or 26 bits,
- * scaled to the number of buckets, names one of them.
+ * The seed is secret and odd, so that nobody can choose addresses and ports that meet. What a
+ * multiplication has mixed best is the upper half: folding brings that down, for the next one.
  */
-VP_INLINE void vp_find_place(struct vp_place *place, __u64 client, __u64 seed, __u64 buckets)
+VP_INLINE __u64 vp_hash_client(__u64 client, __u64 seed)
 {
-	__u64 hash = (client ^ client >> 32) * seed;
+	__u64 hash = client * seed;
 
-	hash = (hash ^ hash >> 32) * VP_FOLD_MULTIPLIER;
+	return (hash ^ hash >> 32) * VP_FOLD_MULTIPLIER;
+}
+
+/* 1 to 255, of bits that name no home. */
+VP_INLINE __u32 vp_tag_of(__u64 hash)
+{
+	return ((hash >> 20 & 0xff) * 255 >> 8) + 1;
+}
+
+/* A share of 32 bits of the hash, or of 26, scaled to how many there are, names one of them. */
+VP_INLINE void vp_find_home(struct vp_home_place *place, __u64 hash, _Bool second, __u64 homes,
+			    __u64 backbones)
+{
+	__u64 share = second ? (__u32)(hash ^ hash >> 32) : hash >> 32;
+
+	place->home = share * homes >> 32;
+	place->slot = place->home * VP_HOME_SLOTS + ((share * backbones >> 32) + 1) * VP_HOME_FIRST;
+}
+
+VP_INLINE void vp_find_buckets(struct vp_bucket_place *place, __u64 hash, __u64 buckets)
+{
 	hash ^= hash >> 32;
-	place->tag = (__u32)(hash >> 56) << VP_SLOT_BITS;
 	place->first = hash >> 52 & (VP_BUCKET_ENTRIES - 1);
 	place->bucket[0] = (hash & 0xffffffff) * buckets >> 32;
 	place->bucket[1] = (hash >> 26 & 0x3ffffff) * buckets >> 26;
+}
+
+#define VP_EACH_BYTE(byte) ((byte)*0x0101010101010101ULL)
+
+/* Bit 7 of each byte that is the same; the byte above such a one may be marked by mistake. */
+VP_INLINE __u64 vp_same_bytes(__u64 word, __u64 wanted)
+{
+	__u64 differ = word ^ wanted;
+
+	return (differ - VP_EACH_BYTE(0x01)) & ~differ & VP_EACH_BYTE(0x80);
+}
+
+/* The slots whose tag is the wanted one: a bit for each, in the order that vp_home_position()
+ * knows.
+ */
+VP_INLINE __u64 vp_match_tags(const struct vp_home *home, __u32 tag)
+{
+	const __u64 *words = (const __u64 *)home->tag;
+	__u64 wanted = VP_EACH_BYTE((__u64)tag);
+
+	return vp_same_bytes(VP_READ_ONCE(words[0]), wanted) |
+	       vp_same_bytes(VP_READ_ONCE(words[1]), wanted) >> 1;
+}
+
+/*
+ * Which slot a bit of a match stands for: bit 7 of a byte is of the first word, bit 6 of the
+ * second. A multiplication adds up the bytes, in the uppermost. Without a branch, since none could
+ * be guessed.
+ */
+VP_INLINE __u32 vp_home_position(__u64 bit)
+{
+	__u64 byte = VP_EACH_BYTE(((bit - 1) & VP_EACH_BYTE(0x80ULL)) >> 7) >> 56;
+	__u64 second = 2 - (VP_EACH_BYTE(bit >> 6) >> 56);
+
+	return byte + second * 8;
 }
 
 #endif

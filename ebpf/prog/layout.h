@@ -12,6 +12,9 @@
 
 #include <linux/types.h>
 
+/* Of what others write meanwhile. */
+#define VP_READ_ONCE(x) (*(volatile __typeof__(x) *)&(x))
+
 /*
  * Our own addresses. The table has two halves; `local_hash` of vp_config names the live one, so
  * that a new set of addresses is written beside the old one and taken into use by one store.
@@ -105,9 +108,12 @@ struct vp_config {
 	__u8 tos_set[2];  /* upstream, downstream: DSCP in the upper six bits */
 	__u8 tos_mask[2]; /* 0xfc to set the DSCP, 0 to keep the packet's own */
 	struct vp_budget budget[VP_PUNT_CLASSES];
-	__u64 index_seed;	/* secret, odd; written once, before the first flow */
+	__u64 index_seed; /* secret, odd; written once, before the first flow, as are these: */
 	__u32 index_buckets[2]; /* IPv4, IPv6 */
-	__u64 pad[4];		/* cells begin on a cache line */
+	__u32 index_homes[2];	/* of all backbone addresses together, of which there are */
+	__u32 index_backbones[2];
+	__u16 usual_nexthop[2][2]; /* IPv4, IPv6; upstream, downstream: see vp_nexthop_of() */
+	__u64 pad;		   /* cells begin on a cache line */
 	struct vp_local local[2 * VP_LOCAL_CELLS];
 	struct vp_nexthop nexthop[VP_NEXTHOPS];
 	struct vp_backbone backbone4[VP_BACKBONES];
@@ -117,9 +123,20 @@ struct vp_config {
 };
 
 /*
- * Upstream look-up: a client's entry is in one of two buckets, each a cache line; see index.h.
- * Entries are exchanged one by one, by voxpop_index.
+ * Upstream look-up, see index.h. A home is sixteen neighbouring slots, of which each has a tag
+ * here: eight bits of its client's hash, 0 for none. A client has two homes; if there is no slot
+ * for it in either, it has an entry in one of two buckets, each a cache line. All this is written
+ * by voxpop_index.
  */
+#define VP_HOME_SLOTS 16
+#define VP_HOME_FIRST 4096 /* NAT port; those below are nobody's home */
+#define VP_HOMES      ((65536 - VP_HOME_FIRST) / VP_HOME_SLOTS) /* of a backbone address */
+#define VP_OWN_HOMES  2						/* of a client */
+
+struct vp_home {
+	__u8 tag[VP_HOME_SLOTS];
+};
+
 #define VP_BUCKET_ENTRIES 16
 #define VP_SLOT_BITS	  24 /* of an entry; above it, eight bits of the client's hash */
 
@@ -135,6 +152,7 @@ struct vp_mark {
 
 enum vp_index_task {
 	VP_INDEX_FIND,	 /* of `client`: its slot; 0: not known */
+	VP_INDEX_HOME,	 /* of `client`: the first slot of its home number `slot` */
 	VP_INDEX_LINK,	 /* lead the client of `slot` there, whatever it had before; 0: no room */
 	VP_INDEX_UNLINK, /* no longer lead to `slot`; 0: nothing did */
 };

@@ -22,7 +22,9 @@
  * Map: key → value; who writes; who reads.
  *
  * config: 0 → all that the relay tells the program; the relay; every packet.
- * index4, index6: client at a VIP → slot; the relay, by voxpop_index; each upstream packet.
+ * homes4, homes6: sixteen slots → tags of their clients; the relay, by voxpop_index; each upstream
+ *   packet.
+ * index4, index6: client → slot, for those who are not at home; the same; new clients.
  * marks4, marks6: slot → the ufrag that it goes by; the relay; binding requests.
  * slots4, slots6: backbone index * 65536 + NAT port → flow; the relay, traffic and seen by the
  *   program; each packet of a flow.
@@ -35,6 +37,8 @@
 /* Named by one word: BCC generates code for each field of a value, and takes half a minute for
  * these. */
 VP_MAP("array", __u32, __u64, config);
+VP_MAP("array", __u32, struct vp_home, homes4);
+VP_MAP("array", __u32, struct vp_home, homes6);
 VP_MAP("array", __u32, struct vp_bucket, index4);
 VP_MAP("array", __u32, struct vp_bucket, index6);
 VP_MAP("array", __u32, struct vp_mark, marks4);
@@ -45,8 +49,6 @@ BPF_XDP_REDIRECT_MAP("devmap:" VOXPOP_PIN_DIR "/egresses", __u32, egresses, 1);
 VP_MAP("percpu_array", __u32, struct vp_counter, counters);
 VP_MAP("array", __u32, struct vp_debt, punt_total);
 VP_MAP("lru_hash", struct vp_source, struct vp_debt, punt_sources);
-
-#define VP_READ_ONCE(x) (*(volatile __typeof__(x) *)&(x))
 
 /*
  * Keep from the compiler what it knows of a number. It turns a sum of numbers that have no bit in
@@ -155,9 +157,6 @@ VP_INLINE enum vp_reason vp_locate4(struct vp_config *cfg, struct vp_packet *pac
 {
 	struct vp_ipv4 *ip = packet->l2.l3;
 
-	if ((void *)(ip + 1) > packet->end)
-		return VP_PASS_NOT_IP;
-	packet->family = VP_FAMILY_IPV4;
 	if (ip->protocol != VP_PROTO_UDP)
 		return VP_PASS_NOT_UDP;
 	packet->local = vp_local_at(cfg, ip->dst);
@@ -176,9 +175,6 @@ VP_INLINE enum vp_reason vp_locate6(struct vp_config *cfg, struct vp_packet *pac
 {
 	struct vp_ipv6 *ip = packet->l2.l3;
 
-	if ((void *)(ip + 1) > packet->end)
-		return VP_PASS_NOT_IP;
-	packet->family = VP_FAMILY_IPV6;
 	packet->local = vp_local_at(cfg, vp_fold6(ip->dst));
 	if (packet->local->family != 6 || !vp_same6(packet->local->addr, ip->dst))
 		return ip->next == VP_PROTO_UDP ? VP_PASS_NOT_OURS : VP_PASS_NOT_UDP;
@@ -194,6 +190,11 @@ VP_INLINE enum vp_reason vp_locate6(struct vp_config *cfg, struct vp_packet *pac
 VP_INLINE struct vp_bucket *vp_bucket_at(_Bool six, __u32 number)
 {
 	return six ? index6.lookup(&number) : index4.lookup(&number);
+}
+
+VP_INLINE struct vp_home *vp_home_at(_Bool six, __u32 number)
+{
+	return six ? homes6.lookup(&number) : homes4.lookup(&number);
 }
 
 /* The part of a slot that both families have; what follows it is the client's address. */
@@ -213,25 +214,63 @@ VP_INLINE _Bool vp_is_of(_Bool six, const struct vp_slot *slot, const struct vp_
 	       slot->state == VP_SLOT_LIVE;
 }
 
-VP_INLINE void vp_place_client(_Bool six, const struct vp_config *cfg,
-			       const struct vp_client *client, struct vp_place *place)
+VP_INLINE __u64 vp_hash_of(_Bool six, const struct vp_config *cfg, const struct vp_client *client)
 {
-	__u64 bits = six ? vp_client6_bits(client->addr, client->port, client->vip)
-			 : vp_client4_bits(*client->addr, client->port, client->vip);
+	__u64 bits = six ? vp_client6_bits(client->addr, client->port)
+			 : vp_client4_bits(*client->addr, client->port);
 
-	vp_find_place(place, bits, cfg->index_seed, cfg->index_buckets[six]);
+	return vp_hash_client(bits, cfg->index_seed);
 }
 
-/*
- * The slot of a client at a VIP. An entry is only a hint, from eight bits of a hash, and may become
- * another client's at any time: the slot itself says whose it is.
- */
-VP_INLINE void vp_find_client(_Bool six, const struct vp_config *cfg,
-			      const struct vp_client *client, struct vp_flow *flow)
+VP_INLINE void vp_home_of(_Bool six, const struct vp_config *cfg, __u64 hash, _Bool second,
+			  struct vp_home_place *place)
 {
-	struct vp_place place;
+	vp_find_home(place, hash, second, cfg->index_homes[six], cfg->index_backbones[six]);
+}
 
-	vp_place_client(six, cfg, client, &place);
+VP_INLINE _Bool vp_take_if_of(_Bool six, __u32 number, const struct vp_client *client,
+			      struct vp_flow *flow)
+{
+	struct vp_slot *slot = vp_slot_at(six, number);
+
+	if (!slot || !vp_is_of(six, slot, client))
+		return 0;
+	flow->index = number;
+	flow->slot = slot;
+	return 1;
+}
+
+VP_INLINE _Bool vp_find_at_home(_Bool six, const struct vp_config *cfg, __u64 hash, _Bool second,
+				const struct vp_client *client, struct vp_flow *flow)
+{
+	struct vp_home_place place;
+	struct vp_home *home;
+	__u64 matches;
+
+	vp_home_of(six, cfg, hash, second, &place);
+	home = vp_home_at(six, place.home);
+	if (!home)
+		return 0;
+	matches = vp_match_tags(home, vp_tag_of(hash));
+	for (int i = 0; i < VP_HOME_SLOTS; i++) {
+		__u64 bit = matches & -matches;
+
+		if (!matches)
+			return 0;
+		if (vp_take_if_of(six, place.slot + vp_home_position(bit), client, flow))
+			return 1;
+		matches ^= bit;
+	}
+	return 0;
+}
+
+VP_INLINE void vp_find_in_buckets(_Bool six, const struct vp_config *cfg, __u64 hash,
+				  const struct vp_client *client, struct vp_flow *flow)
+{
+	struct vp_bucket_place place;
+	__u32 tag = vp_tag_of(hash);
+
+	vp_find_buckets(&place, hash, cfg->index_buckets[six]);
 #pragma unroll
 	for (int choice = 0; choice < 2; choice++) {
 		struct vp_bucket *bucket = vp_bucket_at(six, place.bucket[choice]);
@@ -241,19 +280,27 @@ VP_INLINE void vp_find_client(_Bool six, const struct vp_config *cfg,
 		for (int i = 0; i < VP_BUCKET_ENTRIES; i++) {
 			__u32 entry =
 				VP_READ_ONCE(bucket->entry[(place.first + i) % VP_BUCKET_ENTRIES]);
-			struct vp_slot *slot;
 
-			entry ^= place.tag;
-			if (entry >> VP_SLOT_BITS)
-				continue;
-			slot = vp_slot_at(six, entry);
-			if (slot && vp_is_of(six, slot, client)) {
-				flow->index = entry;
-				flow->slot = slot;
+			if (entry >> VP_SLOT_BITS == tag &&
+			    vp_take_if_of(six, entry & VP_SLOT_MASK, client, flow))
 				return;
-			}
 		}
 	}
+}
+
+/*
+ * The slot of a client at a VIP. A tag is only a hint, eight bits of a hash, and may become another
+ * client's at any time: the slot itself says whose it is.
+ */
+VP_INLINE void vp_find_client(_Bool six, const struct vp_config *cfg,
+			      const struct vp_client *client, struct vp_flow *flow)
+{
+	__u64 hash = vp_hash_of(six, cfg, client);
+
+	if (VP_LIKELY(vp_find_at_home(six, cfg, hash, 0, client, flow)) ||
+	    vp_find_at_home(six, cfg, hash, 1, client, flow))
+		return;
+	vp_find_in_buckets(six, cfg, hash, client, flow);
 }
 
 VP_INLINE void vp_find_upstream(struct vp_config *cfg, struct vp_packet *packet,
@@ -507,6 +554,24 @@ VP_INLINE enum vp_reason vp_address_frame(struct xdp_md *ctx, const struct vp_l2
 	return VP_GO_ON;
 }
 
+/*
+ * Nearly all flows leave by the same next hop. The branch lets the CPU guess that a flow does, and
+ * prepare the way out while the flow's record is still on its way from memory; it must not become
+ * an address that depends on the record, which is what the compiler would make of equal numbers.
+ */
+VP_INLINE struct vp_nexthop *vp_nexthop_of(struct vp_config *cfg, const struct vp_packet *packet,
+					   const struct vp_slot *slot, int direction)
+{
+	__u64 usual = cfg->usual_nexthop[packet->family == VP_FAMILY_IPV6][direction];
+	__u64 number = slot->nexthop[direction];
+	__u64 same = usual;
+
+	VP_OPAQUE(same);
+	if (VP_LIKELY(number == usual))
+		number = same;
+	return &cfg->nexthop[number % VP_NEXTHOPS];
+}
+
 VP_INLINE enum vp_reason vp_forward(struct xdp_md *ctx, struct vp_config *cfg,
 				    struct vp_packet *packet, struct vp_flow *flow, int direction)
 {
@@ -516,7 +581,7 @@ VP_INLINE enum vp_reason vp_forward(struct xdp_md *ctx, struct vp_config *cfg,
 	struct vp_nexthop *nexthop;
 	struct vp_way *way;
 
-	nexthop = &cfg->nexthop[slot->nexthop[direction] % VP_NEXTHOPS];
+	nexthop = vp_nexthop_of(cfg, packet, slot, direction);
 	way = &nexthop->way[VP_READ_ONCE(nexthop->live) & 1];
 	if (!way->usable)
 		return VP_DROP_NO_NEXTHOP;
@@ -538,18 +603,11 @@ VP_INLINE enum vp_reason vp_forward(struct xdp_md *ctx, struct vp_config *cfg,
 
 /* Find the UDP header of a packet that is for a VIP or our NAT range, whole and plain; or say why
  * not. */
-VP_INLINE enum vp_reason vp_locate(struct vp_config *cfg, struct vp_packet *packet, void *data)
+VP_INLINE enum vp_reason vp_locate(struct vp_config *cfg, struct vp_packet *packet)
 {
-	enum vp_reason reason;
+	enum vp_reason reason = packet->family == VP_FAMILY_IPV4 ? vp_locate4(cfg, packet)
+								 : vp_locate6(cfg, packet);
 
-	if (!vp_parse_l2(data, packet->end, &packet->l2))
-		return VP_PASS_NOT_IP;
-	if (packet->l2.type == VP_ETH_IPV4)
-		reason = vp_locate4(cfg, packet);
-	else if (packet->l2.type == VP_ETH_IPV6)
-		reason = vp_locate6(cfg, packet);
-	else
-		return VP_PASS_NOT_IP;
 	if (reason != VP_GO_ON)
 		return reason;
 	packet->vip = vp_vip_at(packet->local, packet->udp->dst);
@@ -576,7 +634,7 @@ VP_INLINE enum vp_reason vp_steer(struct xdp_md *ctx, struct vp_packet *packet, 
 	cfg = (void *)config.lookup(&zero);
 	if (!cfg)
 		return VP_PASS_NOT_IP;
-	reason = vp_locate(cfg, packet, (void *)(long)ctx->data);
+	reason = vp_locate(cfg, packet);
 	if (reason != VP_GO_ON)
 		return reason;
 	if (packet->vip < 0) {
@@ -621,13 +679,28 @@ VP_INLINE int vp_action(enum vp_reason reason)
 	return passes >> reason & 1 ? XDP_PASS : XDP_DROP;
 }
 
+VP_INLINE int vp_finish(const struct vp_packet *packet, enum vp_reason reason)
+{
+	vp_count(packet, reason);
+	return vp_action(reason);
+}
+
+/* The families part here once and for all, so that the compiler makes a program for each. */
 VP_INLINE int vp_process(struct xdp_md *ctx, _Bool backbone)
 {
 	struct vp_packet packet = {.end = (void *)(long)ctx->data_end};
-	enum vp_reason reason = vp_steer(ctx, &packet, backbone);
 
-	vp_count(&packet, reason);
-	return vp_action(reason);
+	if (!vp_parse_l2((void *)(long)ctx->data, packet.end, &packet.l2))
+		return vp_finish(&packet, VP_PASS_NOT_IP);
+	if (packet.l2.type == VP_ETH_IPV4 && packet.l2.l3 + sizeof(struct vp_ipv4) <= packet.end) {
+		packet.family = VP_FAMILY_IPV4;
+		return vp_finish(&packet, vp_steer(ctx, &packet, backbone));
+	}
+	if (packet.l2.type == VP_ETH_IPV6 && packet.l2.l3 + sizeof(struct vp_ipv6) <= packet.end) {
+		packet.family = VP_FAMILY_IPV6;
+		return vp_finish(&packet, vp_steer(ctx, &packet, backbone));
+	}
+	return vp_finish(&packet, VP_PASS_NOT_IP);
 }
 
 /* Not for an interface: run by whoever wants to compare `seen` with the present. */
@@ -652,29 +725,6 @@ VP_INLINE _Bool vp_exchange(struct vp_bucket *bucket, __u32 i, __u32 old, __u32 
 		if ((__u32)(seen >> shift) != old)
 			return 0;
 		if (__sync_val_compare_and_swap(pair, seen, wanted) == seen)
-			return 1;
-	}
-	return 0;
-}
-
-/* Exchange the entry of the same client, or find it done. */
-VP_INLINE _Bool vp_replace(_Bool six, __u32 number, const struct vp_client *client, __u32 wanted)
-{
-	struct vp_bucket *bucket = vp_bucket_at(six, number);
-	__u32 tag = wanted & ~VP_SLOT_MASK;
-
-	if (!bucket)
-		return 0;
-	for (__u32 i = 0; i < VP_BUCKET_ENTRIES; i++) {
-		__u32 seen = VP_READ_ONCE(bucket->entry[i]);
-		struct vp_slot *other;
-
-		if (seen == wanted)
-			return 1;
-		if (!seen || (seen & ~VP_SLOT_MASK) != tag)
-			continue;
-		other = vp_slot_at(six, seen & VP_SLOT_MASK);
-		if (other && vp_is_of(six, other, client) && vp_exchange(bucket, i, seen, wanted))
 			return 1;
 	}
 	return 0;
@@ -710,40 +760,90 @@ VP_INLINE __u32 vp_used(_Bool six, __u32 number)
 	return used;
 }
 
-/*
- * Lead the client of a slot there. An entry of the same client is exchanged, so that at no moment
- * there is none. A new one goes into the first bucket unless that is crowded, so that nearly all
- * are found there, and yet no bucket is ever full.
- */
-VP_INLINE _Bool vp_link(_Bool six, const struct vp_place *place, const struct vp_client *client,
-			__u32 slot)
+/* The tag of a slot, if that is at one of its client's homes. */
+VP_INLINE __u8 *vp_tag_at_home(_Bool six, const struct vp_config *cfg, __u64 hash, __u32 slot)
 {
-	__u32 here = place->bucket[0], there = place->bucket[1];
-	__u32 wanted = slot | place->tag, used;
+#pragma unroll
+	for (int second = 0; second < VP_OWN_HOMES; second++) {
+		struct vp_home_place place;
+		struct vp_home *home;
 
-	if (vp_replace(six, here, client, wanted) || vp_replace(six, there, client, wanted))
-		return 1;
-	used = vp_used(six, here);
-	if (used > VP_BUCKET_CROWDED && vp_used(six, there) < used)
-		return vp_put(six, there, place->first, 0, wanted);
-	return vp_put(six, here, place->first, 0, wanted);
+		vp_home_of(six, cfg, hash, second, &place);
+		if (slot - place.slot >= VP_HOME_SLOTS)
+			continue;
+		home = vp_home_at(six, place.home);
+		return home ? &home->tag[slot % VP_HOME_SLOTS] : 0;
+	}
+	return 0;
 }
 
-VP_INLINE _Bool vp_unlink(_Bool six, const struct vp_place *place, __u32 slot)
+/* A new entry goes into the first bucket unless that is crowded, so that nearly all are found
+ * there, and yet no bucket is ever full. */
+VP_INLINE _Bool vp_enter(_Bool six, const struct vp_bucket_place *place, __u32 entry)
 {
-	__u32 gone = slot | place->tag;
+	__u32 here = place->bucket[0], there = place->bucket[1];
+	__u32 used = vp_used(six, here);
 
-	return vp_put(six, place->bucket[0], place->first, gone, 0) ||
-	       vp_put(six, place->bucket[1], place->first, gone, 0);
+	if (used > VP_BUCKET_CROWDED && vp_used(six, there) < used)
+		here = there;
+	return vp_put(six, here, place->first, 0, entry);
+}
+
+VP_INLINE _Bool vp_lead(_Bool six, const struct vp_config *cfg, __u64 hash, __u32 slot)
+{
+	__u8 *at_home = vp_tag_at_home(six, cfg, hash, slot);
+	struct vp_bucket_place place;
+	__u32 tag = vp_tag_of(hash);
+
+	if (at_home) {
+		*at_home = tag;
+		return 1;
+	}
+	vp_find_buckets(&place, hash, cfg->index_buckets[six]);
+	return vp_enter(six, &place, slot | tag << VP_SLOT_BITS);
+}
+
+VP_INLINE _Bool vp_unlink(_Bool six, const struct vp_config *cfg, __u64 hash, __u32 slot)
+{
+	__u8 *at_home = vp_tag_at_home(six, cfg, hash, slot);
+	struct vp_bucket_place place;
+	__u32 tag = vp_tag_of(hash), gone = slot | tag << VP_SLOT_BITS;
+
+	if (at_home) {
+		if (*at_home != tag)
+			return 0;
+		*at_home = 0;
+		return 1;
+	}
+	vp_find_buckets(&place, hash, cfg->index_buckets[six]);
+	return vp_put(six, place.bucket[0], place.first, gone, 0) ||
+	       vp_put(six, place.bucket[1], place.first, gone, 0);
+}
+
+/* Lead a client to a slot, and no longer to the one that it had; at no moment to none. */
+VP_INLINE _Bool vp_link(_Bool six, const struct vp_config *cfg, const struct vp_client *client,
+			__u32 slot)
+{
+	__u64 hash = vp_hash_of(six, cfg, client);
+	struct vp_flow before = {};
+
+	vp_find_client(six, cfg, client, &before);
+	if (before.slot && before.index == slot)
+		return 1;
+	if (!vp_lead(six, cfg, hash, slot))
+		return 0;
+	if (before.slot)
+		vp_unlink(six, cfg, hash, before.index);
+	return 1;
 }
 
 VP_INLINE __u32 vp_obey(_Bool six, const struct vp_index_order *order)
 {
 	struct vp_client client = {.addr = order->client, .port = order->port, .vip = order->vip};
+	struct vp_home_place home;
 	struct vp_flow flow = {};
 	struct vp_config *cfg;
 	struct vp_slot *slot;
-	struct vp_place place;
 	__u32 zero = 0;
 
 	cfg = (void *)config.lookup(&zero);
@@ -753,16 +853,19 @@ VP_INLINE __u32 vp_obey(_Bool six, const struct vp_index_order *order)
 		vp_find_client(six, cfg, &client, &flow);
 		return flow.index;
 	}
+	if (order->task == VP_INDEX_HOME) {
+		vp_home_of(six, cfg, vp_hash_of(six, cfg, &client), order->slot, &home);
+		return home.slot;
+	}
 	slot = vp_slot_at(six, order->slot);
 	if (!slot)
 		return 0;
 	client.addr = (void *)(slot + 1);
 	client.port = slot->client_port;
 	client.vip = slot->vip;
-	vp_place_client(six, cfg, &client, &place);
 	if (order->task == VP_INDEX_LINK)
-		return vp_link(six, &place, &client, order->slot);
-	return vp_unlink(six, &place, order->slot);
+		return vp_link(six, cfg, &client, order->slot);
+	return vp_unlink(six, cfg, vp_hash_of(six, cfg, &client), order->slot);
 }
 
 /* Not for an interface: run by the relay, so that entries are exchanged atomically, by whichever of

@@ -29,11 +29,12 @@ from core.stun import Attribute, MessageType, encode
 from core.token import Token, mint
 from ebpf import layout, loader, pins
 from ebpf.bpfmap import BpfMap, MapSpec
-from ebpf.flows import FlowRecord, ufrag_mark, upstream_deltas
+from ebpf.flows import FlowRecord, pack_address, ufrag_mark, upstream_deltas
 from ebpf.index import Index
 from ebpf.libbpf import F_MMAPABLE, MapKind
 from ebpf.tables import LocalAddress, Rates, Tables, WayOut
 from ebpf.testrun import run as test_run
+from edge.slots import SeenClock, Slots, share_ports
 from tests.bench.result import Figure
 from tests.builders import UdpFrame
 
@@ -154,10 +155,10 @@ def scene(flows: int) -> Iterator[tuple[dict[str, int], np.void]]:
             state: np.void = bench.view(writable=True)[0]
             state["flows"], state["seed"] = flows, 1
             tables = Tables(directory)
-            slots = populate(tables, flows, backbones)
-            names = (BARE, loader.Program.INDEX, *{path.program for path in PATHS.values()})
+            populate(tables, backbones)
+            names = (BARE, *loader.Program, *{path.program for path in PATHS.values()})
             loaded = loader.load(directory, extra=HARNESS.read_text(), names=names)
-            link(directory, loaded.fds, slots.tolist())
+            install(directory, loaded.fds, tables, [client_of(number) for number in range(flows)])
             yield loaded.fds, state
             loaded.close()
             tables.close()
@@ -166,17 +167,8 @@ def scene(flows: int) -> Iterator[tuple[dict[str, int], np.void]]:
             subprocess.run(["umount", mount], check=True)
 
 
-def link(directory: Path, fds: dict[str, int], slots: list[int]) -> None:
-    """Lead the clients of these slots there, as the relay does."""
-    pins.pin_program(fds[loader.Program.INDEX], directory / loader.Program.INDEX)
-    index = Index(directory)
-    for slot in slots:
-        index.link(4, slot)
-    index.close()
-
-
-def populate(tables: Tables, flows: int, backbones: int) -> npt.NDArray[np.uint32]:
-    """Addresses, a next hop each way, the token key, and the flows, whose slots are told."""
+def populate(tables: Tables, backbones: int) -> None:
+    """Addresses, a next hop each way, and the token key."""
     hosts = [f"10.1.{index}.1" for index in range(backbones)]
     tables.set_vip(1, VIP)
     for index, host in enumerate(hosts):
@@ -186,24 +178,49 @@ def populate(tables: Tables, flows: int, backbones: int) -> npt.NDArray[np.uint3
     tables.set_egress(0, LOOPBACK)
     for nexthop in (1, 2):
         tables.set_nexthop(nexthop, WayOut(b"\x02" * 6, b"\x04" * 6, 1500, 0))
+    tables.config["usual_nexthop"] = [[1, 2], [1, 2]]
     tables.set_keys(KEYRING)
     tables.set_clock(NOW_MIN)
     for punt_class in range(layout.PUNT_CLASSES):
         tables.set_rates(punt_class, Rates(1e9, 1_000_000_000, 1e9, 1_000_000_000))
-    return install(tables, flows)
 
 
-def install(tables: Tables, flows: int) -> npt.NDArray[np.uint32]:
-    """All flows at once; their slots. Their checksum deltas are one and the same: sums take the same time."""
-    number = np.arange(flows, dtype=np.uint32)
-    clients = (CLIENTS + (number >> 2)).astype(">u4").view("=u4")
-    ports = (PORT + (number & 3)).astype(">u2").view("=u2")
-    slots = (number // NAT_PORTS << 16) + NAT_FIRST + number % NAT_PORTS
+def client_of(number: int) -> Endpoint:
+    """As the harness numbers them."""
+    host = ".".join(map(str, (CLIENTS + (number >> 2)).to_bytes(4, "big")))
+    return Endpoint(host, PORT + (number & 3))
+
+
+def install(directory: Path, fds: dict[str, int], tables: Tables, clients: list[Endpoint]) -> list[int]:
+    """A flow for each client, all at once; in the slots that are told, which are chosen as a relay does it.
+    Their checksum deltas are one and the same: sums take the same time.
+    """
+    for program in (loader.Program.INDEX, loader.Program.CLOCK):
+        pins.pin_program(fds[program], directory / program)
+    index, clock = Index(directory), SeenClock(directory)
+    ranges = share_ports(range(len(tables.slots[4]) // layout.PORTS), NAT_FIRST, layout.PORTS - 1, 0, 1)
+    free = Slots(tables.slots[4], ranges, frozenset(), clock)
+    free.adopt(tables.marks[4], 1)
+    taken = [free.take(index.homes(client), 0, 1) for client in clients]
+    slots = [slot for slot in taken if slot is not None]
+    assert len(slots) == len(clients), "there is a NAT port for each"
     model = FlowRecord(NAT_FIRST, Endpoint("100.0.0.0", PORT), 1, VIP, "10.1.0.1", PEER, 1, 2)
     tables.write_slot(model)
-    records = np.repeat(tables.slots[4][NAT_FIRST : NAT_FIRST + 1], flows)
-    records["client"], records["flow"]["client_port"] = clients, ports
+    records = np.repeat(tables.slots[4][NAT_FIRST : NAT_FIRST + 1], len(clients))
     records["flow"]["l3_delta"], records["flow"]["l4_delta"] = upstream_deltas(model)
+    tables.slots[4][_in_a_row(len(clients))] = records
+    records["client"].flat = np.frombuffer(b"".join(pack_address(c.host) for c in clients), "=u4")
+    records["flow"]["client_port"] = np.array([c.port for c in clients], ">u2").view("=u2")
     tables.slots[4][slots] = records
     tables.marks[4][slots] = ufrag_mark(UFRAG)
+    for slot in slots:
+        index.link(4, slot)
+    index.close()
+    clock.close()
     return slots
+
+
+def _in_a_row(flows: int) -> npt.NDArray[np.uint32]:
+    """The slots that the harness draws where no client says which: by flow, one after the other."""
+    number = np.arange(flows, dtype=np.uint32)
+    return (number // NAT_PORTS << 16) + NAT_FIRST + number % NAT_PORTS

@@ -168,6 +168,7 @@ def _first_packets(pin_dir: Path) -> list[Figure]:
     tables.slots[4]["flow"]["state"] = layout.SLOT_OFF
     tables.slots[4]["flow"]["seen"] = 0
     tables.buckets[4][:] = 0
+    tables.homes[4][:] = 0
     tables.close()
     forwarder = _open(pin_dir)
     counters, _ = create()

@@ -29,13 +29,11 @@ from ebpf.netns import Wiring
 from ebpf.tables import REST_S, Tables, WayOut
 from edge.lab import network
 from edge.lab.plan import LabPlan, Place
-from tests.bench.bench_fastpath import CLIENTS, NAT_FIRST, PEER, PORT, RTP, VIP, link, populate
+from tests.bench.bench_fastpath import PEER, PORT, RTP, VIP, client_of, install, populate
 from tests.builders import UdpFrame
 
 HARNESS = Path(__file__).with_name("lab_harness.c")
 MAX_FLOWS = 50_000
-OWN_SLOT = NAT_FIRST + MAX_FLOWS
-"""Of the flow that the client's own socket is."""
 PACKETS = 400_000
 WARM_UP = 5
 """Packets per flow, on average, before any is counted: so that but one flow in 150 was never seen."""
@@ -248,34 +246,31 @@ def _set_up(plan: LabPlan, undo: contextlib.ExitStack) -> Scene:
     bench.pin(directory / "lab_bench")
     tables = Tables(directory)
     undo.callback(tables.close)
-    slots = populate(tables, MAX_FLOWS, 1).tolist()
-    _right_checksums(tables, MAX_FLOWS)
+    populate(tables, 1)
     names = (*Program, *(f"lab_{name}" for name in PROGRAMS))
     loaded = loader.load(directory, extra=HARNESS.read_text(), names=names)
     undo.callback(loaded.close)
     made = Scene(plan, loaded.fds, bench.view(writable=True)[0], 0, 0, 0)
-    made = _connect(made, tables)
-    link(directory, loaded.fds, [*slots, OWN_SLOT])
-    return made
+    own_client = Endpoint(plan.client_hosts[0], PORT)
+    clients = [*map(client_of, range(MAX_FLOWS)), own_client]
+    flows = [
+        FlowRecord(slot, client, 1, VIP, "10.1.0.1", PEER, 1, 2)
+        for slot, client in zip(install(directory, loaded.fds, tables, clients), clients, strict=True)
+    ]
+    _right_checksums(tables, flows)
+    return _connect(made, tables)
 
 
-def _right_checksums(tables: Tables, flows: int) -> None:
+def _right_checksums(tables: Tables, flows: list[FlowRecord]) -> None:
     """Each flow's own deltas, in place of one for all."""
-    slots = np.arange(NAT_FIRST, NAT_FIRST + flows)
-    deltas = [upstream_deltas(_flow(number)) for number in range(flows)]
+    slots = [flow.slot for flow in flows]
+    deltas = [upstream_deltas(flow) for flow in flows]
     for column, name in enumerate(("l3_delta", "l4_delta")):
         tables.slots[4]["flow"][name][slots] = [delta[column] for delta in deltas]
 
 
-def _flow(number: int) -> FlowRecord:
-    """As the harness numbers them."""
-    host = ".".join(map(str, (CLIENTS + (number >> 2)).to_bytes(4, "big")))
-    client = Endpoint(host, PORT + (number & 3))
-    return FlowRecord(NAT_FIRST + number, client, 1, VIP, "10.1.0.1", PEER, 1, 2)
-
-
 def _connect(made: Scene, tables: Tables) -> Scene:
-    """MACs, egresses, routes, a flow of the client's own, and the threads that work for PoP and sink."""
+    """MACs, egresses, routes, and the threads that work for PoP and sink."""
     plan, names = made.plan, made.plan.namespaces
     with Wiring(names[Place.CLIENT]) as wiring:
         wiring.veth("spare0", "spare1", names[Place.CLIENT])
@@ -302,8 +297,6 @@ def _connect(made: Scene, tables: Tables) -> Scene:
     time.sleep(REST_S)  # after what `populate` has written there
     tables.set_nexthop(1, WayOut(region.mac, backbone.mac, 1500, 0))
     tables.set_nexthop(2, WayOut(client.mac, public.mac, 1500, 1))
-    own = FlowRecord(OWN_SLOT, Endpoint(plan.client_hosts[0], PORT), 1, VIP, "10.1.0.1", PEER, 1, 2)
-    tables.write_slot(own)
     return replace(
         made,
         client_index=client.index,

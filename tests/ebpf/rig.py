@@ -141,8 +141,10 @@ class Rig:
     def reset(self) -> None:
         """The scene as it begins."""
         tables = self.tables
-        for buckets in tables.buckets.values():
-            buckets[:] = 0
+        for entries in (*tables.homes.values(), *tables.buckets.values()):
+            entries[:] = 0
+        tables.config["index_homes"], tables.config["index_backbones"] = layout.HOMES, 1
+        tables.config["usual_nexthop"] = 0
         sources = tables.punt_sources
         for key in sources.items()[0]:
             sources.delete(sources.spec.key.from_buffer_copy(key.tobytes()))

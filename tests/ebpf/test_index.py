@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,13 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.addr import Endpoint
-from ebpf import layout, pins
+from ebpf import layout, loader, pins
 from ebpf.errors import MapFullError, PinError
 from ebpf.flows import FlowRecord
 from ebpf.index import Index
+from ebpf.loader import Program
 from ebpf.tables import Tables
 from ebpf.verdict import Reason
-from tests.ebpf.rig import FLOW4, FLOW6, SIZES, Rig, upstream, version_of
+from tests.ebpf.rig import FLOW4, FLOW6, SIZES, Rig, sent_upstream, upstream, version_of
 
 FLOW = pytest.mark.parametrize("flow", [FLOW4, FLOW6], ids=["ipv4", "ipv6"])
 SLOTS = 1 << 15
@@ -39,19 +42,128 @@ def live(rig: Rig, flows: list[FlowRecord]) -> list[FlowRecord]:
     return flows
 
 
+def places(rig: Rig, flow: FlowRecord) -> list[int]:
+    """Slots of every kind that a client may have."""
+    first, second = rig.index.homes(flow.client)
+    return [first, first + 15, second + 7, flow.slot, flow.slot + 1]
+
+
 @FLOW
 def test_a_client_is_led_to_one_slot_at_a_time(rig: Rig, flow: FlowRecord) -> None:
     family = version_of(flow)
-    live(rig, [flow, other := flow._replace(slot=flow.slot + 1)])
+    slots = places(rig, flow)
+    flows = live(rig, [flow._replace(slot=slot) for slot in slots])
     assert rig.index.find(flow.client, flow.vip_id) == 0
-    for each in (flow, flow, other, flow, other):
+    before = flows[-1]
+    for each in [flows[a] for b in range(5) for c in range(5) for a in (b, c)]:
         rig.index.link(family, each.slot)
         assert rig.index.find(flow.client, flow.vip_id) == each.slot
         assert rig.tables.linked(family).tolist() == [each.slot]
-    assert not rig.index.unlink(family, flow.slot), "nothing leads there"
-    assert rig.index.unlink(family, other.slot)
-    assert not rig.index.unlink(family, other.slot)
+        assert rig.send(upstream(each)).run.frame == bytes(sent_upstream(each, upstream(each)))
+        assert before is each or not rig.index.unlink(family, before.slot), "nothing leads there"
+        before = each
+    assert rig.index.unlink(family, before.slot)
+    assert not rig.index.unlink(family, before.slot)
     assert rig.index.find(flow.client, flow.vip_id) == 0
+    assert rig.tables.linked(family).size == 0
+
+
+@FLOW
+def test_all_who_share_a_home_are_found_there(rig: Rig, flow: FlowRecord) -> None:
+    """The sixteen slots of one, in any order; each client's packets go by its own record."""
+    family = version_of(flow)
+    clients = clients_of_a_home(rig, flow, layout.HOME_SLOTS)
+    (home,) = {next(rig.index.homes(client)) for client in clients}
+    slots = random.Random(1).sample(range(home, home + layout.HOME_SLOTS), layout.HOME_SLOTS)
+    flows = [flow._replace(client=each, slot=slot) for each, slot in zip(clients, slots, strict=True)]
+    for each in live(rig, flows):
+        rig.index.link(family, each.slot)
+    assert not rig.tables.buckets[family].any()
+    assert sorted(rig.tables.linked(family).tolist()) == sorted(slots)
+    for each in flows:
+        assert rig.index.find(each.client, each.vip_id) == each.slot
+        assert rig.send(upstream(each)).run.frame == bytes(sent_upstream(each, upstream(each)))
+    for number, each in enumerate(flows, 1):
+        assert rig.index.unlink(family, each.slot)
+        found = [rig.index.find(other.client, other.vip_id) for other in flows]
+        assert found == [0] * number + [other.slot for other in flows[number:]]
+
+
+@FLOW
+def test_neighbours_of_one_tag_are_told_apart(rig: Rig, flow: FlowRecord) -> None:
+    family = version_of(flow)
+    by_tag: dict[int, Endpoint] = {}
+    for client in clients_of_a_home(rig, flow, 256):
+        first = flow._replace(client=client, slot=next(rig.index.homes(client)))
+        live(rig, [first])
+        rig.index.link(family, first.slot)
+        (tag,) = rig.tables.homes[family][rig.tables.homes[family] != 0].tolist()
+        rig.index.unlink(family, first.slot)
+        if tag in by_tag:
+            break
+        by_tag[tag] = client
+    for here, there in ((0, 1), (0, 8), (7, 15), (9, 2)):
+        other = first._replace(client=by_tag[tag])
+        pair = [first._replace(slot=first.slot + here), other._replace(slot=first.slot + there)]
+        for each in live(rig, pair):
+            rig.index.link(family, each.slot)
+        for each in pair:
+            assert rig.index.find(each.client, each.vip_id) == each.slot
+            assert rig.send(upstream(each)).run.frame == bytes(sent_upstream(each, upstream(each)))
+        for each in pair:
+            assert rig.index.unlink(family, each.slot)
+
+
+def clients_of_a_home(rig: Rig, flow: FlowRecord, count: int) -> list[Endpoint]:
+    """So many, for whom the same home is the first one, of so few homes that there are."""
+    rig.tables.config["index_homes"] = 4
+    found: dict[int, list[Endpoint]] = {}
+    for number in itertools.count():
+        client = numbered(flow, number).client
+        sharers = found.setdefault(next(rig.index.homes(client)), [])
+        sharers.append(client)
+        if len(sharers) == count:
+            return sharers
+    raise AssertionError
+
+
+@FLOW
+def test_homes_are_spread_over_all_ports_alike(rig: Rig, flow: FlowRecord) -> None:
+    """Whatever clients' addresses have in common."""
+    count = 8 * layout.HOMES
+    for which in range(layout.OWN_HOMES):
+        first_slots = np.array([
+            list(rig.index.homes(numbered(flow, number).client))[which] for number in range(count)
+        ])  # fmt: skip
+        assert not (first_slots % layout.HOME_SLOTS).any()
+        assert first_slots.min() >= layout.HOME_FIRST
+        assert first_slots.max() <= layout.PORTS - layout.HOME_SLOTS
+        clients = np.bincount(first_slots // layout.HOME_SLOTS)
+        assert np.maximum(clients - layout.HOME_SLOTS, 0).sum() < count // 50, "few find no place"
+
+
+def test_homes_of_several_addresses(bpffs: Path) -> None:
+    """None lies among the ports below HOME_FIRST, of whichever address."""
+    directory = bpffs / "three"
+    pins.ensure_maps(directory, pins.Sizes(64, 64, 3, 2, 64))
+    loaded = loader.load(directory, names=(Program.INDEX,))
+    loader.pin(loaded, directory)
+    loaded.close()
+    index, tables = Index(directory), Tables(directory)
+    for flow, addresses in ((FLOW4, 3), (FLOW6, 2)):
+        homes = [home for n in range(2000) for home in index.homes(numbered(flow, n).client)]
+        assert {home // layout.PORTS for home in homes} == set(range(addresses))
+        assert min(home % layout.PORTS for home in homes) >= layout.HOME_FIRST
+        for number, home in enumerate(homes[::250]):
+            each = numbered(flow, number * 125)._replace(slot=home + number)
+            tables.write_slot(each)
+            index.link(version_of(flow), each.slot)
+            assert index.find(each.client, each.vip_id) == each.slot
+            assert tables.linked(version_of(flow)).tolist() == [each.slot]
+            assert not tables.buckets[version_of(flow)].any()
+            assert index.unlink(version_of(flow), each.slot)
+    tables.close()
+    index.close()
 
 
 @FLOW
@@ -67,6 +179,7 @@ def test_what_is_off_is_not_found_but_can_be_taken_out(rig: Rig, flow: FlowRecor
 def test_as_many_flows_as_it_is_made_for_fit_and_more(rig: Rig, flow: FlowRecord) -> None:
     """Beyond that, whoever has no room is refused, and the others stay."""
     family = version_of(flow)
+    rig.tables.config["index_homes"] = 0  # so that no slot of theirs is at home
     flows = live(rig, [numbered(flow, number) for number in range(4 * SIZES.max_flows4)])
     for each in flows[: SIZES.max_flows4]:
         rig.index.link(family, each.slot)
@@ -86,6 +199,11 @@ def test_as_many_flows_as_it_is_made_for_fit_and_more(rig: Rig, flow: FlowRecord
     assert not rig.tables.buckets[family].any()
 
 
+def three_slots(rig: Rig, flow: FlowRecord, elsewhere: int) -> list[int]:
+    number = (elsewhere - SLOTS) // 3  # so that no two have one
+    return [elsewhere, elsewhere + 1, next(rig.index.homes(flow.client)) + number % layout.HOME_SLOTS]
+
+
 STEPS = st.lists(
     st.tuples(st.sampled_from(["link", "unlink"]), st.integers(0, 19), st.integers(0, 2)), max_size=60
 )
@@ -97,13 +215,13 @@ STEPS = st.lists(
 )  # the fixture is emptied by the test itself
 @given(steps=STEPS)
 def test_any_order_of_events(rig: Rig, flow: FlowRecord, steps: list[tuple[str, int, int]]) -> None:
-    """Twenty clients, three slots for each."""
+    """Twenty clients, three slots for each, one of them at home."""
     family = version_of(flow)
-    rig.tables.buckets[family][:] = 0
+    rig.tables.homes[family][:], rig.tables.buckets[family][:] = 0, 0
     flows = {
-        (number, which): numbered(flow, number)._replace(slot=SLOTS + 3 * number + which)
+        (number, which): numbered(flow, number)._replace(slot=slot)
         for number in range(20)
-        for which in range(3)
+        for which, slot in enumerate(three_slots(rig, numbered(flow, number), SLOTS + 3 * number))
     }
     live(rig, list(flows.values()))
     led: dict[int, int] = {}
@@ -146,7 +264,8 @@ def meanwhile(busy: Callable[[], object], watched: Callable[[], object]) -> None
 
 @FLOW
 def test_at_no_moment_is_a_client_lost_that_changes_slots(rig: Rig, second: Index, flow: FlowRecord) -> None:
-    slots = [each.slot for each in live(rig, [flow, flow._replace(slot=flow.slot + 1)])]
+    slots = places(rig, flow)
+    live(rig, [flow._replace(slot=slot) for slot in slots])
     rig.index.link(version_of(flow), slots[0])
 
     def change() -> None:

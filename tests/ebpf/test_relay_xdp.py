@@ -741,6 +741,16 @@ def test_a_next_hop_that_moves_takes_all_its_flows_along(rig: Rig, flow: FlowRec
     assert_forwarded(rig.send(frame), Reason.FORWARD_UP, expected)
 
 
+@FLOW
+@pytest.mark.parametrize("usual", [0, scene.UP, scene.DOWN, scene.UNUSABLE, 0xFFFF])
+def test_a_flow_leaves_by_its_own_next_hop_whichever_is_usual(rig: Rig, flow: FlowRecord, usual: int) -> None:
+    rig.tables.config["usual_nexthop"] = usual
+    rig.install(flow)
+    up, down = upstream(flow), downstream(flow)
+    assert_forwarded(rig.send(up), Reason.FORWARD_UP, sent_upstream(flow, up))
+    assert_forwarded(rig.send(down), Reason.FORWARD_DOWN, sent_downstream(flow, down))
+
+
 # Budgets
 
 

@@ -27,7 +27,7 @@ VP_MAP("array", __u32, __u32, churn_owners); /* NAT port → the flow last seen 
 
 /* As churner.py numbers them. */
 #define CHURN_FLOWS	  64 /* of each family */
-#define CHURN_FIRST_PORT  20000
+#define CHURN_FIRST_PORT  4096
 #define CHURN_PORTS	  4096
 #define CHURN_CLIENT4	  0xcb007100 /* 203.0.113.n */
 #define CHURN_CLIENT6	  0x000c

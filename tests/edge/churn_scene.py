@@ -25,6 +25,7 @@ from tests.edge.churner import (
     BACKBONES,
     CLIENTS,
     FIRST_PORT,
+    HOMES,
     LAST_PORT,
     ROUTE_UP,
     VIPS,
@@ -79,6 +80,7 @@ def fast_path(root: Path) -> Iterator[Path]:
         directory = root / "v1"
         pins.ensure_maps(directory, pins.Sizes(CLIENTS, CLIENTS, 1, 1, 64))
         tables = Tables(directory)
+        tables.config["index_homes"] = HOMES
         tables.set_nexthop(ROUTE_UP, WayOut(b"router", b"ourown", 1500, 0))
         tables.set_egress(0, LOOPBACK)
         for version, vip in VIPS.items():

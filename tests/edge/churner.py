@@ -9,6 +9,7 @@ from pathlib import Path
 
 from core.addr import Endpoint
 from ebpf.index import Index
+from ebpf.layout import HOME_FIRST
 from ebpf.tables import REST_S, Tables
 from edge.counters import create
 from edge.forwarder import Sockaddr
@@ -17,7 +18,9 @@ from edge.slots import NatRange, SeenClock, Slots
 from edge.xdp import XdpFlow, XdpForwarder, XdpVip
 
 CLIENTS = 64
-FIRST_PORT, LAST_PORT = 20000, 20000 + 4095
+FIRST_PORT, LAST_PORT = HOME_FIRST, HOME_FIRST + 4095
+HOMES = 4
+"""So few that clients take each other's places there, and that not all find one."""
 VIPS = {4: XdpVip(3, Endpoint("198.51.100.1", 3478)), 6: XdpVip(4, Endpoint("2001:db8:f::1", 3478))}
 BACKBONES = {4: {0: "192.0.2.10"}, 6: {0: "2001:db8:b::10"}}
 ROUTE_UP, ROUTE_DOWN = 7, 8

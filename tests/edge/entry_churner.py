@@ -1,8 +1,9 @@
-"""`python -m tests.edge.entry_churner PIN_DIR`: takes all clients' entries out of the index and puts them
-back in another order, without a pause, until stdin speaks.
+"""`python -m tests.edge.entry_churner PIN_DIR`: no longer leads any client to its flow, and then all of them
+again, in another order, without a pause, until stdin speaks.
 
-Their records stay, so entries change hands many times as often as a relay brings it about. Some clients
-have the same bucket and tag, so that a packet of the one does find the other's entry.
+Their records stay, so entries change hands many times as often as a relay brings it about. Every other
+client's slot is at its home, if there is room; some clients have the same home or bucket, and the same tag,
+so that a packet of the one does find the other's slot.
 """
 
 from __future__ import annotations
@@ -15,16 +16,38 @@ from pathlib import Path
 
 from ebpf.flows import FlowRecord
 from ebpf.index import Index
-from ebpf.layout import SLOT_BITS
+from ebpf.layout import HOME_SLOTS, SLOT_BITS, SLOT_OFF
 from ebpf.tables import Tables
-from tests.edge.churner import BACKBONES, CLIENTS, FIRST_PORT, ROUTE_UP, VIPS, client_of, transceiver_of
+from tests.edge.churner import (
+    BACKBONES,
+    CLIENTS,
+    FIRST_PORT,
+    HOMES,
+    ROUTE_UP,
+    VIPS,
+    client_of,
+    transceiver_of,
+)
 
-SLOTS = range(FIRST_PORT, FIRST_PORT + CLIENTS)
+Slots = dict[int, list[int]]
+"""By IP version, in the order of the clients."""
 
 
-def write_records(tables: Tables) -> None:
+def choose_slots(index: Index) -> Slots:
+    elsewhere = FIRST_PORT + HOMES * HOME_SLOTS
+    slots: Slots = {}
+    for version in VIPS:
+        slots[version] = []
+        for number in range(CLIENTS):
+            home = next(index.homes(client_of(number, version)))
+            free = set(range(home, home + HOME_SLOTS)) - set(slots[version])
+            slots[version].append(min(free) if free and number % 2 else elsewhere + number)
+    return slots
+
+
+def write_records(tables: Tables, slots: Slots) -> None:
     for version, vip in VIPS.items():
-        for number, slot in enumerate(SLOTS):
+        for number, slot in enumerate(slots[version]):
             ends = client_of(number, version), transceiver_of(number, version)
             backbone = BACKBONES[version][0]
             tables.write_slot(
@@ -32,40 +55,45 @@ def write_records(tables: Tables) -> None:
             )
 
 
-def make_some_meet(tables: Tables, index: Index) -> None:
-    """Another seed, until in both families two clients have one tag in one bucket."""
-    while not all(link_all_and_compare(tables, index, version) for version in VIPS):
+def make_some_meet(tables: Tables, index: Index) -> Slots:
+    """Another seed, until in both families two clients have one tag in one bucket, and two in one home."""
+    while True:
+        slots = choose_slots(index)
+        write_records(tables, slots)
+        if all(link_all_and_compare(tables, index, version, slots[version]) for version in VIPS):
+            return slots
+        for version in VIPS:
+            tables.slots[version]["flow"]["state"] = SLOT_OFF
         tables.config["index_seed"] = secrets.randbits(64) | 1
 
 
-def link_all_and_compare(tables: Tables, index: Index, version: int) -> bool:
-    buckets = tables.buckets[version]
-    buckets[:] = 0
-    for slot in SLOTS:
+def link_all_and_compare(tables: Tables, index: Index, version: int, slots: list[int]) -> bool:
+    homes, buckets = tables.homes[version], tables.buckets[version]
+    homes[:], buckets[:] = 0, 0
+    for slot in slots:
         index.link(version, slot)
-    tags = [[entry >> SLOT_BITS for entry in bucket if entry] for bucket in buckets.tolist()]
-    return any(len(set(each)) < len(each) for each in tags)
+    at_home = [[tag for tag in home if tag] for home in homes[:HOMES].tolist()]
+    elsewhere = [[entry >> SLOT_BITS for entry in bucket if entry] for bucket in buckets.tolist()]
+    return all(any(len(set(tags)) < len(tags) for tags in each) for each in (at_home, elsewhere))
 
 
-def churn(index: Index) -> int:
+def churn(index: Index, slots: Slots) -> int:
     """How many entries were put back."""
     put_back = 0
-    slots = list(SLOTS)
     while not select.select([sys.stdin], [], [], 0)[0]:
-        random.shuffle(slots)
-        for version in VIPS:
-            for slot in slots:
+        for version, numbers in slots.items():
+            random.shuffle(numbers)
+            for slot in numbers:
                 index.unlink(version, slot)
-            for slot in slots:
+            for slot in numbers:
                 index.link(version, slot)
-            put_back += len(slots)
+            put_back += len(numbers)
     return put_back
 
 
 if __name__ == "__main__":
     opened, index_ = Tables(Path(sys.argv[1])), Index(Path(sys.argv[1]))
-    write_records(opened)
-    make_some_meet(opened, index_)
+    met = make_some_meet(opened, index_)
     sys.stdout.write("churning\n")
     sys.stdout.flush()
-    sys.stdout.write(f"{churn(index_)}\n")
+    sys.stdout.write(f"{churn(index_, met)}\n")

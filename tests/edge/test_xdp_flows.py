@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
@@ -27,7 +27,7 @@ from edge.counters import Counters, Removal, create
 from edge.forwarder import MAX_ADDRESSES_PER_TOKEN, Sockaddr
 from edge.ops.flows import Filter, select
 from edge.routes import ON_LINK, Ways, hosts_messages, routes_message
-from edge.slots import REST_NS, NatRange, SeenClock, Slots, share_ports
+from edge.slots import REST_NS, Line, NatRange, SeenClock, Slots, share_ports
 from edge.verdict import RelayReason
 from edge.xdp import XdpFlow, XdpForwarder, XdpVip
 from tests.edge.kit import REPOSITORY
@@ -98,9 +98,11 @@ class Rig:
         slots.adopt(self.tables.marks[version], self.now_ns)
         return slots
 
-    def wipe(self) -> None:
-        for buckets in self.tables.buckets.values():
-            buckets[:] = 0
+    def wipe(self, homes: int = 0) -> None:
+        """No flows; and so many homes: with none, nobody's is among the ports of this rig."""
+        self.tables.config["index_homes"] = homes
+        for entries in (*self.tables.homes.values(), *self.tables.buckets.values()):
+            entries[:] = 0
         for records in self.tables.slots.values():
             records["flow"]["state"] = layout.SLOT_OFF
             records["flow"]["seen"] = 0
@@ -374,8 +376,66 @@ def test_an_entry_that_leads_elsewhere_by_now_is_not_removed(pin_dir: Path, rig:
 @pytest.mark.parametrize("workers", [1, 2, 3, 7])
 def test_shares_cover_all_ports_once(workers: int) -> None:
     parts = [r for index in range(workers) for r in share_ports([0, 1], 20000, 20030, index, workers)]
-    slots = [(r.backbone, port) for r in parts for port in range(r.first, r.last + 1)]
+    slots = [(r.backbone, port) for r in parts for port in range(r.first, r.last + 1, r.step)]
     assert sorted(slots) == [(backbone, port) for backbone in (0, 1) for port in range(20000, 20031)]
+
+
+def test_a_slot_at_home_is_preferred_and_the_longest_rested_one(rig: Rig) -> None:
+    slots = Slots(rig.tables.slots[4], share_ports([0], 20000, 20063, 1, 2), frozenset(), rig.clock)
+    slots.adopt(rig.tables.marks[4], 0)
+    assert slots.numbers.tolist() == list(range(20001, 20064, 2))
+    homes = 20032, 20016
+    at_home = [slots.take(homes, 0, now_ns) for now_ns in range(16)]
+    assert at_home == [*range(20033, 20048, 2), *range(20017, 20032, 2)]
+    assert slots.take(homes, 0, 16) == 20001, "anywhere, once both are full"
+    assert slots.take([40000], 0, 16) == 20003, "and who has a home among others' ports only"
+    for released_at, slot in enumerate((20035, 20019, 20033), 20):
+        position = slots.position_of(slot)
+        assert position is not None
+        slots.release(position, released_at)
+    assert slots.take(homes, 0, 19) == 20005, "none has rested yet"
+    assert [slots.take(homes, 0, 30) for _ in range(3)] == [20035, 20033, 20019]
+    assert slots.live == 19
+    assert slots.position_of(20000) is slots.position_of(40000) is None
+
+
+@given(steps=st.lists(st.integers(0, 7), max_size=40), waiting=st.sets(st.integers(0, 7)))
+def test_a_line_is_in_the_order_of_coming(steps: list[int], waiting: set[int]) -> None:
+    """Each step is of one who then leaves the line, or else joins it."""
+    line, model = Line(8), [*waiting]
+    line.fill(np.array(model, np.intp))
+    for each in steps:
+        if each in model:
+            model.remove(each)
+            line.leave(each)
+        else:
+            model.append(each)
+            line.join(each)
+        assert line.first == (model[0] if model else 8)
+    for each in model:
+        assert line.first == each
+        line.leave(each)
+    assert line.first == 8
+
+
+def test_workers_meet_at_one_home(pin_dir: Path, rig: Rig) -> None:
+    """Each has slots of its own there."""
+    first, last = layout.HOME_FIRST, layout.HOME_FIRST + layout.HOME_SLOTS - 1
+    rig.wipe(homes=1)
+    workers = [Rig(pin_dir, (index, 4), (first, last)) for index in range(4)]
+    try:
+        taken = [installed(worker.install(n)).slot for n, worker in enumerate(workers * 3)]
+        assert len(set(taken)) == 12
+        assert [(slot - first) % 4 for slot in taken] == [0, 1, 2, 3] * 3
+        assert np.count_nonzero(rig.tables.homes[4][0]) == 12
+        assert not rig.tables.buckets[4].any()
+        for n in range(12):
+            found = workers[n % 2].forwarder.find(client_of(n), 0)
+            assert found is not None
+            assert found.slot == taken[n]
+    finally:
+        for worker in workers:
+            worker.close()
 
 
 def test_a_vip_port_is_no_nat_port(rig: Rig) -> None:
@@ -400,13 +460,15 @@ class Model(RuleBasedStateMachine):
     """Any order of events, against a dict: every client is led to its own transceiver's record."""
 
     pin_dir: Path
+    homes: int
+    ports: tuple[int, int]
 
     @initialize()
     def begin(self) -> None:
-        first = Rig(self.pin_dir)
-        first.wipe()
+        first = Rig(self.pin_dir, ports=self.ports)
+        first.wipe(self.homes)
         first.close()
-        self.rig = Rig(self.pin_dir)
+        self.rig = Rig(self.pin_dir, ports=self.ports)
         self.flows: dict[tuple[int, int], int] = {}
         self.heard: dict[tuple[int, int], int] = {}
 
@@ -484,9 +546,18 @@ class Model(RuleBasedStateMachine):
             self.rig.close()
 
 
-def test_any_order_of_events(pin_dir: Path) -> None:
+@pytest.mark.parametrize(
+    ("homes", "ports"),
+    [
+        (0, (20000, 20031)),
+        (2, (layout.HOME_FIRST, layout.HOME_FIRST + 31)),
+        (2, (layout.HOME_FIRST + 12, layout.HOME_FIRST + 51)),
+    ],
+    ids=["elsewhere", "at home", "some at home"],
+)
+def test_any_order_of_events(pin_dir: Path, homes: int, ports: tuple[int, int]) -> None:
     class Here(Model):
         pass
 
-    Here.pin_dir = pin_dir
+    Here.pin_dir, Here.homes, Here.ports = pin_dir, homes, ports
     run_state_machine_as_test(Here, settings=settings(max_examples=30, stateful_step_count=25, deadline=None))

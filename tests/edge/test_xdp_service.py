@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from core.addr import Endpoint
+from ebpf.layout import SLOT_LIVE
 from ebpf.verdict import FAMILIES, REASONS
 from edge.ops.cli import FLOW_COLUMNS
 from tests.edge.kit import MASTERS, MEDIA, eventually, flip_tag, mint_ufrag, request, write_keys
@@ -100,6 +101,12 @@ def test_sigkill_and_restart_of_the_relay_lose_nothing(pop: Pop) -> None:
     for call in calls:
         call.exchange(10)
     assert carried(pop, "slow") == 0, "no packet of theirs came up to the new relay"
+    tables = pop.scene.tables()
+    live = [slots["flow"][slots["flow"]["state"] == SLOT_LIVE] for slots in tables.slots.values()]
+    assert [each["nexthop"].tolist() for each in live] == [
+        [hops] for hops in tables.config["usual_nexthop"].tolist()
+    ]
+    tables.close()
     Call(pop).begin().exchange()
     assert pop.summary()["flows"] == 3
 

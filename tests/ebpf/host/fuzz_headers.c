@@ -13,6 +13,7 @@
 #include "wire.h"
 #include "layout.h"
 #include "parse.h"
+#include "index.h"
 #include "token.h"
 #include "rewrite.h"
 
@@ -81,6 +82,29 @@ static void look_at_frame(void *data, void *end)
 		rewrite(data, end, &l2, udp);
 }
 
+/* Each slot with the tag is among the matches, and each match stands for one slot. */
+static void look_at_tags(const uint8_t *data, size_t size)
+{
+	struct vp_home home;
+	uint32_t seen = 0;
+	uint64_t matches;
+
+	if (size <= sizeof(home))
+		return;
+	memcpy(&home, data, sizeof(home));
+	matches = vp_match_tags(&home, data[sizeof(home)]);
+	while (matches) {
+		uint64_t bit = matches & -matches;
+		uint32_t position = vp_home_position(bit);
+
+		require(position < VP_HOME_SLOTS && !(seen >> position & 1));
+		seen |= 1U << position;
+		matches ^= bit;
+	}
+	for (int i = 0; i < VP_HOME_SLOTS; i++)
+		require(home.tag[i] != data[sizeof(home)] || seen >> i & 1);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 {
 	uint8_t *frame = malloc(size ? size : 1);
@@ -88,6 +112,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 	if (size)
 		memcpy(frame, input, size);
 	look_at_frame(frame, frame + size);
+	look_at_tags(frame, size);
 	free(frame);
 	return 0;
 }
