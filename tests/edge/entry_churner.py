@@ -29,6 +29,7 @@ from tests.edge.churner import (
     transceiver_of,
 )
 
+SEEDS = 1000
 Slots = dict[int, list[int]]
 """By IP version, in the order of the clients."""
 
@@ -57,7 +58,7 @@ def write_records(tables: Tables, slots: Slots) -> None:
 
 def make_some_meet(tables: Tables, index: Index) -> Slots:
     """Another seed, until in both families two clients have one tag in one bucket, and two in one home."""
-    while True:
+    for _ in range(SEEDS):
         slots = choose_slots(index)
         write_records(tables, slots)
         if all(link_all_and_compare(tables, index, version, slots[version]) for version in VIPS):
@@ -65,6 +66,7 @@ def make_some_meet(tables: Tables, index: Index) -> Slots:
         for version in VIPS:
             tables.slots[version]["flow"]["state"] = SLOT_OFF
         tables.config["index_seed"] = secrets.randbits(64) | 1
+    raise RuntimeError(f"nobody met by {SEEDS} seeds")
 
 
 def link_all_and_compare(tables: Tables, index: Index, version: int, slots: list[int]) -> bool:
