@@ -161,43 +161,35 @@ class IndexOrder(Structure):
     )
 
 
-class Traffic(Structure):
-    """struct vp_traffic."""
-
-    _fields_ = (("packets", c_uint64), ("bytes", c_uint64))
-
-
-class Slot(Structure):
-    """struct vp_slot: what a flow has in either family."""
+class Leg(Structure):
+    """struct vp_leg: one direction of a flow, what it has in either family."""
 
     _fields_ = (
-        ("traffic", Traffic * 2),
-        ("seen", c_uint32 * 2),
+        ("bytes", c_uint64),
+        ("packets", c_uint32),
+        ("seen", c_uint32),
         ("client_port", c_uint16),
         ("transceiver_port", c_uint16),
-        ("nexthop", c_uint16 * 2),
-        ("vip", c_uint16),
-        ("l3_delta", c_uint16),
-        ("l4_delta", c_uint16),
+        ("nexthop", c_uint16),
+        ("vip", c_uint8),
         ("state", c_uint8),
-        ("pad", c_uint8),
     )
 
 
-class Slot4(Structure):
-    """struct vp_slot4."""
+class Leg4(Structure):
+    """struct vp_leg4."""
 
-    _fields_ = (("flow", Slot), ("client", c_uint32), ("transceiver", c_uint32))
+    _fields_ = (("leg", Leg), ("client", c_uint32), ("transceiver", c_uint32))
 
 
-class Slot6(Structure):
-    """struct vp_slot6."""
+class Leg6(Structure):
+    """struct vp_leg6."""
 
     _fields_ = (
-        ("flow", Slot),
+        ("leg", Leg),
         ("client", c_uint32 * 4),
         ("transceiver", c_uint32 * 4),
-        ("pad", c_uint64 * 5),
+        ("pad", c_uint64),
     )
 
 
@@ -232,10 +224,9 @@ STRUCTS: dict[str, type[Structure]] = {
     "vp_bucket": Bucket,
     "vp_mark": Mark,
     "vp_index_order": IndexOrder,
-    "vp_traffic": Traffic,
-    "vp_slot": Slot,
-    "vp_slot4": Slot4,
-    "vp_slot6": Slot6,
+    "vp_leg": Leg,
+    "vp_leg4": Leg4,
+    "vp_leg6": Leg6,
     "vp_counter": Counter,
     "vp_source": Source,
     "vp_debt": Debt,

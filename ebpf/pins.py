@@ -1,6 +1,6 @@
 """Where the fast path lives under bpffs, and the maps that must be there.
 
-    /sys/fs/bpf/voxpop/v3/config, slots4, …      maps
+    /sys/fs/bpf/voxpop/v3/config, upstream4, …   maps
     /sys/fs/bpf/voxpop/v3/voxpop_public, …     the programs, as attached
 
 The version is that of the layout: another version finds nothing instead of misreading something. Maps
@@ -55,8 +55,10 @@ INDEX4 = MapSpec("index4", MapKind.ARRAY, c_uint32, layout.Bucket, None, F_MMAPA
 INDEX6 = MapSpec("index6", MapKind.ARRAY, c_uint32, layout.Bucket, None, F_MMAPABLE)
 MARKS4 = MapSpec("marks4", MapKind.ARRAY, c_uint32, layout.Mark, None, F_MMAPABLE)
 MARKS6 = MapSpec("marks6", MapKind.ARRAY, c_uint32, layout.Mark, None, F_MMAPABLE)
-SLOTS4 = MapSpec("slots4", MapKind.ARRAY, c_uint32, layout.Slot4, None, F_MMAPABLE)
-SLOTS6 = MapSpec("slots6", MapKind.ARRAY, c_uint32, layout.Slot6, None, F_MMAPABLE)
+UPSTREAM4 = MapSpec("upstream4", MapKind.ARRAY, c_uint32, layout.Leg4, None, F_MMAPABLE)
+UPSTREAM6 = MapSpec("upstream6", MapKind.ARRAY, c_uint32, layout.Leg6, None, F_MMAPABLE)
+DOWNSTREAM4 = MapSpec("downstream4", MapKind.ARRAY, c_uint32, layout.Leg4, None, F_MMAPABLE)
+DOWNSTREAM6 = MapSpec("downstream6", MapKind.ARRAY, c_uint32, layout.Leg6, None, F_MMAPABLE)
 EGRESSES = MapSpec("egresses", MapKind.DEVMAP, c_uint32, c_uint32, layout.EGRESSES)
 COUNTERS_MAP = MapSpec("counters", MapKind.PERCPU_ARRAY, c_uint32, layout.Counter, COUNTERS)
 PUNT_TOTAL = MapSpec("punt_total", MapKind.ARRAY, c_uint32, layout.Debt, 1)
@@ -73,8 +75,10 @@ ALL: tuple[AnySpec, ...] = (
     INDEX6,
     MARKS4,
     MARKS6,
-    SLOTS4,
-    SLOTS6,
+    UPSTREAM4,
+    UPSTREAM6,
+    DOWNSTREAM4,
+    DOWNSTREAM6,
     EGRESSES,
     COUNTERS_MAP,
     PUNT_TOTAL,
@@ -96,8 +100,10 @@ def entries(sizes: Sizes) -> dict[str, tuple[AnySpec, int]]:
         "index6": buckets(sizes.max_flows6),
         "marks4": sizes.backbones4 * layout.PORTS,
         "marks6": sizes.backbones6 * layout.PORTS,
-        "slots4": sizes.backbones4 * layout.PORTS,
-        "slots6": sizes.backbones6 * layout.PORTS,
+        "upstream4": sizes.backbones4 * layout.PORTS,
+        "upstream6": sizes.backbones6 * layout.PORTS,
+        "downstream4": sizes.backbones4 * layout.PORTS,
+        "downstream6": sizes.backbones6 * layout.PORTS,
         "punt_sources": sizes.punt_sources,
     }
     return {

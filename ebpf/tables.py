@@ -22,7 +22,7 @@ from core.keyring import KEY_IDS, Keyring
 from ebpf import layout, pins
 from ebpf.bpfmap import BpfMap, Records
 from ebpf.errors import DataplaneError
-from ebpf.flows import U64_MASK, FlowRecord, pack_address, upstream_deltas
+from ebpf.flows import U64_MASK, FlowRecord, pack_address
 from ebpf.verdict import FAMILIES, REASONS, Family, Reason
 
 REST_S = 0.05
@@ -118,7 +118,11 @@ class Tables:
                 return opened.view(writable=writable)
 
             self.config: np.void = view(pins.CONFIG)[0]
-            self.slots = {4: view(pins.SLOTS4), 6: view(pins.SLOTS6)}
+            self.legs = {
+                4: (view(pins.UPSTREAM4), view(pins.DOWNSTREAM4)),
+                6: (view(pins.UPSTREAM6), view(pins.DOWNSTREAM6)),
+            }
+            """The directions of flows, upstream first, by slot."""
             self.marks = {4: view(pins.MARKS4)["ufrag"], 6: view(pins.MARKS6)["ufrag"]}
             """Of the ufrags that flows go by, by slot."""
             self.homes = {4: view(pins.HOMES4)["tag"], 6: view(pins.HOMES6)["tag"]}
@@ -209,29 +213,24 @@ class Tables:
         `mark` is that of the ufrag that it goes by, `seen` when its client was heard, in jiffies.
         """
         family = 6 if ":" in flow.client.host else 4
-        l3_delta, l4_delta = upstream_deltas(flow)
         addresses = (_words(pack_address(e.host)) for e in (flow.client, flow.transceiver))
         client, transceiver = ((a if family == 6 else a[0]) for a in addresses)
-        common = (
-            [(0, 0), (0, 0)],
-            [seen & 0xFFFFFFFF, 0],
-            _wire_port(flow.client.port),
-            _wire_port(flow.transceiver.port),
-            [flow.nexthop_up, flow.nexthop_down],
-            flow.vip_id,
-            l3_delta,
-            l4_delta,
-            layout.SLOT_OFF,
-            0,
-        )
+        ports = _wire_port(flow.client.port), _wire_port(flow.transceiver.port)
         self.marks[family][flow.slot] = mark
-        slots = self.slots[family]
-        slots[flow.slot] = (common, client, transceiver, [0] * 5)[: len(slots.dtype.fields or ())]
+        hops, heard = (flow.nexthop_up, flow.nexthop_down), (seen & 0xFFFFFFFF, 0)
+        for legs, hop, when in zip(self.legs[family], hops, heard, strict=True):
+            common = (0, 0, when, *ports, hop, flow.vip_id, layout.SLOT_OFF)
+            legs[flow.slot] = (common, client, transceiver, 0)[: len(legs.dtype.fields or ())]
         self.set_slot_state(family, flow.slot, layout.SLOT_LIVE)
 
     def set_slot_state(self, family: int, slot: int, state: int) -> None:
-        """Switch a slot off, or on again."""
-        self.slots[family]["flow"]["state"][slot] = state
+        """Switch a slot off, or on again; its directions one after the other."""
+        for legs in self.legs[family]:
+            legs["leg"]["state"][slot] = state
+
+    def live(self, family: int) -> npt.NDArray[np.intp]:
+        """The slots of flows, ascending."""
+        return np.flatnonzero(self.legs[family][layout.UPSTREAM]["leg"]["state"] == layout.SLOT_LIVE)
 
     def linked(self, family: int) -> npt.NDArray[np.uint32]:
         """The slots that clients are led to at present, in no order."""

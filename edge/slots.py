@@ -27,6 +27,9 @@ transceiver process share one address: what it sends late must not reach the cli
 
 NEVER = np.iinfo(np.int64).max
 
+Legs = Sequence[Records]
+"""The directions of flows, upstream first, by slot; as `ebpf.tables` has them."""
+
 
 class SeenClock:
     """The stamps of records as monotonic time: both clocks go alike, so only their distance is asked for."""
@@ -118,29 +121,28 @@ class Columns:
     more than all else that is done with it.
     """
 
-    def __init__(self, records: Records) -> None:
-        flow = records["flow"]
-        self.state = flow["state"]
-        self.heard = flow["seen"][:, UPSTREAM]
-        self.nexthops = flow["nexthop"]
+    def __init__(self, legs: Legs) -> None:
+        self.state = legs[UPSTREAM]["leg"]["state"]
+        self.heard = legs[UPSTREAM]["leg"]["seen"]
+        self.seen = tuple(leg["leg"]["seen"] for leg in legs)
+        self.nexthops = tuple(leg["leg"]["nexthop"] for leg in legs)
 
 
 class Slots:
-    """See above. `records` are those of the map; `taken` says which ports are a VIP's."""
+    """See above. `legs` are the maps' own; `taken` says which ports are a VIP's."""
 
     def __init__(
-        self, records: Records, ranges: Sequence[NatRange], taken: frozenset[int], clock: SeenClock
+        self, legs: Legs, ranges: Sequence[NatRange], taken: frozenset[int], clock: SeenClock
     ) -> None:
-        self.records = records
         self._clock = clock
         parts = [np.arange(r.first, r.last + 1, r.step, dtype=np.uint32) + r.backbone * PORTS for r in ranges]
         numbers = np.sort(np.concatenate(parts)) if parts else np.empty(0, np.uint32)
         self.numbers: npt.NDArray[np.uint32] = numbers[~np.isin(numbers, np.array([*taken], np.uint32))]
         """Slot by position, ascending."""
         self._step = ranges[0].step if ranges else 1
-        self._columns = Columns(records)
+        self._columns = Columns(legs)
         size = len(self.numbers)
-        self._positions = np.full(max(len(records), PORTS), size, np.uint32)
+        self._positions = np.full(max(len(legs[UPSTREAM]), PORTS), size, np.uint32)
         """Position by slot; `size` for what is another worker's."""
         self._positions[self.numbers] = np.arange(size)
         self.marks = np.zeros(size, np.uint32)
@@ -156,14 +158,13 @@ class Slots:
 
     def adopt(self, marks: npt.NDArray[np.uint32], now_ns: int) -> None:
         """Begin with what the map holds; `marks` of the ufrags that flows go by are by slot."""
-        flow = self.records["flow"][self.numbers]
-        self.is_live[:] = flow["state"] == SLOT_LIVE
+        self.is_live[:] = self._columns.state[self.numbers] == SLOT_LIVE
         self.live = int(self.is_live.sum())
         self.marks[self.is_live] = marks[self.numbers[self.is_live]]
         self.addresses.update(self.marks[self.is_live & (self.marks != 0)].tolist())
         rest = self._clock.ticks(REST_NS)
-        resting = ~self.is_live & (self._clock.idle(flow["seen"], now_ns).min(axis=1) < rest)
-        resting &= flow["seen"].any(axis=1)
+        seen = np.stack([each[self.numbers] for each in self._columns.seen])
+        resting = ~self.is_live & (self._clock.idle(seen, now_ns).min(axis=0) < rest) & seen.any(axis=0)
         self._rested_at[:-1][self.is_live] = NEVER
         self._rested_at[:-1][resting] = now_ns + REST_NS
         self._line.fill(np.concatenate([np.flatnonzero(~self.is_live & ~resting), np.flatnonzero(resting)]))

@@ -64,6 +64,7 @@ _ADOPTED = slot("installs", "adopted")
 _REMOVALS = {cause: slot("removals", cause) for cause in Removal}
 
 FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
+FAR_ENDS = {layout.UPSTREAM: "transceiver", layout.DOWNSTREAM: "client"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ class XdpForwarder:
             for version, hosts in backbones.items()
         }
         self._ways = ways
-        self._columns = {version: Columns(records) for version, records in tables.slots.items()}
+        self._columns = {version: Columns(legs) for version, legs in tables.legs.items()}
         self._live_way = tables.config["nexthop"]["live"]
         self._is_usable = tables.config["nexthop"]["way"]["usable"]
         self._max_flows = max_flows
@@ -170,11 +171,11 @@ class XdpForwarder:
         number = self._index.find(Endpoint(client[0].partition("%")[0], client[1]), self._vips[vip].id)
         if not number:
             return None
-        record = self._tables.slots[version][number]
+        leg = self._tables.legs[version][layout.UPSTREAM][number]
         return XdpFlow(
             client, vip, version, number, int(self._tables.marks[version][number]),
-            _transceiver(record, version),
-            self._clock.time_of(int(record["flow"]["seen"][layout.UPSTREAM]), time.monotonic_ns()),
+            _transceiver(leg, version),
+            self._clock.time_of(int(leg["leg"]["seen"]), time.monotonic_ns()),
         )  # fmt: skip
 
     def install(
@@ -243,10 +244,9 @@ class XdpForwarder:
         self._ways.add_hosts(message)
         for host, nexthop in message["hosts"].items():
             for version, number, direction in self._waiting.pop(host, ()):
-                records = self._tables.slots[version]
-                far_end = records["transceiver" if direction == layout.UPSTREAM else "client"][number]
+                far_end = self._tables.legs[version][direction][FAR_ENDS[direction]][number]
                 if far_end.tobytes() == pack_address(host):  # the slot may be another flow's by now
-                    records["flow"]["nexthop"][number, direction] = nexthop or NOWHERE
+                    self._columns[version].nexthops[direction][number] = nexthop or NOWHERE
         if None in message["hosts"].values():
             self._lead_all()
 
@@ -258,9 +258,9 @@ class XdpForwarder:
     def _lead_all(self) -> None:
         for version, slots in self._slots.items():
             live = slots.numbers[slots.is_live]
-            records = self._tables.slots[version]
-            for direction, field in ((layout.UPSTREAM, "transceiver"), (layout.DOWNSTREAM, "client")):
-                self._lead(version, live, records[field][live], direction)
+            for direction, field in FAR_ENDS.items():
+                far_ends = self._tables.legs[version][direction][field][live]
+                self._lead(version, live, far_ends, direction)
 
     def _lead(
         self, version: int, live: npt.NDArray[np.uint32], far_ends: npt.NDArray[np.void], direction: int
@@ -273,7 +273,7 @@ class XdpForwarder:
         hops = [self._ways.towards(address.tobytes()) for address in unique]
         known = np.array([-1 if hop is None else hop for hop in hops], np.int32)[inverse]
         settled = known >= 0
-        self._tables.slots[version]["flow"]["nexthop"][live[settled], direction] = known[settled]
+        self._columns[version].nexthops[direction][live[settled]] = known[settled]
         names = {
             index: socket.inet_ntop(FAMILIES[version], unique[index].tobytes())
             for index, hop in enumerate(hops)
@@ -322,7 +322,7 @@ class XdpForwarder:
     def _is_led(self, flow: XdpFlow) -> bool:
         """Whether the program can send both ways. What has become another flow's slot need not wait."""
         columns = self._columns[flow.family]
-        hops = columns.nexthops[flow.slot].tolist()
+        hops = [int(each[flow.slot]) for each in columns.nexthops]
         led = all(self._is_usable[hop, self._live_way[hop] & 1] for hop in hops)
         return led or bool(columns.state[flow.slot] != layout.SLOT_LIVE)
 
@@ -389,6 +389,6 @@ class XdpForwarder:
         self._tables.close()
 
 
-def _transceiver(record: np.void, version: int) -> Endpoint:
-    host = socket.inet_ntop(FAMILIES[version], record["transceiver"].tobytes())
-    return Endpoint(host, socket.ntohs(int(record["flow"]["transceiver_port"])))
+def _transceiver(leg: np.void, version: int) -> Endpoint:
+    host = socket.inet_ntop(FAMILIES[version], leg["transceiver"].tobytes())
+    return Endpoint(host, socket.ntohs(int(leg["leg"]["transceiver_port"])))

@@ -48,6 +48,8 @@ QUICK_PAUSE_S = 0.005
 QUICK_LOOKS = 50
 """In each CLOCK_S; beyond, a storm of new neighbours gets the longer pause."""
 
+DIRECTIONS = (layout.UPSTREAM, layout.DOWNSTREAM)
+
 Tell = Callable[[Message], None]
 
 
@@ -107,15 +109,14 @@ class XdpHost:
 
     # --- identities -----------------------------------------------------------------------------------
 
-    def _live(self, version: int) -> Records:
-        flow: Records = self.tables.slots[version]["flow"]
-        live: Records = flow[flow["state"] == layout.SLOT_LIVE]
+    def _live(self, version: int, direction: int) -> Records:
+        live: Records = self.tables.legs[version][direction]["leg"][self.tables.live(version)]
         return live
 
     def _number_vips(self) -> list[int]:
         """An id for each VIP: the one that it has, or one that stands for nothing that a flow needs."""
         known = self.tables.config["vip"]
-        in_use = {int(n) for version in (4, 6) for n in np.unique(self._live(version)["vip"])}
+        in_use = {int(n) for v in (4, 6) for n in np.unique(self._live(v, layout.UPSTREAM)["vip"])}
         wanted = [_identity(vip) for vip in self.plan.relay.vips]
         there = [row["addr"].tobytes() + row["port"].tobytes() for row in known]
         ids = _assign(wanted, there, in_use, "VIPs")
@@ -127,8 +128,7 @@ class XdpHost:
     def _number_backbones(self, version: int) -> dict[int, str]:
         """Index → address."""
         hosts = [host for host in self.plan.settings.backbone if (":" in host) == (version == 6)]
-        live = np.flatnonzero(self.tables.slots[version]["flow"]["state"] == layout.SLOT_LIVE)
-        in_use = {int(n) for n in np.unique(live // layout.PORTS)}
+        in_use = {int(n) for n in np.unique(self.tables.live(version) // layout.PORTS)}
         known = self.tables.config[f"backbone{version}"]["addr"]
         there = [row.tobytes() for row in known[: max(1, len(hosts))]]
         wanted = [pack_address(host).ljust(16, b"\0") for host in hosts]
@@ -248,8 +248,8 @@ class XdpHost:
         """Name the next hops that most flows have, which the program is soonest done with."""
         usual = self.tables.config["usual_nexthop"]
         for row, version in enumerate((4, 6)):
-            hops = self._live(version)["nexthop"]
-            found = [int(np.bincount(hops[:, way]).argmax()) for way in (0, 1)] if len(hops) else [0, 0]
+            both = [self._live(version, direction)["nexthop"] for direction in DIRECTIONS]
+            found = [int(np.bincount(hops).argmax()) if len(hops) else 0 for hops in both]
             if usual[row].tolist() != found:  # each packet reads what lies around this
                 usual[row] = found
 
@@ -349,7 +349,8 @@ class XdpHost:
         return {int(n): _way(live[n]) for n in np.flatnonzero(live["usable"])}
 
     def _hops_in_use(self) -> set[int]:
-        return {int(n) for version in (4, 6) for n in np.unique(self._live(version)["nexthop"])}
+        legs = [self._live(version, direction) for version in (4, 6) for direction in DIRECTIONS]
+        return {int(n) for each in legs for n in np.unique(each["nexthop"])}
 
     def close(self) -> None:
         """Close the maps; the fast path goes on."""

@@ -55,6 +55,6 @@ def _adopt(
         index * PORTS + vip.port for index, host in hosts.items() for vip in vips if vip.host == host
     )
     ranges = share_ports(sorted(hosts), *nat_ports, *share)
-    slots = Slots(tables.slots[version], ranges, taken, clock)
+    slots = Slots(tables.legs[version], ranges, taken, clock)
     slots.adopt(tables.marks[version], time.monotonic_ns())
     return slots

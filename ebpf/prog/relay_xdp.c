@@ -26,11 +26,10 @@
  *   packet.
  * index4, index6: client → slot, for those who are not at home; the same; new clients.
  * marks4, marks6: slot → the ufrag that it goes by; the relay; binding requests.
- * slots4, slots6: backbone index * 65536 + NAT port → flow; the relay, traffic and seen by the
- *   program; each packet of a flow.
- * egresses: index → interface; the relay; each rewritten packet.
- * counters: family * VP_REASONS + reason → packets and bytes, per CPU; the program; metrics.
- * punt_total: 0 → debt of all sources; the program.
+ * upstream4 …6, downstream4 …6: slot, which is backbone index * 65536 + NAT port → that direction
+ * of its flow; the relay, traffic and seen by the program; each packet of a flow. egresses: index →
+ * interface; the relay; each rewritten packet. counters: family * VP_REASONS + reason → packets and
+ * bytes, per CPU; the program; metrics. punt_total: 0 → debt of all sources; the program.
  * punt_sources: source → its debt; the program. An LRU, as forgetting a source only lets it start
  *   afresh, and the total still holds.
  */
@@ -43,8 +42,10 @@ VP_MAP("array", __u32, struct vp_bucket, index4);
 VP_MAP("array", __u32, struct vp_bucket, index6);
 VP_MAP("array", __u32, struct vp_mark, marks4);
 VP_MAP("array", __u32, struct vp_mark, marks6);
-VP_MAP("array", __u32, struct vp_slot4, slots4);
-VP_MAP("array", __u32, struct vp_slot6, slots6);
+VP_MAP("array", __u32, struct vp_leg4, upstream4);
+VP_MAP("array", __u32, struct vp_leg4, downstream4);
+VP_MAP("array", __u32, struct vp_leg6, upstream6);
+VP_MAP("array", __u32, struct vp_leg6, downstream6);
 BPF_XDP_REDIRECT_MAP("devmap:" VOXPOP_PIN_DIR "/egresses", __u32, egresses, 1);
 VP_MAP("percpu_array", __u32, struct vp_counter, counters);
 VP_MAP("array", __u32, struct vp_debt, punt_total);
@@ -73,8 +74,8 @@ struct vp_packet {
 };
 
 struct vp_flow {
-	struct vp_slot *slot; /* NULL: not known */
-	__u32 index;
+	struct vp_leg *leg; /* of the packet's direction; NULL: not known */
+	__u32 slot;
 };
 
 /* Who may have a flow. */
@@ -197,21 +198,33 @@ VP_INLINE struct vp_home *vp_home_at(_Bool six, __u32 number)
 	return six ? homes6.lookup(&number) : homes4.lookup(&number);
 }
 
-/* The part of a slot that both families have; what follows it is the client's address. */
-VP_INLINE struct vp_slot *vp_slot_at(_Bool six, __u32 number)
+/* The part of a leg that both families have; what follows it are the addresses. */
+VP_INLINE struct vp_leg *vp_leg_at(_Bool six, int direction, __u32 slot)
 {
-	if (six)
-		return (void *)slots6.lookup(&number);
-	return (void *)slots4.lookup(&number);
+	if (direction == VP_UPSTREAM)
+		return six ? (void *)upstream6.lookup(&slot) : (void *)upstream4.lookup(&slot);
+	return six ? (void *)downstream6.lookup(&slot) : (void *)downstream4.lookup(&slot);
 }
 
-VP_INLINE _Bool vp_is_of(_Bool six, const struct vp_slot *slot, const struct vp_client *client)
+VP_INLINE const __u32 *vp_client_of(const struct vp_leg *leg)
 {
-	const __u32 *addr = (void *)(slot + 1);
+	return (void *)(leg + 1);
+}
 
-	return (six ? vp_same6(addr, client->addr) : *addr == *client->addr) &&
-	       slot->client_port == client->port && slot->vip == client->vip &&
-	       slot->state == VP_SLOT_LIVE;
+VP_INLINE const __u32 *vp_transceiver_of(_Bool six, const struct vp_leg *leg)
+{
+	return vp_client_of(leg) + (six ? 4 : 1);
+}
+
+VP_INLINE _Bool vp_same(_Bool six, const __u32 *a, const __u32 *b)
+{
+	return six ? vp_same6(a, b) : *a == *b;
+}
+
+VP_INLINE _Bool vp_is_of(_Bool six, const struct vp_leg *leg, const struct vp_client *client)
+{
+	return vp_same(six, vp_client_of(leg), client->addr) && leg->client_port == client->port &&
+	       leg->vip == client->vip && leg->state == VP_SLOT_LIVE;
 }
 
 VP_INLINE __u64 vp_hash_of(_Bool six, const struct vp_config *cfg, const struct vp_client *client)
@@ -228,15 +241,15 @@ VP_INLINE void vp_home_of(_Bool six, const struct vp_config *cfg, __u64 hash, _B
 	vp_find_home(place, hash, second, cfg->index_homes[six], cfg->index_backbones[six]);
 }
 
-VP_INLINE _Bool vp_take_if_of(_Bool six, __u32 number, const struct vp_client *client,
+VP_INLINE _Bool vp_take_if_of(_Bool six, __u32 slot, const struct vp_client *client,
 			      struct vp_flow *flow)
 {
-	struct vp_slot *slot = vp_slot_at(six, number);
+	struct vp_leg *leg = vp_leg_at(six, VP_UPSTREAM, slot);
 
-	if (!slot || !vp_is_of(six, slot, client))
+	if (!leg || !vp_is_of(six, leg, client))
 		return 0;
-	flow->index = number;
 	flow->slot = slot;
+	flow->leg = leg;
 	return 1;
 }
 
@@ -320,32 +333,19 @@ VP_INLINE void vp_find_upstream(struct vp_config *cfg, struct vp_packet *packet,
 /* The slot of a NAT port, if the packet is from the transceiver that it leads to. */
 VP_INLINE enum vp_reason vp_find_downstream(struct vp_packet *packet, struct vp_flow *flow)
 {
-	struct vp_slot *slot;
-	_Bool same;
+	_Bool six = packet->family == VP_FAMILY_IPV6;
+	const __u32 *src = six ? ((struct vp_ipv6 *)packet->l2.l3)->src
+			       : &((struct vp_ipv4 *)packet->l2.l3)->src;
+	struct vp_leg *leg;
 
-	flow->index = packet->local->slot_base + VP_BSWAP16(packet->udp->dst);
-	if (packet->family == VP_FAMILY_IPV4) {
-		struct vp_ipv4 *ip = packet->l2.l3;
-		struct vp_slot4 *slot4 = slots4.lookup(&flow->index);
-
-		if (!slot4)
-			return VP_DROP_NO_FLOW;
-		same = slot4->transceiver == ip->src;
-		slot = &slot4->flow;
-	} else {
-		struct vp_ipv6 *ip = packet->l2.l3;
-		struct vp_slot6 *slot6 = slots6.lookup(&flow->index);
-
-		if (!slot6)
-			return VP_DROP_NO_FLOW;
-		same = vp_same6(slot6->transceiver, ip->src);
-		slot = &slot6->flow;
-	}
-	if (slot->state != VP_SLOT_LIVE)
+	flow->slot = packet->local->slot_base + VP_BSWAP16(packet->udp->dst);
+	leg = vp_leg_at(six, VP_DOWNSTREAM, flow->slot);
+	if (!leg || leg->state != VP_SLOT_LIVE)
 		return VP_DROP_NO_FLOW;
-	if (!same || slot->transceiver_port != packet->udp->src)
+	if (!vp_same(six, vp_transceiver_of(six, leg), src) ||
+	    leg->transceiver_port != packet->udp->src)
 		return VP_DROP_WRONG_PEER;
-	flow->slot = slot;
+	flow->leg = leg;
 	return VP_GO_ON;
 }
 
@@ -449,12 +449,12 @@ VP_INLINE enum vp_reason vp_judge_request(struct vp_config *cfg, struct vp_packe
 	default:
 		return VP_DROP_STUN_MALFORMED;
 	}
-	if (flow->slot && vp_goes_by(packet, flow->index, &ufrag))
+	if (flow->leg && vp_goes_by(packet, flow->slot, &ufrag))
 		return VP_FORWARD_UP;
 	refusal = vp_check_token(cfg, &ufrag);
 	if (refusal != VP_GO_ON)
 		return refusal;
-	return vp_punt(cfg, packet, VP_PUNT_CLASS_STUN, flow->slot ? VP_PUNT_UFRAG : VP_PUNT_TOKEN);
+	return vp_punt(cfg, packet, VP_PUNT_CLASS_STUN, flow->leg ? VP_PUNT_UFRAG : VP_PUNT_TOKEN);
 }
 
 VP_INLINE enum vp_reason vp_judge_upstream(struct vp_config *cfg, struct vp_packet *packet,
@@ -468,7 +468,7 @@ VP_INLINE enum vp_reason vp_judge_upstream(struct vp_config *cfg, struct vp_pack
 		kind = vp_kind_of(*payload);
 	if (kind == VP_KIND_STUN && vp_is_binding_request(packet->udp, packet->end))
 		return vp_judge_request(cfg, packet, flow);
-	if (VP_LIKELY(flow->slot))
+	if (VP_LIKELY(flow->leg))
 		return VP_FORWARD_UP;
 	if (kind == VP_KIND_DTLS || kind == VP_KIND_MEDIA)
 		return vp_punt(cfg, packet, VP_PUNT_CLASS_MEDIA, VP_PUNT_MEDIA);
@@ -476,67 +476,52 @@ VP_INLINE enum vp_reason vp_judge_upstream(struct vp_config *cfg, struct vp_pack
 }
 
 /* Rewrite to `src` and `dst`; both point to an address of the packet's family. */
-VP_INLINE _Bool vp_rewrite_l3(struct vp_packet *packet, const __u32 *src, const __u32 *dst,
-			      const struct vp_rewrite *to)
+VP_INLINE enum vp_reason vp_rewrite(struct vp_packet *packet, const __u32 *src, const __u32 *dst,
+				    const struct vp_rewrite *to)
 {
+	__u32 addresses;
+
 	if (packet->family == VP_FAMILY_IPV4) {
 		struct vp_ipv4 *ip = packet->l2.l3;
 
 		if (ip->ttl <= 1)
-			return 0;
-		vp_rewrite4(ip, *src, *dst, to);
+			return VP_DROP_TTL;
+		addresses = vp_rewrite4(ip, *src, *dst, to);
 	} else {
 		struct vp_ipv6 *ip = packet->l2.l3;
 
 		if (ip->hop_limit <= 1)
-			return 0;
-		vp_rewrite6(ip, src, dst, to);
+			return VP_DROP_TTL;
+		addresses = vp_rewrite6(ip, src, dst, to);
 	}
-	return 1;
+	vp_rewrite_udp(packet->udp, addresses, to);
+	return VP_GO_ON;
 }
 
-/* The new addresses, and ports, of a flow's packet in one direction; false for a TTL that ends
- * here. */
 VP_INLINE enum vp_reason vp_translate(struct vp_config *cfg, struct vp_packet *packet,
-				      struct vp_flow *flow, int direction)
+				      const struct vp_flow *flow, int direction)
 {
-	struct vp_slot *slot = flow->slot;
+	_Bool six = packet->family == VP_FAMILY_IPV6;
+	const struct vp_leg *leg = flow->leg;
 	struct vp_rewrite to = {
-		.l3_delta = slot->l3_delta,
-		.l4_delta = slot->l4_delta,
 		.tos_set = cfg->tos_set[direction],
 		.tos_mask = cfg->tos_mask[direction],
 	};
-	const __u32 *client, *transceiver, *ours;
+	const struct vp_backbone *ours;
+	const struct vp_vip *vip;
+	__u32 id;
 
-	if (packet->family == VP_FAMILY_IPV4) {
-		client = &((struct vp_slot4 *)slot)->client;
-		transceiver = &((struct vp_slot4 *)slot)->transceiver;
-	} else {
-		client = ((struct vp_slot6 *)slot)->client;
-		transceiver = ((struct vp_slot6 *)slot)->transceiver;
-	}
-	if (direction == VP_UPSTREAM) {
-		__u32 id = (flow->index >> 16) % VP_BACKBONES;
-
-		ours = packet->family == VP_FAMILY_IPV4 ? cfg->backbone4[id].addr
-							: cfg->backbone6[id].addr;
-		to.src_port = VP_BSWAP16(flow->index);
-		to.dst_port = slot->transceiver_port;
-		if (!vp_rewrite_l3(packet, ours, transceiver, &to))
-			return VP_DROP_TTL;
-	} else {
-		const struct vp_vip *vip = &cfg->vip[slot->vip % VP_VIPS];
-
-		to.l3_delta = ~to.l3_delta;
-		to.l4_delta = ~to.l4_delta;
+	if (direction == VP_DOWNSTREAM) {
+		vip = &cfg->vip[leg->vip % VP_VIPS];
 		to.src_port = vip->port;
-		to.dst_port = slot->client_port;
-		if (!vp_rewrite_l3(packet, vip->addr, client, &to))
-			return VP_DROP_TTL;
+		to.dst_port = leg->client_port;
+		return vp_rewrite(packet, vip->addr, vp_client_of(leg), &to);
 	}
-	vp_rewrite_udp(packet->udp, &to);
-	return VP_GO_ON;
+	id = (flow->slot >> 16) % VP_BACKBONES;
+	ours = six ? &cfg->backbone6[id] : &cfg->backbone4[id];
+	to.src_port = VP_BSWAP16(flow->slot);
+	to.dst_port = leg->transceiver_port;
+	return vp_rewrite(packet, ours->addr, vp_transceiver_of(six, leg), &to);
 }
 
 /* Give the frame the L2 header of its way out, making or taking room where the tags differ. */
@@ -560,10 +545,10 @@ VP_INLINE enum vp_reason vp_address_frame(struct xdp_md *ctx, const struct vp_l2
  * an address that depends on the record, which is what the compiler would make of equal numbers.
  */
 VP_INLINE struct vp_nexthop *vp_nexthop_of(struct vp_config *cfg, const struct vp_packet *packet,
-					   const struct vp_slot *slot, int direction)
+					   const struct vp_leg *leg, int direction)
 {
 	__u64 usual = cfg->usual_nexthop[packet->family == VP_FAMILY_IPV6][direction];
-	__u64 number = slot->nexthop[direction];
+	__u64 number = leg->nexthop;
 	__u64 same = usual;
 
 	VP_OPAQUE(same);
@@ -575,13 +560,12 @@ VP_INLINE struct vp_nexthop *vp_nexthop_of(struct vp_config *cfg, const struct v
 VP_INLINE enum vp_reason vp_forward(struct xdp_md *ctx, struct vp_config *cfg,
 				    struct vp_packet *packet, struct vp_flow *flow, int direction)
 {
-	struct vp_slot *slot = flow->slot;
-	struct vp_traffic *traffic = &slot->traffic[direction];
+	struct vp_leg *leg = flow->leg;
 	enum vp_reason refusal;
 	struct vp_nexthop *nexthop;
 	struct vp_way *way;
 
-	nexthop = vp_nexthop_of(cfg, packet, slot, direction);
+	nexthop = vp_nexthop_of(cfg, packet, leg, direction);
 	way = &nexthop->way[VP_READ_ONCE(nexthop->live) & 1];
 	if (!way->usable)
 		return VP_DROP_NO_NEXTHOP;
@@ -595,9 +579,9 @@ VP_INLINE enum vp_reason vp_forward(struct xdp_md *ctx, struct vp_config *cfg,
 		return refusal;
 	if (egresses.redirect_map(way->egress, XDP_DROP) != XDP_REDIRECT)
 		return VP_DROP_NO_EGRESS;
-	traffic->packets++;
-	traffic->bytes += packet->bytes;
-	slot->seen[direction] = bpf_jiffies64(); /* one load, where a clock costs a tenth of all */
+	leg->packets++;
+	leg->bytes += packet->bytes;
+	leg->seen = bpf_jiffies64(); /* one load, where a clock costs a tenth of all */
 	return direction == VP_UPSTREAM ? VP_FORWARD_UP : VP_FORWARD_DOWN;
 }
 
@@ -828,12 +812,12 @@ VP_INLINE _Bool vp_link(_Bool six, const struct vp_config *cfg, const struct vp_
 	struct vp_flow before = {};
 
 	vp_find_client(six, cfg, client, &before);
-	if (before.slot && before.index == slot)
+	if (before.leg && before.slot == slot)
 		return 1;
 	if (!vp_lead(six, cfg, hash, slot))
 		return 0;
-	if (before.slot)
-		vp_unlink(six, cfg, hash, before.index);
+	if (before.leg)
+		vp_unlink(six, cfg, hash, before.slot);
 	return 1;
 }
 
@@ -843,7 +827,7 @@ VP_INLINE __u32 vp_obey(_Bool six, const struct vp_index_order *order)
 	struct vp_home_place home;
 	struct vp_flow flow = {};
 	struct vp_config *cfg;
-	struct vp_slot *slot;
+	struct vp_leg *leg;
 	__u32 zero = 0;
 
 	cfg = (void *)config.lookup(&zero);
@@ -851,18 +835,18 @@ VP_INLINE __u32 vp_obey(_Bool six, const struct vp_index_order *order)
 		return 0;
 	if (order->task == VP_INDEX_FIND) {
 		vp_find_client(six, cfg, &client, &flow);
-		return flow.index;
+		return flow.slot;
 	}
 	if (order->task == VP_INDEX_HOME) {
 		vp_home_of(six, cfg, vp_hash_of(six, cfg, &client), order->slot, &home);
 		return home.slot;
 	}
-	slot = vp_slot_at(six, order->slot);
-	if (!slot)
+	leg = vp_leg_at(six, VP_UPSTREAM, order->slot);
+	if (!leg)
 		return 0;
-	client.addr = (void *)(slot + 1);
-	client.port = slot->client_port;
-	client.vip = slot->vip;
+	client.addr = vp_client_of(leg);
+	client.port = leg->client_port;
+	client.vip = leg->vip;
 	if (order->task == VP_INDEX_LINK)
 		return vp_link(six, cfg, &client, order->slot);
 	return vp_unlink(six, cfg, vp_hash_of(six, cfg, &client), order->slot);

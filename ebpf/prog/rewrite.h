@@ -3,8 +3,7 @@
  * Changing headers with their checksums (RFC 1624). Pure.
  *
  * A checksum is a one's complement sum, so a change of any number of fields is one addition of
- * ~old + new over all of them: the delta. What a flow changes is the same for each of its packets,
- * and the delta is computed once, by userspace; the other direction's is its complement.
+ * ~old + new over all of them: the delta. It may be summed in words of 32 bits and folded at last.
  */
 #ifndef VOXPOP_REWRITE_H
 #define VOXPOP_REWRITE_H
@@ -36,44 +35,57 @@ VP_INLINE void vp_udp_csum_apply(struct vp_udp *udp, __u32 delta)
 	udp->check = check ? check : 0xffff;
 }
 
+VP_INLINE __u32 vp_fold_delta(__u64 sum)
+{
+	return (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
+}
+
 /* What differs between the directions, both of which rewrite alike. */
 struct vp_rewrite {
 	__u16 src_port;
 	__u16 dst_port;
-	__u16 l3_delta;
-	__u16 l4_delta;
 	__u8 tos_set;
 	__u8 tos_mask;
 };
 
-VP_INLINE void vp_rewrite_udp(struct vp_udp *udp, const struct vp_rewrite *to)
+/* `addresses` is the delta of what vp_rewrite4() or vp_rewrite6() changed. */
+VP_INLINE void vp_rewrite_udp(struct vp_udp *udp, __u32 addresses, const struct vp_rewrite *to)
 {
+	__u32 delta = addresses + (__u16)~udp->src + (__u16)~udp->dst + to->src_port + to->dst_port;
+
 	udp->src = to->src_port;
 	udp->dst = to->dst_port;
-	vp_udp_csum_apply(udp, to->l4_delta);
+	vp_udp_csum_apply(udp, delta);
 }
 
-VP_INLINE void vp_rewrite4(struct vp_ipv4 *ip, __u32 src, __u32 dst, const struct vp_rewrite *to)
+VP_INLINE __u32 vp_rewrite4(struct vp_ipv4 *ip, __u32 src, __u32 dst, const struct vp_rewrite *to)
 {
 	__u8 tos = (ip->tos & ~to->tos_mask) | to->tos_set;
 	__u32 tos_delta = (__u16) ~(ip->tos << 8) + (tos << 8);
+	__u32 addresses = vp_fold_delta((__u64)(__u32)~ip->src + (__u32)~ip->dst + src + dst);
 
-	ip->check = vp_csum_apply(ip->check, to->l3_delta + VP_TTL_DELTA + tos_delta);
+	ip->check = vp_csum_apply(ip->check, addresses + VP_TTL_DELTA + tos_delta);
 	ip->tos = tos;
 	ip->ttl--;
 	ip->src = src;
 	ip->dst = dst;
+	return addresses;
 }
 
-VP_INLINE void vp_rewrite6(struct vp_ipv6 *ip, const __u32 *src, const __u32 *dst,
-			   const struct vp_rewrite *to)
+VP_INLINE __u32 vp_rewrite6(struct vp_ipv6 *ip, const __u32 *src, const __u32 *dst,
+			    const struct vp_rewrite *to)
 {
 	__u16 mask = VP_BSWAP16(to->tos_mask << 4);
+	__u64 sum = 0;
 
+#pragma unroll
+	for (int i = 0; i < 4; i++)
+		sum += (__u64)(__u32)~ip->src[i] + (__u32)~ip->dst[i] + src[i] + dst[i];
 	ip->version_class = (ip->version_class & ~mask) | VP_BSWAP16(to->tos_set << 4);
 	ip->hop_limit--;
 	__builtin_memcpy(ip->src, src, sizeof(ip->src));
 	__builtin_memcpy(ip->dst, dst, sizeof(ip->dst));
+	return vp_fold_delta(sum);
 }
 
 /* The bytes of a frame before the network header. */

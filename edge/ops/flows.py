@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from core.addr import Endpoint
 from ebpf import layout
-from ebpf.bpfmap import Records
 from ebpf.tables import Tables
 from edge.slots import SeenClock
 
@@ -127,10 +126,9 @@ def _select(tables: Tables, clock: SeenClock, wanted: Filter, limit: int | None)
     matching, total = {}, 0
     shown: list[ShownFlow] = []
     for version in (4, 6):
-        records = tables.slots[version]
-        live = np.flatnonzero(records["flow"]["state"] == layout.SLOT_LIVE)
+        live = tables.live(version)
         total += len(live)
-        found = live[_matches(tables, clock, records[live], wanted, version, now_ns)]
+        found = live[_matches(tables, clock, live, wanted, version, now_ns)]
         matching[version] = len(found)
         room = len(found) if limit is None else max(limit - len(shown), 0)
         shown.extend(_show(tables, clock, version, found[:room], now_ns))
@@ -138,20 +136,26 @@ def _select(tables: Tables, clock: SeenClock, wanted: Filter, limit: int | None)
 
 
 def _matches(
-    tables: Tables, clock: SeenClock, records: Records, wanted: Filter, version: int, now_ns: int
+    tables: Tables,
+    clock: SeenClock,
+    slots: npt.NDArray[np.intp],
+    wanted: Filter,
+    version: int,
+    now_ns: int,
 ) -> Mask:
-    flow = records["flow"]
-    mask: Mask = np.ones(len(records), bool)
+    up = tables.legs[version][layout.UPSTREAM][slots]
+    leg = up["leg"]
+    mask: Mask = np.ones(len(slots), bool)
     if wanted.client is not None:
-        mask &= _is_within(wanted.client, version, records["client"], flow["client_port"])
+        mask &= _is_within(wanted.client, version, up["client"], leg["client_port"])
     if wanted.transceiver is not None:
-        mask &= _is_within(wanted.transceiver, version, records["transceiver"], flow["transceiver_port"])
+        mask &= _is_within(wanted.transceiver, version, up["transceiver"], leg["transceiver_port"])
     if wanted.vip is not None:
         vips = tables.config["vip"]
         addresses = vips["addr"] if version == 6 else vips["addr"][:, 0]
-        mask &= _is_within(wanted.vip, version, addresses, vips["port"])[flow["vip"]]
+        mask &= _is_within(wanted.vip, version, addresses, vips["port"])[leg["vip"]]
     if wanted.idle is not None:
-        idle_ticks = clock.idle(flow["seen"][:, layout.UPSTREAM], now_ns)
+        idle_ticks = clock.idle(leg["seen"], now_ns)
         than = clock.ticks(wanted.idle.than_ns)
         mask &= idle_ticks > than if wanted.idle.is_more else idle_ticks < than
     return mask
@@ -177,31 +181,32 @@ def _show(
 ) -> Iterator[ShownFlow]:
     if not len(slots):
         return
-    records = tables.slots[version][slots]  # by columns: many times faster than record by record
-    flow, vips = records["flow"], tables.config["vip"]
+    up, down = (legs[slots] for legs in tables.legs[version])
+    leg, vips = up["leg"], tables.config["vip"]  # by columns: many times faster than record by record
     zeros = np.zeros(layout.BACKBONES, np.uint16)
     backbones = [e.host for e in _endpoints(version, tables.config[f"backbone{version}"]["addr"], zeros)]
     vip_names = [str(endpoint) for endpoint in _endpoints(version, vips["addr"], vips["port"])]
     columns = zip(
         slots.tolist(),
-        _endpoints(version, records["client"], flow["client_port"]),
-        _endpoints(version, records["transceiver"], flow["transceiver_port"]),
-        flow["vip"].tolist(),
-        flow["seen"][:, layout.UPSTREAM].tolist(),
-        flow["traffic"].tolist(),
+        _endpoints(version, up["client"], leg["client_port"]),
+        _endpoints(version, up["transceiver"], leg["transceiver_port"]),
+        leg["vip"].tolist(),
+        leg["seen"].tolist(),
+        *(side["leg"][count].tolist() for side in (up, down) for count in ("packets", "bytes")),
         strict=True,
     )
-    for number, client, transceiver, vip, seen, ((up, up_bytes), (down, down_bytes)) in columns:
+    for number, client, transceiver, vip, seen, *traffic in columns:
+        packets_up, bytes_up, packets_down, bytes_down = traffic
         yield ShownFlow(
             client=str(client),
             vip=vip_names[vip],
             transceiver=str(transceiver),
             nat_port=str(Endpoint(backbones[number // layout.PORTS], number % layout.PORTS)),
             idle_s=round((now_ns - clock.time_of(seen, now_ns)) / 1e9, 3),
-            packets_up=up,
-            packets_down=down,
-            bytes_up=up_bytes,
-            bytes_down=down_bytes,
+            packets_up=packets_up,
+            packets_down=packets_down,
+            bytes_up=bytes_up,
+            bytes_down=bytes_down,
         )
 
 

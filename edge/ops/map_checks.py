@@ -134,7 +134,7 @@ def _nexthops(tables: Tables) -> Check:
 
 
 def _room(tables: Tables, plan: Plan) -> Check:
-    live = [int((tables.slots[v]["flow"]["state"] == layout.SLOT_LIVE).sum()) for v in (4, 6)]
+    live = [len(tables.live(version)) for version in (4, 6)]
     limit = plan.relay.max_flows
     words = f"{live[0]} IPv4 and {live[1]} IPv6 flows, room for {limit}"
     if sum(live) > 0.8 * limit:

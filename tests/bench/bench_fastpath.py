@@ -29,7 +29,7 @@ from core.stun import Attribute, MessageType, encode
 from core.token import Token, mint
 from ebpf import layout, loader, pins
 from ebpf.bpfmap import BpfMap, MapSpec
-from ebpf.flows import FlowRecord, pack_address, ufrag_mark, upstream_deltas
+from ebpf.flows import FlowRecord, pack_address, ufrag_mark
 from ebpf.index import Index
 from ebpf.libbpf import F_MMAPABLE, MapKind
 from ebpf.tables import LocalAddress, Rates, Tables, WayOut
@@ -192,26 +192,24 @@ def client_of(number: int) -> Endpoint:
 
 
 def install(directory: Path, fds: dict[str, int], tables: Tables, clients: list[Endpoint]) -> list[int]:
-    """A flow for each client, all at once; in the slots that are told, which are chosen as a relay does it.
-    Their checksum deltas are one and the same: sums take the same time.
-    """
+    """A flow for each client; in the slots that are told, which are chosen as a relay does it."""
     for program in (loader.Program.INDEX, loader.Program.CLOCK):
         pins.pin_program(fds[program], directory / program)
     index, clock = Index(directory), SeenClock(directory)
-    ranges = share_ports(range(len(tables.slots[4]) // layout.PORTS), NAT_FIRST, layout.PORTS - 1, 0, 1)
-    free = Slots(tables.slots[4], ranges, frozenset(), clock)
+    ranges = share_ports(range(len(tables.legs[4][0]) // layout.PORTS), NAT_FIRST, layout.PORTS - 1, 0, 1)
+    free = Slots(tables.legs[4], ranges, frozenset(), clock)
     free.adopt(tables.marks[4], 1)
     taken = [free.take(index.homes(client), 0, 1) for client in clients]
     slots = [slot for slot in taken if slot is not None]
     assert len(slots) == len(clients), "there is a NAT port for each"
     model = FlowRecord(NAT_FIRST, Endpoint("100.0.0.0", PORT), 1, VIP, "10.1.0.1", PEER, 1, 2)
     tables.write_slot(model)
-    records = np.repeat(tables.slots[4][NAT_FIRST : NAT_FIRST + 1], len(clients))
-    records["flow"]["l3_delta"], records["flow"]["l4_delta"] = upstream_deltas(model)
-    tables.slots[4][_in_a_row(len(clients))] = records
-    records["client"].flat = np.frombuffer(b"".join(pack_address(c.host) for c in clients), "=u4")
-    records["flow"]["client_port"] = np.array([c.port for c in clients], ">u2").view("=u2")
-    tables.slots[4][slots] = records
+    for legs in tables.legs[4]:
+        records = np.repeat(legs[NAT_FIRST : NAT_FIRST + 1], len(clients))
+        legs[_in_a_row(len(clients))] = records
+        records["client"] = np.frombuffer(b"".join(pack_address(c.host) for c in clients), "=u4")
+        records["leg"]["client_port"] = np.array([c.port for c in clients], ">u2").view("=u2")
+        legs[slots] = records
     tables.marks[4][slots] = ufrag_mark(UFRAG)
     for slot in slots:
         index.link(4, slot)

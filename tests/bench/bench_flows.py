@@ -78,7 +78,7 @@ def _open(pin_dir: Path, max_flows: int = FLOWS) -> XdpForwarder:
     hosts = {number: f"127.0.0.{number + 10}" for number in range(ADDRESSES)}
     for number, host in hosts.items():
         tables.set_backbone(number, host)
-    slots = Slots(tables.slots[4], share_ports(sorted(hosts), *PORTS, 0, 1), frozenset(), clock)
+    slots = Slots(tables.legs[4], share_ports(sorted(hosts), *PORTS, 0, 1), frozenset(), clock)
     slots.adopt(tables.marks[4], time.monotonic_ns())
     counters, _ = create()
     forwarder = XdpForwarder(
@@ -165,8 +165,8 @@ def _maps_mib(pin_dir: Path) -> float:
 def _first_packets(pin_dir: Path) -> list[Figure]:
     """The whole slow path of new flows: parse, token, integrity, record, entry, packet."""
     tables = Tables(pin_dir)
-    tables.slots[4]["flow"]["state"] = layout.SLOT_OFF
-    tables.slots[4]["flow"]["seen"] = 0
+    for leg in (each["leg"] for each in tables.legs[4]):
+        leg["state"], leg["seen"] = layout.SLOT_OFF, 0
     tables.buckets[4][:] = 0
     tables.homes[4][:] = 0
     tables.close()

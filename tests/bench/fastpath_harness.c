@@ -88,16 +88,16 @@ int bench_record(struct xdp_md *ctx)
 {
 	__u32 zero = 0, flow, index;
 	struct bench *state = bench.lookup(&zero);
-	struct vp_slot4 *slot;
+	struct vp_leg4 *flow_up;
 
 	if (!state)
 		return XDP_ABORTED;
 	flow = bench_draw(state);
 	bench_restore(ctx, BENCH_PEER, BENCH_PEER_PORT, BENCH_BACKBONE, BENCH_NAT_FIRST);
 	index = (flow / BENCH_NAT_PORTS << 16) + BENCH_NAT_FIRST + flow % BENCH_NAT_PORTS;
-	slot = slots4.lookup(&index);
-	if (slot)
-		slot->flow.traffic[0].packets++;
+	flow_up = upstream4.lookup(&index);
+	if (flow_up)
+		flow_up->leg.packets++;
 	return XDP_TX;
 }
 

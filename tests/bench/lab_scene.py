@@ -21,7 +21,6 @@ import numpy as np
 from core.addr import Endpoint
 from ebpf import bpffs, loader, netns, pins
 from ebpf.bpfmap import BpfMap, MapSpec
-from ebpf.flows import FlowRecord, upstream_deltas
 from ebpf.libbpf import F_MMAPABLE, MapKind, TestRunOptions, check, library
 from ebpf.loader import Program
 from ebpf.netdev import Mode, Netdev
@@ -253,20 +252,8 @@ def _set_up(plan: LabPlan, undo: contextlib.ExitStack) -> Scene:
     made = Scene(plan, loaded.fds, bench.view(writable=True)[0], 0, 0, 0)
     own_client = Endpoint(plan.client_hosts[0], PORT)
     clients = [*map(client_of, range(MAX_FLOWS)), own_client]
-    flows = [
-        FlowRecord(slot, client, 1, VIP, "10.1.0.1", PEER, 1, 2)
-        for slot, client in zip(install(directory, loaded.fds, tables, clients), clients, strict=True)
-    ]
-    _right_checksums(tables, flows)
+    install(directory, loaded.fds, tables, clients)
     return _connect(made, tables)
-
-
-def _right_checksums(tables: Tables, flows: list[FlowRecord]) -> None:
-    """Each flow's own deltas, in place of one for all."""
-    slots = [flow.slot for flow in flows]
-    deltas = [upstream_deltas(flow) for flow in flows]
-    for column, name in enumerate(("l3_delta", "l4_delta")):
-        tables.slots[4]["flow"][name][slots] = [delta[column] for delta in deltas]
 
 
 def _connect(made: Scene, tables: Tables) -> Scene:

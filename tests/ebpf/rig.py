@@ -148,8 +148,8 @@ class Rig:
         sources = tables.punt_sources
         for key in sources.items()[0]:
             sources.delete(sources.spec.key.from_buffer_copy(key.tobytes()))
-        for slots in tables.slots.values():
-            slots["flow"]["state"] = layout.SLOT_OFF
+        for legs in (each for both in tables.legs.values() for each in both):
+            legs["leg"]["state"] = layout.SLOT_OFF
         tables.punt_total.update(c_uint32(0), layout.Debt())
         for vip_id, vip in VIPS.items():
             tables.set_vip(vip_id, vip)
@@ -171,10 +171,9 @@ class Rig:
         self.tables.write_slot(flow, ufrag_mark(ufrag))
         self.index.link(version_of(flow), flow.slot)
 
-    def slot(self, flow: FlowRecord) -> np.void:
-        """The record of a flow, its part that both families have."""
-        record: np.void = self.tables.slots[version_of(flow)]["flow"][flow.slot]
-        return record
+    def legs(self, flow: FlowRecord) -> list[np.void]:
+        """The records of a flow, upstream first, their part that both families have."""
+        return [each["leg"][flow.slot] for each in self.tables.legs[version_of(flow)]]
 
     def send(self, frame: UdpFrame | bytes, program: Program = Program.BACKBONE) -> Outcome:
         """One packet through a program. Asserts that it is counted once, under a reason of its action."""

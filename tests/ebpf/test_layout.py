@@ -106,8 +106,9 @@ def test_reasons(compiled: dict[str, str]) -> None:
         assert compiled[f"reason/{number}"] == f"{reason}/{reason.action.name}"
 
 
-def test_a_flow_costs_one_cache_line_in_each_table() -> None:
-    assert ctypes.sizeof(layout.Slot4) == ctypes.sizeof(layout.Bucket) == 64
+def test_a_packet_needs_one_cache_line_of_each_table() -> None:
+    assert 2 * ctypes.sizeof(layout.Leg4) == ctypes.sizeof(layout.Leg6) == 64
+    assert ctypes.sizeof(layout.Bucket) == 64
 
 
 def test_every_license_line() -> None:

@@ -48,7 +48,7 @@ def test_another_size_is_refused(pin_dir: Path) -> None:
     [
         (MapKind.HASH, layout.Source, layout.Debt, 256, "type"),
         (MapKind.LRU_HASH, layout.Mark, layout.Debt, 256, "key_size"),
-        (MapKind.LRU_HASH, layout.Source, layout.Slot, 256, "value_size"),
+        (MapKind.LRU_HASH, layout.Source, layout.Leg, 256, "value_size"),
     ],
 )
 def test_another_shape_is_refused(
@@ -72,10 +72,10 @@ def test_another_shape_is_refused(
 
 def test_another_flag_is_refused(pin_dir: Path) -> None:
     pins.ensure_maps(pin_dir, SIZES)
-    (pin_dir / "slots4").unlink()
-    plain = dataclasses.replace(pins.SLOTS4, flags=0)
+    (pin_dir / "upstream4").unlink()
+    plain = dataclasses.replace(pins.UPSTREAM4, flags=0)
     impostor = BpfMap.create(plain, 2 * layout.PORTS)
-    impostor.pin(pin_dir / "slots4")
+    impostor.pin(pin_dir / "upstream4")
     impostor.close()
     with pytest.raises(PinError, match="its map_flags is 0"):
         Tables(pin_dir)

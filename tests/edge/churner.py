@@ -42,7 +42,7 @@ def transceiver_of(number: int, version: int) -> Endpoint:
 def open_forwarder(pin_dir: Path) -> XdpForwarder:
     tables, index, clock = Tables(pin_dir), Index(pin_dir), SeenClock(pin_dir)
     ranges = [NatRange(0, FIRST_PORT, LAST_PORT)]
-    slots = {v: Slots(tables.slots[v], ranges, frozenset(), clock) for v in (4, 6)}
+    slots = {v: Slots(tables.legs[v], ranges, frozenset(), clock) for v in (4, 6)}
     for version, each in slots.items():
         each.adopt(tables.marks[version], time.monotonic_ns())
     counters, _ = create()

@@ -64,7 +64,8 @@ def make_some_meet(tables: Tables, index: Index) -> Slots:
         if all(link_all_and_compare(tables, index, version, slots[version]) for version in VIPS):
             return slots
         for version in VIPS:
-            tables.slots[version]["flow"]["state"] = SLOT_OFF
+            for slot in slots[version]:
+                tables.set_slot_state(version, slot, SLOT_OFF)
         tables.config["index_seed"] = secrets.randbits(64) | 1
     raise RuntimeError(f"nobody met by {SEEDS} seeds")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ebpf import netns
+from ebpf.layout import UPSTREAM
 from ebpf.netns import Wiring
 from tests.edge.kit import MEDIA, REPOSITORY, eventually, request
 from tests.edge.test_xdp_service import Call
@@ -86,8 +87,7 @@ def test_a_route_that_changes_takes_live_flows_along(pop: Pop) -> None:
 
 def _upstream_hops(pop: Pop) -> set[int]:
     tables = pop.scene.tables()
-    flow = tables.slots[4]["flow"]
-    hops = set(flow["nexthop"][flow["state"] == 1][:, 0].tolist())
+    hops = set(tables.legs[4][UPSTREAM]["leg"]["nexthop"][tables.live(4)].tolist())
     tables.close()
     return hops
 

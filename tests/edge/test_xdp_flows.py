@@ -94,7 +94,7 @@ class Rig:
 
     def _slots(self, version: int) -> Slots:
         ranges = share_ports([0], *self.ports, *self.share)
-        slots = Slots(self.tables.slots[version], ranges, frozenset(), self.clock)
+        slots = Slots(self.tables.legs[version], ranges, frozenset(), self.clock)
         slots.adopt(self.tables.marks[version], self.now_ns)
         return slots
 
@@ -103,9 +103,11 @@ class Rig:
         self.tables.config["index_homes"] = homes
         for entries in (*self.tables.homes.values(), *self.tables.buckets.values()):
             entries[:] = 0
-        for records in self.tables.slots.values():
-            records["flow"]["state"] = layout.SLOT_OFF
-            records["flow"]["seen"] = 0
+        for leg in (each["leg"] for legs in self.tables.legs.values() for each in legs):
+            leg["state"], leg["seen"] = layout.SLOT_OFF, 0
+
+    def hops(self, version: int, slot: int) -> list[int]:
+        return [int(each["leg"]["nexthop"][slot]) for each in self.tables.legs[version]]
 
     def install(self, number: int, session: int = 0, vip: int = 0) -> XdpFlow | RelayReason:
         return self.forwarder.install(
@@ -138,8 +140,9 @@ def test_the_list_shows_what_records_say(rig: Rig) -> None:
         rig.tables.set_backbone(0, BACKBONES[6 if vip else 4][0])
         flow = rig.install(2, vip=vip)
         assert isinstance(flow, XdpFlow)
-        record = rig.tables.slots[flow.family]["flow"][flow.slot : flow.slot + 1]
-        record["traffic"] = [(11 + vip, 1100), (5, 500 + vip)]
+        counted = (11 + vip, 1100), (5, 500 + vip)
+        for legs, (packets, size) in zip(rig.tables.legs[flow.family], counted, strict=True):
+            legs["leg"]["packets"][flow.slot], legs["leg"]["bytes"][flow.slot] = packets, size
     found = select(rig.pin_dir, Filter(), None)
     assert (found.total, found.matching) == (2, {4: 1, 6: 1})
     four, six = found.shown
@@ -169,8 +172,7 @@ def test_a_flow_is_found_as_it_was_installed(rig: Rig, vip: int) -> None:
     assert not found.goes_by(ufrag_of(1))
     assert rig.forwarder.find(client_of(2, vip), vip) is None
     assert rig.forwarder.find(client_of(1, vip), 1 - vip) is None
-    record = rig.tables.slots[4 if vip == 0 else 6]["flow"][flow.slot]
-    assert record["nexthop"].tolist() == [ROUTE_UP, ROUTE_DOWN]
+    assert rig.hops(flow.family, flow.slot) == [ROUTE_UP, ROUTE_DOWN]
 
 
 def test_a_stale_entry_leads_nowhere(rig: Rig) -> None:
@@ -253,7 +255,7 @@ def test_a_full_map_gives_the_slot_back(rig: Rig) -> None:
     buckets[:] = np.where(buckets == 0, 9, buckets)
     assert rig.install(1) is RelayReason.TABLE_FULL
     assert len(rig.forwarder) == 0
-    assert not (rig.tables.slots[4]["flow"]["state"] == layout.SLOT_LIVE).any()
+    assert not rig.tables.live(4).size
 
 
 def test_without_a_route_there_is_no_flow(rig: Rig) -> None:
@@ -265,11 +267,10 @@ def test_hosts_on_a_link_are_asked_for_once_and_filled_in(rig: Rig) -> None:
     rig.forwarder.learn_routes(routes_message({4: [(0, ON_LINK)], 6: [(0, ROUTE_UP)]}))
     flows = [installed(rig.install(number)) for number in (1, 2)]
     assert rig.asked == ["127.0.0.1", "203.0.113.2", "203.0.113.3"]
-    hops = rig.tables.slots[4]["flow"]["nexthop"]
-    assert hops[flows[0].slot].tolist() == [0, 0]
+    assert rig.hops(4, flows[0].slot) == [0, 0]
     for message in hosts_messages({"127.0.0.1": 11, "203.0.113.2": 12, "203.0.113.3": 13}):
         rig.forwarder.learn_hosts(message)
-    assert [hops[flow.slot].tolist() for flow in flows] == [[11, 12], [11, 13]]
+    assert [rig.hops(4, flow.slot) for flow in flows] == [[11, 12], [11, 13]]
     installed(rig.install(1, session=1))
     assert len(rig.asked) == 3
 
@@ -277,18 +278,15 @@ def test_hosts_on_a_link_are_asked_for_once_and_filled_in(rig: Rig) -> None:
 def test_new_routes_lead_live_flows(rig: Rig) -> None:
     flows = [installed(rig.install(1)), installed(rig.install(1, vip=1))]
     rig.forwarder.learn_routes(routes_message({4: [(0, 21)], 6: [(0, 22)]}))
-    hops = [
-        rig.tables.slots[v]["flow"]["nexthop"][f.slot].tolist() for v, f in zip((4, 6), flows, strict=True)
-    ]
-    assert hops == [[21, 21], [22, 22]]
+    assert [rig.hops(flow.family, flow.slot) for flow in flows] == [[21, 21], [22, 22]]
 
 
 def test_a_sweep_ends_silent_clients_only(rig: Rig) -> None:
     silent, heard = installed(rig.install(1)), installed(rig.install(2))
-    seen = rig.tables.slots[4]["flow"]["seen"]
+    seen = [each["leg"]["seen"] for each in rig.tables.legs[4]]
     rig.now_ns += IDLE_NS + S
-    seen[heard.slot, layout.UPSTREAM] = rig.clock.stamp(rig.now_ns - 20 * S)
-    seen[silent.slot, layout.DOWNSTREAM] = rig.clock.stamp(rig.now_ns)
+    seen[layout.UPSTREAM][heard.slot] = rig.clock.stamp(rig.now_ns - 20 * S)
+    seen[layout.DOWNSTREAM][silent.slot] = rig.clock.stamp(rig.now_ns)
     rig.sweep_all()
     assert rig.forwarder.find(client_of(1), 0) is None
     assert rig.forwarder.find(client_of(2), 0) is not None
@@ -381,7 +379,7 @@ def test_shares_cover_all_ports_once(workers: int) -> None:
 
 
 def test_a_slot_at_home_is_preferred_and_the_longest_rested_one(rig: Rig) -> None:
-    slots = Slots(rig.tables.slots[4], share_ports([0], 20000, 20063, 1, 2), frozenset(), rig.clock)
+    slots = Slots(rig.tables.legs[4], share_ports([0], 20000, 20063, 1, 2), frozenset(), rig.clock)
     slots.adopt(rig.tables.marks[4], 0)
     assert slots.numbers.tolist() == list(range(20001, 20064, 2))
     homes = 20032, 20016
@@ -439,7 +437,7 @@ def test_workers_meet_at_one_home(pin_dir: Path, rig: Rig) -> None:
 
 
 def test_a_vip_port_is_no_nat_port(rig: Rig) -> None:
-    slots = Slots(rig.tables.slots[4], [NatRange(0, 3477, 3479)], frozenset({3478}), rig.clock)
+    slots = Slots(rig.tables.legs[4], [NatRange(0, 3477, 3479)], frozenset({3478}), rig.clock)
     assert slots.numbers.tolist() == [3477, 3479]
 
 
@@ -537,9 +535,10 @@ class Model(RuleBasedStateMachine):
             slots.append((flow.family, flow.slot))
         assert len(set(slots)) == len(slots), "no slot is two flows'"
         for version in (4, 6):
-            live = np.flatnonzero(self.rig.tables.slots[version]["flow"]["state"] == layout.SLOT_LIVE)
             wanted = sorted(number for family, number in slots if family == version)
-            assert live.tolist() == sorted(self.rig.tables.linked(version).tolist()) == wanted
+            assert wanted == sorted(self.rig.tables.linked(version).tolist())
+            for legs in self.rig.tables.legs[version]:
+                assert wanted == np.flatnonzero(legs["leg"]["state"] == layout.SLOT_LIVE).tolist()
 
     def teardown(self) -> None:
         if hasattr(self, "rig"):

@@ -102,10 +102,10 @@ def test_sigkill_and_restart_of_the_relay_lose_nothing(pop: Pop) -> None:
         call.exchange(10)
     assert carried(pop, "slow") == 0, "no packet of theirs came up to the new relay"
     tables = pop.scene.tables()
-    live = [slots["flow"][slots["flow"]["state"] == SLOT_LIVE] for slots in tables.slots.values()]
-    assert [each["nexthop"].tolist() for each in live] == [
-        [hops] for hops in tables.config["usual_nexthop"].tolist()
-    ]
+    for legs, usual in zip(tables.legs.values(), tables.config["usual_nexthop"].tolist(), strict=True):
+        hops = [each["leg"]["nexthop"][each["leg"]["state"] == SLOT_LIVE].tolist() for each in legs]
+        assert hops == [[one] for one in usual]
+        assert all(usual)
     tables.close()
     Call(pop).begin().exchange()
     assert pop.summary()["flows"] == 3

@@ -39,17 +39,46 @@ static void look_at_udp(void *l3, void *end, struct vp_udp *udp, uint32_t l3_byt
 		require(token.version < 8 && token.key_id < VP_TOKEN_KEYS);
 }
 
+/* One's complement, of whole words wherever they lie. */
+static uint32_t sum_of(const void *data, size_t size)
+{
+	const uint8_t *bytes = data;
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < size; i += 2)
+		sum += bytes[i] | bytes[i + 1] << 8;
+	return sum % 0xffff;
+}
+
+/* No sum over a header and its checksum changes, whatever it was. */
 static void rewrite(void *data, void *end, const struct vp_l2 *l2, struct vp_udp *udp)
 {
-	static const uint32_t address[4] = {1, 2, 3, 4};
-	const struct vp_rewrite to = {.src_port = 1, .dst_port = 2, .l3_delta = 3, .l4_delta = 4};
+	static const uint32_t other[4] = {0x01000000, 0xffffffff, 0, 0xfeff0000};
+	const struct vp_rewrite to = {
+		.src_port = 1, .dst_port = 0xffff, .tos_set = 0xb8, .tos_mask = 0xfc};
 	const struct vp_way way = {.tag_count = VP_MAX_TAGS};
+	_Bool is_ipv4 = l2->type == VP_ETH_IPV4;
+	uint8_t *addresses = (uint8_t *)l2->l3 + (is_ipv4 ? 12 : 8);
+	uint32_t size = is_ipv4 ? 8 : 32, l4_before, l3_before = 0, delta;
 
-	if (l2->type == VP_ETH_IPV4)
-		vp_rewrite4(l2->l3, address[0], address[1], &to);
-	else
-		vp_rewrite6(l2->l3, address, address, &to);
-	vp_rewrite_udp(udp, &to);
+	l4_before = (sum_of(addresses, size) + sum_of(udp, sizeof(*udp))) % 0xffff;
+	if (is_ipv4) {
+		if (!((struct vp_ipv4 *)l2->l3)->ttl)
+			return; /* goes nowhere */
+		l3_before = sum_of(l2->l3, sizeof(struct vp_ipv4));
+		delta = vp_rewrite4(l2->l3, other[0], other[1], &to);
+		require(sum_of(l2->l3, sizeof(struct vp_ipv4)) == l3_before);
+	} else {
+		delta = vp_rewrite6(l2->l3, other, other, &to);
+	}
+	if (udp->check) {
+		vp_rewrite_udp(udp, delta, &to);
+		require((sum_of(addresses, size) + sum_of(udp, sizeof(*udp))) % 0xffff ==
+			l4_before);
+	} else {
+		vp_rewrite_udp(udp, delta, &to);
+		require(!udp->check);
+	}
 	vp_write_l2(data, end, &way, l2->type);
 }
 
