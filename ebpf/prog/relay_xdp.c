@@ -479,7 +479,7 @@ VP_INLINE enum vp_reason vp_judge_upstream(struct vp_config *cfg, struct vp_pack
 VP_INLINE enum vp_reason vp_rewrite(struct vp_packet *packet, const __u32 *src, const __u32 *dst,
 				    const struct vp_rewrite *to)
 {
-	__u32 addresses;
+	__u64 addresses;
 
 	if (packet->family == VP_FAMILY_IPV4) {
 		struct vp_ipv4 *ip = packet->l2.l3;

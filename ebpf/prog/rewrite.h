@@ -14,10 +14,12 @@
 /* The change of the word that has TTL in its first byte, when the TTL falls by one. */
 #define VP_TTL_DELTA 0xfffe
 
-VP_INLINE __u16 vp_csum_apply(__u16 check, __u32 delta)
+/* Of a delta of at most 48 bits. */
+VP_INLINE __u16 vp_csum_apply(__u16 check, __u64 delta)
 {
-	__u32 sum = (__u16)~check + delta;
+	__u64 sum = (__u16)~check + delta;
 
+	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
 	return ~sum;
@@ -25,7 +27,7 @@ VP_INLINE __u16 vp_csum_apply(__u16 check, __u32 delta)
 
 /* Zero means "no checksum" (RFC 768): one that is absent stays so, and a computed zero is sent as
  * ones. */
-VP_INLINE void vp_udp_csum_apply(struct vp_udp *udp, __u32 delta)
+VP_INLINE void vp_udp_csum_apply(struct vp_udp *udp, __u64 delta)
 {
 	__u16 check;
 
@@ -33,11 +35,6 @@ VP_INLINE void vp_udp_csum_apply(struct vp_udp *udp, __u32 delta)
 		return;
 	check = vp_csum_apply(udp->check, delta);
 	udp->check = check ? check : 0xffff;
-}
-
-VP_INLINE __u32 vp_fold_delta(__u64 sum)
-{
-	return (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
 }
 
 /* What differs between the directions, both of which rewrite alike. */
@@ -49,20 +46,20 @@ struct vp_rewrite {
 };
 
 /* `addresses` is the delta of what vp_rewrite4() or vp_rewrite6() changed. */
-VP_INLINE void vp_rewrite_udp(struct vp_udp *udp, __u32 addresses, const struct vp_rewrite *to)
+VP_INLINE void vp_rewrite_udp(struct vp_udp *udp, __u64 addresses, const struct vp_rewrite *to)
 {
-	__u32 delta = addresses + (__u16)~udp->src + (__u16)~udp->dst + to->src_port + to->dst_port;
+	__u64 delta = addresses + (__u16)~udp->src + (__u16)~udp->dst + to->src_port + to->dst_port;
 
 	udp->src = to->src_port;
 	udp->dst = to->dst_port;
 	vp_udp_csum_apply(udp, delta);
 }
 
-VP_INLINE __u32 vp_rewrite4(struct vp_ipv4 *ip, __u32 src, __u32 dst, const struct vp_rewrite *to)
+VP_INLINE __u64 vp_rewrite4(struct vp_ipv4 *ip, __u32 src, __u32 dst, const struct vp_rewrite *to)
 {
 	__u8 tos = (ip->tos & ~to->tos_mask) | to->tos_set;
 	__u32 tos_delta = (__u16) ~(ip->tos << 8) + (tos << 8);
-	__u32 addresses = vp_fold_delta((__u64)(__u32)~ip->src + (__u32)~ip->dst + src + dst);
+	__u64 addresses = (__u64)(__u32)~ip->src + (__u32)~ip->dst + src + dst;
 
 	ip->check = vp_csum_apply(ip->check, addresses + VP_TTL_DELTA + tos_delta);
 	ip->tos = tos;
@@ -72,7 +69,7 @@ VP_INLINE __u32 vp_rewrite4(struct vp_ipv4 *ip, __u32 src, __u32 dst, const stru
 	return addresses;
 }
 
-VP_INLINE __u32 vp_rewrite6(struct vp_ipv6 *ip, const __u32 *src, const __u32 *dst,
+VP_INLINE __u64 vp_rewrite6(struct vp_ipv6 *ip, const __u32 *src, const __u32 *dst,
 			    const struct vp_rewrite *to)
 {
 	__u16 mask = VP_BSWAP16(to->tos_mask << 4);
@@ -85,7 +82,7 @@ VP_INLINE __u32 vp_rewrite6(struct vp_ipv6 *ip, const __u32 *src, const __u32 *d
 	ip->hop_limit--;
 	__builtin_memcpy(ip->src, src, sizeof(ip->src));
 	__builtin_memcpy(ip->dst, dst, sizeof(ip->dst));
-	return vp_fold_delta(sum);
+	return sum;
 }
 
 /* The bytes of a frame before the network header. */

@@ -59,7 +59,8 @@ static void rewrite(void *data, void *end, const struct vp_l2 *l2, struct vp_udp
 	const struct vp_way way = {.tag_count = VP_MAX_TAGS};
 	_Bool is_ipv4 = l2->type == VP_ETH_IPV4;
 	uint8_t *addresses = (uint8_t *)l2->l3 + (is_ipv4 ? 12 : 8);
-	uint32_t size = is_ipv4 ? 8 : 32, l4_before, l3_before = 0, delta;
+	uint32_t size = is_ipv4 ? 8 : 32, l4_before, l3_before = 0;
+	uint64_t delta;
 
 	l4_before = (sum_of(addresses, size) + sum_of(udp, sizeof(*udp))) % 0xffff;
 	if (is_ipv4) {
