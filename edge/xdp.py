@@ -3,11 +3,11 @@
 The maps are the truth, not this process: a flow is whatever a record says, so the worker may die and its
 successor finds all of them. What is kept here beside the maps is which slots are free, and the marks.
 
-A flow begins as a whole record in a slot that has rested, switched on last; then comes what leads the
-client's packets to it, in the index. It ends in the opposite order: switched off, led to no more, and the
-slot rests. The program compares each record with the packet before it uses it, so at no moment of
-this can a packet be sent by another flow's record. A record that lives is written to in three places only,
-each of them one store: its state, its next hops and the mark of its ufrag.
+A flow begins as whole records in a slot that has rested, one for each direction, switched on last; then
+comes what leads the client's packets to it, in the index. It ends in the opposite order: switched off, led
+to no more, and the slot rests. The program compares each record with the packet before it uses it, so at no
+moment of this can a packet be sent by another flow's record. A record that lives is written to in three
+places only, each of them one store: its state, its next hops and the mark of its ufrag.
 
 Each worker hands out slots of its own, but any worker may get a client's packets, after their number has
 changed for instance; so flows are found in the index and not in a table of the worker's.

@@ -35,7 +35,7 @@ from tests.bench.lab_scene import (
 )
 from tests.bench.result import Figure
 
-ROUNDS = int(os.environ.get("LAB_ROUNDS", "5"))
+ROUNDS = int(os.environ.get("LAB_ROUNDS", "15"))
 FLOWS = (1, 1_000, MAX_FLOWS)
 LEAST_OF_LIMIT, LEAST_OF_NFTABLES, MOST_PATH = 0.65, 3.5, 1.7
 ROWS = {
