@@ -224,8 +224,11 @@ class Tables:
         self.set_slot_state(family, flow.slot, layout.SLOT_LIVE)
 
     def set_slot_state(self, family: int, slot: int, state: int) -> None:
-        """Switch a slot off, or on again; its directions one after the other."""
-        for legs in self.legs[family]:
+        """Switch a slot off, or on again: it lives while its upstream direction does, which is the first to
+        end and the last to begin.
+        """
+        upstream, downstream = self.legs[family]
+        for legs in (upstream, downstream) if state == layout.SLOT_OFF else (downstream, upstream):
             legs["leg"]["state"][slot] = state
 
     def live(self, family: int) -> npt.NDArray[np.intp]:

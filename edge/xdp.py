@@ -145,10 +145,12 @@ class XdpForwarder:
         self._count_adopted()
 
     def _finish_ended(self) -> None:
-        """Remove what leads to our slots that are off: a worker ended between the one and the other."""
+        """End in whole what a worker before this one did not come to the end of."""
         for version, slots in self._slots.items():
-            ended = np.intersect1d(self._tables.linked(version), slots.numbers[~slots.is_live])
-            for number in ended.tolist():
+            off = slots.numbers[~slots.is_live]
+            downstream = self._tables.legs[version][layout.DOWNSTREAM]["leg"]["state"]
+            downstream[off[downstream[off] == layout.SLOT_LIVE]] = layout.SLOT_OFF
+            for number in np.intersect1d(self._tables.linked(version), off).tolist():
                 self._index.unlink(version, number)
 
     def _count_adopted(self) -> None:

@@ -175,6 +175,18 @@ def test_a_flow_is_found_as_it_was_installed(rig: Rig, vip: int) -> None:
     assert rig.hops(flow.family, flow.slot) == [ROUTE_UP, ROUTE_DOWN]
 
 
+@pytest.mark.parametrize("vip", [0, 1], ids=["ipv4", "ipv6"])
+def test_who_was_killed_between_two_writes_is_put_right(rig: Rig, vip: int) -> None:
+    flow, stays = installed(rig.install(1, vip=vip)), installed(rig.install(2, vip=vip))
+    states = [legs["leg"]["state"] for legs in rig.tables.legs[flow.family]]
+    states[layout.UPSTREAM][flow.slot] = layout.SLOT_OFF
+    rig.forwarder.close()
+    rig.open()
+    for state in states:
+        assert np.flatnonzero(state).tolist() == [stays.slot]
+    assert rig.tables.linked(flow.family).tolist() == [stays.slot]
+
+
 def test_a_stale_entry_leads_nowhere(rig: Rig) -> None:
     """It may be left by a worker that was killed between the two writes."""
     flow = installed(rig.install(1))
