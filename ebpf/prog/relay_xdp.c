@@ -804,7 +804,11 @@ VP_INLINE _Bool vp_unlink(_Bool six, const struct vp_config *cfg, __u64 hash, __
 	       vp_put(six, place.bucket[1], place.first, gone, 0);
 }
 
-/* Lead a client to a slot, and no longer to the one that it had; at no moment to none. */
+/*
+ * Lead a client to a slot, and no longer to the one that it had. A packet that looks meanwhile may
+ * find neither, where it looks for the new one before it is there and for the old one after: it is
+ * then judged as a stranger's, as between any two flows of a client.
+ */
 VP_INLINE _Bool vp_link(_Bool six, const struct vp_config *cfg, const struct vp_client *client,
 			__u32 slot)
 {

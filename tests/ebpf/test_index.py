@@ -263,7 +263,9 @@ def meanwhile(busy: Callable[[], object], watched: Callable[[], object]) -> None
 
 
 @FLOW
-def test_at_no_moment_is_a_client_lost_that_changes_slots(rig: Rig, second: Index, flow: FlowRecord) -> None:
+def test_a_client_that_changes_slots_is_led_to_its_own_or_none(
+    rig: Rig, second: Index, flow: FlowRecord
+) -> None:
     slots = places(rig, flow)
     live(rig, [flow._replace(slot=slot) for slot in slots])
     rig.index.link(version_of(flow), slots[0])
@@ -274,9 +276,11 @@ def test_at_no_moment_is_a_client_lost_that_changes_slots(rig: Rig, second: Inde
 
     def look() -> None:
         for _ in range(20_000):
-            assert rig.index.find(flow.client, flow.vip_id) in slots
+            assert rig.index.find(flow.client, flow.vip_id) in (0, *slots)
 
     meanwhile(change, look)
+    assert rig.index.find(flow.client, flow.vip_id) == slots[0]
+    assert rig.tables.linked(version_of(flow)).tolist() == [slots[0]]
 
 
 @FLOW
