@@ -18,17 +18,9 @@ class FlowRecord(NamedTuple):
     """Backbone index * 65536 + NAT port."""
     client: Endpoint
     vip_id: int
-    vip: Endpoint
-    backbone: str
-    """Our address towards the transceiver, the one of that index."""
     transceiver: Endpoint
     nexthop_up: int
     nexthop_down: int
-
-    @property
-    def nat_port(self) -> int:
-        """The port of the backbone address that stands for the flow."""
-        return self.slot & 0xFFFF
 
 
 def pack_address(host: str) -> bytes:

@@ -123,8 +123,8 @@ class Columns:
 
     def __init__(self, legs: Legs) -> None:
         self.state = legs[UPSTREAM]["leg"]["state"]
-        self.heard = legs[UPSTREAM]["leg"]["seen"]
         self.seen = tuple(leg["leg"]["seen"] for leg in legs)
+        self.heard = self.seen[UPSTREAM]
         self.nexthops = tuple(leg["leg"]["nexthop"] for leg in legs)
 
 
@@ -178,13 +178,14 @@ class Slots:
         """A slot that has rested, to be written to, at the first of these homes that has one, or anywhere;
         None where there is none at all.
         """
-        position = self._line.first
         for home in homes:
             at_home = self._positions[home : home + HOME_SLOTS]
             best = int(at_home[self._rested_at[at_home].argmin()])
             if self._rested_at[best] <= now_ns:
                 position = best
                 break
+        else:
+            position = self._line.first
         if self._rested_at[position] > now_ns:
             return None
         self._line.leave(position)

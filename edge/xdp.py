@@ -68,14 +68,6 @@ FAR_ENDS = {layout.UPSTREAM: "transceiver", layout.DOWNSTREAM: "client"}
 
 
 @dataclass(frozen=True, slots=True)
-class XdpVip:
-    """A VIP as the program knows it."""
-
-    id: int
-    endpoint: Endpoint
-
-
-@dataclass(frozen=True, slots=True)
 class XdpFlow:
     """What a record says at the moment of asking; see `edge.forwarder.Flow`."""
 
@@ -104,7 +96,7 @@ class XdpForwarder:
         index: Index,
         clock: SeenClock,
         slots: Mapping[int, Slots],
-        vips: Sequence[XdpVip],
+        vip_ids: Sequence[int],
         backbones: Mapping[int, Mapping[int, str]],
         ways: Ways,
         max_flows: int,
@@ -122,8 +114,7 @@ class XdpForwarder:
         self._index = index
         self._clock = clock
         self._slots = slots
-        self._vips = vips
-        self._backbones = backbones
+        self._vip_ids = vip_ids
         self._backbone_packed = {
             version: {index: pack_address(host) for index, host in hosts.items()}
             for version, hosts in backbones.items()
@@ -170,7 +161,7 @@ class XdpForwarder:
     def find(self, client: Sockaddr, vip: int) -> XdpFlow | None:
         """The flow of a client address at a VIP, whichever worker's it is."""
         version = 6 if len(client) == 4 else 4
-        number = self._index.find(Endpoint(client[0].partition("%")[0], client[1]), self._vips[vip].id)
+        number = self._index.find(Endpoint(client[0].partition("%")[0], client[1]), self._vip_ids[vip])
         if not number:
             return None
         leg = self._tables.legs[version][layout.UPSTREAM][number]
@@ -209,11 +200,7 @@ class XdpForwarder:
         number = slots.take(self._index.homes(endpoint), mark, now_ns)
         if number is None:
             return RelayReason.NO_NAT_PORT
-        identity = self._vips[vip]
-        record = FlowRecord(
-            number, endpoint, identity.id, identity.endpoint,
-            self._backbones[version][number // layout.PORTS], transceiver, up or NOWHERE, down or NOWHERE,
-        )  # fmt: skip
+        record = FlowRecord(number, endpoint, self._vip_ids[vip], transceiver, up or NOWHERE, down or NOWHERE)
         self._tables.write_slot(record, mark, self._clock.stamp(now_ns))
         try:
             self._index.link(version, number)

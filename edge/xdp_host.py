@@ -14,8 +14,10 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from ctypes import c_uint32
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from core.addr import Endpoint
 from core.config import DataplaneSettings
@@ -23,7 +25,6 @@ from core.errors import VoxpopError
 from core.keyring import Keyring
 from core.service.supervisor import Message
 from ebpf import layout, pins
-from ebpf.bpfmap import Records
 from ebpf.errors import DataplaneError, PinError
 from ebpf.flows import pack_address
 from ebpf.netdev import Netdev
@@ -47,8 +48,6 @@ QUICK_PAUSE_S = 0.005
 """The same while a neighbour has just been asked for: until its answer is seen, packets to it are lost."""
 QUICK_LOOKS = 50
 """In each CLOCK_S; beyond, a storm of new neighbours gets the longer pause."""
-
-DIRECTIONS = (layout.UPSTREAM, layout.DOWNSTREAM)
 
 Tell = Callable[[Message], None]
 
@@ -109,14 +108,15 @@ class XdpHost:
 
     # --- identities -----------------------------------------------------------------------------------
 
-    def _live(self, version: int, direction: int) -> Records:
-        live: Records = self.tables.legs[version][direction]["leg"][self.tables.live(version)]
-        return live
+    def _flows(self, version: int, field: str) -> list[npt.NDArray[np.integer[Any]]]:
+        """A field of all flows' records, upstream and downstream."""
+        live = self.tables.live(version)
+        return [legs["leg"][field][live] for legs in self.tables.legs[version]]
 
     def _number_vips(self) -> list[int]:
         """An id for each VIP: the one that it has, or one that stands for nothing that a flow needs."""
         known = self.tables.config["vip"]
-        in_use = {int(n) for v in (4, 6) for n in np.unique(self._live(v, layout.UPSTREAM)["vip"])}
+        in_use = {int(n) for v in (4, 6) for n in np.unique(self._flows(v, "vip")[layout.UPSTREAM])}
         wanted = [_identity(vip) for vip in self.plan.relay.vips]
         there = [row["addr"].tobytes() + row["port"].tobytes() for row in known]
         ids = _assign(wanted, there, in_use, "VIPs")
@@ -241,14 +241,13 @@ class XdpHost:
             self._told = tables
             tell(routes_message(tables))
         self._give_up_hosts(tell)
-        self._tell_usual_hops()
         await self._resolve(netlink, changes)
 
     def _tell_usual_hops(self) -> None:
         """Name the next hops that most flows have, which the program is soonest done with."""
         usual = self.tables.config["usual_nexthop"]
         for row, version in enumerate((4, 6)):
-            both = [self._live(version, direction)["nexthop"] for direction in DIRECTIONS]
+            both = self._flows(version, "nexthop")
             found = [int(np.bincount(hops).argmax()) if len(hops) else 0 for hops in both]
             if usual[row].tolist() != found:  # each packet reads what lies around this
                 usual[row] = found
@@ -273,12 +272,15 @@ class XdpHost:
             tell(message)
 
     async def _resolve(self, netlink: Netlink, changes: Changes) -> None:
-        """Have the kernel ask for neighbours that it does not know, and now and then for all in use."""
+        """Have the kernel ask for neighbours that it does not know; and now and then for all in use, when it
+        is time as well to see which of them most flows use.
+        """
         self._unresolved = bool(changes.resolve)
         wanted = changes.resolve
         if time.monotonic() - self._confirmed_at >= LOOK_S:
             self._confirmed_at = time.monotonic()
             wanted = self.nexthops.addresses()
+            self._tell_usual_hops()
         for link, host in wanted:
             await netlink.resolve(link, host)
 
@@ -349,8 +351,8 @@ class XdpHost:
         return {int(n): _way(live[n]) for n in np.flatnonzero(live["usable"])}
 
     def _hops_in_use(self) -> set[int]:
-        legs = [self._live(version, direction) for version in (4, 6) for direction in DIRECTIONS]
-        return {int(n) for each in legs for n in np.unique(each["nexthop"])}
+        hops = [each for version in (4, 6) for each in self._flows(version, "nexthop")]
+        return {int(n) for each in hops for n in np.unique(each)}
 
     def close(self) -> None:
         """Close the maps; the fast path goes on."""

@@ -14,7 +14,7 @@ from ebpf.tables import Tables
 from edge.counters import Counters
 from edge.routes import Ways
 from edge.slots import SeenClock, Slots, share_ports
-from edge.xdp import XdpForwarder, XdpVip
+from edge.xdp import XdpForwarder
 
 
 def open_forwarder(
@@ -34,9 +34,10 @@ def open_forwarder(
         version: _adopt(tables, clock, version, hosts, vips, told["nat_ports"], share)
         for version, hosts in backbones.items()
     }
-    identities = [XdpVip(number, vip) for number, vip in zip(told["vip_ids"], vips, strict=True)]
+    vip_ids: list[int] = told["vip_ids"]
+    assert len(vip_ids) == len(vips), "one for each"
     forwarder = XdpForwarder(
-        tables, index, clock, slots, identities, backbones, Ways(), max_flows, idle_timeout_ns, counters, ask
+        tables, index, clock, slots, vip_ids, backbones, Ways(), max_flows, idle_timeout_ns, counters, ask
     )
     forwarder.set_dscp(told["dscp_upstream"])
     return forwarder

@@ -202,7 +202,7 @@ def install(directory: Path, fds: dict[str, int], tables: Tables, clients: list[
     taken = [free.take(index.homes(client), 0, 1) for client in clients]
     slots = [slot for slot in taken if slot is not None]
     assert len(slots) == len(clients), "there is a NAT port for each"
-    model = FlowRecord(NAT_FIRST, Endpoint("100.0.0.0", PORT), 1, VIP, "10.1.0.1", PEER, 1, 2)
+    model = FlowRecord(NAT_FIRST, Endpoint("100.0.0.0", PORT), 1, PEER, 1, 2)
     tables.write_slot(model)
     for legs in tables.legs[4]:
         records = np.repeat(legs[NAT_FIRST : NAT_FIRST + 1], len(clients))

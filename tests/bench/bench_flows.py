@@ -33,14 +33,15 @@ from edge.routes import Ways, routes_message
 from edge.slots import SeenClock, Slots, share_ports
 from edge.slowpath import SlowPath
 from edge.verdict import RelayReason
-from edge.xdp import XdpFlow, XdpForwarder, XdpVip
+from edge.xdp import XdpFlow, XdpForwarder
 from tests.bench.result import Figure, percentile
+from tests.edge.kit import Vip
 
 FLOWS = 1_000_000
 ADDRESSES = 17
 """Backbone addresses; 61,440 flows each."""
 PORTS = (4096, 65535)
-VIP = XdpVip(1, Endpoint("198.51.100.1", 3478))
+VIP = Vip(1, Endpoint("198.51.100.1", 3478))
 KEYRING = Keyring({1: bytes(range(32))}, 1)
 NOW_MIN = 29_900_000
 LOOPBACK_HOST = 1
@@ -86,7 +87,7 @@ def _open(pin_dir: Path, max_flows: int = FLOWS) -> XdpForwarder:
         index,
         clock,
         {4: slots},
-        [VIP],
+        [VIP.id],
         {4: hosts},
         Ways(),
         max_flows,

@@ -34,6 +34,7 @@ SHARED = Endpoint("203.0.113.5", 3478)
 """A VIP on a backbone address."""
 VIPS = {1: VIP4, 2: VIP4_OTHER_PORT, 3: VIP6, 4: SHARED}
 BACKBONE4, BACKBONE6 = "192.0.2.1", "2001:db8:b::1"
+BACKBONES = {4: (BACKBONE4, SHARED.host), 6: (BACKBONE6,)}
 LOCALS = (
     LocalAddress(VIP4.host, {VIP4.port: 1, VIP4_OTHER_PORT.port: 2}),
     LocalAddress(VIP6.host, {VIP6.port: 3}),
@@ -68,8 +69,8 @@ AMPLE = Rates(source_pps=1e6, source_burst=10_000, total_pps=1e6, total_burst=10
 RTP = bytes.fromhex("806f1234000003c0deadbeef") + bytes(range(160))
 DTLS = bytes.fromhex("16fefd0000000000000001") + bytes(80)
 
-FLOW4 = FlowRecord(20001, CLIENT4, 1, VIP4, BACKBONE4, TRANSCEIVER4, UP, DOWN)
-FLOW6 = FlowRecord(30001, CLIENT6, 3, VIP6, BACKBONE6, TRANSCEIVER6, UP, DOWN)
+FLOW4 = FlowRecord(20001, CLIENT4, 1, TRANSCEIVER4, UP, DOWN)
+FLOW6 = FlowRecord(30001, CLIENT6, 3, TRANSCEIVER6, UP, DOWN)
 FLOWS = {"ipv4": FLOW4, "ipv6": FLOW6}
 
 
@@ -88,27 +89,32 @@ def version_of(flow: FlowRecord) -> int:
     return 6 if ":" in flow.client.host else 4
 
 
+def nat_of(flow: FlowRecord) -> Endpoint:
+    """The backbone address and port that stand for a flow."""
+    backbone, port = divmod(flow.slot, layout.PORTS)
+    return Endpoint(BACKBONES[version_of(flow)][backbone], port)
+
+
 def upstream(flow: FlowRecord, payload: bytes = RTP) -> UdpFrame:
     """What the client sends."""
-    return UdpFrame(flow.client, flow.vip, payload)
+    return UdpFrame(flow.client, VIPS[flow.vip_id], payload)
 
 
 def sent_upstream(flow: FlowRecord, received: UdpFrame) -> UdpFrame:
     """What must come of it."""
-    source = Endpoint(flow.backbone, flow.nat_port)
     macs = SWITCH_MAC + OWN_MAC
-    return received.but(source=source, destination=flow.transceiver, macs=macs, ttl=received.ttl - 1)
+    return received.but(source=nat_of(flow), destination=flow.transceiver, macs=macs, ttl=received.ttl - 1)
 
 
 def downstream(flow: FlowRecord, payload: bytes = RTP) -> UdpFrame:
     """What the transceiver sends."""
-    return UdpFrame(flow.transceiver, Endpoint(flow.backbone, flow.nat_port), payload)
+    return UdpFrame(flow.transceiver, nat_of(flow), payload)
 
 
 def sent_downstream(flow: FlowRecord, received: UdpFrame) -> UdpFrame:
     """What must come of it."""
     macs = ROUTER_MAC + OWN_MAC
-    return received.but(source=flow.vip, destination=flow.client, macs=macs, ttl=received.ttl - 1)
+    return received.but(source=VIPS[flow.vip_id], destination=flow.client, macs=macs, ttl=received.ttl - 1)
 
 
 class Outcome(NamedTuple):
@@ -153,8 +159,9 @@ class Rig:
         tables.punt_total.update(c_uint32(0), layout.Debt())
         for vip_id, vip in VIPS.items():
             tables.set_vip(vip_id, vip)
-        for index, host in ((0, BACKBONE4), (1, SHARED.host), (0, BACKBONE6)):
-            tables.set_backbone(index, host)
+        for hosts in BACKBONES.values():
+            for index, host in enumerate(hosts):
+                tables.set_backbone(index, host)
         for nexthop, way in NEXTHOPS.items():
             tables.set_nexthop(nexthop, way)
         tables.set_egress(EGRESS, LOOPBACK)

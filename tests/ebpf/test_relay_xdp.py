@@ -489,7 +489,8 @@ def test_any_other_key_is_another_flow(rig: Rig, flow: FlowRecord, change: str) 
 @FLOW
 def test_a_nat_port_without_flow(rig: Rig, flow: FlowRecord) -> None:
     rig.install(flow)
-    frame = downstream(flow).but(destination=Endpoint(flow.backbone, flow.nat_port + 1))
+    nat = scene.nat_of(flow)
+    frame = downstream(flow).but(destination=nat._replace(port=nat.port + 1))
     assert_untouched(rig.send(frame), Reason.DROP_NO_FLOW, frame)
 
 
@@ -543,8 +544,6 @@ def test_an_address_may_be_vip_and_backbone_at_once(rig: Rig) -> None:
         layout.PORTS + 5000,
         scene.CLIENT4,
         4,
-        scene.SHARED,
-        scene.SHARED.host,
         scene.TRANSCEIVER4,
         scene.UP,
         scene.DOWN,
@@ -622,7 +621,7 @@ def test_ipv4_options_are_dropped(rig: Rig, options: bytes, direction: Direction
 
 
 def test_ipv4_options_to_another_port_pass(rig: Rig) -> None:
-    frame = upstream(FLOW4).but(options=NOP_OPTIONS, destination=Endpoint(FLOW4.vip.host, 53))
+    frame = upstream(FLOW4).but(options=NOP_OPTIONS, destination=Endpoint(scene.VIP4.host, 53))
     assert_untouched(rig.send(frame), Reason.PASS_NOT_OURS, frame)
 
 
@@ -644,7 +643,7 @@ def test_ipv4_fragments_to_a_backbone_address(rig: Rig, fragment: int, reason: R
 
 
 def test_a_first_fragment_to_another_port_passes(rig: Rig) -> None:
-    frame = upstream(FLOW4).but(fragment=MORE_FRAGMENTS, destination=Endpoint(FLOW4.vip.host, 53))
+    frame = upstream(FLOW4).but(fragment=MORE_FRAGMENTS, destination=Endpoint(scene.VIP4.host, 53))
     assert_untouched(rig.send(frame), Reason.PASS_NOT_OURS, frame)
 
 
@@ -677,7 +676,7 @@ def test_ipv6_extensions(rig: Rig, extensions: tuple[tuple[int, bytes], ...], re
 
 
 def test_ipv6_extensions_elsewhere_pass(rig: Rig) -> None:
-    other_port = Endpoint(FLOW6.vip.host, 53)
+    other_port = Endpoint(scene.VIP6.host, 53)
     frame = upstream(FLOW6).but(extensions=(HOP_BY_HOP,), destination=other_port)
     assert_untouched(rig.send(frame), Reason.PASS_NOT_OURS, frame)
     later = downstream(FLOW6).but(extensions=(LATER_FRAGMENT,))

@@ -15,13 +15,14 @@ from edge.counters import create
 from edge.forwarder import Sockaddr
 from edge.routes import Ways, routes_message
 from edge.slots import NatRange, SeenClock, Slots
-from edge.xdp import XdpFlow, XdpForwarder, XdpVip
+from edge.xdp import XdpFlow, XdpForwarder
+from tests.edge.kit import Vip
 
 CLIENTS = 64
 FIRST_PORT, LAST_PORT = HOME_FIRST, HOME_FIRST + 4095
 HOMES = 4
 """So few that clients take each other's places there, and that not all find one."""
-VIPS = {4: XdpVip(3, Endpoint("198.51.100.1", 3478)), 6: XdpVip(4, Endpoint("2001:db8:f::1", 3478))}
+VIPS = {4: Vip(3, Endpoint("198.51.100.1", 3478)), 6: Vip(4, Endpoint("2001:db8:f::1", 3478))}
 BACKBONES = {4: {0: "192.0.2.10"}, 6: {0: "2001:db8:b::10"}}
 ROUTE_UP, ROUTE_DOWN = 7, 8
 
@@ -47,8 +48,8 @@ def open_forwarder(pin_dir: Path) -> XdpForwarder:
         each.adopt(tables.marks[version], time.monotonic_ns())
     counters, _ = create()
     forwarder = XdpForwarder(
-        tables, index, clock, slots, list(VIPS.values()), BACKBONES, Ways(), 2 * CLIENTS, 10**12, counters,
-        lambda _: None, rest_ns=int(REST_S * 1e9),
+        tables, index, clock, slots, [vip.id for vip in VIPS.values()], BACKBONES, Ways(), 2 * CLIENTS,
+        10**12, counters, lambda _: None, rest_ns=int(REST_S * 1e9),
     )  # fmt: skip
     forwarder.learn_routes(routes_message({4: [(0, ROUTE_UP)], 6: [(0, ROUTE_UP)]}))
     return forwarder

@@ -19,7 +19,6 @@ from ebpf.index import Index
 from ebpf.layout import HOME_SLOTS, SLOT_BITS, SLOT_OFF
 from ebpf.tables import Tables
 from tests.edge.churner import (
-    BACKBONES,
     CLIENTS,
     FIRST_PORT,
     HOMES,
@@ -50,10 +49,7 @@ def write_records(tables: Tables, slots: Slots) -> None:
     for version, vip in VIPS.items():
         for number, slot in enumerate(slots[version]):
             ends = client_of(number, version), transceiver_of(number, version)
-            backbone = BACKBONES[version][0]
-            tables.write_slot(
-                FlowRecord(slot, ends[0], vip.id, vip.endpoint, backbone, ends[1], ROUTE_UP, ROUTE_UP)
-            )
+            tables.write_slot(FlowRecord(slot, ends[0], vip.id, ends[1], ROUTE_UP, ROUTE_UP))
 
 
 def make_some_meet(tables: Tables, index: Index) -> Slots:

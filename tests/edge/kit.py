@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -75,6 +76,13 @@ def request(ufrag: bytes, password: bytes | None = None, kind: int = MessageType
 MEDIA = b"\x80\x6f" + bytes(170)
 """Like RTP to whoever looks at the first byte."""
 DTLS = b"\x16\xfe\xfd" + bytes(60)
+
+
+class Vip(NamedTuple):
+    """A VIP, and its number in the tables of the fast path."""
+
+    id: int
+    endpoint: Endpoint
 
 
 class Peer:

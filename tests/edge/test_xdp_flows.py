@@ -29,13 +29,13 @@ from edge.ops.flows import Filter, select
 from edge.routes import ON_LINK, Ways, hosts_messages, routes_message
 from edge.slots import REST_NS, Line, NatRange, SeenClock, Slots, share_ports
 from edge.verdict import RelayReason
-from edge.xdp import XdpFlow, XdpForwarder, XdpVip
-from tests.edge.kit import REPOSITORY
+from edge.xdp import XdpFlow, XdpForwarder
+from tests.edge.kit import REPOSITORY, Vip
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: makes BPF maps")
 
 S = 1_000_000_000
-VIPS = (XdpVip(3, Endpoint("198.51.100.1", 3478)), XdpVip(4, Endpoint("2001:db8:f::1", 3478)))
+VIPS = (Vip(3, Endpoint("198.51.100.1", 3478)), Vip(4, Endpoint("2001:db8:f::1", 3478)))
 BACKBONES = {4: {0: "192.0.2.10"}, 6: {0: "2001:db8:b::10"}}
 TRANSCEIVERS = (Endpoint("127.0.0.1", 40001), Endpoint("::1", 40001))
 KEYRING = Keyring({1: bytes(32)}, 1)
@@ -83,8 +83,8 @@ class Rig:
         self.now_ns = time.monotonic_ns()
         slots = {version: self._slots(version) for version in (4, 6)}
         self.forwarder = XdpForwarder(
-            self.tables, self.index, self.clock, slots, VIPS, BACKBONES, Ways(), MAX_FLOWS, IDLE_NS,
-            self.counters, self.asked.extend,
+            self.tables, self.index, self.clock, slots, [vip.id for vip in VIPS], BACKBONES, Ways(),
+            MAX_FLOWS, IDLE_NS, self.counters, self.asked.extend,
         )  # fmt: skip
         tables = {
             4: [(0, ROUTE_DOWN), (127 << 24, ROUTE_UP), (128 << 24, ROUTE_DOWN)],
@@ -196,8 +196,6 @@ def test_a_stale_entry_leads_nowhere(rig: Rig) -> None:
         flow.slot,
         Endpoint("203.0.113.200", 5),
         VIPS[0].id,
-        VIPS[0].endpoint,
-        BACKBONES[4][0],
         TRANSCEIVERS[0],
         1,
         1,
