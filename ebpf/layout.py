@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ctypes import Structure, c_uint8, c_uint16, c_uint32, c_uint64
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Part of the pin path; goes up with any change of a struct, a map's kind or its flags."""
 
 LOCAL_CELLS_LOG2 = 9
@@ -29,6 +29,9 @@ HOMES = (PORTS - HOME_FIRST) // HOME_SLOTS
 """Of a backbone address."""
 OWN_HOMES = 2
 """Of a client."""
+HOME_ORDER = 0x03C2E1A142608023
+TAG_SLOTS = tuple((HOME_ORDER << 8 * (i % 8) + 7 - i // 8 & 2**64 - 1) >> 60 for i in range(HOME_SLOTS))
+"""Which slot of its home each tag is of: as vp_home_position() has it of the bit that stands for the tag."""
 BUCKET_ENTRIES = 16
 SLOT_BITS = 24
 """Of an entry of the index; above them are eight bits of the client's hash."""
@@ -169,10 +172,10 @@ class Leg(Structure):
         ("packets", c_uint32),
         ("seen", c_uint32),
         ("client_port", c_uint16),
-        ("transceiver_port", c_uint16),
-        ("nexthop", c_uint16),
         ("vip", c_uint8),
         ("state", c_uint8),
+        ("transceiver_port", c_uint16),
+        ("nexthop", c_uint16),
     )
 
 

@@ -1,7 +1,7 @@
 """Where the fast path lives under bpffs, and the maps that must be there.
 
-    /sys/fs/bpf/voxpop/v3/config, upstream4, …   maps
-    /sys/fs/bpf/voxpop/v3/voxpop_public, …     the programs, as attached
+    /sys/fs/bpf/voxpop/v4/config, upstream4, …   maps
+    /sys/fs/bpf/voxpop/v4/voxpop_public, …     the programs, as attached
 
 The version is that of the layout: another version finds nothing instead of misreading something. Maps
 survive every process, but not a reboot.

@@ -215,11 +215,11 @@ class Tables:
         family = 6 if ":" in flow.client.host else 4
         addresses = (_words(pack_address(e.host)) for e in (flow.client, flow.transceiver))
         client, transceiver = ((a if family == 6 else a[0]) for a in addresses)
-        ports = _wire_port(flow.client.port), _wire_port(flow.transceiver.port)
+        owner = _wire_port(flow.client.port), flow.vip_id, layout.SLOT_OFF
         self.marks[family][flow.slot] = mark
         hops, heard = (flow.nexthop_up, flow.nexthop_down), (seen & 0xFFFFFFFF, 0)
         for legs, hop, when in zip(self.legs[family], hops, heard, strict=True):
-            common = (0, 0, when, *ports, hop, flow.vip_id, layout.SLOT_OFF)
+            common = (0, 0, when, *owner, _wire_port(flow.transceiver.port), hop)
             legs[flow.slot] = (common, client, transceiver, 0)[: len(legs.dtype.fields or ())]
         self.set_slot_state(family, flow.slot, layout.SLOT_LIVE)
 
@@ -237,8 +237,8 @@ class Tables:
 
     def linked(self, family: int) -> npt.NDArray[np.uint32]:
         """The slots that clients are led to at present, in no order."""
-        home, position = np.nonzero(self.homes[family])
-        at_home = home_slot(home) + position
+        home, tag = np.nonzero(self.homes[family])
+        at_home = home_slot(home) + np.array(layout.TAG_SLOTS)[tag]
         entries = self.buckets[family]
         elsewhere = entries[entries != 0] & np.uint32((1 << layout.SLOT_BITS) - 1)
         return np.concatenate([at_home.astype(np.uint32), elsewhere])

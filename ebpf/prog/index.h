@@ -96,9 +96,7 @@ VP_INLINE __u64 vp_same_bytes(__u64 word, __u64 wanted)
 	return (differ - VP_EACH_BYTE(0x01)) & ~differ & VP_EACH_BYTE(0x80);
 }
 
-/* The slots whose tag is the wanted one: a bit for each, in the order that vp_home_position()
- * knows.
- */
+/* The slots whose tag is the wanted one: a bit for each, which vp_home_position() understands. */
 VP_INLINE __u64 vp_match_tags(const struct vp_home *home, __u32 tag)
 {
 	const __u64 *words = (const __u64 *)home->tag;
@@ -109,16 +107,19 @@ VP_INLINE __u64 vp_match_tags(const struct vp_home *home, __u32 tag)
 }
 
 /*
- * Which slot a bit of a match stands for: bit 7 of a byte is of the first word, bit 6 of the
- * second. A multiplication adds up the bytes, in the uppermost. Without a branch, since none could
- * be guessed.
+ * Which slot of its home a bit of a match stands for: the multiplication moves four bits of
+ * VP_HOME_ORDER to the top, other ones for each bit that there can be. So a tag's place follows
+ * from the bit, and tags are not in the order of their slots.
  */
 VP_INLINE __u32 vp_home_position(__u64 bit)
 {
-	__u64 byte = VP_EACH_BYTE(((bit - 1) & VP_EACH_BYTE(0x80ULL)) >> 7) >> 56;
-	__u64 second = 2 - (VP_EACH_BYTE(bit >> 6) >> 56);
+	return bit * VP_HOME_ORDER >> 60;
+}
 
-	return byte + second * 8;
+/* The inverse: the place of a slot's tag. Four bits for each slot. */
+VP_INLINE __u32 vp_tag_place(__u32 slot)
+{
+	return 0x802f93c71ab54d6eULL >> slot % VP_HOME_SLOTS * 4 & 0xf;
 }
 
 #endif

@@ -79,7 +79,7 @@ struct vp_token_key {
 struct vp_way {
 	__u32 macs[3]; /* 12 bytes as on the wire: destination, source */
 	__u16 tags[4]; /* type and TCI, for each tag */
-	__u16 mtu;
+	__u16 mtu;     /* 0 where not usable */
 	__u8 tag_count;
 	__u8 usable;
 	__u32 egress; /* index of the devmap */
@@ -132,6 +132,7 @@ struct vp_config {
 #define VP_HOME_FIRST 4096 /* NAT port; those below are nobody's home */
 #define VP_HOMES      ((65536 - VP_HOME_FIRST) / VP_HOME_SLOTS) /* of a backbone address */
 #define VP_OWN_HOMES  2						/* of a client */
+#define VP_HOME_ORDER 0x03c2e1a142608023ULL /* of tags: see vp_home_position() */
 
 struct vp_home {
 	__u8 tag[VP_HOME_SLOTS];
@@ -181,12 +182,12 @@ enum vp_slot_state {
 struct vp_leg {
 	__u64 bytes; /* of the network layer */
 	__u32 packets;
-	__u32 seen; /* jiffies, as voxpop_clock tells them */
-	__u16 client_port;
+	__u32 seen;	   /* jiffies, as voxpop_clock tells them */
+	__u16 client_port; /* with the next two, one word for vp_is_of() */
+	__u8 vip;	   /* id */
+	__u8 state;
 	__u16 transceiver_port;
 	__u16 nexthop; /* below VP_NEXTHOPS; 0 is none */
-	__u8 vip;      /* id */
-	__u8 state;
 };
 
 struct vp_leg4 {

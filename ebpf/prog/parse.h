@@ -10,6 +10,7 @@
 #include "wire.h"
 
 struct vp_l2 {
+	void *eth;
 	void *l3;
 	__u16 type; /* of what is at l3, network order */
 	__u16 tags;
@@ -22,6 +23,7 @@ VP_INLINE _Bool vp_parse_l2(void *data, void *end, struct vp_l2 *l2)
 
 	if ((void *)(eth + 1) > end)
 		return 0;
+	l2->eth = eth;
 	l2->l3 = eth + 1;
 	l2->type = eth->type;
 	l2->tags = 0;
@@ -126,8 +128,9 @@ VP_INLINE _Bool vp_is_binding_request(struct vp_udp *udp, void *end)
 {
 	struct vp_stun *stun = (void *)(udp + 1);
 
-	return VP_BSWAP16(udp->len) >= sizeof(*udp) + sizeof(*stun) && (void *)(stun + 1) <= end &&
-	       stun->type == VP_STUN_BINDING_REQUEST && stun->cookie == VP_STUN_COOKIE;
+	return (void *)(stun + 1) <= end && stun->type == VP_STUN_BINDING_REQUEST &&
+	       stun->cookie == VP_STUN_COOKIE &&
+	       VP_BSWAP16(udp->len) >= sizeof(*udp) + sizeof(*stun);
 }
 
 enum vp_ufrag_result {

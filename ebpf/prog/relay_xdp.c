@@ -53,22 +53,29 @@ VP_MAP("lru_hash", struct vp_source, struct vp_debt, punt_sources);
 
 /*
  * Keep from the compiler what it knows of a number. It turns a sum of numbers that have no bit in
- * common into an OR, of which the verifier of Linux 6.1 knows no bounds; of a sum it does.
+ * common into an OR, of which the verifier of Linux 6.1 knows no bounds; of a sum it does. Or of a
+ * pointer into `config`, which it would add up anew for each field: they are further off than an
+ * instruction reaches.
  */
 #define VP_OPAQUE(x) __asm__("" : "+r"(x))
+
+#define VP_NO_UNROLL _Pragma("clang loop unroll(disable)")
 
 #define VP_LIKELY(x)   __builtin_expect(!!(x), 1)
 #define VP_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
-/* Not a reason: the packet's fate is still open. */
-#define VP_GO_ON VP_REASONS
+/* Not reasons: the packet's fate is still open. */
+#define VP_GO_ON      VP_REASONS
+#define VP_ASKS_TOKEN (VP_REASONS + 1) /* a binding request of a stranger */
+#define VP_ASKS_UFRAG (VP_REASONS + 2) /* one for another ufrag than its flow's */
+#define VP_ASKS_MEDIA (VP_REASONS + 3) /* a stranger's DTLS, SRTP, SRTCP */
 
 struct vp_packet {
 	struct vp_l2 l2;
 	void *end;
 	struct vp_udp *udp;
 	struct vp_local *local;
-	int vip; /* id; -1: none, so for a NAT port */
+	long vip; /* id; -1: none, so for a NAT port */
 	enum vp_family family;
 	__u32 bytes; /* of the network layer, as it says; 0 before that is read */
 };
@@ -78,11 +85,11 @@ struct vp_flow {
 	__u32 slot;
 };
 
-/* Who may have a flow. */
+/* Who may have a flow. Of 64 bits, since narrower numbers are cut to size before each use. */
 struct vp_client {
 	const __u32 *addr; /* one word for IPv4, four for IPv6 */
-	__u16 port;
-	__u16 vip; /* id */
+	__u64 port;
+	__u64 vip; /* id */
 };
 
 /* The cell that says what we are at an address, if anything; `folded` stands for its bits. */
@@ -91,13 +98,16 @@ VP_INLINE struct vp_local *vp_local_at(struct vp_config *cfg, __u64 folded)
 	__u64 hash = VP_READ_ONCE(cfg->local_hash);
 	__u64 cell = folded * (hash | 1) >> (64 - VP_LOCAL_CELLS_LOG2);
 	__u64 half = (hash & 1) * VP_LOCAL_CELLS;
+	struct vp_local *local;
 
 	VP_OPAQUE(half);
-	return &cfg->local[half + cell];
+	local = &cfg->local[half + cell];
+	VP_OPAQUE(local);
+	return local;
 }
 
 /* The id of the VIP at a port of a local address; -1: none. */
-VP_INLINE int vp_vip_at(const struct vp_local *local, __u16 port)
+VP_INLINE long vp_vip_at(const struct vp_local *local, __u16 port)
 {
 #pragma unroll
 	for (int i = 0; i < VP_LOCAL_VIPS; i++) {
@@ -223,8 +233,11 @@ VP_INLINE _Bool vp_same(_Bool six, const __u32 *a, const __u32 *b)
 
 VP_INLINE _Bool vp_is_of(_Bool six, const struct vp_leg *leg, const struct vp_client *client)
 {
-	return vp_same(six, vp_client_of(leg), client->addr) && leg->client_port == client->port &&
-	       leg->vip == client->vip && leg->state == VP_SLOT_LIVE;
+	const __u32 *whose = (void *)&leg->client_port;
+
+	return vp_same(six, vp_client_of(leg), client->addr) &&
+	       VP_READ_ONCE(*whose) ==
+		       (client->port | client->vip << 16 | (__u64)VP_SLOT_LIVE << 24);
 }
 
 VP_INLINE __u64 vp_hash_of(_Bool six, const struct vp_config *cfg, const struct vp_client *client)
@@ -265,6 +278,7 @@ VP_INLINE _Bool vp_find_at_home(_Bool six, const struct vp_config *cfg, __u64 ha
 	if (!home)
 		return 0;
 	matches = vp_match_tags(home, vp_tag_of(hash));
+	VP_NO_UNROLL
 	for (int i = 0; i < VP_HOME_SLOTS; i++) {
 		__u64 bit = matches & -matches;
 
@@ -290,6 +304,7 @@ VP_INLINE void vp_find_in_buckets(_Bool six, const struct vp_config *cfg, __u64 
 
 		if (!bucket)
 			return;
+		VP_NO_UNROLL
 		for (int i = 0; i < VP_BUCKET_ENTRIES; i++) {
 			__u32 entry =
 				VP_READ_ONCE(bucket->entry[(place.first + i) % VP_BUCKET_ENTRIES]);
@@ -433,13 +448,10 @@ VP_INLINE _Bool vp_goes_by(const struct vp_packet *packet, __u32 slot, const str
 	return mark && VP_READ_ONCE(mark->ufrag) == vp_ufrag_mark(ufrag);
 }
 
-VP_INLINE enum vp_reason vp_judge_request(struct vp_config *cfg, struct vp_packet *packet,
-					  struct vp_flow *flow)
+VP_INLINE enum vp_reason vp_judge_request(struct vp_packet *packet, struct vp_flow *flow,
+					  struct vp_ufrag *ufrag)
 {
-	struct vp_ufrag ufrag;
-	enum vp_reason refusal;
-
-	switch (vp_find_ufrag(packet->udp, packet->end, &ufrag)) {
+	switch (vp_find_ufrag(packet->udp, packet->end, ufrag)) {
 	case VP_UFRAG_FOUND:
 		break;
 	case VP_UFRAG_NO_USERNAME:
@@ -449,29 +461,26 @@ VP_INLINE enum vp_reason vp_judge_request(struct vp_config *cfg, struct vp_packe
 	default:
 		return VP_DROP_STUN_MALFORMED;
 	}
-	if (flow->leg && vp_goes_by(packet, flow->slot, &ufrag))
-		return VP_FORWARD_UP;
-	refusal = vp_check_token(cfg, &ufrag);
-	if (refusal != VP_GO_ON)
-		return refusal;
-	return vp_punt(cfg, packet, VP_PUNT_CLASS_STUN, flow->leg ? VP_PUNT_UFRAG : VP_PUNT_TOKEN);
+	if (!flow->leg)
+		return VP_ASKS_TOKEN;
+	return vp_goes_by(packet, flow->slot, ufrag) ? VP_FORWARD_UP : VP_ASKS_UFRAG;
 }
 
-VP_INLINE enum vp_reason vp_judge_upstream(struct vp_config *cfg, struct vp_packet *packet,
-					   struct vp_flow *flow)
+VP_INLINE enum vp_reason vp_judge_upstream(struct vp_packet *packet, struct vp_flow *flow,
+					   struct vp_ufrag *ufrag)
 {
 	__u8 *payload = (void *)(packet->udp + 1);
 	enum vp_kind kind = VP_KIND_OTHER;
 
+	if (VP_UNLIKELY(vp_is_binding_request(packet->udp, packet->end)))
+		return vp_judge_request(packet, flow, ufrag);
+	if (VP_LIKELY(flow->leg))
+		return VP_FORWARD_UP;
 	if (packet->udp->len != VP_BSWAP16(sizeof(*packet->udp)) &&
 	    (void *)(payload + 1) <= packet->end)
 		kind = vp_kind_of(*payload);
-	if (kind == VP_KIND_STUN && vp_is_binding_request(packet->udp, packet->end))
-		return vp_judge_request(cfg, packet, flow);
-	if (VP_LIKELY(flow->leg))
-		return VP_FORWARD_UP;
 	if (kind == VP_KIND_DTLS || kind == VP_KIND_MEDIA)
-		return vp_punt(cfg, packet, VP_PUNT_CLASS_MEDIA, VP_PUNT_MEDIA);
+		return VP_ASKS_MEDIA;
 	return VP_DROP_NOT_WEBRTC;
 }
 
@@ -528,7 +537,11 @@ VP_INLINE enum vp_reason vp_translate(struct vp_config *cfg, struct vp_packet *p
 VP_INLINE enum vp_reason vp_address_frame(struct xdp_md *ctx, const struct vp_l2 *l2,
 					  const struct vp_way *way)
 {
-	if (VP_UNLIKELY(l2->tags != way->tag_count)) {
+	if (VP_LIKELY(!(l2->tags | way->tag_count))) {
+		vp_write_macs(l2->eth, way);
+		return VP_GO_ON;
+	}
+	if (l2->tags != way->tag_count) {
 		int room = (int)(l2->tags - way->tag_count) * (int)sizeof(struct vp_tag);
 
 		if (bpf_xdp_adjust_head(ctx, room))
@@ -567,10 +580,9 @@ VP_INLINE enum vp_reason vp_forward(struct xdp_md *ctx, struct vp_config *cfg,
 
 	nexthop = vp_nexthop_of(cfg, packet, leg, direction);
 	way = &nexthop->way[VP_READ_ONCE(nexthop->live) & 1];
-	if (!way->usable)
-		return VP_DROP_NO_NEXTHOP;
-	if (packet->bytes > way->mtu)
-		return VP_DROP_TOO_BIG;
+	VP_OPAQUE(way);
+	if (VP_UNLIKELY(packet->bytes > way->mtu))
+		return way->usable ? VP_DROP_TOO_BIG : VP_DROP_NO_NEXTHOP;
 	refusal = vp_translate(cfg, packet, flow, direction);
 	if (refusal != VP_GO_ON)
 		return refusal;
@@ -608,7 +620,8 @@ VP_INLINE enum vp_reason vp_locate(struct vp_config *cfg, struct vp_packet *pack
  * `backbone` says whether the interface leads to transceivers: a packet that claims to be from one
  * is believed only there.
  */
-VP_INLINE enum vp_reason vp_steer(struct xdp_md *ctx, struct vp_packet *packet, _Bool backbone)
+VP_INLINE enum vp_reason vp_steer(struct xdp_md *ctx, struct vp_packet *packet,
+				  struct vp_ufrag *ufrag, _Bool backbone)
 {
 	struct vp_flow flow = {};
 	struct vp_config *cfg;
@@ -630,10 +643,31 @@ VP_INLINE enum vp_reason vp_steer(struct xdp_md *ctx, struct vp_packet *packet, 
 		return vp_forward(ctx, cfg, packet, &flow, VP_DOWNSTREAM);
 	}
 	vp_find_upstream(cfg, packet, &flow);
-	reason = vp_judge_upstream(cfg, packet, &flow);
+	reason = vp_judge_upstream(packet, &flow, ufrag);
 	if (reason != VP_FORWARD_UP)
 		return reason;
 	return vp_forward(ctx, cfg, packet, &flow, VP_UPSTREAM);
+}
+
+/* Whether what only the relay can answer goes up to it. One for both families, as it is much code.
+ */
+VP_INLINE enum vp_reason vp_admit(struct vp_packet *packet, const struct vp_ufrag *ufrag,
+				  enum vp_reason asks)
+{
+	struct vp_config *cfg;
+	enum vp_reason refusal;
+	__u32 zero = 0;
+
+	cfg = (void *)config.lookup(&zero);
+	if (!cfg)
+		return VP_PASS_NOT_IP;
+	if (asks == VP_ASKS_MEDIA)
+		return vp_punt(cfg, packet, VP_PUNT_CLASS_MEDIA, VP_PUNT_MEDIA);
+	refusal = vp_check_token(cfg, ufrag);
+	if (refusal != VP_GO_ON)
+		return refusal;
+	return vp_punt(cfg, packet, VP_PUNT_CLASS_STUN,
+		       asks == VP_ASKS_UFRAG ? VP_PUNT_UFRAG : VP_PUNT_TOKEN);
 }
 
 VP_INLINE void vp_count(const struct vp_packet *packet, enum vp_reason reason)
@@ -669,22 +703,29 @@ VP_INLINE int vp_finish(const struct vp_packet *packet, enum vp_reason reason)
 	return vp_action(reason);
 }
 
-/* The families part here once and for all, so that the compiler makes a program for each. */
+/* The families part here, so that the compiler makes a program for each, and meet again where an
+ * established flow's packet never comes. */
 VP_INLINE int vp_process(struct xdp_md *ctx, _Bool backbone)
 {
 	struct vp_packet packet = {.end = (void *)(long)ctx->data_end};
+	enum vp_reason reason = VP_PASS_NOT_IP;
+	struct vp_ufrag ufrag;
 
 	if (!vp_parse_l2((void *)(long)ctx->data, packet.end, &packet.l2))
-		return vp_finish(&packet, VP_PASS_NOT_IP);
+		return vp_finish(&packet, reason);
 	if (packet.l2.type == VP_ETH_IPV4 && packet.l2.l3 + sizeof(struct vp_ipv4) <= packet.end) {
 		packet.family = VP_FAMILY_IPV4;
-		return vp_finish(&packet, vp_steer(ctx, &packet, backbone));
+		reason = vp_steer(ctx, &packet, &ufrag, backbone);
+		if (VP_LIKELY(reason < VP_REASONS))
+			return vp_finish(&packet, reason);
 	}
 	if (packet.l2.type == VP_ETH_IPV6 && packet.l2.l3 + sizeof(struct vp_ipv6) <= packet.end) {
 		packet.family = VP_FAMILY_IPV6;
-		return vp_finish(&packet, vp_steer(ctx, &packet, backbone));
+		reason = vp_steer(ctx, &packet, &ufrag, backbone);
 	}
-	return vp_finish(&packet, VP_PASS_NOT_IP);
+	if (reason >= VP_REASONS)
+		reason = vp_admit(&packet, &ufrag, reason);
+	return vp_finish(&packet, reason);
 }
 
 /* Not for an interface: run by whoever wants to compare `seen` with the present. */
@@ -702,6 +743,7 @@ VP_INLINE _Bool vp_exchange(struct vp_bucket *bucket, __u32 i, __u32 old, __u32 
 	__u64 *pair = (__u64 *)bucket + i % VP_BUCKET_ENTRIES / 2;
 	__u32 shift = i % 2 * 32;
 
+	VP_NO_UNROLL
 	for (int tries = 0; tries < VP_EXCHANGE_TRIES; tries++) {
 		__u64 seen = VP_READ_ONCE(*pair);
 		__u64 wanted = (seen & ~(0xffffffffULL << shift)) | (__u64) new << shift;
@@ -721,6 +763,7 @@ VP_INLINE _Bool vp_put(_Bool six, __u32 number, __u32 first, __u32 old, __u32 ne
 
 	if (!bucket)
 		return 0;
+	VP_NO_UNROLL
 	for (__u32 i = 0; i < VP_BUCKET_ENTRIES; i++)
 		if (vp_exchange(bucket, first + i, old, new))
 			return 1;
@@ -756,7 +799,7 @@ VP_INLINE __u8 *vp_tag_at_home(_Bool six, const struct vp_config *cfg, __u64 has
 		if (slot - place.slot >= VP_HOME_SLOTS)
 			continue;
 		home = vp_home_at(six, place.home);
-		return home ? &home->tag[slot % VP_HOME_SLOTS] : 0;
+		return home ? &home->tag[vp_tag_place(slot)] : 0;
 	}
 	return 0;
 }

@@ -14,12 +14,16 @@
 /* The change of the word that has TTL in its first byte, when the TTL falls by one. */
 #define VP_TTL_DELTA 0xfffe
 
-/* Of a delta of at most 48 bits. */
+VP_INLINE __u64 vp_fold(__u64 sum)
+{
+	return (sum & 0xffff) + (sum >> 16);
+}
+
+/* Of a delta below 2^31. */
 VP_INLINE __u16 vp_csum_apply(__u16 check, __u64 delta)
 {
-	__u64 sum = (__u16)~check + delta;
+	__u64 sum = 0xffff - check + delta;
 
-	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
 	return ~sum;
@@ -48,21 +52,30 @@ struct vp_rewrite {
 /* `addresses` is the delta of what vp_rewrite4() or vp_rewrite6() changed. */
 VP_INLINE void vp_rewrite_udp(struct vp_udp *udp, __u64 addresses, const struct vp_rewrite *to)
 {
-	__u64 delta = addresses + (__u16)~udp->src + (__u16)~udp->dst + to->src_port + to->dst_port;
+	__u64 delta = addresses + 2 * 0xffff - udp->src - udp->dst + to->src_port + to->dst_port;
 
 	udp->src = to->src_port;
 	udp->dst = to->dst_port;
 	vp_udp_csum_apply(udp, delta);
 }
 
-VP_INLINE __u64 vp_rewrite4(struct vp_ipv4 *ip, __u32 src, __u32 dst, const struct vp_rewrite *to)
+VP_INLINE __u64 vp_rewrite_tos(struct vp_ipv4 *ip, const struct vp_rewrite *to)
 {
 	__u8 tos = (ip->tos & ~to->tos_mask) | to->tos_set;
-	__u32 tos_delta = (__u16) ~(ip->tos << 8) + (tos << 8);
-	__u64 addresses = (__u64)(__u32)~ip->src + (__u32)~ip->dst + src + dst;
+	__u64 delta = 0xffff + ((__u64)tos << 8) - ((__u64)ip->tos << 8);
 
-	ip->check = vp_csum_apply(ip->check, addresses + VP_TTL_DELTA + tos_delta);
 	ip->tos = tos;
+	return delta;
+}
+
+VP_INLINE __u64 vp_rewrite4(struct vp_ipv4 *ip, __u32 src, __u32 dst, const struct vp_rewrite *to)
+{
+	__u64 delta = VP_TTL_DELTA;
+	__u64 addresses = vp_fold(2 * 0xffffffffULL - ip->src - ip->dst + src + dst);
+
+	if (to->tos_mask)
+		delta += vp_rewrite_tos(ip, to);
+	ip->check = vp_csum_apply(ip->check, addresses + delta);
 	ip->ttl--;
 	ip->src = src;
 	ip->dst = dst;
@@ -82,7 +95,7 @@ VP_INLINE __u64 vp_rewrite6(struct vp_ipv6 *ip, const __u32 *src, const __u32 *d
 	ip->hop_limit--;
 	__builtin_memcpy(ip->src, src, sizeof(ip->src));
 	__builtin_memcpy(ip->dst, dst, sizeof(ip->dst));
-	return sum;
+	return vp_fold(sum);
 }
 
 /* The bytes of a frame before the network header. */
@@ -96,6 +109,12 @@ struct vp_macs {
 	__u32 words[3];
 };
 
+VP_INLINE void vp_write_macs(struct vp_macs *macs, const struct vp_way *way)
+{
+	for (int i = 0; i < 3; i++)
+		macs->words[i] = way->macs[i];
+}
+
 /* Write the way's L2 header; `data` has room for it. The type of the network layer goes last. */
 VP_INLINE _Bool vp_write_l2(void *data, void *end, const struct vp_way *way, __u16 type)
 {
@@ -104,8 +123,7 @@ VP_INLINE _Bool vp_write_l2(void *data, void *end, const struct vp_way *way, __u
 
 	if (data + vp_l2_bytes(VP_MAX_TAGS) > end)
 		return 0;
-	for (int i = 0; i < 3; i++)
-		macs->words[i] = way->macs[i];
+	vp_write_macs(data, way);
 #pragma unroll
 	for (int i = 0; i < VP_MAX_TAGS; i++) {
 		if (i >= way->tag_count)

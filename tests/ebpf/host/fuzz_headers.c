@@ -132,7 +132,7 @@ static void look_at_tags(const uint8_t *data, size_t size)
 		matches ^= bit;
 	}
 	for (int i = 0; i < VP_HOME_SLOTS; i++)
-		require(home.tag[i] != data[sizeof(home)] || seen >> i & 1);
+		require(home.tag[vp_tag_place(i)] != data[sizeof(home)] || seen >> i & 1);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
