@@ -816,7 +816,10 @@ VP_INLINE _Bool vp_enter(_Bool six, const struct vp_bucket_place *place, __u32 e
 	return vp_put(six, here, place->first, 0, entry);
 }
 
-VP_INLINE _Bool vp_lead(_Bool six, const struct vp_config *cfg, __u64 hash, __u32 slot)
+/* A tag is written even if a look finds the slot already: that may be by mistake, as
+ * vp_same_bytes() makes one. */
+VP_INLINE _Bool vp_lead(_Bool six, const struct vp_config *cfg, __u64 hash, __u32 slot,
+			_Bool is_found)
 {
 	__u8 *at_home = vp_tag_at_home(six, cfg, hash, slot);
 	struct vp_bucket_place place;
@@ -826,6 +829,8 @@ VP_INLINE _Bool vp_lead(_Bool six, const struct vp_config *cfg, __u64 hash, __u3
 		*at_home = tag;
 		return 1;
 	}
+	if (is_found)
+		return 1;
 	vp_find_buckets(&place, hash, cfg->index_buckets[six]);
 	return vp_enter(six, &place, slot | tag << VP_SLOT_BITS);
 }
@@ -857,13 +862,13 @@ VP_INLINE _Bool vp_link(_Bool six, const struct vp_config *cfg, const struct vp_
 {
 	__u64 hash = vp_hash_of(six, cfg, client);
 	struct vp_flow before = {};
+	_Bool is_found;
 
 	vp_find_client(six, cfg, client, &before);
-	if (before.leg && before.slot == slot)
-		return 1;
-	if (!vp_lead(six, cfg, hash, slot))
+	is_found = before.leg && before.slot == slot;
+	if (!vp_lead(six, cfg, hash, slot, is_found))
 		return 0;
-	if (before.leg)
+	if (before.leg && !is_found)
 		vp_unlink(six, cfg, hash, before.slot);
 	return 1;
 }

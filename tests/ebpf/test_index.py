@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -92,18 +92,8 @@ def test_all_who_share_a_home_are_found_there(rig: Rig, flow: FlowRecord) -> Non
 @FLOW
 def test_neighbours_of_one_tag_are_told_apart(rig: Rig, flow: FlowRecord) -> None:
     family = version_of(flow)
-    by_tag: dict[int, Endpoint] = {}
-    for client in clients_of_a_home(rig, flow, 256):
-        first = flow._replace(client=client, slot=next(rig.index.homes(client)))
-        live(rig, [first])
-        rig.index.link(family, first.slot)
-        (tag,) = rig.tables.homes[family][rig.tables.homes[family] != 0].tolist()
-        rig.index.unlink(family, first.slot)
-        if tag in by_tag:
-            break
-        by_tag[tag] = client
+    first, other = two_of_one_tag(rig, flow, range(1, 256))
     for here, there in ((0, 1), (0, 8), (7, 15), (9, 2)):
-        other = first._replace(client=by_tag[tag])
         pair = [first._replace(slot=first.slot + here), other._replace(slot=first.slot + there)]
         for each in live(rig, pair):
             rig.index.link(family, each.slot)
@@ -112,6 +102,39 @@ def test_neighbours_of_one_tag_are_told_apart(rig: Rig, flow: FlowRecord) -> Non
             assert rig.send(upstream(each)).run.frame == bytes(sent_upstream(each, upstream(each)))
         for each in pair:
             assert rig.index.unlink(family, each.slot)
+
+
+@FLOW
+def test_a_client_is_led_even_where_it_is_found_by_mistake(rig: Rig, flow: FlowRecord) -> None:
+    """The place above a tag that matches is taken for a match too if it is empty and the tag is 1."""
+    family = version_of(flow)
+    first, other = two_of_one_tag(rig, flow, [1])
+    below, above = (first.slot + layout.TAG_SLOTS[place] for place in (3, 4))
+    first, other = first._replace(slot=below), other._replace(slot=above)
+    for each in live(rig, [first, other]):
+        rig.index.link(family, each.slot)
+    assert rig.index.unlink(family, first.slot)
+    assert rig.index.find(other.client, other.vip_id) == other.slot
+    assert rig.index.unlink(family, other.slot)
+
+
+def two_of_one_tag(rig: Rig, flow: FlowRecord, tags: Container[int]) -> tuple[FlowRecord, FlowRecord]:
+    """Flows of two clients with the same tag, one of `tags`, and the same first home, whose first slot they
+    have.
+    """
+    family = version_of(flow)
+    by_tag: dict[int, FlowRecord] = {}
+    for client in clients_of_a_home(rig, flow, 4096):
+        found = flow._replace(client=client, slot=next(rig.index.homes(client)))
+        live(rig, [found])
+        rig.index.link(family, found.slot)
+        (tag,) = rig.tables.homes[family][rig.tables.homes[family] != 0].tolist()
+        rig.index.unlink(family, found.slot)
+        if tag in by_tag:
+            return by_tag[tag], found
+        if tag in tags:
+            by_tag[tag] = found
+    pytest.fail("a tag is told from 255 others by 4096 clients")
 
 
 def clients_of_a_home(rig: Rig, flow: FlowRecord, count: int) -> list[Endpoint]:
