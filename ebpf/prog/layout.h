@@ -112,7 +112,7 @@ struct vp_config {
 	__u32 index_buckets[2]; /* IPv4, IPv6 */
 	__u32 index_homes[2];	/* of all backbone addresses together, of which there are */
 	__u32 index_backbones[2];
-	__u16 usual_nexthop[2][2]; /* IPv4, IPv6; upstream, downstream: see vp_nexthop_of() */
+	__u16 usual_nexthop[2][2]; /* IPv4, IPv6; upstream, downstream: see vp_take_usual_exit() */
 	__u64 pad;		   /* cells begin on a cache line */
 	struct vp_local local[2 * VP_LOCAL_CELLS];
 	struct vp_nexthop nexthop[VP_NEXTHOPS];

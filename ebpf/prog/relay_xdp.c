@@ -552,45 +552,54 @@ VP_INLINE enum vp_reason vp_address_frame(struct xdp_md *ctx, const struct vp_l2
 	return VP_GO_ON;
 }
 
-/*
- * Nearly all flows leave by the same next hop. The branch lets the CPU guess that a flow does, and
- * prepare the way out while the flow's record is still on its way from memory; it must not become
- * an address that depends on the record, which is what the compiler would make of equal numbers.
- */
-VP_INLINE struct vp_nexthop *vp_nexthop_of(struct vp_config *cfg, const struct vp_packet *packet,
-					   const struct vp_leg *leg, int direction)
-{
-	__u64 usual = cfg->usual_nexthop[packet->family == VP_FAMILY_IPV6][direction];
-	__u64 number = leg->nexthop;
-	__u64 same = usual;
+/* Where a packet leaves. The kernel has noted it too, but heeds that for XDP_REDIRECT alone. */
+struct vp_exit {
+	const struct vp_way *way;
+	__u64 nexthop;
+	int action; /* what is to be returned */
+};
 
-	VP_OPAQUE(same);
-	if (VP_LIKELY(number == usual))
-		number = same;
-	return &cfg->nexthop[number % VP_NEXTHOPS];
+VP_INLINE void vp_take_exit(struct vp_config *cfg, __u64 number, struct vp_exit *exit)
+{
+	struct vp_nexthop *nexthop = &cfg->nexthop[number % VP_NEXTHOPS];
+	const struct vp_way *way = &nexthop->way[VP_READ_ONCE(nexthop->live) & 1];
+
+	VP_OPAQUE(way);
+	exit->way = way;
+	exit->nexthop = number;
+	exit->action = egresses.redirect_map(way->egress, XDP_DROP);
+}
+
+/*
+ * Nearly all flows leave by the same next hop, so that is taken before the flow's record is looked
+ * at. A CPU runs ahead of a read that it waits for, but only by so many instructions: what does not
+ * depend on the record had better not come after it.
+ */
+VP_INLINE void vp_take_usual_exit(struct vp_config *cfg, const struct vp_packet *packet,
+				  int direction, struct vp_exit *exit)
+{
+	vp_take_exit(cfg, cfg->usual_nexthop[packet->family == VP_FAMILY_IPV6][direction], exit);
 }
 
 VP_INLINE enum vp_reason vp_forward(struct xdp_md *ctx, struct vp_config *cfg,
-				    struct vp_packet *packet, struct vp_flow *flow, int direction)
+				    struct vp_packet *packet, struct vp_flow *flow,
+				    struct vp_exit *exit, int direction)
 {
 	struct vp_leg *leg = flow->leg;
 	enum vp_reason refusal;
-	struct vp_nexthop *nexthop;
-	struct vp_way *way;
 
-	nexthop = vp_nexthop_of(cfg, packet, leg, direction);
-	way = &nexthop->way[VP_READ_ONCE(nexthop->live) & 1];
-	VP_OPAQUE(way);
-	if (VP_UNLIKELY(packet->bytes > way->mtu))
-		return way->usable ? VP_DROP_TOO_BIG : VP_DROP_NO_NEXTHOP;
+	if (VP_UNLIKELY(leg->nexthop != exit->nexthop))
+		vp_take_exit(cfg, leg->nexthop, exit);
+	if (VP_UNLIKELY(packet->bytes > exit->way->mtu))
+		return exit->way->usable ? VP_DROP_TOO_BIG : VP_DROP_NO_NEXTHOP;
+	if (VP_UNLIKELY(exit->action != XDP_REDIRECT))
+		return VP_DROP_NO_EGRESS;
 	refusal = vp_translate(cfg, packet, flow, direction);
 	if (refusal != VP_GO_ON)
 		return refusal;
-	refusal = vp_address_frame(ctx, &packet->l2, way);
+	refusal = vp_address_frame(ctx, &packet->l2, exit->way);
 	if (refusal != VP_GO_ON)
 		return refusal;
-	if (egresses.redirect_map(way->egress, XDP_DROP) != XDP_REDIRECT)
-		return VP_DROP_NO_EGRESS;
 	leg->packets++;
 	leg->bytes += packet->bytes;
 	leg->seen = bpf_jiffies64(); /* one load, where a clock costs a tenth of all */
@@ -624,6 +633,7 @@ VP_INLINE enum vp_reason vp_steer(struct xdp_md *ctx, struct vp_packet *packet,
 				  struct vp_ufrag *ufrag, _Bool backbone)
 {
 	struct vp_flow flow = {};
+	struct vp_exit exit;
 	struct vp_config *cfg;
 	enum vp_reason reason;
 	__u32 zero = 0;
@@ -637,16 +647,18 @@ VP_INLINE enum vp_reason vp_steer(struct xdp_md *ctx, struct vp_packet *packet,
 	if (packet->vip < 0) {
 		if (!backbone)
 			return VP_DROP_WRONG_SIDE;
+		vp_take_usual_exit(cfg, packet, VP_DOWNSTREAM, &exit);
 		reason = vp_find_downstream(packet, &flow);
 		if (reason != VP_GO_ON)
 			return reason;
-		return vp_forward(ctx, cfg, packet, &flow, VP_DOWNSTREAM);
+		return vp_forward(ctx, cfg, packet, &flow, &exit, VP_DOWNSTREAM);
 	}
+	vp_take_usual_exit(cfg, packet, VP_UPSTREAM, &exit);
 	vp_find_upstream(cfg, packet, &flow);
 	reason = vp_judge_upstream(packet, &flow, ufrag);
 	if (reason != VP_FORWARD_UP)
 		return reason;
-	return vp_forward(ctx, cfg, packet, &flow, VP_UPSTREAM);
+	return vp_forward(ctx, cfg, packet, &flow, &exit, VP_UPSTREAM);
 }
 
 /* Whether what only the relay can answer goes up to it. One for both families, as it is much code.
