@@ -92,6 +92,14 @@ struct vp_client {
 	__u64 vip; /* id */
 };
 
+/* What the relay has told; never NULL, which only the verifier cannot know. */
+VP_INLINE struct vp_config *vp_get_config(void)
+{
+	__u32 zero = 0;
+
+	return (void *)config.lookup(&zero);
+}
+
 /* The cell that says what we are at an address, if anything; `folded` stands for its bits. */
 VP_INLINE struct vp_local *vp_local_at(struct vp_config *cfg, __u64 folded)
 {
@@ -632,13 +640,11 @@ VP_INLINE enum vp_reason vp_locate(struct vp_config *cfg, struct vp_packet *pack
 VP_INLINE enum vp_reason vp_steer(struct xdp_md *ctx, struct vp_packet *packet,
 				  struct vp_ufrag *ufrag, _Bool backbone)
 {
+	struct vp_config *cfg = vp_get_config();
 	struct vp_flow flow = {};
 	struct vp_exit exit;
-	struct vp_config *cfg;
 	enum vp_reason reason;
-	__u32 zero = 0;
 
-	cfg = (void *)config.lookup(&zero);
 	if (!cfg)
 		return VP_PASS_NOT_IP;
 	reason = vp_locate(cfg, packet);
@@ -666,11 +672,9 @@ VP_INLINE enum vp_reason vp_steer(struct xdp_md *ctx, struct vp_packet *packet,
 VP_INLINE enum vp_reason vp_admit(struct vp_packet *packet, const struct vp_ufrag *ufrag,
 				  enum vp_reason asks)
 {
-	struct vp_config *cfg;
+	struct vp_config *cfg = vp_get_config();
 	enum vp_reason refusal;
-	__u32 zero = 0;
 
-	cfg = (void *)config.lookup(&zero);
 	if (!cfg)
 		return VP_PASS_NOT_IP;
 	if (asks == VP_ASKS_MEDIA)
@@ -715,8 +719,8 @@ VP_INLINE int vp_finish(const struct vp_packet *packet, enum vp_reason reason)
 	return vp_action(reason);
 }
 
-/* The families part here, so that the compiler makes a program for each, and meet again where an
- * established flow's packet never comes. */
+/* The families part here, so that the compiler makes a program for each, and meet again for
+ * strangers. */
 VP_INLINE int vp_process(struct xdp_md *ctx, _Bool backbone)
 {
 	struct vp_packet packet = {.end = (void *)(long)ctx->data_end};
@@ -888,13 +892,11 @@ VP_INLINE _Bool vp_link(_Bool six, const struct vp_config *cfg, const struct vp_
 VP_INLINE __u32 vp_obey(_Bool six, const struct vp_index_order *order)
 {
 	struct vp_client client = {.addr = order->client, .port = order->port, .vip = order->vip};
+	struct vp_config *cfg = vp_get_config();
 	struct vp_home_place home;
 	struct vp_flow flow = {};
-	struct vp_config *cfg;
 	struct vp_leg *leg;
-	__u32 zero = 0;
 
-	cfg = (void *)config.lookup(&zero);
 	if (!cfg)
 		return 0;
 	if (order->task == VP_INDEX_FIND) {

@@ -14,6 +14,8 @@
 /* The change of the word that has TTL in its first byte, when the TTL falls by one. */
 #define VP_TTL_DELTA 0xfffe
 
+/* One step from a one's complement sum to its 16 bits: of a sum below 2^32, two steps are enough.
+ */
 VP_INLINE __u64 vp_fold(__u64 sum)
 {
 	return (sum & 0xffff) + (sum >> 16);
@@ -22,11 +24,7 @@ VP_INLINE __u64 vp_fold(__u64 sum)
 /* Of a delta below 2^31. */
 VP_INLINE __u16 vp_csum_apply(__u16 check, __u64 delta)
 {
-	__u64 sum = 0xffff - check + delta;
-
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return ~sum;
+	return ~vp_fold(vp_fold(0xffff - check + delta));
 }
 
 /* Zero means "no checksum" (RFC 768): one that is absent stays so, and a computed zero is sent as
@@ -59,6 +57,7 @@ VP_INLINE void vp_rewrite_udp(struct vp_udp *udp, __u64 addresses, const struct 
 	vp_udp_csum_apply(udp, delta);
 }
 
+/* The delta of the word that has the DSCP in it. */
 VP_INLINE __u64 vp_rewrite_tos(struct vp_ipv4 *ip, const struct vp_rewrite *to)
 {
 	__u8 tos = (ip->tos & ~to->tos_mask) | to->tos_set;

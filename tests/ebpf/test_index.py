@@ -134,7 +134,7 @@ def two_of_one_tag(rig: Rig, flow: FlowRecord, tags: Container[int]) -> tuple[Fl
             return by_tag[tag], found
         if tag in tags:
             by_tag[tag] = found
-    pytest.fail("a tag is told from 255 others by 4096 clients")
+    pytest.fail("no two of 4096 clients have the same one of these tags")
 
 
 def clients_of_a_home(rig: Rig, flow: FlowRecord, count: int) -> list[Endpoint]:

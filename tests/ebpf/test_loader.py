@@ -99,9 +99,10 @@ def test_from_nothing_to_loaded_in_three_seconds(bpffs: Path) -> None:
         print(used.ru_utime + used.ru_stime)
     """
     command = [sys.executable, "-c", textwrap.dedent(script)]
-    used_s = []
-    while len(used_s) < 3 and min(used_s, default=3.0) >= 3:
+    for _ in range(3):
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         pins.unpin(directory)
-        used_s.append(float(done.stdout))
-    assert min(used_s) < 3, used_s
+        used_s = float(done.stdout)
+        if used_s < 3:
+            break
+    assert used_s < 3
