@@ -1,4 +1,4 @@
-"""The clock of a slot's `seen`: jiffies, which the program reads by one load.
+"""The clock of a record's `seen`: jiffies, which the program reads by one load.
 
 Nothing else tells userspace what they are at present, so a program of one line is run for it; how long
 one lasts is the resolution of the coarse clocks.
@@ -21,9 +21,19 @@ CLOCK_MONOTONIC_COARSE = 6
 """linux/time.h; the time module does not name it."""
 
 
+STAMP_BITS = 16
+STAMPS_LAST_NS = 4_050 * 10**9
+"""At least, before they begin anew: the longest idle timeout, and until a sweep has looked at each flow."""
+
+
 def tick_ns() -> int:
     """Nanoseconds of one jiffy."""
     return round(time.clock_getres(CLOCK_MONOTONIC_COARSE) * 1e9)
+
+
+def seen_shift() -> int:
+    """VP_SEEN_SHIFT of the program: how many bits of the jiffies are too fine for a stamp."""
+    return (STAMPS_LAST_NS // (tick_ns() << STAMP_BITS)).bit_length()
 
 
 class JiffiesClock:

@@ -19,7 +19,8 @@ class FlowRecord(NamedTuple):
     client: Endpoint
     vip_id: int
     transceiver: Endpoint
-    nexthop_up: int
+    transceiver_number: int
+    """By which the upstream record names it."""
     nexthop_down: int
 
 

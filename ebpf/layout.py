@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ctypes import Structure, c_uint8, c_uint16, c_uint32, c_uint64
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Part of the pin path; goes up with any change of a struct, a map's kind or its flags."""
 
 LOCAL_CELLS_LOG2 = 9
@@ -19,6 +19,8 @@ BACKBONES = 256
 NEXTHOPS = 4096
 EGRESSES = 64
 TOKEN_KEYS = 32
+TRANSCEIVERS = 1 << 16
+"""Numbers for them, in each family; 0 is none."""
 PORTS = 1 << 16
 """Slots of one backbone address: one for each port number, used or not."""
 
@@ -42,6 +44,9 @@ PUNT_CLASSES = 2
 CLOCK_SET = 0x10000
 UPSTREAM, DOWNSTREAM = 0, 1
 SLOT_OFF, SLOT_LIVE = 0, 1
+COUNT_BITS = 8
+"""Of packets, in what an upstream record counts; above them, bytes."""
+COUNT_PACKETS = (1 << COUNT_BITS) - 1
 
 
 class Local(Structure):
@@ -145,10 +150,10 @@ class Bucket(Structure):
     _fields_ = (("entry", c_uint32 * BUCKET_ENTRIES),)
 
 
-class Mark(Structure):
-    """struct vp_mark: what tells the ufrag that a flow goes by from another."""
+class Cold(Structure):
+    """struct vp_cold: what is seldom needed of a flow."""
 
-    _fields_ = (("ufrag", c_uint32), ("pad", c_uint32))
+    _fields_ = (("bytes", c_uint64), ("packets", c_uint32), ("ufrag", c_uint32))
 
 
 class IndexOrder(Structure):
@@ -164,36 +169,80 @@ class IndexOrder(Structure):
     )
 
 
-class Leg(Structure):
-    """struct vp_leg: one direction of a flow, what it has in either family."""
+class Up(Structure):
+    """struct vp_up: the upstream record of a flow, what it has in either family."""
+
+    _fields_ = (
+        ("counts", c_uint32),
+        ("transceiver", c_uint16),
+        ("seen", c_uint16),
+        ("client_port", c_uint16),
+        ("vip", c_uint8),
+        ("state", c_uint8),
+    )
+
+
+class Up4(Structure):
+    """struct vp_up4."""
+
+    _fields_ = (("leg", Up), ("client", c_uint32))
+
+
+class Up6(Structure):
+    """struct vp_up6."""
+
+    _fields_ = (("leg", Up), ("client", c_uint32 * 4), ("pad", c_uint32))
+
+
+class Down(Structure):
+    """struct vp_down: the downstream record of a flow, what it has in either family."""
 
     _fields_ = (
         ("bytes", c_uint64),
         ("packets", c_uint32),
-        ("seen", c_uint32),
+        ("seen", c_uint16),
+        ("nexthop", c_uint16),
         ("client_port", c_uint16),
+        ("transceiver_port", c_uint16),
         ("vip", c_uint8),
         ("state", c_uint8),
-        ("transceiver_port", c_uint16),
-        ("nexthop", c_uint16),
+        ("pad", c_uint16),
     )
 
 
-class Leg4(Structure):
-    """struct vp_leg4."""
+class Down4(Structure):
+    """struct vp_down4."""
 
-    _fields_ = (("leg", Leg), ("client", c_uint32), ("transceiver", c_uint32))
+    _fields_ = (("leg", Down), ("client", c_uint32), ("transceiver", c_uint32))
 
 
-class Leg6(Structure):
-    """struct vp_leg6."""
+class Down6(Structure):
+    """struct vp_down6."""
 
     _fields_ = (
-        ("leg", Leg),
+        ("leg", Down),
         ("client", c_uint32 * 4),
         ("transceiver", c_uint32 * 4),
         ("pad", c_uint64),
     )
+
+
+class Transceiver(Structure):
+    """struct vp_transceiver: who flows lead to, what it has in either family."""
+
+    _fields_ = (("port", c_uint16), ("nexthop", c_uint16))
+
+
+class Transceiver4(Structure):
+    """struct vp_transceiver4."""
+
+    _fields_ = (("common", Transceiver), ("addr", c_uint32))
+
+
+class Transceiver6(Structure):
+    """struct vp_transceiver6."""
+
+    _fields_ = (("common", Transceiver), ("addr", c_uint32 * 4), ("pad", c_uint32))
 
 
 class Counter(Structure):
@@ -225,11 +274,17 @@ STRUCTS: dict[str, type[Structure]] = {
     "vp_nexthop": NextHop,
     "vp_home": Home,
     "vp_bucket": Bucket,
-    "vp_mark": Mark,
+    "vp_cold": Cold,
     "vp_index_order": IndexOrder,
-    "vp_leg": Leg,
-    "vp_leg4": Leg4,
-    "vp_leg6": Leg6,
+    "vp_up": Up,
+    "vp_up4": Up4,
+    "vp_up6": Up6,
+    "vp_down": Down,
+    "vp_down4": Down4,
+    "vp_down6": Down6,
+    "vp_transceiver": Transceiver,
+    "vp_transceiver4": Transceiver4,
+    "vp_transceiver6": Transceiver6,
     "vp_counter": Counter,
     "vp_source": Source,
     "vp_debt": Debt,

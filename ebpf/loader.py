@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from ebpf import headers, pins
+from ebpf import clock, headers, pins
 from ebpf.errors import CompileError, DataplaneError, VerifierError
 
 PROGRAM_DIR = Path(__file__).with_name("prog")
@@ -78,7 +78,8 @@ def _compile(source: str, pin_dir: Path, tree: Path) -> Any:  # noqa: ANN401 - B
         raise DataplaneError(
             "BCC is missing: install the package python3-bpfcc, and run with the distribution's Python"
         ) from None
-    flags = [f"-I{PROGRAM_DIR}", *WARNINGS, f'-DVOXPOP_PIN_DIR="{pin_dir}"']
+    defines = f'-DVOXPOP_PIN_DIR="{pin_dir}"', f"-DVP_SEEN_SHIFT={clock.seen_shift()}"
+    flags = [f"-I{PROGRAM_DIR}", *WARNINGS, *defines]
     with _environment(headers.ENVIRONMENT, str(tree)), captured_stderr() as output:
         try:
             return BPF(text=source.encode(), cflags=flags)

@@ -1,7 +1,7 @@
 """Where the fast path lives under bpffs, and the maps that must be there.
 
-    /sys/fs/bpf/voxpop/v4/config, upstream4, …   maps
-    /sys/fs/bpf/voxpop/v4/voxpop_public, …     the programs, as attached
+    /sys/fs/bpf/voxpop/v5/config, upstream4, …   maps
+    /sys/fs/bpf/voxpop/v5/voxpop_public, …     the programs, as attached
 
 The version is that of the layout: another version finds nothing instead of misreading something. Maps
 survive every process, but not a reboot.
@@ -53,12 +53,18 @@ HOMES4 = MapSpec("homes4", MapKind.ARRAY, c_uint32, layout.Home, None, F_MMAPABL
 HOMES6 = MapSpec("homes6", MapKind.ARRAY, c_uint32, layout.Home, None, F_MMAPABLE)
 INDEX4 = MapSpec("index4", MapKind.ARRAY, c_uint32, layout.Bucket, None, F_MMAPABLE)
 INDEX6 = MapSpec("index6", MapKind.ARRAY, c_uint32, layout.Bucket, None, F_MMAPABLE)
-MARKS4 = MapSpec("marks4", MapKind.ARRAY, c_uint32, layout.Mark, None, F_MMAPABLE)
-MARKS6 = MapSpec("marks6", MapKind.ARRAY, c_uint32, layout.Mark, None, F_MMAPABLE)
-UPSTREAM4 = MapSpec("upstream4", MapKind.ARRAY, c_uint32, layout.Leg4, None, F_MMAPABLE)
-UPSTREAM6 = MapSpec("upstream6", MapKind.ARRAY, c_uint32, layout.Leg6, None, F_MMAPABLE)
-DOWNSTREAM4 = MapSpec("downstream4", MapKind.ARRAY, c_uint32, layout.Leg4, None, F_MMAPABLE)
-DOWNSTREAM6 = MapSpec("downstream6", MapKind.ARRAY, c_uint32, layout.Leg6, None, F_MMAPABLE)
+COLD4 = MapSpec("cold4", MapKind.ARRAY, c_uint32, layout.Cold, None, F_MMAPABLE)
+COLD6 = MapSpec("cold6", MapKind.ARRAY, c_uint32, layout.Cold, None, F_MMAPABLE)
+UPSTREAM4 = MapSpec("upstream4", MapKind.ARRAY, c_uint32, layout.Up4, None, F_MMAPABLE)
+UPSTREAM6 = MapSpec("upstream6", MapKind.ARRAY, c_uint32, layout.Up6, None, F_MMAPABLE)
+DOWNSTREAM4 = MapSpec("downstream4", MapKind.ARRAY, c_uint32, layout.Down4, None, F_MMAPABLE)
+DOWNSTREAM6 = MapSpec("downstream6", MapKind.ARRAY, c_uint32, layout.Down6, None, F_MMAPABLE)
+TRANSCEIVERS4 = MapSpec(
+    "transceivers4", MapKind.ARRAY, c_uint32, layout.Transceiver4, layout.TRANSCEIVERS, F_MMAPABLE
+)
+TRANSCEIVERS6 = MapSpec(
+    "transceivers6", MapKind.ARRAY, c_uint32, layout.Transceiver6, layout.TRANSCEIVERS, F_MMAPABLE
+)
 EGRESSES = MapSpec("egresses", MapKind.DEVMAP, c_uint32, c_uint32, layout.EGRESSES)
 COUNTERS_MAP = MapSpec("counters", MapKind.PERCPU_ARRAY, c_uint32, layout.Counter, COUNTERS)
 PUNT_TOTAL = MapSpec("punt_total", MapKind.ARRAY, c_uint32, layout.Debt, 1)
@@ -73,12 +79,14 @@ ALL: tuple[AnySpec, ...] = (
     HOMES6,
     INDEX4,
     INDEX6,
-    MARKS4,
-    MARKS6,
+    COLD4,
+    COLD6,
     UPSTREAM4,
     UPSTREAM6,
     DOWNSTREAM4,
+    TRANSCEIVERS4,
     DOWNSTREAM6,
+    TRANSCEIVERS6,
     EGRESSES,
     COUNTERS_MAP,
     PUNT_TOTAL,
@@ -98,8 +106,8 @@ def entries(sizes: Sizes) -> dict[str, tuple[AnySpec, int]]:
         "homes6": sizes.backbones6 * layout.HOMES,
         "index4": buckets(sizes.max_flows4),
         "index6": buckets(sizes.max_flows6),
-        "marks4": sizes.backbones4 * layout.PORTS,
-        "marks6": sizes.backbones6 * layout.PORTS,
+        "cold4": sizes.backbones4 * layout.PORTS,
+        "cold6": sizes.backbones6 * layout.PORTS,
         "upstream4": sizes.backbones4 * layout.PORTS,
         "upstream6": sizes.backbones6 * layout.PORTS,
         "downstream4": sizes.backbones4 * layout.PORTS,

@@ -70,6 +70,13 @@ class Count(NamedTuple):
     bytes: int
 
 
+class Traffic(NamedTuple):
+    """What each of some flows has carried in one direction; bytes of the network layer."""
+
+    packets: npt.NDArray[np.uint64]
+    bytes: npt.NDArray[np.uint64]
+
+
 def _words(packed: bytes) -> list[int]:
     padded = packed.ljust(16, b"\0")
     return [int.from_bytes(padded[i : i + 4], "little") for i in range(0, 16, 4)]
@@ -123,8 +130,12 @@ class Tables:
                 6: (view(pins.UPSTREAM6), view(pins.DOWNSTREAM6)),
             }
             """The directions of flows, upstream first, by slot."""
-            self.marks = {4: view(pins.MARKS4)["ufrag"], 6: view(pins.MARKS6)["ufrag"]}
+            self.cold = {4: view(pins.COLD4), 6: view(pins.COLD6)}
+            """What is seldom needed of flows, by slot."""
+            self.marks = {version: cold["ufrag"] for version, cold in self.cold.items()}
             """Of the ufrags that flows go by, by slot."""
+            self.transceivers = {4: view(pins.TRANSCEIVERS4), 6: view(pins.TRANSCEIVERS6)}
+            """By number."""
             self.homes = {4: view(pins.HOMES4)["tag"], 6: view(pins.HOMES6)["tag"]}
             self.buckets = {4: view(pins.INDEX4)["entry"], 6: view(pins.INDEX6)["entry"]}
             """Where clients are led to, for reading: `ebpf.index` writes."""
@@ -207,21 +218,46 @@ class Tables:
         """Which interface an egress is; the kernel removes it when the interface goes away."""
         self.egresses.update(ctypes.c_uint32(index), ctypes.c_uint32(ifindex))
 
-    def write_slot(self, flow: FlowRecord, mark: int = 0, seen: int = 0) -> None:
-        """Write the record of a slot that rests, and let it live last of all.
+    def set_transceiver(self, number: int, transceiver: Endpoint, nexthop: int) -> None:
+        """Who a number stands for. While no live record has it, and none has had it for REST_S."""
+        words = _words(pack_address(transceiver.host))
+        common = _wire_port(transceiver.port), nexthop
+        if ":" in transceiver.host:
+            self.transceivers[6][number] = (common, words, 0)
+        else:
+            self.transceivers[4][number] = (common, words[0])
 
-        `mark` is that of the ufrag that it goes by, `seen` when its client was heard, in jiffies.
+    def write_slot(self, flow: FlowRecord, mark: int = 0, seen: int = 0) -> None:
+        """Write the records of a slot that rests, and let it live last of all.
+
+        `mark` is that of the ufrag that it goes by, `seen` the stamp of when its client was heard.
         """
         family = 6 if ":" in flow.client.host else 4
         addresses = (_words(pack_address(e.host)) for e in (flow.client, flow.transceiver))
         client, transceiver = ((a if family == 6 else a[0]) for a in addresses)
-        owner = _wire_port(flow.client.port), flow.vip_id, layout.SLOT_OFF
-        self.marks[family][flow.slot] = mark
-        hops, heard = (flow.nexthop_up, flow.nexthop_down), (seen & 0xFFFFFFFF, 0)
-        for legs, hop, when in zip(self.legs[family], hops, heard, strict=True):
-            common = (0, 0, when, *owner, _wire_port(flow.transceiver.port), hop)
-            legs[flow.slot] = (common, client, transceiver, 0)[: len(legs.dtype.fields or ())]
+        port, pad = _wire_port(flow.client.port), (0,) * (family == 6)
+        upstream, downstream = self.legs[family]
+        self.cold[family][flow.slot] = (0, 0, mark)
+        up = (0, flow.transceiver_number, seen, port, flow.vip_id, layout.SLOT_OFF)
+        upstream[flow.slot] = (up, client, *pad)
+        ports = port, _wire_port(flow.transceiver.port)
+        down = (0, 0, 0, flow.nexthop_down, *ports, flow.vip_id, layout.SLOT_OFF, 0)
+        downstream[flow.slot] = (down, client, transceiver, *pad)
         self.set_slot_state(family, flow.slot, layout.SLOT_LIVE)
+
+    def traffic(self, family: int, slots: npt.NDArray[np.intp]) -> tuple[Traffic, Traffic]:
+        """What flows have carried, upstream and downstream."""
+        upstream, downstream = self.legs[family]
+        cold = self.cold[family][slots]  # before the rest, so that nothing is counted twice
+        counts = upstream["leg"]["counts"][slots].astype(np.uint64)
+        down = downstream["leg"][slots]
+        return (
+            Traffic(
+                cold["packets"] + (counts & np.uint64(layout.COUNT_PACKETS)),
+                cold["bytes"] + (counts >> np.uint64(layout.COUNT_BITS)),
+            ),
+            Traffic(down["packets"].astype(np.uint64), down["bytes"]),
+        )
 
     def set_slot_state(self, family: int, slot: int, state: int) -> None:
         """Switch a slot off, or on again: it lives while its upstream direction does, which is the first to

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ebpf.bpfmap import Records
-from ebpf.clock import JiffiesClock, tick_ns
+from ebpf.clock import STAMP_BITS, JiffiesClock, seen_shift, tick_ns
 from ebpf.layout import HOME_SLOTS, PORTS, SLOT_LIVE, UPSTREAM
 
 REST_NS = 30_000_000_000
@@ -26,17 +26,26 @@ it believes in the client's consent, 30 s from when it last heard it (RFC 7675 Â
 transceiver process share one address: what it sends late must not reach the client that is next."""
 
 NEVER = np.iinfo(np.int64).max
+STAMP_MASK = (1 << STAMP_BITS) - 1
+MAY_BE_AHEAD = 16
+"""Units by which a stamp may be of what is the future here, since clocks are read one after the other."""
 
 Legs = Sequence[Records]
 """The directions of flows, upstream first, by slot; as `ebpf.tables` has them."""
 
 
 class SeenClock:
-    """The stamps of records as monotonic time: both clocks go alike, so only their distance is asked for."""
+    """The stamps of records as monotonic time: both clocks go alike, so only their distance is asked for.
+
+    Stamps begin anew after an hour and more, see `ebpf.clock`: silence that has lasted longer looks
+    shorter, which no flow lives to see while there is a relay.
+    """
 
     def __init__(self, pin_dir: Path) -> None:
         self._jiffies = JiffiesClock(pin_dir)
-        self._tick_ns = tick_ns()
+        self._tick_ns, self._shift = tick_ns(), seen_shift()
+        self.unit_ns = self._tick_ns << self._shift
+        """From one stamp to the next."""
         self.adjust()
 
     def adjust(self) -> None:
@@ -45,20 +54,21 @@ class SeenClock:
 
     def stamp(self, now_ns: int) -> int:
         """The stamp of a time."""
-        return (now_ns // self._tick_ns + self._ahead) & 0xFFFFFFFF
+        return (now_ns // self._tick_ns + self._ahead) >> self._shift & STAMP_MASK
 
-    def ticks(self, duration_ns: int) -> int:
-        """A duration in the unit of stamps."""
-        return duration_ns // self._tick_ns
+    def units(self, duration_ns: int) -> int:
+        """A duration in the unit of stamps; who is idle for more units was silent for longer than that."""
+        return -(-duration_ns // self.unit_ns)
 
-    def idle(self, seen: npt.NDArray[np.uint32], now_ns: int) -> npt.NDArray[np.int32]:
-        """How many ticks ago stamps were; they wrap, and may be a little ahead."""
-        return (np.uint32(self.stamp(now_ns)) - seen).astype(np.int32)
+    def idle(self, seen: npt.NDArray[np.uint16], now_ns: int) -> npt.NDArray[np.int32]:
+        """How many units ago stamps were; they wrap, and may be a little ahead."""
+        begins = np.uint16(self.stamp(now_ns) + MAY_BE_AHEAD & STAMP_MASK)
+        return (begins - seen).astype(np.int32) - MAY_BE_AHEAD
 
     def time_of(self, seen: int, now_ns: int) -> int:
         """The time of a stamp."""
-        ago = (self.stamp(now_ns) - seen) & 0xFFFFFFFF
-        return now_ns - (0 if ago >> 31 else ago * self._tick_ns)
+        ago = (self.stamp(now_ns) + MAY_BE_AHEAD - seen & STAMP_MASK) - MAY_BE_AHEAD
+        return now_ns - max(ago, 0) * self.unit_ns
 
     def close(self) -> None:
         """Close the clock; once."""
@@ -125,7 +135,6 @@ class Columns:
         self.state = legs[UPSTREAM]["leg"]["state"]
         self.seen = tuple(leg["leg"]["seen"] for leg in legs)
         self.heard = self.seen[UPSTREAM]
-        self.nexthops = tuple(leg["leg"]["nexthop"] for leg in legs)
 
 
 class Slots:
@@ -162,7 +171,7 @@ class Slots:
         self.live = int(self.is_live.sum())
         self.marks[self.is_live] = marks[self.numbers[self.is_live]]
         self.addresses.update(self.marks[self.is_live & (self.marks != 0)].tolist())
-        rest = self._clock.ticks(REST_NS)
+        rest = self._clock.units(REST_NS)
         seen = np.stack([each[self.numbers] for each in self._columns.seen])
         resting = ~self.is_live & (self._clock.idle(seen, now_ns).min(axis=0) < rest) & seen.any(axis=0)
         self._rested_at[:-1][self.is_live] = NEVER
@@ -218,7 +227,7 @@ class Slots:
         """Positions from `begin` up to `end` of flows that are idle, or that someone switched off."""
         part = slice(begin, end)
         where = self._where(begin, end)
-        idle = self._clock.idle(self._columns.heard[where], now_ns) > self._clock.ticks(timeout_ns)
+        idle = self._clock.idle(self._columns.heard[where], now_ns) > self._clock.units(timeout_ns)
         return begin + np.flatnonzero(self.is_live[part] & (idle | (self._columns.state[where] != SLOT_LIVE)))
 
     def _where(self, begin: int, end: int) -> slice | npt.NDArray[np.uint32]:

@@ -121,10 +121,10 @@ class Worker:
         elif kind == DRAIN:
             slow_path.relay.is_draining = True
         elif kind == ROUTES and self._xdp is not None:
-            self._xdp.learn_routes(message)
+            self._xdp.hops.learn_routes(message)
             self._read_vips(slow_path)
         elif kind == HOSTS and self._xdp is not None:
-            self._xdp.learn_hosts(message)
+            self._xdp.hops.learn_hosts(message)
 
     def _start(self, settings: WorkerSettings) -> None:
         idle_ns = _to_ns(settings.idle_timeout_s)

@@ -22,10 +22,8 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from core.addr import Endpoint
 from ebpf import layout
@@ -35,8 +33,10 @@ from ebpf.index import Index
 from ebpf.tables import Tables
 from edge.counters import Counters, Direction, Removal, SendError, classify_error, slot
 from edge.forwarder import MAX_ADDRESSES_PER_TOKEN, Sockaddr
-from edge.routes import NOWHERE, Ways
+from edge.hops import FAMILIES, FlowHops
+from edge.routes import NOWHERE
 from edge.slots import REST_NS, Columns, SeenClock, Slots
+from edge.transceivers import Transceivers
 from edge.verdict import RelayReason
 from edge.waiting_room import WaitingRoom
 from edge.xdp_send import RawSender
@@ -62,9 +62,6 @@ _SEND_FAILURES = {error: slot("send_failures", Direction.UPSTREAM, error) for er
 _INSTALLED, _RELABELLED = slot("installs", "installed"), slot("installs", "relabelled")
 _ADOPTED = slot("installs", "adopted")
 _REMOVALS = {cause: slot("removals", cause) for cause in Removal}
-
-FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
-FAR_ENDS = {layout.UPSTREAM: "transceiver", layout.DOWNSTREAM: "client"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +95,15 @@ class XdpForwarder:
         slots: Mapping[int, Slots],
         vip_ids: Sequence[int],
         backbones: Mapping[int, Mapping[int, str]],
-        ways: Ways,
+        transceivers: Mapping[int, Transceivers],
         max_flows: int,
         idle_timeout_ns: int,
         counters: Counters,
         ask: Callable[[list[str]], None],
         rest_ns: int = REST_NS,
     ) -> None:
-        """`slots`, and `backbones` as index → address, are by IP version. `ask` asks the supervisor for
-        the next hops of hosts on a link. Raises PermissionError without CAP_NET_RAW.
+        """`slots`, `transceivers`, and `backbones` as index → address, are by IP version. `ask` asks the
+        supervisor for the next hops of hosts on a link. Raises PermissionError without CAP_NET_RAW.
         """
         self.idle_timeout_ns = idle_timeout_ns
         self._sender = RawSender()
@@ -119,17 +116,14 @@ class XdpForwarder:
             version: {index: pack_address(host) for index, host in hosts.items()}
             for version, hosts in backbones.items()
         }
-        self._ways = ways
+        self.hops = FlowHops(tables, slots, transceivers, ask)
+        """To be told what the supervisor says."""
         self._columns = {version: Columns(legs) for version, legs in tables.legs.items()}
-        self._live_way = tables.config["nexthop"]["live"]
-        self._is_usable = tables.config["nexthop"]["way"]["usable"]
         self._max_flows = max_flows
         self._counters = counters
         self._values = counters.values
-        self._ask = ask
         self._rest_ns = rest_ns
         self._sweep_began_ns = dict.fromkeys(slots, 0)
-        self._waiting: dict[str, list[tuple[int, int, int]]] = {}
         self._room = WaitingRoom(self._is_led, self._send)
         self._sweep_from = dict.fromkeys(slots, 0)
         self._finish_ended()
@@ -164,11 +158,11 @@ class XdpForwarder:
         number = self._index.find(Endpoint(client[0].partition("%")[0], client[1]), self._vip_ids[vip])
         if not number:
             return None
-        leg = self._tables.legs[version][layout.UPSTREAM][number]
+        heard = int(self._columns[version].heard[number])
         return XdpFlow(
             client, vip, version, number, int(self._tables.marks[version][number]),
-            _transceiver(leg, version),
-            self._clock.time_of(int(leg["leg"]["seen"]), time.monotonic_ns()),
+            _transceiver(self._tables.legs[version][layout.DOWNSTREAM][number], version),
+            self._clock.time_of(heard, time.monotonic_ns()),
         )  # fmt: skip
 
     def install(
@@ -193,14 +187,16 @@ class XdpForwarder:
             return RelayReason.TOO_MANY_ADDRESSES
         if len(self) >= self._max_flows:
             return RelayReason.TABLE_FULL
-        up = self._ways.towards(pack_address(transceiver.host))
-        down = self._ways.towards(pack_address(endpoint.host))
+        up, down = self.hops.towards(transceiver.host), self.hops.towards(endpoint.host)
         if NOWHERE in (up, down):
             return RelayReason.UNREACHABLE
+        leads_to = self.hops.transceiver(version, transceiver, up, now_ns)
+        if leads_to is None:
+            return RelayReason.TABLE_FULL
         number = slots.take(self._index.homes(endpoint), mark, now_ns)
         if number is None:
             return RelayReason.NO_NAT_PORT
-        record = FlowRecord(number, endpoint, self._vip_ids[vip], transceiver, up or NOWHERE, down or NOWHERE)
+        record = FlowRecord(number, endpoint, self._vip_ids[vip], transceiver, leads_to, down or NOWHERE)
         self._tables.write_slot(record, mark, self._clock.stamp(now_ns))
         try:
             self._index.link(version, number)
@@ -209,7 +205,8 @@ class XdpForwarder:
             if not isinstance(error, MapFullError):
                 logger.error("%s", error)
             return RelayReason.TABLE_FULL
-        self._await_hops(version, number, {0: (up, transceiver.host), 1: (down, endpoint.host)})
+        if down is None:
+            self.hops.await_client(version, number, endpoint.host)
         return XdpFlow(client, vip, version, number, mark, transceiver, now_ns)
 
     def _give_back(self, slots: Slots, version: int, number: int, now_ns: int) -> None:
@@ -218,62 +215,6 @@ class XdpForwarder:
         position = slots.position_of(number)
         assert position is not None, "it was taken from there"
         slots.release(position, now_ns + self._rest_ns)
-
-    def _await_hops(self, version: int, number: int, hops: dict[int, tuple[int | None, str]]) -> None:
-        """Have the next hops that are not known yet filled in when the supervisor has found them."""
-        for direction, (nexthop, host) in hops.items():
-            if nexthop is None:
-                self._waiting.setdefault(host, []).append((version, number, direction))
-                if host not in self._ways.asked:
-                    self._ways.asked.add(host)
-                    self._ask([host])
-
-    def learn_hosts(self, message: Any) -> None:  # noqa: ANN401 - JSON of our own making
-        """Take in what the supervisor says of hosts on a link."""
-        self._ways.add_hosts(message)
-        for host, nexthop in message["hosts"].items():
-            for version, number, direction in self._waiting.pop(host, ()):
-                far_end = self._tables.legs[version][direction][FAR_ENDS[direction]][number]
-                if far_end.tobytes() == pack_address(host):  # the slot may be another flow's by now
-                    self._columns[version].nexthops[direction][number] = nexthop or NOWHERE
-        if None in message["hosts"].values():
-            self._lead_all()
-
-    def learn_routes(self, message: Any) -> None:  # noqa: ANN401 - JSON of our own making
-        """Take in new routes, and lead every flow by them."""
-        self._ways.set_routes(message)
-        self._lead_all()
-
-    def _lead_all(self) -> None:
-        for version, slots in self._slots.items():
-            live = slots.numbers[slots.is_live]
-            for direction, field in FAR_ENDS.items():
-                far_ends = self._tables.legs[version][direction][field][live]
-                self._lead(version, live, far_ends, direction)
-
-    def _lead(
-        self, version: int, live: npt.NDArray[np.uint32], far_ends: npt.NDArray[np.void], direction: int
-    ) -> None:
-        if not len(live):
-            return
-        size = 4 if version == 4 else 16
-        addresses = np.ascontiguousarray(far_ends).view(f"V{size}").ravel()
-        unique, inverse = np.unique(addresses, return_inverse=True)
-        hops = [self._ways.towards(address.tobytes()) for address in unique]
-        known = np.array([-1 if hop is None else hop for hop in hops], np.int32)[inverse]
-        settled = known >= 0
-        self._columns[version].nexthops[direction][live[settled]] = known[settled]
-        names = {
-            index: socket.inet_ntop(FAMILIES[version], unique[index].tobytes())
-            for index, hop in enumerate(hops)
-            if hop is None
-        }
-        for number, which in zip(live[~settled].tolist(), inverse[~settled].tolist(), strict=True):
-            self._waiting.setdefault(names[which], []).append((version, number, direction))
-        fresh = [name for name in names.values() if name not in self._ways.asked]
-        self._ways.asked.update(fresh)
-        if fresh:
-            self._ask(fresh)
 
     def relabel(self, flow: XdpFlow, ufrag: bytes) -> None:
         """Let a flow go by another ufrag in the slot that it has: the transceiver sees the same source."""
@@ -310,10 +251,8 @@ class XdpForwarder:
 
     def _is_led(self, flow: XdpFlow) -> bool:
         """Whether the program can send both ways. What has become another flow's slot need not wait."""
-        columns = self._columns[flow.family]
-        hops = [int(each[flow.slot]) for each in columns.nexthops]
-        led = all(self._is_usable[hop, self._live_way[hop] & 1] for hop in hops)
-        return led or bool(columns.state[flow.slot] != layout.SLOT_LIVE)
+        is_live = self._columns[flow.family].state[flow.slot] == layout.SLOT_LIVE
+        return not is_live or self.hops.is_led(flow.family, flow.slot)
 
     def _send(self, flow: XdpFlow, datagram: bytes) -> bool:
         values, size = self._values, len(datagram)

@@ -108,15 +108,20 @@ class XdpHost:
 
     # --- identities -----------------------------------------------------------------------------------
 
-    def _flows(self, version: int, field: str) -> list[npt.NDArray[np.integer[Any]]]:
-        """A field of all flows' records, upstream and downstream."""
-        live = self.tables.live(version)
-        return [legs["leg"][field][live] for legs in self.tables.legs[version]]
+    def _flows(self, version: int, direction: int, field: str) -> npt.NDArray[np.integer[Any]]:
+        """A field of all flows' records of a direction."""
+        return self.tables.legs[version][direction]["leg"][field][self.tables.live(version)]
+
+    def _nexthops_of_flows(self, version: int) -> list[npt.NDArray[np.integer[Any]]]:
+        """Of all flows, upstream and downstream."""
+        transceivers = self._flows(version, layout.UPSTREAM, "transceiver")
+        up = self.tables.transceivers[version]["common"]["nexthop"][transceivers]
+        return [up, self._flows(version, layout.DOWNSTREAM, "nexthop")]
 
     def _number_vips(self) -> list[int]:
         """An id for each VIP: the one that it has, or one that stands for nothing that a flow needs."""
         known = self.tables.config["vip"]
-        in_use = {int(n) for v in (4, 6) for n in np.unique(self._flows(v, "vip")[layout.UPSTREAM])}
+        in_use = {int(n) for v in (4, 6) for n in np.unique(self._flows(v, layout.UPSTREAM, "vip"))}
         wanted = [_identity(vip) for vip in self.plan.relay.vips]
         there = [row["addr"].tobytes() + row["port"].tobytes() for row in known]
         ids = _assign(wanted, there, in_use, "VIPs")
@@ -247,7 +252,7 @@ class XdpHost:
         """Name the next hops that most flows have, which the program is soonest done with."""
         usual = self.tables.config["usual_nexthop"]
         for row, version in enumerate((4, 6)):
-            both = self._flows(version, "nexthop")
+            both = self._nexthops_of_flows(version)
             found = [int(np.bincount(hops).argmax()) if len(hops) else 0 for hops in both]
             if usual[row].tolist() != found:  # each packet reads what lies around this
                 usual[row] = found
@@ -351,8 +356,10 @@ class XdpHost:
         return {int(n): _way(live[n]) for n in np.flatnonzero(live["usable"])}
 
     def _hops_in_use(self) -> set[int]:
-        hops = [each for version in (4, 6) for each in self._flows(version, "nexthop")]
-        return {int(n) for each in hops for n in np.unique(each)}
+        """Transceivers' without flows as well: their next flow will have it."""
+        up = [rows["common"]["nexthop"] for rows in self.tables.transceivers.values()]
+        down = [self._flows(version, layout.DOWNSTREAM, "nexthop") for version in (4, 6)]
+        return {int(n) for each in (*up, *down) for n in np.unique(each)}
 
     def close(self) -> None:
         """Close the maps; the fast path goes on."""

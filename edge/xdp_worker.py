@@ -12,8 +12,8 @@ from ebpf.index import Index
 from ebpf.layout import PORTS
 from ebpf.tables import Tables
 from edge.counters import Counters
-from edge.routes import Ways
 from edge.slots import SeenClock, Slots, share_ports
+from edge.transceivers import Transceivers
 from edge.xdp import XdpForwarder
 
 
@@ -34,10 +34,22 @@ def open_forwarder(
         version: _adopt(tables, clock, version, hosts, vips, told["nat_ports"], share)
         for version, hosts in backbones.items()
     }
+    now_ns = time.monotonic_ns()
+    transceivers = {version: Transceivers(tables, version, share, now_ns) for version in slots}
     vip_ids: list[int] = told["vip_ids"]
     assert len(vip_ids) == len(vips), "one for each"
     forwarder = XdpForwarder(
-        tables, index, clock, slots, vip_ids, backbones, Ways(), max_flows, idle_timeout_ns, counters, ask
+        tables,
+        index,
+        clock,
+        slots,
+        vip_ids,
+        backbones,
+        transceivers,
+        max_flows,
+        idle_timeout_ns,
+        counters,
+        ask,
     )
     forwarder.set_dscp(told["dscp_upstream"])
     return forwarder

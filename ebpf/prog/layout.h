@@ -145,10 +145,14 @@ struct vp_bucket {
 	__u32 entry[VP_BUCKET_ENTRIES];
 };
 
-/* What tells the ufrag that a flow goes by from another; an array beside that of the slots. */
-struct vp_mark {
+/*
+ * What is seldom needed of a flow, in an array beside those of its records: what tells the ufrag
+ * that it goes by from another, and what its upstream record has counted but has no room for.
+ */
+struct vp_cold {
+	__u64 bytes;
+	__u32 packets;
 	__u32 ufrag; /* see vp_ufrag_mark() */
-	__u32 pad;
 };
 
 enum vp_index_task {
@@ -174,33 +178,85 @@ enum vp_slot_state {
 };
 
 /*
- * One direction of a flow, so that what a packet needs is together: of IPv4, two fill a cache line.
- * Written by userspace while `state` is VP_SLOT_OFF, then never again but for `state` and
- * `nexthop`; the program writes the first three. Packets are enough for a flow at 1,000 a second to
- * last seven weeks.
+ * A flow has a record for each direction, with what its packets need together. Written by userspace
+ * while `state` is VP_SLOT_OFF, then never again but for `state` and `nexthop`; the program counts
+ * and stamps. `seen` is jiffies >> VP_SEEN_SHIFT, which the loader chooses so that it lasts an
+ * hour.
+ *
+ * Upstream, clients are spread over all slots: the smaller the record, the more flows stay in a
+ * CPU's own caches. Of IPv4 it is sixteen bytes, as a transceiver is a number for which
+ * `transceivers` has the rest, and what is counted goes to `cold` before it is too much for its
+ * bits.
  */
-struct vp_leg {
-	__u64 bytes; /* of the network layer */
-	__u32 packets;
-	__u32 seen;	   /* jiffies, as voxpop_clock tells them */
+#define VP_COUNT_BITS	 8			     /* of packets; above them, bytes */
+#define VP_COUNT_PACKETS ((1U << VP_COUNT_BITS) - 1) /* as many, of 64 KiB each, have room */
+
+struct vp_up {
+	__u32 counts;
+	__u16 transceiver; /* number; 0 is none */
+	__u16 seen;
 	__u16 client_port; /* with the next two, one word for vp_is_of() */
 	__u8 vip;	   /* id */
 	__u8 state;
-	__u16 transceiver_port;
-	__u16 nexthop; /* below VP_NEXTHOPS; 0 is none */
 };
 
-struct vp_leg4 {
-	struct vp_leg leg;
+struct vp_up4 {
+	struct vp_up leg;
+	__u32 client;
+};
+
+struct vp_up6 {
+	struct vp_up leg;
+	__u32 client[4];
+	__u32 pad;
+};
+
+/* Packets are enough for a flow at 1,000 a second to last seven weeks, here as in vp_cold. */
+struct vp_down {
+	__u64 bytes; /* of the network layer */
+	__u32 packets;
+	__u16 seen;
+	__u16 nexthop; /* below VP_NEXTHOPS; 0 is none */
+	__u16 client_port;
+	__u16 transceiver_port;
+	__u8 vip; /* id */
+	__u8 state;
+	__u16 pad;
+};
+
+struct vp_down4 {
+	struct vp_down leg;
 	__u32 client;
 	__u32 transceiver;
 };
 
-struct vp_leg6 {
-	struct vp_leg leg;
+struct vp_down6 {
+	struct vp_down leg;
 	__u32 client[4];
 	__u32 transceiver[4];
 	__u64 pad;
+};
+
+/*
+ * Who flows lead to, and by which next hop. Written while no live record has its number, then never
+ * again but for `nexthop`.
+ */
+#define VP_TRANSCEIVERS 65536 /* of a family */
+
+struct vp_transceiver {
+	__u16 port;
+	__u16 nexthop; /* below VP_NEXTHOPS; 0 is none */
+};
+
+struct vp_transceiver4 {
+	struct vp_transceiver common;
+	__u32 addr;
+};
+
+struct vp_transceiver6 {
+	struct vp_transceiver common;
+	__u32 addr[4];
+	__u32 pad;
 };
 
 struct vp_counter {

@@ -25,13 +25,14 @@
  * homes4, homes6: sixteen slots → tags of their clients; the relay, by voxpop_index; each upstream
  *   packet.
  * index4, index6: client → slot, for those who are not at home; the same; new clients.
- * marks4, marks6: slot → the ufrag that it goes by; the relay; binding requests.
- * upstream4 …6, downstream4 …6: slot, which is backbone index * 65536 + NAT port → that direction
- * of its flow; the relay, traffic and seen by the program; each packet of a flow. egresses: index →
- * interface; the relay; each rewritten packet. counters: family * VP_REASONS + reason → packets and
- * bytes, per CPU; the program; metrics. punt_total: 0 → debt of all sources; the program.
- * punt_sources: source → its debt; the program. An LRU, as forgetting a source only lets it start
- *   afresh, and the total still holds.
+ * cold4, cold6: slot → what is seldom needed of its flow; the relay, what is counted by the
+ * program; binding requests, and each 255th packet. upstream4 …6, downstream4 …6: slot, which is
+ * backbone index * 65536 + NAT port → that direction of its flow; the relay, what is counted and
+ * seen by the program; each packet of a flow. transceivers4 …6: number → address, port and next
+ * hop; the relay; each packet upstream. egresses: index → interface; the relay; each rewritten
+ * packet. counters: family * VP_REASONS + reason → packets and bytes, per CPU; the program;
+ * metrics. punt_total: 0 → debt of all sources; the program. punt_sources: source → its debt; the
+ * program. An LRU, as forgetting a source only lets it start afresh, and the total still holds.
  */
 /* Named by one word: BCC generates code for each field of a value, and takes half a minute for
  * these. */
@@ -40,12 +41,14 @@ VP_MAP("array", __u32, struct vp_home, homes4);
 VP_MAP("array", __u32, struct vp_home, homes6);
 VP_MAP("array", __u32, struct vp_bucket, index4);
 VP_MAP("array", __u32, struct vp_bucket, index6);
-VP_MAP("array", __u32, struct vp_mark, marks4);
-VP_MAP("array", __u32, struct vp_mark, marks6);
-VP_MAP("array", __u32, struct vp_leg4, upstream4);
-VP_MAP("array", __u32, struct vp_leg4, downstream4);
-VP_MAP("array", __u32, struct vp_leg6, upstream6);
-VP_MAP("array", __u32, struct vp_leg6, downstream6);
+VP_MAP("array", __u32, struct vp_cold, cold4);
+VP_MAP("array", __u32, struct vp_cold, cold6);
+VP_MAP("array", __u32, struct vp_up4, upstream4);
+VP_MAP("array", __u32, struct vp_up6, upstream6);
+VP_MAP("array", __u32, struct vp_down4, downstream4);
+VP_MAP("array", __u32, struct vp_down6, downstream6);
+VP_MAP("array", __u32, struct vp_transceiver4, transceivers4);
+VP_MAP("array", __u32, struct vp_transceiver6, transceivers6);
 BPF_XDP_REDIRECT_MAP("devmap:" VOXPOP_PIN_DIR "/egresses", __u32, egresses, 1);
 VP_MAP("percpu_array", __u32, struct vp_counter, counters);
 VP_MAP("array", __u32, struct vp_debt, punt_total);
@@ -80,8 +83,9 @@ struct vp_packet {
 	__u32 bytes; /* of the network layer, as it says; 0 before that is read */
 };
 
+/* Of a packet upstream. */
 struct vp_flow {
-	struct vp_leg *leg; /* of the packet's direction; NULL: not known */
+	struct vp_up *leg; /* NULL: not known */
 	__u32 slot;
 };
 
@@ -216,22 +220,25 @@ VP_INLINE struct vp_home *vp_home_at(_Bool six, __u32 number)
 	return six ? homes6.lookup(&number) : homes4.lookup(&number);
 }
 
-/* The part of a leg that both families have; what follows it are the addresses. */
-VP_INLINE struct vp_leg *vp_leg_at(_Bool six, int direction, __u32 slot)
+/* Of records, the part that both families have; what follows it are addresses. */
+VP_INLINE struct vp_up *vp_up_at(_Bool six, __u32 slot)
 {
-	if (direction == VP_UPSTREAM)
-		return six ? (void *)upstream6.lookup(&slot) : (void *)upstream4.lookup(&slot);
+	return six ? (void *)upstream6.lookup(&slot) : (void *)upstream4.lookup(&slot);
+}
+
+VP_INLINE struct vp_down *vp_down_at(_Bool six, __u32 slot)
+{
 	return six ? (void *)downstream6.lookup(&slot) : (void *)downstream4.lookup(&slot);
 }
 
-VP_INLINE const __u32 *vp_client_of(const struct vp_leg *leg)
+VP_INLINE struct vp_cold *vp_cold_at(_Bool six, __u32 slot)
 {
-	return (void *)(leg + 1);
+	return six ? cold6.lookup(&slot) : cold4.lookup(&slot);
 }
 
-VP_INLINE const __u32 *vp_transceiver_of(_Bool six, const struct vp_leg *leg)
+VP_INLINE const struct vp_transceiver *vp_transceiver_at(_Bool six, __u32 number)
 {
-	return vp_client_of(leg) + (six ? 4 : 1);
+	return six ? (void *)transceivers6.lookup(&number) : (void *)transceivers4.lookup(&number);
 }
 
 VP_INLINE _Bool vp_same(_Bool six, const __u32 *a, const __u32 *b)
@@ -239,11 +246,11 @@ VP_INLINE _Bool vp_same(_Bool six, const __u32 *a, const __u32 *b)
 	return six ? vp_same6(a, b) : *a == *b;
 }
 
-VP_INLINE _Bool vp_is_of(_Bool six, const struct vp_leg *leg, const struct vp_client *client)
+VP_INLINE _Bool vp_is_of(_Bool six, const struct vp_up *leg, const struct vp_client *client)
 {
 	const __u32 *whose = (void *)&leg->client_port;
 
-	return vp_same(six, vp_client_of(leg), client->addr) &&
+	return vp_same(six, (void *)(leg + 1), client->addr) &&
 	       VP_READ_ONCE(*whose) ==
 		       (client->port | client->vip << 16 | (__u64)VP_SLOT_LIVE << 24);
 }
@@ -265,7 +272,7 @@ VP_INLINE void vp_home_of(_Bool six, const struct vp_config *cfg, __u64 hash, _B
 VP_INLINE _Bool vp_take_if_of(_Bool six, __u32 slot, const struct vp_client *client,
 			      struct vp_flow *flow)
 {
-	struct vp_leg *leg = vp_leg_at(six, VP_UPSTREAM, slot);
+	struct vp_up *leg = vp_up_at(six, slot);
 
 	if (!leg || !vp_is_of(six, leg, client))
 		return 0;
@@ -353,22 +360,21 @@ VP_INLINE void vp_find_upstream(struct vp_config *cfg, struct vp_packet *packet,
 	}
 }
 
-/* The slot of a NAT port, if the packet is from the transceiver that it leads to. */
-VP_INLINE enum vp_reason vp_find_downstream(struct vp_packet *packet, struct vp_flow *flow)
+/* The flow of a NAT port, if the packet is from the transceiver that it leads to. */
+VP_INLINE enum vp_reason vp_find_downstream(struct vp_packet *packet, struct vp_down **found)
 {
 	_Bool six = packet->family == VP_FAMILY_IPV6;
 	const __u32 *src = six ? ((struct vp_ipv6 *)packet->l2.l3)->src
 			       : &((struct vp_ipv4 *)packet->l2.l3)->src;
-	struct vp_leg *leg;
+	struct vp_down *leg =
+		vp_down_at(six, packet->local->slot_base + VP_BSWAP16(packet->udp->dst));
 
-	flow->slot = packet->local->slot_base + VP_BSWAP16(packet->udp->dst);
-	leg = vp_leg_at(six, VP_DOWNSTREAM, flow->slot);
 	if (!leg || leg->state != VP_SLOT_LIVE)
 		return VP_DROP_NO_FLOW;
-	if (!vp_same(six, vp_transceiver_of(six, leg), src) ||
+	if (!vp_same(six, (__u32 *)(leg + 1) + (six ? 4 : 1), src) ||
 	    leg->transceiver_port != packet->udp->src)
 		return VP_DROP_WRONG_PEER;
-	flow->leg = leg;
+	*found = leg;
 	return VP_GO_ON;
 }
 
@@ -450,10 +456,9 @@ VP_INLINE enum vp_reason vp_punt(struct vp_config *cfg, struct vp_packet *packet
 
 VP_INLINE _Bool vp_goes_by(const struct vp_packet *packet, __u32 slot, const struct vp_ufrag *ufrag)
 {
-	struct vp_mark *mark =
-		packet->family == VP_FAMILY_IPV4 ? marks4.lookup(&slot) : marks6.lookup(&slot);
+	struct vp_cold *cold = vp_cold_at(packet->family == VP_FAMILY_IPV6, slot);
 
-	return mark && VP_READ_ONCE(mark->ufrag) == vp_ufrag_mark(ufrag);
+	return cold && VP_READ_ONCE(cold->ufrag) == vp_ufrag_mark(ufrag);
 }
 
 VP_INLINE enum vp_reason vp_judge_request(struct vp_packet *packet, struct vp_flow *flow,
@@ -515,32 +520,6 @@ VP_INLINE enum vp_reason vp_rewrite(struct vp_packet *packet, const __u32 *src, 
 	return VP_GO_ON;
 }
 
-VP_INLINE enum vp_reason vp_translate(struct vp_config *cfg, struct vp_packet *packet,
-				      const struct vp_flow *flow, int direction)
-{
-	_Bool six = packet->family == VP_FAMILY_IPV6;
-	const struct vp_leg *leg = flow->leg;
-	struct vp_rewrite to = {
-		.tos_set = cfg->tos_set[direction],
-		.tos_mask = cfg->tos_mask[direction],
-	};
-	const struct vp_backbone *ours;
-	const struct vp_vip *vip;
-	__u32 id;
-
-	if (direction == VP_DOWNSTREAM) {
-		vip = &cfg->vip[leg->vip % VP_VIPS];
-		to.src_port = vip->port;
-		to.dst_port = leg->client_port;
-		return vp_rewrite(packet, vip->addr, vp_client_of(leg), &to);
-	}
-	id = (flow->slot >> 16) % VP_BACKBONES;
-	ours = six ? &cfg->backbone6[id] : &cfg->backbone4[id];
-	to.src_port = VP_BSWAP16(flow->slot);
-	to.dst_port = leg->transceiver_port;
-	return vp_rewrite(packet, ours->addr, vp_transceiver_of(six, leg), &to);
-}
-
 /* Give the frame the L2 header of its way out, making or taking room where the tags differ. */
 VP_INLINE enum vp_reason vp_address_frame(struct xdp_md *ctx, const struct vp_l2 *l2,
 					  const struct vp_way *way)
@@ -589,29 +568,95 @@ VP_INLINE void vp_take_usual_exit(struct vp_config *cfg, const struct vp_packet 
 	vp_take_exit(cfg, cfg->usual_nexthop[packet->family == VP_FAMILY_IPV6][direction], exit);
 }
 
-VP_INLINE enum vp_reason vp_forward(struct xdp_md *ctx, struct vp_config *cfg,
-				    struct vp_packet *packet, struct vp_flow *flow,
-				    struct vp_exit *exit, int direction)
+/* Rewrite to `src` and `dst` and address to the next hop, by an exit that is the right one mostly.
+ */
+VP_INLINE enum vp_reason vp_send(struct xdp_md *ctx, struct vp_config *cfg,
+				 struct vp_packet *packet, struct vp_exit *exit, __u64 nexthop,
+				 const __u32 *src, const __u32 *dst, const struct vp_rewrite *to)
 {
-	struct vp_leg *leg = flow->leg;
 	enum vp_reason refusal;
 
-	if (VP_UNLIKELY(leg->nexthop != exit->nexthop))
-		vp_take_exit(cfg, leg->nexthop, exit);
+	if (VP_UNLIKELY(nexthop != exit->nexthop))
+		vp_take_exit(cfg, nexthop, exit);
 	if (VP_UNLIKELY(packet->bytes > exit->way->mtu))
 		return exit->way->usable ? VP_DROP_TOO_BIG : VP_DROP_NO_NEXTHOP;
 	if (VP_UNLIKELY(exit->action != XDP_REDIRECT))
 		return VP_DROP_NO_EGRESS;
-	refusal = vp_translate(cfg, packet, flow, direction);
+	refusal = vp_rewrite(packet, src, dst, to);
 	if (refusal != VP_GO_ON)
 		return refusal;
-	refusal = vp_address_frame(ctx, &packet->l2, exit->way);
+	return vp_address_frame(ctx, &packet->l2, exit->way);
+}
+
+/* One load, where a clock costs a tenth of all. */
+VP_INLINE __u16 vp_now(void)
+{
+	return bpf_jiffies64() >> VP_SEEN_SHIFT;
+}
+
+VP_INLINE void vp_count_up(_Bool six, const struct vp_flow *flow, __u32 bytes)
+{
+	__u32 counts = flow->leg->counts + (bytes << VP_COUNT_BITS) + 1;
+	struct vp_cold *cold;
+
+	if (VP_UNLIKELY((counts & VP_COUNT_PACKETS) == VP_COUNT_PACKETS)) {
+		cold = vp_cold_at(six, flow->slot);
+		if (cold) {
+			cold->packets += VP_COUNT_PACKETS;
+			cold->bytes += counts >> VP_COUNT_BITS;
+		}
+		counts = 0;
+	}
+	flow->leg->counts = counts;
+}
+
+VP_INLINE enum vp_reason vp_forward_up(struct xdp_md *ctx, struct vp_config *cfg,
+				       struct vp_packet *packet, const struct vp_flow *flow,
+				       struct vp_exit *exit)
+{
+	_Bool six = packet->family == VP_FAMILY_IPV6;
+	const struct vp_transceiver *transceiver = vp_transceiver_at(six, flow->leg->transceiver);
+	__u32 id = (flow->slot >> 16) % VP_BACKBONES;
+	const struct vp_backbone *ours = six ? &cfg->backbone6[id] : &cfg->backbone4[id];
+	struct vp_rewrite to = {
+		.src_port = VP_BSWAP16(flow->slot),
+		.tos_set = cfg->tos_set[VP_UPSTREAM],
+		.tos_mask = cfg->tos_mask[VP_UPSTREAM],
+	};
+	enum vp_reason refusal;
+
+	if (!transceiver)
+		return VP_DROP_NO_NEXTHOP; /* never: there are as many as there are numbers */
+	to.dst_port = transceiver->port;
+	refusal = vp_send(ctx, cfg, packet, exit, transceiver->nexthop, ours->addr,
+			  (void *)(transceiver + 1), &to);
+	if (refusal != VP_GO_ON)
+		return refusal;
+	flow->leg->seen = vp_now();
+	vp_count_up(six, flow, packet->bytes);
+	return VP_FORWARD_UP;
+}
+
+VP_INLINE enum vp_reason vp_forward_down(struct xdp_md *ctx, struct vp_config *cfg,
+					 struct vp_packet *packet, struct vp_down *leg,
+					 struct vp_exit *exit)
+{
+	const struct vp_vip *vip = &cfg->vip[leg->vip % VP_VIPS];
+	struct vp_rewrite to = {
+		.src_port = vip->port,
+		.dst_port = leg->client_port,
+		.tos_set = cfg->tos_set[VP_DOWNSTREAM],
+		.tos_mask = cfg->tos_mask[VP_DOWNSTREAM],
+	};
+	enum vp_reason refusal =
+		vp_send(ctx, cfg, packet, exit, leg->nexthop, vip->addr, (void *)(leg + 1), &to);
+
 	if (refusal != VP_GO_ON)
 		return refusal;
 	leg->packets++;
 	leg->bytes += packet->bytes;
-	leg->seen = bpf_jiffies64(); /* one load, where a clock costs a tenth of all */
-	return direction == VP_UPSTREAM ? VP_FORWARD_UP : VP_FORWARD_DOWN;
+	leg->seen = vp_now();
+	return VP_FORWARD_DOWN;
 }
 
 /* Find the UDP header of a packet that is for a VIP or our NAT range, whole and plain; or say why
@@ -642,6 +687,7 @@ VP_INLINE enum vp_reason vp_steer(struct xdp_md *ctx, struct vp_packet *packet,
 {
 	struct vp_config *cfg = vp_get_config();
 	struct vp_flow flow = {};
+	struct vp_down *down;
 	struct vp_exit exit;
 	enum vp_reason reason;
 
@@ -654,17 +700,17 @@ VP_INLINE enum vp_reason vp_steer(struct xdp_md *ctx, struct vp_packet *packet,
 		if (!backbone)
 			return VP_DROP_WRONG_SIDE;
 		vp_take_usual_exit(cfg, packet, VP_DOWNSTREAM, &exit);
-		reason = vp_find_downstream(packet, &flow);
+		reason = vp_find_downstream(packet, &down);
 		if (reason != VP_GO_ON)
 			return reason;
-		return vp_forward(ctx, cfg, packet, &flow, &exit, VP_DOWNSTREAM);
+		return vp_forward_down(ctx, cfg, packet, down, &exit);
 	}
 	vp_take_usual_exit(cfg, packet, VP_UPSTREAM, &exit);
 	vp_find_upstream(cfg, packet, &flow);
 	reason = vp_judge_upstream(packet, &flow, ufrag);
 	if (reason != VP_FORWARD_UP)
 		return reason;
-	return vp_forward(ctx, cfg, packet, &flow, &exit, VP_UPSTREAM);
+	return vp_forward_up(ctx, cfg, packet, &flow, &exit);
 }
 
 /* Whether what only the relay can answer goes up to it. One for both families, as it is much code.
@@ -744,7 +790,7 @@ VP_INLINE int vp_process(struct xdp_md *ctx, _Bool backbone)
 	return vp_finish(&packet, reason);
 }
 
-/* Not for an interface: run by whoever wants to compare `seen` with the present. */
+/* Not for an interface: run by whoever wants to compare `seen` with the present. Unshifted. */
 int voxpop_clock(struct xdp_md *ctx)
 {
 	return bpf_jiffies64();
@@ -895,7 +941,7 @@ VP_INLINE __u32 vp_obey(_Bool six, const struct vp_index_order *order)
 	struct vp_config *cfg = vp_get_config();
 	struct vp_home_place home;
 	struct vp_flow flow = {};
-	struct vp_leg *leg;
+	struct vp_up *leg;
 
 	if (!cfg)
 		return 0;
@@ -907,10 +953,10 @@ VP_INLINE __u32 vp_obey(_Bool six, const struct vp_index_order *order)
 		vp_home_of(six, cfg, vp_hash_of(six, cfg, &client), order->slot, &home);
 		return home.slot;
 	}
-	leg = vp_leg_at(six, VP_UPSTREAM, order->slot);
+	leg = vp_up_at(six, order->slot);
 	if (!leg)
 		return 0;
-	client.addr = vp_client_of(leg);
+	client.addr = (void *)(leg + 1);
 	client.port = leg->client_port;
 	client.vip = leg->vip;
 	if (order->task == VP_INDEX_LINK)

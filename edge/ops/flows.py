@@ -143,21 +143,20 @@ def _matches(
     version: int,
     now_ns: int,
 ) -> Mask:
-    up = tables.legs[version][layout.UPSTREAM][slots]
+    up, down = (legs[slots] for legs in tables.legs[version])
     leg = up["leg"]
     mask: Mask = np.ones(len(slots), bool)
     if wanted.client is not None:
         mask &= _is_within(wanted.client, version, up["client"], leg["client_port"])
     if wanted.transceiver is not None:
-        mask &= _is_within(wanted.transceiver, version, up["transceiver"], leg["transceiver_port"])
+        mask &= _is_within(wanted.transceiver, version, down["transceiver"], down["leg"]["transceiver_port"])
     if wanted.vip is not None:
         vips = tables.config["vip"]
         addresses = vips["addr"] if version == 6 else vips["addr"][:, 0]
         mask &= _is_within(wanted.vip, version, addresses, vips["port"])[leg["vip"]]
     if wanted.idle is not None:
-        idle_ticks = clock.idle(leg["seen"], now_ns)
-        than = clock.ticks(wanted.idle.than_ns)
-        mask &= idle_ticks > than if wanted.idle.is_more else idle_ticks < than
+        idle_ns = clock.idle(leg["seen"], now_ns) * np.int64(clock.unit_ns)
+        mask &= idle_ns > wanted.idle.than_ns if wanted.idle.is_more else idle_ns < wanted.idle.than_ns
     return mask
 
 
@@ -189,10 +188,10 @@ def _show(
     columns = zip(
         slots.tolist(),
         _endpoints(version, up["client"], leg["client_port"]),
-        _endpoints(version, up["transceiver"], leg["transceiver_port"]),
+        _endpoints(version, down["transceiver"], down["leg"]["transceiver_port"]),
         leg["vip"].tolist(),
         leg["seen"].tolist(),
-        *(side["leg"][count].tolist() for side in (up, down) for count in ("packets", "bytes")),
+        *(column.tolist() for traffic in tables.traffic(version, slots) for column in traffic),
         strict=True,
     )
     for number, client, transceiver, vip, seen, *traffic in columns:

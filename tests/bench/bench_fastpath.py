@@ -46,6 +46,8 @@ CLIENTS, PORT = 0x64000000, 40000
 VIP = Endpoint("10.0.0.1", 3478)
 PEER = Endpoint("10.2.0.1", 40007)
 NAT_FIRST, NAT_PORTS = 4096, 61440
+TRANSCEIVERS = 256
+"""Numbers that stand for PEER, as if flows led to so many: what they take in the caches is theirs."""
 SIZES = {1: 16384, 10_000: 16384, 100_000: 131_072, 1_000_000: 1_000_000}
 """Flows → how many the tables are made for."""
 
@@ -179,6 +181,8 @@ def populate(tables: Tables, backbones: int) -> None:
     for nexthop in (1, 2):
         tables.set_nexthop(nexthop, WayOut(b"\x02" * 6, b"\x04" * 6, 1500, 0))
     tables.config["usual_nexthop"] = [[1, 2], [1, 2]]
+    for number in range(1, TRANSCEIVERS + 1):
+        tables.set_transceiver(number, PEER, 1)
     tables.set_keys(KEYRING)
     tables.set_clock(NOW_MIN)
     for punt_class in range(layout.PUNT_CLASSES):
@@ -204,11 +208,14 @@ def install(directory: Path, fds: dict[str, int], tables: Tables, clients: list[
     assert len(slots) == len(clients), "there is a NAT port for each"
     model = FlowRecord(NAT_FIRST, Endpoint("100.0.0.0", PORT), 1, PEER, 1, 2)
     tables.write_slot(model)
+    upstream, _ = tables.legs[4]
     for legs in tables.legs[4]:
         records = np.repeat(legs[NAT_FIRST : NAT_FIRST + 1], len(clients))
         legs[_in_a_row(len(clients))] = records
         records["client"] = np.frombuffer(b"".join(pack_address(c.host) for c in clients), "=u4")
         records["leg"]["client_port"] = np.array([c.port for c in clients], ">u2").view("=u2")
+        if legs is upstream:
+            records["leg"]["transceiver"] = np.arange(len(clients)) % TRANSCEIVERS + 1
         legs[slots] = records
     tables.marks[4][slots] = ufrag_mark(UFRAG)
     for slot in slots:

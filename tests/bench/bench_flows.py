@@ -29,9 +29,10 @@ from ebpf.tables import Tables
 from edge.counters import create
 from edge.ops import flows
 from edge.relay import Relay
-from edge.routes import Ways, routes_message
+from edge.routes import routes_message
 from edge.slots import SeenClock, Slots, share_ports
 from edge.slowpath import SlowPath
+from edge.transceivers import Transceivers
 from edge.verdict import RelayReason
 from edge.xdp import XdpFlow, XdpForwarder
 from tests.bench.result import Figure, percentile
@@ -89,13 +90,13 @@ def _open(pin_dir: Path, max_flows: int = FLOWS) -> XdpForwarder:
         {4: slots},
         [VIP.id],
         {4: hosts},
-        Ways(),
+        {4: Transceivers(tables, 4, (0, 1), time.monotonic_ns())},
         max_flows,
         30_000_000_000,
         counters,
         lambda _: None,
     )
-    forwarder.learn_routes(routes_message({4: [(0, 1)], 6: [(0, 1)]}))
+    forwarder.hops.learn_routes(routes_message({4: [(0, 1)], 6: [(0, 1)]}))
     return forwarder
 
 

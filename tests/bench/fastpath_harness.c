@@ -88,7 +88,7 @@ int bench_record(struct xdp_md *ctx)
 {
 	__u32 zero = 0, flow, index;
 	struct bench *state = bench.lookup(&zero);
-	struct vp_leg4 *flow_up;
+	struct vp_up4 *flow_up;
 
 	if (!state)
 		return XDP_ABORTED;
@@ -97,7 +97,7 @@ int bench_record(struct xdp_md *ctx)
 	index = (flow / BENCH_NAT_PORTS << 16) + BENCH_NAT_FIRST + flow % BENCH_NAT_PORTS;
 	flow_up = upstream4.lookup(&index);
 	if (flow_up)
-		flow_up->leg.packets++;
+		flow_up->leg.counts++;
 	return XDP_TX;
 }
 

@@ -70,7 +70,7 @@ VP_INLINE int lab_redirect(struct xdp_md *ctx, __u32 egress, _Bool touch_record)
 	struct lab_packet *packet = (void *)(long)ctx->data;
 	__u32 zero = 0, index;
 	struct lab_bench *state = lab_bench.lookup(&zero);
-	struct vp_leg4 *flow;
+	struct vp_up4 *flow;
 
 	if (!state || (void *)(packet + 1) > (void *)(long)ctx->data_end)
 		return XDP_ABORTED;
@@ -81,7 +81,7 @@ VP_INLINE int lab_redirect(struct xdp_md *ctx, __u32 egress, _Bool touch_record)
 			(VP_BSWAP16(packet->udp.src) - LAB_PORT);
 		flow = upstream4.lookup(&index);
 		if (flow)
-			flow->leg.packets++;
+			flow->leg.counts++;
 	}
 	__builtin_memcpy(packet, egress ? state->back_macs : state->way_macs, 12);
 	return egresses.redirect_map(egress, XDP_DROP);

@@ -46,6 +46,8 @@ CLIENT4, CLIENT6 = Endpoint("203.0.113.77", 50000), Endpoint("2001:db8:c::77", 5
 TRANSCEIVER4, TRANSCEIVER6 = Endpoint("10.20.1.2", 40007), Endpoint("2001:db8:1::102", 40007)
 
 UP, DOWN, UP_TAGGED, UP_TWICE_TAGGED, UNUSABLE, NARROW, GONE = range(1, 8)
+SPARE = 65_535
+"""A number of a transceiver that no next hop has."""
 EGRESS, NO_EGRESS = 3, 4
 OWN_MAC, ROUTER_MAC, SWITCH_MAC = (bytes.fromhex(f"0600000000{n}") for n in ("01", "02", "03"))
 TAG, OUTER_TAG = (0x8100, 200), (0x88A8, 0x6007)
@@ -69,6 +71,7 @@ AMPLE = Rates(source_pps=1e6, source_burst=10_000, total_pps=1e6, total_burst=10
 RTP = bytes.fromhex("806f1234000003c0deadbeef") + bytes(range(160))
 DTLS = bytes.fromhex("16fefd0000000000000001") + bytes(80)
 
+# A number of a transceiver stands for the one there is, and the next hop of that number.
 FLOW4 = FlowRecord(20001, CLIENT4, 1, TRANSCEIVER4, UP, DOWN)
 FLOW6 = FlowRecord(30001, CLIENT6, 3, TRANSCEIVER6, UP, DOWN)
 FLOWS = {"ipv4": FLOW4, "ipv6": FLOW6}
@@ -154,8 +157,8 @@ class Rig:
         sources = tables.punt_sources
         for key in sources.items()[0]:
             sources.delete(sources.spec.key.from_buffer_copy(key.tobytes()))
-        for legs in (each for both in tables.legs.values() for each in both):
-            legs["leg"]["state"] = layout.SLOT_OFF
+        for upstream_records, downstream_records in tables.legs.values():
+            upstream_records["leg"]["state"] = downstream_records["leg"]["state"] = layout.SLOT_OFF
         tables.punt_total.update(c_uint32(0), layout.Debt())
         for vip_id, vip in VIPS.items():
             tables.set_vip(vip_id, vip)
@@ -164,13 +167,15 @@ class Rig:
                 tables.set_backbone(index, host)
         for nexthop, way in NEXTHOPS.items():
             tables.set_nexthop(nexthop, way)
+            for transceiver in (TRANSCEIVER4, TRANSCEIVER6):
+                tables.set_transceiver(nexthop, transceiver, nexthop)
         tables.set_egress(EGRESS, LOOPBACK)
         tables.set_keys(KEYRING)
         tables.set_clock(NOW_MIN)
         for direction in (layout.UPSTREAM, layout.DOWNSTREAM):
             tables.set_dscp(direction, None)
-        for punt_class in range(layout.PUNT_CLASSES):
-            tables.set_rates(punt_class, AMPLE)
+        tables.set_rates(layout.PUNT_CLASS_STUN, AMPLE)
+        tables.set_rates(layout.PUNT_CLASS_MEDIA, AMPLE)
         tables.set_locals(LOCALS)
 
     def install(self, flow: FlowRecord, ufrag: bytes = UFRAG) -> None:
@@ -178,9 +183,14 @@ class Rig:
         self.tables.write_slot(flow, ufrag_mark(ufrag))
         self.index.link(version_of(flow), flow.slot)
 
-    def legs(self, flow: FlowRecord) -> list[np.void]:
-        """The records of a flow, upstream first, their part that both families have."""
-        return [each["leg"][flow.slot] for each in self.tables.legs[version_of(flow)]]
+    def seen(self, flow: FlowRecord) -> list[int]:
+        """The stamps of a flow, upstream first."""
+        return [int(each["leg"]["seen"][flow.slot]) for each in self.tables.legs[version_of(flow)]]
+
+    def traffic(self, flow: FlowRecord) -> list[Count]:
+        """What a flow has carried, upstream first."""
+        both = self.tables.traffic(version_of(flow), np.array([flow.slot]))
+        return [Count(int(each.packets[0]), int(each.bytes[0])) for each in both]
 
     def send(self, frame: UdpFrame | bytes, program: Program = Program.BACKBONE) -> Outcome:
         """One packet through a program. Asserts that it is counted once, under a reason of its action."""

@@ -41,6 +41,9 @@ CONSTANTS = (
     "INDEX_UNLINK",
     "SLOT_OFF",
     "SLOT_LIVE",
+    "COUNT_BITS",
+    "COUNT_PACKETS",
+    "TRANSCEIVERS",
 )
 
 
@@ -113,7 +116,8 @@ def test_reasons(compiled: dict[str, str]) -> None:
 
 
 def test_a_packet_needs_one_cache_line_of_each_table() -> None:
-    assert 2 * ctypes.sizeof(layout.Leg4) == ctypes.sizeof(layout.Leg6) == 64
+    assert 4 * ctypes.sizeof(layout.Up4) == 2 * ctypes.sizeof(layout.Up6) == 64
+    assert 2 * ctypes.sizeof(layout.Down4) == ctypes.sizeof(layout.Down6) == 64
     assert ctypes.sizeof(layout.Bucket) == 64
 
 

@@ -47,8 +47,8 @@ def test_another_size_is_refused(pin_dir: Path) -> None:
     ("kind", "key", "value", "entries", "field"),
     [
         (MapKind.HASH, layout.Source, layout.Debt, 256, "type"),
-        (MapKind.LRU_HASH, layout.Mark, layout.Debt, 256, "key_size"),
-        (MapKind.LRU_HASH, layout.Source, layout.Leg, 256, "value_size"),
+        (MapKind.LRU_HASH, layout.Local, layout.Debt, 256, "key_size"),
+        (MapKind.LRU_HASH, layout.Source, layout.Down, 256, "value_size"),
     ],
 )
 def test_another_shape_is_refused(

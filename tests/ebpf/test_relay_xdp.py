@@ -20,10 +20,11 @@ from core.demux import PacketKind, classify_untrusted
 from core.stun import Attribute, MessageType, encode, is_binding_request_untrusted
 from core.token import Token, TokenReason, mint
 from ebpf import layout
+from ebpf.clock import seen_shift
 from ebpf.flows import FlowRecord
 from ebpf.loader import Program
 from ebpf.tables import Rates, WayOut
-from ebpf.testrun import XdpAction
+from ebpf.testrun import XdpAction, run
 from ebpf.verdict import Action, Family, Reason
 from tests import pcap
 from tests.builders import CLIENT_MAC, DONT_FRAGMENT, MORE_FRAGMENTS, POP_MAC, UdpFrame, check_sums
@@ -131,7 +132,7 @@ def test_a_transceiver_is_not_believed_on_the_public_side(rig: Rig, flow: FlowRe
 def test_tags(rig: Rig, flow: FlowRecord, ways: str, before: tuple[tuple[int, int], ...], after: int) -> None:
     way = scene.NEXTHOPS[after]
     assert way is not None
-    rig.install(flow._replace(nexthop_up=after, nexthop_down=after))
+    rig.install(flow._replace(transceiver_number=after, nexthop_down=after))
     if ways == "up":
         frame = upstream(flow).but(tags=before)
         expected = sent_upstream(flow, frame).but(tags=way.tags)
@@ -196,17 +197,42 @@ def test_dscp_is_set_per_direction_and_ecn_kept(
 @FLOW
 def test_the_record_remembers_both_directions(rig: Rig, flow: FlowRecord) -> None:
     rig.install(flow)
-    start = rig.clock.now
+    start = rig.clock.now >> seen_shift()
     for _ in range(3):
         rig.send(upstream(flow))
     rig.send(downstream(flow, DTLS))
-    legs = rig.legs(flow)
     up, down = upstream(flow), downstream(flow, DTLS)
-    assert [int(leg["packets"]) for leg in legs] == [3, 1]
-    assert [int(leg["bytes"]) for leg in legs] == [3 * up.l3_bytes, down.l3_bytes]
-    now = rig.clock.now
-    passed = now - start & 0xFFFFFFFF
-    assert all(int(seen) - start & 0xFFFFFFFF <= passed for seen in (leg["seen"] for leg in legs))
+    assert rig.traffic(flow) == [(3, 3 * up.l3_bytes), (1, down.l3_bytes)]
+    passed = (rig.clock.now >> seen_shift()) - start & 0xFFFF
+    assert all(seen - start & 0xFFFF <= passed for seen in rig.seen(flow))
+
+
+@FLOW
+@pytest.mark.parametrize("packets", [254, 255, 256, 511])
+def test_nothing_that_is_counted_is_lost_where_a_record_has_no_room(
+    rig: Rig, flow: FlowRecord, packets: int
+) -> None:
+    """Packets of the size that fills it soonest."""
+    rig.tables.set_nexthop(scene.UP, WayOut(scene.SWITCH_MAC, scene.OWN_MAC, 0xFFFF, scene.EGRESS))
+    rig.install(flow)
+    frame = upstream(flow, RTP + bytes(3000))
+    run(rig.loaded.fds[Program.PUBLIC], bytes(upstream(flow)))
+    for _ in range(packets - 1):
+        run(rig.loaded.fds[Program.PUBLIC], bytes(frame))
+    size = upstream(flow).l3_bytes + (packets - 1) * frame.l3_bytes
+    assert rig.traffic(flow) == [(packets, size), (0, 0)]
+
+
+def test_the_largest_packets_do_not_overflow_what_is_counted(rig: Rig) -> None:
+    """255 of them, as long as a length field can say: the sum before what is counted is put away."""
+    rig.install(FLOW4)
+    counts = rig.tables.legs[4][layout.UPSTREAM]["leg"]["counts"]
+    counts[FLOW4.slot] = layout.COUNT_PACKETS - 1 | (layout.COUNT_PACKETS - 1) * 65575 << layout.COUNT_BITS
+    rig.send(upstream(FLOW4))
+    size = (layout.COUNT_PACKETS - 1) * 65575 + upstream(FLOW4).l3_bytes
+    assert rig.traffic(FLOW4) == [(255, size), (0, 0)]
+    assert counts[FLOW4.slot] == 0
+    assert layout.COUNT_PACKETS * 65575 < 1 << 32 - layout.COUNT_BITS
 
 
 @given(data=st.data())
@@ -224,7 +250,8 @@ def test_any_address_keeps_its_checksums(rig: Rig, data: st.DataObject) -> None:
 
     base = FLOW6 if is_ipv6 else FLOW4
     client, transceiver = (Endpoint(_canonical(host()), data.draw(ports)) for _ in range(2))
-    flow = base._replace(client=client, transceiver=transceiver)
+    flow = base._replace(client=client, transceiver=transceiver, transceiver_number=scene.SPARE)
+    rig.tables.set_transceiver(scene.SPARE, transceiver, scene.UP)
     payload = data.draw(st.binary(max_size=40).filter(lambda p: not is_binding_request_untrusted(p)))
     rig.install(flow)
     ttl = data.draw(st.integers(2, 255))
@@ -526,7 +553,7 @@ def test_an_entry_that_leads_to_anothers_slot_is_not_believed(
     rig.install(flow)
     rig.tables.write_slot(other)
     assert rig.send(upstream(flow)).reason == Reason.PUNT_MEDIA
-    assert [int(leg["packets"]) for leg in rig.legs(other)] == [0, 0]
+    assert rig.traffic(other) == [(0, 0), (0, 0)]
 
 
 def test_a_slot_beyond_the_table_is_not_followed(rig: Rig) -> None:
@@ -704,7 +731,7 @@ def test_ttl_ends_here(rig: Rig, flow: FlowRecord, ttl: int, direction: Directio
 @FLOW
 @pytest.mark.parametrize("over", [0, 1])
 def test_mtu_of_the_way_out(rig: Rig, flow: FlowRecord, over: int) -> None:
-    rig.install(flow._replace(nexthop_up=scene.NARROW))
+    rig.install(flow._replace(transceiver_number=scene.NARROW))
     headers = 48 if flow is FLOW6 else 28
     frame = upstream(flow, RTP[:1] + bytes(200 - headers - 1 + over))
     outcome = rig.send(frame)
@@ -725,9 +752,10 @@ def test_mtu_of_the_way_out(rig: Rig, flow: FlowRecord, over: int) -> None:
     ],
 )
 def test_no_way_out(rig: Rig, flow: FlowRecord, nexthop: int, reason: Reason) -> None:
-    rig.install(flow._replace(nexthop_up=nexthop))
+    rig.tables.set_transceiver(scene.SPARE, flow.transceiver, nexthop)
+    rig.install(flow._replace(transceiver_number=scene.SPARE))
     assert rig.send(upstream(flow)).reason == reason
-    assert [int(leg["packets"]) for leg in rig.legs(flow)] == [0, 0]
+    assert rig.traffic(flow) == [(0, 0), (0, 0)]
 
 
 @FLOW

@@ -13,8 +13,9 @@ from ebpf.layout import HOME_FIRST
 from ebpf.tables import REST_S, Tables
 from edge.counters import create
 from edge.forwarder import Sockaddr
-from edge.routes import Ways, routes_message
+from edge.routes import routes_message
 from edge.slots import NatRange, SeenClock, Slots
+from edge.transceivers import Transceivers
 from edge.xdp import XdpFlow, XdpForwarder
 from tests.edge.kit import Vip
 
@@ -24,6 +25,9 @@ HOMES = 4
 """So few that clients take each other's places there, and that not all find one."""
 VIPS = {4: Vip(3, Endpoint("198.51.100.1", 3478)), 6: Vip(4, Endpoint("2001:db8:f::1", 3478))}
 BACKBONES = {4: {0: "192.0.2.10"}, 6: {0: "2001:db8:b::10"}}
+NUMBERS = 1000
+"""For the transceivers of each family, so few that they are soon another's."""
+CHANGES_PER_RECLAIM = 16
 ROUTE_UP, ROUTE_DOWN = 7, 8
 
 
@@ -40,22 +44,27 @@ def transceiver_of(number: int, version: int) -> Endpoint:
     )
 
 
-def open_forwarder(pin_dir: Path) -> XdpForwarder:
+Numbers = dict[int, Transceivers]
+
+
+def open_forwarder(pin_dir: Path) -> tuple[XdpForwarder, Numbers]:
     tables, index, clock = Tables(pin_dir), Index(pin_dir), SeenClock(pin_dir)
     ranges = [NatRange(0, FIRST_PORT, LAST_PORT)]
     slots = {v: Slots(tables.legs[v], ranges, frozenset(), clock) for v in (4, 6)}
     for version, each in slots.items():
         each.adopt(tables.marks[version], time.monotonic_ns())
+    now_ns = time.monotonic_ns()
+    transceivers = {v: Transceivers(tables, v, (0, 65535 // NUMBERS), now_ns) for v in (4, 6)}
     counters, _ = create()
     forwarder = XdpForwarder(
-        tables, index, clock, slots, [vip.id for vip in VIPS.values()], BACKBONES, Ways(), 2 * CLIENTS,
-        10**12, counters, lambda _: None, rest_ns=int(REST_S * 1e9),
+        tables, index, clock, slots, [vip.id for vip in VIPS.values()], BACKBONES, transceivers,
+        2 * CLIENTS, 10**12, counters, lambda _: None, rest_ns=int(REST_S * 1e9),
     )  # fmt: skip
-    forwarder.learn_routes(routes_message({4: [(0, ROUTE_UP)], 6: [(0, ROUTE_UP)]}))
-    return forwarder
+    forwarder.hops.learn_routes(routes_message({4: [(0, ROUTE_UP)], 6: [(0, ROUTE_UP)]}))
+    return forwarder, transceivers
 
 
-def churn(forwarder: XdpForwarder) -> int:
+def churn(forwarder: XdpForwarder, transceivers: Numbers) -> int:
     """How many flows began."""
     begun = 0
     while not select.select([sys.stdin], [], [], 0)[0]:
@@ -66,6 +75,8 @@ def churn(forwarder: XdpForwarder) -> int:
                 flow = forwarder.find(client, vip)
                 if flow is not None:
                     forwarder.remove(flow)
+                if number % CHANGES_PER_RECLAIM == begun % CHANGES_PER_RECLAIM:
+                    transceivers[version].reclaim(time.monotonic_ns())  # that of this flow, too
                 to = transceiver_of(number, version)
                 made = forwarder.install(client, vip, b"%028d" % begun, to, time.monotonic_ns())
                 begun += isinstance(made, XdpFlow)
@@ -76,4 +87,4 @@ if __name__ == "__main__":
     churner = open_forwarder(Path(sys.argv[1]))
     sys.stdout.write("churning\n")
     sys.stdout.flush()
-    sys.stdout.write(f"{churn(churner)}\n")
+    sys.stdout.write(f"{churn(*churner)}\n")

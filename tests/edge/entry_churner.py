@@ -49,7 +49,8 @@ def write_records(tables: Tables, slots: Slots) -> None:
     for version, vip in VIPS.items():
         for number, slot in enumerate(slots[version]):
             ends = client_of(number, version), transceiver_of(number, version)
-            tables.write_slot(FlowRecord(slot, ends[0], vip.id, ends[1], ROUTE_UP, ROUTE_UP))
+            tables.set_transceiver(number + 1, ends[1], ROUTE_UP)
+            tables.write_slot(FlowRecord(slot, ends[0], vip.id, ends[1], number + 1, ROUTE_UP))
 
 
 def make_some_meet(tables: Tables, index: Index) -> Slots:

@@ -115,7 +115,8 @@ def test_a_wrong_address_is_noticed(pin_dir: Path) -> None:
     vip = VIPS[4]
     for slot, (client, transceiver) in enumerate([(0, 1), (1, 0)], FIRST_PORT):
         ends = client_of(client, 4), transceiver_of(transceiver, 4)
-        tables.write_slot(FlowRecord(slot, ends[0], vip.id, ends[1], ROUTE_UP, ROUTE_UP))
+        tables.set_transceiver(slot, ends[1], ROUTE_UP)
+        tables.write_slot(FlowRecord(slot, ends[0], vip.id, ends[1], slot, ROUTE_UP))
     index = Index(pin_dir)
     index.link(4, FIRST_PORT)
     index.close()

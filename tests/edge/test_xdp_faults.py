@@ -87,7 +87,8 @@ def test_a_route_that_changes_takes_live_flows_along(pop: Pop) -> None:
 
 def _upstream_hops(pop: Pop) -> set[int]:
     tables = pop.scene.tables()
-    hops = set(tables.legs[4][UPSTREAM]["leg"]["nexthop"][tables.live(4)].tolist())
+    numbers = tables.legs[4][UPSTREAM]["leg"]["transceiver"][tables.live(4)]
+    hops = set(tables.transceivers[4]["common"]["nexthop"][numbers].tolist())
     tables.close()
     return hops
 

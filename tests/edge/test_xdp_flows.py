@@ -26,8 +26,9 @@ from edge import xdp
 from edge.counters import Counters, Removal, create
 from edge.forwarder import MAX_ADDRESSES_PER_TOKEN, Sockaddr
 from edge.ops.flows import Filter, select
-from edge.routes import ON_LINK, Ways, hosts_messages, routes_message
+from edge.routes import ON_LINK, hosts_messages, routes_message
 from edge.slots import REST_NS, Line, NatRange, SeenClock, Slots, share_ports
+from edge.transceivers import Transceivers
 from edge.verdict import RelayReason
 from edge.xdp import XdpFlow, XdpForwarder
 from tests.edge.kit import REPOSITORY, Vip
@@ -82,15 +83,16 @@ class Rig:
         self.index = Index(self.pin_dir)
         self.now_ns = time.monotonic_ns()
         slots = {version: self._slots(version) for version in (4, 6)}
+        transceivers = {v: Transceivers(self.tables, v, self.share, self.now_ns) for v in (4, 6)}
         self.forwarder = XdpForwarder(
-            self.tables, self.index, self.clock, slots, [vip.id for vip in VIPS], BACKBONES, Ways(),
-            MAX_FLOWS, IDLE_NS, self.counters, self.asked.extend,
+            self.tables, self.index, self.clock, slots, [vip.id for vip in VIPS], BACKBONES,
+            transceivers, MAX_FLOWS, IDLE_NS, self.counters, self.asked.extend,
         )  # fmt: skip
         tables = {
             4: [(0, ROUTE_DOWN), (127 << 24, ROUTE_UP), (128 << 24, ROUTE_DOWN)],
             6: [(0, ROUTE_UP), (2, ROUTE_DOWN)],
         }
-        self.forwarder.learn_routes(routes_message(tables))
+        self.forwarder.hops.learn_routes(routes_message(tables))
 
     def _slots(self, version: int) -> Slots:
         ranges = share_ports([0], *self.ports, *self.share)
@@ -107,7 +109,9 @@ class Rig:
             leg["state"], leg["seen"] = layout.SLOT_OFF, 0
 
     def hops(self, version: int, slot: int) -> list[int]:
-        return [int(each["leg"]["nexthop"][slot]) for each in self.tables.legs[version]]
+        upstream, downstream = (legs["leg"][slot] for legs in self.tables.legs[version])
+        leads_to = self.tables.transceivers[version][int(upstream["transceiver"])]
+        return [int(leads_to["common"]["nexthop"]), int(downstream["nexthop"])]
 
     def install(self, number: int, session: int = 0, vip: int = 0) -> XdpFlow | RelayReason:
         return self.forwarder.install(
@@ -140,9 +144,10 @@ def test_the_list_shows_what_records_say(rig: Rig) -> None:
         rig.tables.set_backbone(0, BACKBONES[6 if vip else 4][0])
         flow = rig.install(2, vip=vip)
         assert isinstance(flow, XdpFlow)
-        counted = (11 + vip, 1100), (5, 500 + vip)
-        for legs, (packets, size) in zip(rig.tables.legs[flow.family], counted, strict=True):
-            legs["leg"]["packets"][flow.slot], legs["leg"]["bytes"][flow.slot] = packets, size
+        upstream, downstream = (legs["leg"] for legs in rig.tables.legs[flow.family])
+        upstream["counts"][flow.slot] = 11 + vip | 100 << layout.COUNT_BITS
+        rig.tables.cold[flow.family][["packets", "bytes"]][flow.slot] = 255, 1000
+        downstream["packets"][flow.slot], downstream["bytes"][flow.slot] = 5, 500 + vip
     found = select(rig.pin_dir, Filter(), None)
     assert (found.total, found.matching) == (2, {4: 1, 6: 1})
     four, six = found.shown
@@ -150,8 +155,8 @@ def test_the_list_shows_what_records_say(rig: Rig) -> None:
     assert (four.transceiver, four.nat_port) == ("127.0.0.1:40001", "192.0.2.10:20000")
     assert (six.client, six.vip) == ("[2001:db8:c::3]:5000", "[2001:db8:f::1]:3478")
     assert (six.transceiver, six.nat_port) == ("[::1]:40001", "[2001:db8:b::10]:20000")
-    assert (four.packets_up, four.bytes_up, four.packets_down, four.bytes_down) == (11, 1100, 5, 500)
-    assert (six.packets_up, six.bytes_up, six.packets_down, six.bytes_down) == (12, 1100, 5, 501)
+    assert (four.packets_up, four.bytes_up, four.packets_down, four.bytes_down) == (266, 1100, 5, 500)
+    assert (six.packets_up, six.bytes_up, six.packets_down, six.bytes_down) == (267, 1100, 5, 501)
     assert 0 <= four.idle_s < 20
     assert select(rig.pin_dir, Filter(), 1).shown[0].client == four.client
     assert select(rig.pin_dir, Filter(), 0).shown == []
@@ -269,17 +274,17 @@ def test_a_full_map_gives_the_slot_back(rig: Rig) -> None:
 
 
 def test_without_a_route_there_is_no_flow(rig: Rig) -> None:
-    rig.forwarder.learn_routes(routes_message({4: [(0, 0)], 6: [(0, 0)]}))
+    rig.forwarder.hops.learn_routes(routes_message({4: [(0, 0)], 6: [(0, 0)]}))
     assert rig.install(1) is RelayReason.UNREACHABLE
 
 
 def test_hosts_on_a_link_are_asked_for_once_and_filled_in(rig: Rig) -> None:
-    rig.forwarder.learn_routes(routes_message({4: [(0, ON_LINK)], 6: [(0, ROUTE_UP)]}))
+    rig.forwarder.hops.learn_routes(routes_message({4: [(0, ON_LINK)], 6: [(0, ROUTE_UP)]}))
     flows = [installed(rig.install(number)) for number in (1, 2)]
     assert rig.asked == ["127.0.0.1", "203.0.113.2", "203.0.113.3"]
     assert rig.hops(4, flows[0].slot) == [0, 0]
     for message in hosts_messages({"127.0.0.1": 11, "203.0.113.2": 12, "203.0.113.3": 13}):
-        rig.forwarder.learn_hosts(message)
+        rig.forwarder.hops.learn_hosts(message)
     assert [rig.hops(4, flow.slot) for flow in flows] == [[11, 12], [11, 13]]
     installed(rig.install(1, session=1))
     assert len(rig.asked) == 3
@@ -287,7 +292,7 @@ def test_hosts_on_a_link_are_asked_for_once_and_filled_in(rig: Rig) -> None:
 
 def test_new_routes_lead_live_flows(rig: Rig) -> None:
     flows = [installed(rig.install(1)), installed(rig.install(1, vip=1))]
-    rig.forwarder.learn_routes(routes_message({4: [(0, 21)], 6: [(0, 22)]}))
+    rig.forwarder.hops.learn_routes(routes_message({4: [(0, 21)], 6: [(0, 22)]}))
     assert [rig.hops(flow.family, flow.slot) for flow in flows] == [[21, 21], [22, 22]]
 
 
@@ -325,11 +330,21 @@ def test_a_sweep_stops_after_a_few_and_goes_on_from_there(
 
 @pytest.mark.parametrize("ahead", [-3, 0, 3])
 def test_stamps_wrap(rig: Rig, ahead: int) -> None:
-    seen = np.array([(ahead - 10) & 0xFFFFFFFF, ahead & 0xFFFFFFFF, (ahead + 1) & 0xFFFFFFFF], np.uint32)
-    rig.clock._ahead = ahead - rig.now_ns // rig.clock._tick_ns
-    assert rig.clock.idle(seen, rig.now_ns).tolist() == [10, 0, -1]
-    assert rig.clock.time_of(int(seen[0]), rig.now_ns) == rig.now_ns - 10 * rig.clock._tick_ns
-    assert rig.clock.time_of(int(seen[2]), rig.now_ns) == rig.now_ns, "a stamp cannot be of the future"
+    seen = np.array([each & 0xFFFF for each in (ahead - 65_000, ahead - 10, ahead, ahead + 1)], np.uint16)
+    rig.clock._ahead = (ahead << rig.clock._shift) - rig.now_ns // rig.clock._tick_ns
+    assert rig.clock.idle(seen, rig.now_ns).tolist() == [65_000, 10, 0, -1]
+    assert rig.clock.time_of(int(seen[1]), rig.now_ns) == rig.now_ns - 10 * rig.clock.unit_ns
+    assert rig.clock.time_of(int(seen[3]), rig.now_ns) == rig.now_ns, "a stamp cannot be of the future"
+
+
+def test_a_stamp_lasts_longer_than_any_idle_timeout(rig: Rig) -> None:
+    longest_ns = 3600 * S
+    assert rig.clock.unit_ns << 16 > longest_ns + longest_ns // xdp.SWEEPS_PER_TIMEOUT
+    assert rig.clock.unit_ns < S // 8
+    seen = np.array([rig.clock.stamp(rig.now_ns)], np.uint16)
+    later_ns = rig.now_ns + longest_ns
+    assert rig.clock.idle(seen, later_ns - rig.clock.unit_ns) <= rig.clock.units(longest_ns)
+    assert rig.clock.idle(seen, later_ns + 2 * rig.clock.unit_ns) > rig.clock.units(longest_ns)
 
 
 def test_a_successor_adopts_everything(pin_dir: Path, rig: Rig) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from core.addr import Endpoint
-from ebpf.layout import SLOT_LIVE
 from ebpf.verdict import FAMILIES, REASONS
 from edge.ops.cli import FLOW_COLUMNS
 from tests.edge.kit import MASTERS, MEDIA, eventually, flip_tag, mint_ufrag, request, write_keys
@@ -102,9 +101,10 @@ def test_sigkill_and_restart_of_the_relay_lose_nothing(pop: Pop) -> None:
         call.exchange(10)
     assert carried(pop, "slow") == 0, "no packet of theirs came up to the new relay"
     tables = pop.scene.tables()
-    for legs, usual in zip(tables.legs.values(), tables.config["usual_nexthop"].tolist(), strict=True):
-        hops = [each["leg"]["nexthop"][each["leg"]["state"] == SLOT_LIVE].tolist() for each in legs]
-        assert hops == [[one] for one in usual]
+    for version, usual in zip((4, 6), tables.config["usual_nexthop"].tolist(), strict=True):
+        up, down = (legs["leg"][tables.live(version)] for legs in tables.legs[version])
+        hops_up = tables.transceivers[version]["common"]["nexthop"][up["transceiver"]].tolist()
+        assert [hops_up, down["nexthop"].tolist()] == [[one] for one in usual]
         assert all(usual)
     tables.close()
     Call(pop).begin().exchange()
