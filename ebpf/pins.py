@@ -42,7 +42,7 @@ class Sizes:
     max_flows4: int = 4096
     max_flows6: int = 4096
     backbones4: int = 1
-    """Backbone addresses; each is worth about 60,000 flows and costs 4 MiB, or 8 MiB for IPv6."""
+    """Backbone addresses; each is worth about 60,000 flows and costs 4 MiB, or 7 MiB for IPv6."""
     backbones6: int = 1
     punt_sources: int = 16384
     """Sources whose punts are budgeted at a time, the most recent ones."""

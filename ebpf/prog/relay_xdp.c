@@ -21,18 +21,20 @@
 /*
  * Map: key → value; who writes; who reads.
  *
- * config: 0 → all that the relay tells the program; the relay; every packet.
- * homes4, homes6: sixteen slots → tags of their clients; the relay, by voxpop_index; each upstream
- *   packet.
- * index4, index6: client → slot, for those who are not at home; the same; new clients.
- * cold4, cold6: slot → what is seldom needed of its flow; the relay, what is counted by the
- * program; binding requests, and each 255th packet. upstream4 …6, downstream4 …6: slot, which is
- * backbone index * 65536 + NAT port → that direction of its flow; the relay, what is counted and
- * seen by the program; each packet of a flow. transceivers4 …6: number → address, port and next
- * hop; the relay; each packet upstream. egresses: index → interface; the relay; each rewritten
- * packet. counters: family * VP_REASONS + reason → packets and bytes, per CPU; the program;
- * metrics. punt_total: 0 → debt of all sources; the program. punt_sources: source → its debt; the
- * program. An LRU, as forgetting a source only lets it start afresh, and the total still holds.
+ * - config: 0 → all that the relay tells the program; the relay; every packet.
+ * - homes4, homes6: sixteen slots → tags of their clients; the relay, by voxpop_index; each packet
+ *   upstream.
+ * - index4, index6: client → slot, for those who are not at home; the same; new clients.
+ * - upstream4 …6, downstream4 …6: slot, which is backbone index * 65536 + NAT port → that direction
+ *   of its flow; the relay, what is counted and seen by the program; each packet of a flow.
+ * - cold4, cold6: slot → what is seldom needed of its flow; the relay, what is counted by the
+ *   program; binding requests, and each 255th packet upstream.
+ * - transceivers4 …6: number → address, port and next hop; the relay; each packet upstream.
+ * - egresses: index → interface; the relay; each rewritten packet.
+ * - counters: family * VP_REASONS + reason → packets and bytes, per CPU; the program; metrics.
+ * - punt_total: 0 → debt of all sources; the program.
+ * - punt_sources: source → its debt; the program. An LRU, as forgetting a source only lets it start
+ *   afresh, and the total still holds.
  */
 /* Named by one word: BCC generates code for each field of a value, and takes half a minute for
  * these. */
@@ -41,12 +43,12 @@ VP_MAP("array", __u32, struct vp_home, homes4);
 VP_MAP("array", __u32, struct vp_home, homes6);
 VP_MAP("array", __u32, struct vp_bucket, index4);
 VP_MAP("array", __u32, struct vp_bucket, index6);
-VP_MAP("array", __u32, struct vp_cold, cold4);
-VP_MAP("array", __u32, struct vp_cold, cold6);
 VP_MAP("array", __u32, struct vp_up4, upstream4);
 VP_MAP("array", __u32, struct vp_up6, upstream6);
 VP_MAP("array", __u32, struct vp_down4, downstream4);
 VP_MAP("array", __u32, struct vp_down6, downstream6);
+VP_MAP("array", __u32, struct vp_cold, cold4);
+VP_MAP("array", __u32, struct vp_cold, cold6);
 VP_MAP("array", __u32, struct vp_transceiver4, transceivers4);
 VP_MAP("array", __u32, struct vp_transceiver6, transceivers6);
 BPF_XDP_REDIRECT_MAP("devmap:" VOXPOP_PIN_DIR "/egresses", __u32, egresses, 1);
