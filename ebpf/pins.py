@@ -53,12 +53,12 @@ HOMES4 = MapSpec("homes4", MapKind.ARRAY, c_uint32, layout.Home, None, F_MMAPABL
 HOMES6 = MapSpec("homes6", MapKind.ARRAY, c_uint32, layout.Home, None, F_MMAPABLE)
 INDEX4 = MapSpec("index4", MapKind.ARRAY, c_uint32, layout.Bucket, None, F_MMAPABLE)
 INDEX6 = MapSpec("index6", MapKind.ARRAY, c_uint32, layout.Bucket, None, F_MMAPABLE)
-COLD4 = MapSpec("cold4", MapKind.ARRAY, c_uint32, layout.Cold, None, F_MMAPABLE)
-COLD6 = MapSpec("cold6", MapKind.ARRAY, c_uint32, layout.Cold, None, F_MMAPABLE)
 UPSTREAM4 = MapSpec("upstream4", MapKind.ARRAY, c_uint32, layout.Up4, None, F_MMAPABLE)
 UPSTREAM6 = MapSpec("upstream6", MapKind.ARRAY, c_uint32, layout.Up6, None, F_MMAPABLE)
 DOWNSTREAM4 = MapSpec("downstream4", MapKind.ARRAY, c_uint32, layout.Down4, None, F_MMAPABLE)
 DOWNSTREAM6 = MapSpec("downstream6", MapKind.ARRAY, c_uint32, layout.Down6, None, F_MMAPABLE)
+COLD4 = MapSpec("cold4", MapKind.ARRAY, c_uint32, layout.Cold, None, F_MMAPABLE)
+COLD6 = MapSpec("cold6", MapKind.ARRAY, c_uint32, layout.Cold, None, F_MMAPABLE)
 TRANSCEIVERS4 = MapSpec(
     "transceivers4", MapKind.ARRAY, c_uint32, layout.Transceiver4, layout.TRANSCEIVERS, F_MMAPABLE
 )
@@ -79,13 +79,13 @@ ALL: tuple[AnySpec, ...] = (
     HOMES6,
     INDEX4,
     INDEX6,
-    COLD4,
-    COLD6,
     UPSTREAM4,
     UPSTREAM6,
     DOWNSTREAM4,
-    TRANSCEIVERS4,
     DOWNSTREAM6,
+    COLD4,
+    COLD6,
+    TRANSCEIVERS4,
     TRANSCEIVERS6,
     EGRESSES,
     COUNTERS_MAP,

@@ -50,9 +50,11 @@ class Transceivers:
             self._hold(number, self._who(number))
         left = own[~is_held & ~is_fresh]
         self._nexthops[left] = 0
-        self._free = deque((0, number) for number in own[~is_held & is_fresh].tolist())
+        self._fresh = own[~is_held & is_fresh].astype(np.uint16)
+        """Which never stood for anybody; those before `_taken` do by now."""
+        self._taken = 0
+        self._resting: deque[tuple[int, int]] = deque((now_ns + REST_NS, int(n)) for n in left)
         """(when it has rested, number), in this order."""
-        self._free.extend((now_ns + REST_NS, number) for number in left.tolist())
 
     def held(self) -> ItemsView[int, Who]:
         """Number → whom it stands for; the address is all but the last two bytes."""
@@ -70,11 +72,10 @@ class Transceivers:
         """A number for one that has none; None if live flows lead to as many as there are."""
         if now_ns - self._reclaimed_ns >= RECLAIM_NS:
             self.reclaim(now_ns)
-        if not self._free or self._free[0][0] > now_ns:
-            return None
-        number: int = self._free.popleft()[1]
-        self._tables.set_transceiver(number, transceiver, nexthop)
-        self._hold(number, _key(transceiver))
+        number = self._free_one(now_ns)
+        if number is not None:
+            self._tables.set_transceiver(number, transceiver, nexthop)
+            self._hold(number, _key(transceiver))
         return number
 
     def reclaim(self, now_ns: int) -> None:
@@ -86,13 +87,21 @@ class Transceivers:
             if self._numbers.get(who) == number:
                 del self._numbers[who]
             self._nexthops[number] = 0
-            self._free.append((now_ns + REST_NS, number))
-        if not self._free:
+            self._resting.append((now_ns + REST_NS, number))
+        if not self._resting and self._taken == len(self._fresh):
             logger.error(
                 "IPv%d flows of this worker lead to %d transceivers: no room for another",
                 self._version,
                 len(self._held),
             )
+
+    def _free_one(self, now_ns: int) -> int | None:
+        if self._taken < len(self._fresh):
+            self._taken += 1
+            return int(self._fresh[self._taken - 1])
+        if self._resting and self._resting[0][0] <= now_ns:
+            return self._resting.popleft()[1]
+        return None
 
     def _hold(self, number: int, who: Who) -> None:
         self._held[number] = who

@@ -26,7 +26,7 @@ S = 1_000_000_000
 
 def transceiver(number: int, version: int = 4) -> Endpoint:
     """Four ports of each host."""
-    host = f"10.20.0.{number // 4}" if version == 4 else f"2001:db8:1::{number // 4:x}"
+    host = f"10.20.{number // 1024}.{number // 4 % 256}" if version == 4 else f"2001:db8:1::{number // 4:x}"
     return Endpoint(host, 40000 + number % 4)
 
 
@@ -55,6 +55,14 @@ def begin_flow(tables: Tables, slot: int, number: int, version: int = 4) -> None
     tables.write_slot(FlowRecord(slot, CLIENTS[version], 1, transceiver(0, version), number, 1))
 
 
+def take_all(numbers: Transceivers, now_ns: int = 0) -> list[int]:
+    """Every number that is free, each for another transceiver."""
+    taken = []
+    while (number := numbers.take(transceiver(len(taken)), 1, now_ns)) is not None:
+        taken.append(number)
+    return taken
+
+
 @pytest.mark.parametrize("version", [4, 6])
 def test_a_number_stands_for_an_address_and_a_port(tables: Tables, version: int) -> None:
     numbers = Transceivers(tables, version, (0, 1), 0)
@@ -76,7 +84,8 @@ def test_a_number_stands_for_an_address_and_a_port(tables: Tables, version: int)
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 64])
 def test_each_number_is_one_workers(tables: Tables, workers: int) -> None:
-    every = [number for i in range(workers) for _, number in Transceivers(tables, 4, (i, workers), 0)._free]
+    shares = [Transceivers(tables, 4, (index, workers), 0) for index in range(workers)]
+    every = [number for share in shares for number in take_all(share)]
     assert sorted(every) == list(range(1, layout.TRANSCEIVERS))
 
 
@@ -95,19 +104,19 @@ def test_a_number_that_flows_have_is_not_taken_back(tables: Tables, version: int
 def test_what_is_taken_back_rests(tables: Tables, caplog: pytest.LogCaptureFixture) -> None:
     """A packet may have read the record just before its flow ended."""
     numbers = Transceivers(tables, 4, (0, FEW), 0)
-    count = len(numbers._free)
-    taken = [numbers.take(transceiver(n), 1, 0) for n in range(count)]
+    taken = take_all(numbers)
     for slot, number in enumerate(taken[1:], 5000):
-        assert number is not None
         begin_flow(tables, slot, number)
     assert numbers.take(transceiver(99), 1, RECLAIM_NS - 1) is None, "none is free, nor looked for"
     assert numbers.take(transceiver(99), 1, RECLAIM_NS) is None, "it rests"
     assert numbers.take(transceiver(99), 1, RECLAIM_NS + REST_NS - 1) is None
     assert numbers.take(transceiver(99), 1, RECLAIM_NS + REST_NS) == taken[0]
     assert not caplog.messages
-    begin_flow(tables, 6000, taken[0] or 0)
+    begin_flow(tables, 6000, taken[0])
     assert numbers.take(transceiver(98), 1, 3 * RECLAIM_NS) is None
-    assert caplog.messages == [f"IPv4 flows of this worker lead to {count} transceivers: no room for another"]
+    assert caplog.messages == [
+        f"IPv4 flows of this worker lead to {len(taken)} transceivers: no room for another"
+    ]
 
 
 def test_a_successor_finds_what_flows_have(tables: Tables) -> None:
@@ -123,8 +132,13 @@ def test_a_successor_finds_what_flows_have(tables: Tables) -> None:
         for which in (1, 0)
     ]
     assert tables.transceivers[4]["common"]["nexthop"][taken].tolist() == [7, 7, 7, 7, 0, 0]
-    assert [[when for when, number in w._free if number in taken] for w in workers] == [[S + REST_NS]] * 2
-    assert [w._free[0][0] for w in workers] == [0, 0], "what never was anybody's need not rest"
+    fresh = [number for worker in workers for number in take_all(worker, S + REST_NS - 1)]
+    assert len(fresh) == layout.TRANSCEIVERS - 1 - 6, "what never was anybody's need not rest"
+    rested = [
+        worker.take(transceiver(n), 1, S + REST_NS)
+        for worker, n in zip(workers, (90_001, 90_002), strict=True)
+    ]
+    assert sorted(filter(None, rested)) == sorted(filter(None, taken[4:]))
 
 
 @settings(max_examples=60, deadline=None)

@@ -107,6 +107,8 @@ class Rig:
             entries[:] = 0
         for leg in (each["leg"] for legs in self.tables.legs.values() for each in legs):
             leg["state"], leg["seen"] = layout.SLOT_OFF, 0
+        for rows in self.tables.transceivers.values():
+            rows[:] = 0
 
     def hops(self, version: int, slot: int) -> list[int]:
         upstream, downstream = (legs["leg"][slot] for legs in self.tables.legs[version])
@@ -288,6 +290,29 @@ def test_hosts_on_a_link_are_asked_for_once_and_filled_in(rig: Rig) -> None:
     assert [rig.hops(4, flow.slot) for flow in flows] == [[11, 12], [11, 13]]
     installed(rig.install(1, session=1))
     assert len(rig.asked) == 3
+
+
+def test_a_transceiver_that_was_out_of_reach_is_led_to_when_its_next_flow_begins(rig: Rig) -> None:
+    """Nobody waits for it any more by the time when its next hop is known."""
+    rig.forwarder.hops.learn_routes(routes_message({4: [(0, ON_LINK)], 6: [(0, ROUTE_UP)]}))
+    flow = installed(rig.install(1))
+    for message in hosts_messages({"127.0.0.1": 0, "203.0.113.2": 12, "203.0.113.3": 13}):
+        rig.forwarder.hops.learn_hosts(message)
+    assert rig.install(2) is RelayReason.UNREACHABLE
+    for message in hosts_messages({"127.0.0.1": 11}):
+        rig.forwarder.hops.learn_hosts(message)
+    installed(rig.install(2))
+    assert rig.hops(4, flow.slot) == [11, 12]
+
+
+def test_without_a_number_for_its_transceiver_there_is_no_flow(rig: Rig) -> None:
+    numbers = rig.forwarder.hops._transceivers[4]
+    while numbers.take(TRANSCEIVERS[0], 1, rig.now_ns):
+        pass
+    numbers._numbers.clear()
+    assert rig.install(1) is RelayReason.TABLE_FULL
+    assert len(rig.forwarder) == 0
+    assert not rig.tables.live(4).size
 
 
 def test_new_routes_lead_live_flows(rig: Rig) -> None:
