@@ -25,6 +25,8 @@ RTNH_F_DEAD, RTNH_F_LINKDOWN = 1, 16
 NUD_FAILED = 0x20
 NUD_VALID = 0x02 | 0x04 | 0x08 | 0x10 | 0x40 | 0x80
 """The kernel's word for the states in which a neighbour's MAC is good to send to (linux/neighbour.h)."""
+PAUSE_S, STORM_PAUSE_S = 0.005, 0.1
+"""Before more changes are read: as a rule, and where there is no end of them."""
 _FAMILIES = {4: 2, 6: 10}
 _GROUPS = (
     rtnl.RTMGRP_LINK
@@ -178,12 +180,16 @@ class Netlink:
 
 
 async def _listen(listener: Any, happened: asyncio.Event) -> None:  # noqa: ANN401 - pyroute2 has no types
+    """Tells of each batch of messages at once, unless one follows upon the other."""
+    now, pause_s = asyncio.get_running_loop().time, PAUSE_S
     while True:
+        asked_at = now()
         with contextlib.suppress(OSError):  # ENOBUFS: some were lost, which is a change like another
             async for _ in listener.get():
                 happened.set()
         happened.set()
-        await asyncio.sleep(0.1)
+        pause_s = PAUSE_S if now() - asked_at > pause_s else min(2 * pause_s, STORM_PAUSE_S)
+        await asyncio.sleep(pause_s)
 
 
 def _mac(text: str | None) -> bytes:

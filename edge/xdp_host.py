@@ -32,6 +32,7 @@ from ebpf.network import Link, Netlink, Network
 from ebpf.tables import REST_S, LocalAddress, Rates, Tables, WayOut
 from edge.dataplane import Plan, interfaces
 from edge.nexthops import Changes, NextHops
+from edge.pace import Pace
 from edge.rights import RELAY, missing
 from edge.routes import NOWHERE, hosts_messages, routes_message
 
@@ -42,12 +43,6 @@ LOOK_S = 15.0
 """How often neighbours in use are confirmed: the kernel, which sees no packet, would not do it by itself."""
 RETRY_S = 1.0
 """The same while one does not answer."""
-PAUSE_S = 0.1
-"""Between two looks at the network, so that a storm of changes costs little."""
-QUICK_PAUSE_S = 0.005
-"""The same while a neighbour has just been asked for: until its answer is seen, packets to it are lost."""
-QUICK_LOOKS = 50
-"""In each CLOCK_S; beyond, a storm of new neighbours gets the longer pause."""
 
 Tell = Callable[[Message], None]
 
@@ -75,7 +70,7 @@ class XdpHost:
         self._changed = asyncio.Event()
         self._confirmed_at = 0.0
         self._unresolved = False
-        self._quick_looks = QUICK_LOOKS
+        self._pace = Pace()
         self._written_at: dict[int, float] = {}
         """When a next hop was last written, if that was less than REST_S ago."""
 
@@ -203,7 +198,7 @@ class XdpHost:
     async def _keep_clock(self) -> None:
         while True:
             self._set_clock()
-            self._quick_looks = QUICK_LOOKS
+            self._pace.refill()
             await asyncio.sleep(CLOCK_S)
 
     def _set_clock(self) -> None:
@@ -215,7 +210,7 @@ class XdpHost:
             try:
                 while True:
                     await self._look(netlink, tell)
-                    await asyncio.sleep(self._pause_s())
+                    await self._pace.pause(is_awaited=self._unresolved)
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._changed.wait(), RETRY_S if self._unresolved else LOOK_S)
                     self._changed.clear()
@@ -223,12 +218,6 @@ class XdpHost:
                         listening.result()
             finally:
                 listening.cancel()
-
-    def _pause_s(self) -> float:
-        if not self._unresolved or not self._quick_looks:
-            return PAUSE_S
-        self._quick_looks -= 1
-        return QUICK_PAUSE_S
 
     async def _listen(self, netlink: Netlink) -> None:
         async for _ in netlink.changes():
@@ -303,6 +292,7 @@ class XdpHost:
         if changes.resolve:
             self._unresolved = True
             self._changed.set()
+            self._pace.urge()
         found = self.nexthops.hosts
         for answer in hosts_messages({host: found.get(host, NOWHERE) for host in hosts}):
             tell(answer)
