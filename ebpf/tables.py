@@ -245,6 +245,14 @@ class Tables:
         downstream[flow.slot] = (down, client, transceiver, *pad)
         self.set_slot_state(family, flow.slot, layout.SLOT_LIVE)
 
+    def nexthops(
+        self, family: int, slots: npt.NDArray[np.intp]
+    ) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]]:
+        """By which next hops flows go, upstream and downstream."""
+        upstream, downstream = (legs["leg"] for legs in self.legs[family])
+        leads_to = self.transceivers[family]["common"]
+        return leads_to["nexthop"][upstream["transceiver"][slots]], downstream["nexthop"][slots]
+
     def traffic(self, family: int, slots: npt.NDArray[np.intp]) -> tuple[Traffic, Traffic]:
         """What flows have carried, upstream and downstream."""
         upstream, downstream = self.legs[family]

@@ -135,6 +135,10 @@ class FlowHops:
         known = np.array([-1 if hop is None else hop for hop in hops], np.int32)[inverse]
         settled = known >= 0
         self._down[version][live[settled]] = known[settled]
+        names = {
+            index: socket.inet_ntop(FAMILIES[version], unique[index].tobytes())
+            for index, hop in enumerate(hops)
+            if hop is None
+        }
         for slot, which in zip(live[~settled].tolist(), inverse[~settled].tolist(), strict=True):
-            host = socket.inet_ntop(FAMILIES[version], unique[which].tobytes())
-            yield host, (version, layout.DOWNSTREAM, slot)
+            yield names[which], (version, layout.DOWNSTREAM, slot)

@@ -107,12 +107,6 @@ class XdpHost:
         """A field of all flows' records of a direction."""
         return self.tables.legs[version][direction]["leg"][field][self.tables.live(version)]
 
-    def _nexthops_of_flows(self, version: int) -> list[npt.NDArray[np.integer[Any]]]:
-        """Of all flows, upstream and downstream."""
-        transceivers = self._flows(version, layout.UPSTREAM, "transceiver")
-        up = self.tables.transceivers[version]["common"]["nexthop"][transceivers]
-        return [up, self._flows(version, layout.DOWNSTREAM, "nexthop")]
-
     def _number_vips(self) -> list[int]:
         """An id for each VIP: the one that it has, or one that stands for nothing that a flow needs."""
         known = self.tables.config["vip"]
@@ -241,7 +235,7 @@ class XdpHost:
         """Name the next hops that most flows have, which the program is soonest done with."""
         usual = self.tables.config["usual_nexthop"]
         for row, version in enumerate((4, 6)):
-            both = self._nexthops_of_flows(version)
+            both = self.tables.nexthops(version, self.tables.live(version))
             found = [int(np.bincount(hops).argmax()) if len(hops) else 0 for hops in both]
             if usual[row].tolist() != found:  # each packet reads what lies around this
                 usual[row] = found

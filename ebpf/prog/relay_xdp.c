@@ -222,7 +222,9 @@ VP_INLINE struct vp_home *vp_home_at(_Bool six, __u32 number)
 	return six ? homes6.lookup(&number) : homes4.lookup(&number);
 }
 
-/* Of records, the part that both families have; what follows it are addresses. */
+/* Of records and transceivers, the part that both families have is found; addresses follow it. */
+#define VP_ADDRESSES(common) ((__u32 *)((common) + 1))
+
 VP_INLINE struct vp_up *vp_up_at(_Bool six, __u32 slot)
 {
 	return six ? (void *)upstream6.lookup(&slot) : (void *)upstream4.lookup(&slot);
@@ -252,7 +254,7 @@ VP_INLINE _Bool vp_is_of(_Bool six, const struct vp_up *leg, const struct vp_cli
 {
 	const __u32 *whose = (void *)&leg->client_port;
 
-	return vp_same(six, (void *)(leg + 1), client->addr) &&
+	return vp_same(six, VP_ADDRESSES(leg), client->addr) &&
 	       VP_READ_ONCE(*whose) ==
 		       (client->port | client->vip << 16 | (__u64)VP_SLOT_LIVE << 24);
 }
@@ -373,7 +375,7 @@ VP_INLINE enum vp_reason vp_find_downstream(struct vp_packet *packet, struct vp_
 
 	if (!leg || leg->state != VP_SLOT_LIVE)
 		return VP_DROP_NO_FLOW;
-	if (!vp_same(six, (__u32 *)(leg + 1) + (six ? 4 : 1), src) ||
+	if (!vp_same(six, VP_ADDRESSES(leg) + (six ? 4 : 1), src) ||
 	    leg->transceiver_port != packet->udp->src)
 		return VP_DROP_WRONG_PEER;
 	*found = leg;
@@ -631,7 +633,7 @@ VP_INLINE enum vp_reason vp_forward_up(struct xdp_md *ctx, struct vp_config *cfg
 		return VP_DROP_NO_NEXTHOP; /* never: there are as many as there are numbers */
 	to.dst_port = transceiver->port;
 	refusal = vp_send(ctx, cfg, packet, exit, transceiver->nexthop, ours->addr,
-			  (void *)(transceiver + 1), &to);
+			  VP_ADDRESSES(transceiver), &to);
 	if (refusal != VP_GO_ON)
 		return refusal;
 	flow->leg->seen = vp_now();
@@ -651,7 +653,7 @@ VP_INLINE enum vp_reason vp_forward_down(struct xdp_md *ctx, struct vp_config *c
 		.tos_mask = cfg->tos_mask[VP_DOWNSTREAM],
 	};
 	enum vp_reason refusal =
-		vp_send(ctx, cfg, packet, exit, leg->nexthop, vip->addr, (void *)(leg + 1), &to);
+		vp_send(ctx, cfg, packet, exit, leg->nexthop, vip->addr, VP_ADDRESSES(leg), &to);
 
 	if (refusal != VP_GO_ON)
 		return refusal;
@@ -958,7 +960,7 @@ VP_INLINE __u32 vp_obey(_Bool six, const struct vp_index_order *order)
 	leg = vp_up_at(six, order->slot);
 	if (!leg)
 		return 0;
-	client.addr = (void *)(leg + 1);
+	client.addr = VP_ADDRESSES(leg);
 	client.port = leg->client_port;
 	client.vip = leg->vip;
 	if (order->task == VP_INDEX_LINK)

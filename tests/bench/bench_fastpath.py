@@ -208,15 +208,14 @@ def install(directory: Path, fds: dict[str, int], tables: Tables, clients: list[
     assert len(slots) == len(clients), "there is a NAT port for each"
     model = FlowRecord(NAT_FIRST, Endpoint("100.0.0.0", PORT), 1, PEER, 1, 2)
     tables.write_slot(model)
-    upstream, _ = tables.legs[4]
     for legs in tables.legs[4]:
         records = np.repeat(legs[NAT_FIRST : NAT_FIRST + 1], len(clients))
         legs[_in_a_row(len(clients))] = records
         records["client"] = np.frombuffer(b"".join(pack_address(c.host) for c in clients), "=u4")
         records["leg"]["client_port"] = np.array([c.port for c in clients], ">u2").view("=u2")
-        if legs is upstream:
-            records["leg"]["transceiver"] = np.arange(len(clients)) % TRANSCEIVERS + 1
         legs[slots] = records
+    upstream, _ = tables.legs[4]
+    upstream["leg"]["transceiver"][slots] = np.arange(len(slots)) % TRANSCEIVERS + 1
     tables.marks[4][slots] = ufrag_mark(UFRAG)
     for slot in slots:
         index.link(4, slot)

@@ -43,12 +43,16 @@ def pinned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture
 def tables(pinned: Path) -> Iterator[Tables]:
     opened = Tables(pinned)
-    for version in (4, 6):
-        opened.transceivers[version][:] = 0
-        for legs in opened.legs[version]:
-            legs["leg"]["state"] = layout.SLOT_OFF
+    wipe(opened)
     yield opened
     opened.close()
+
+
+def wipe(tables: Tables) -> None:
+    for version in (4, 6):
+        tables.transceivers[version][:] = 0
+        for legs in tables.legs[version]:
+            legs["leg"]["state"] = layout.SLOT_OFF
 
 
 def begin_flow(tables: Tables, slot: int, number: int, version: int = 4) -> None:
@@ -146,9 +150,7 @@ def test_a_successor_finds_what_flows_have(tables: Tables) -> None:
 def test_no_live_record_ever_leads_to_another(pinned: Path, data: st.DataObject) -> None:
     """Flows begin and end, workers are replaced, their number changes: each leads where it was led."""
     tables = Tables(pinned)
-    tables.transceivers[4][:] = 0
-    for legs in tables.legs[4]:
-        legs["leg"]["state"] = layout.SLOT_OFF
+    wipe(tables)
     flows: dict[int, int] = {}
     now_ns, index, workers = 0, 0, FEW
     numbers = Transceivers(tables, 4, (index, workers), now_ns)

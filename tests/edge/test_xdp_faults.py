@@ -87,8 +87,7 @@ def test_a_route_that_changes_takes_live_flows_along(pop: Pop) -> None:
 
 def _upstream_hops(pop: Pop) -> set[int]:
     tables = pop.scene.tables()
-    numbers = tables.legs[4][UPSTREAM]["leg"]["transceiver"][tables.live(4)]
-    hops = set(tables.transceivers[4]["common"]["nexthop"][numbers].tolist())
+    hops = set(tables.nexthops(4, tables.live(4))[UPSTREAM].tolist())
     tables.close()
     return hops
 

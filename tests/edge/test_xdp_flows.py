@@ -111,9 +111,7 @@ class Rig:
             rows[:] = 0
 
     def hops(self, version: int, slot: int) -> list[int]:
-        upstream, downstream = (legs["leg"][slot] for legs in self.tables.legs[version])
-        leads_to = self.tables.transceivers[version][int(upstream["transceiver"])]
-        return [int(leads_to["common"]["nexthop"]), int(downstream["nexthop"])]
+        return [int(each[0]) for each in self.tables.nexthops(version, np.array([slot]))]
 
     def install(self, number: int, session: int = 0, vip: int = 0) -> XdpFlow | RelayReason:
         return self.forwarder.install(
