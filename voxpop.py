@@ -35,13 +35,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _check_relay(path: Path) -> None:
-    from edge.settings import load
+    from edge.host.settings import load
 
     load(path)
 
 
 def _check_transceiver(path: Path) -> None:
-    from transceiver.settings import load
+    from transceiver.host.settings import load
 
     load(path)
 

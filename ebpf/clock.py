@@ -10,7 +10,11 @@ import os
 import time
 from pathlib import Path
 
-from ebpf import pins, testrun
+import numpy as np
+import numpy.typing as npt
+
+from ebpf import pins
+from ebpf.kernel import testrun
 
 PROGRAM = "voxpop_clock"
 FRAME = bytes(14)
@@ -24,6 +28,9 @@ CLOCK_MONOTONIC_COARSE = 6
 STAMP_BITS = 16
 STAMPS_LAST_NS = 4_050 * 10**9
 """At least, before they begin anew: the longest idle timeout, and until a sweep has looked at each flow."""
+STAMP_MASK = (1 << STAMP_BITS) - 1
+MAY_BE_AHEAD = 16
+"""Units by which a stamp may be of what is the future here, since clocks are read one after the other."""
 
 
 def tick_ns() -> int:
@@ -50,3 +57,44 @@ class JiffiesClock:
     def close(self) -> None:
         """Close the program; once."""
         os.close(self._fd)
+
+
+class SeenClock:
+    """The stamps of records as monotonic time: both clocks go alike, so only their distance is asked for.
+
+    Stamps begin anew after an hour and more: silence that has lasted longer looks
+    shorter, which no flow lives to see while there is a relay.
+    """
+
+    def __init__(self, pin_dir: Path) -> None:
+        self._jiffies = JiffiesClock(pin_dir)
+        self._tick_ns, self._shift = tick_ns(), seen_shift()
+        self.unit_ns = self._tick_ns << self._shift
+        """From one stamp to the next."""
+        self.adjust()
+
+    def adjust(self) -> None:
+        """Ask again; now and then, as one of the clocks may be slewed."""
+        self._ahead = self._jiffies.now - time.monotonic_ns() // self._tick_ns
+
+    def stamp(self, now_ns: int) -> int:
+        """The stamp of a time."""
+        return (now_ns // self._tick_ns + self._ahead) >> self._shift & STAMP_MASK
+
+    def units(self, duration_ns: int) -> int:
+        """A duration in the unit of stamps; who is idle for more units was silent for longer than that."""
+        return -(-duration_ns // self.unit_ns)
+
+    def idle(self, seen: npt.NDArray[np.uint16], now_ns: int) -> npt.NDArray[np.int32]:
+        """How many units ago stamps were; they wrap, and may be a little ahead."""
+        begins = np.uint16(self.stamp(now_ns) + MAY_BE_AHEAD & STAMP_MASK)
+        return (begins - seen).astype(np.int32) - MAY_BE_AHEAD
+
+    def time_of(self, seen: int, now_ns: int) -> int:
+        """The time of a stamp."""
+        ago = (self.stamp(now_ns) + MAY_BE_AHEAD - seen & STAMP_MASK) - MAY_BE_AHEAD
+        return now_ns - max(ago, 0) * self.unit_ns
+
+    def close(self) -> None:
+        """Close the clock; once."""
+        self._jiffies.close()

@@ -1,4 +1,4 @@
-"""The index of flows by client, homes included, which only the program itself reads and writes.
+"""The index of flows by client, groups included, which only the program itself reads and writes.
 
 Packets of the same moment read it on other CPUs, and other workers write to it, so its entries are
 exchanged by atomic instructions. Python has none, but the program does: the task is handed to
@@ -18,7 +18,7 @@ from core.addr import Endpoint
 from ebpf import layout, pins
 from ebpf.errors import MapFullError
 from ebpf.flows import pack_address
-from ebpf.libbpf import TestRunOptions, check, library
+from ebpf.kernel.libbpf import TestRunOptions, check, library
 
 PROGRAM = "voxpop_index"
 
@@ -29,7 +29,7 @@ class Index:
     def __init__(self, pin_dir: Path) -> None:
         self._fd = pins.open_pinned_program(pin_dir, PROGRAM)
         self._run = library().bpf_prog_test_run_opts
-        self._order = layout.IndexOrder()
+        self._order = layout.IndexRequest()
         self._options = TestRunOptions(
             sz=ctypes.sizeof(TestRunOptions),
             data_in=ctypes.addressof(self._order),
@@ -42,16 +42,16 @@ class Index:
         self._order.vip = vip_id
         return self._ask(layout.INDEX_FIND, client)
 
-    def homes(self, client: Endpoint) -> Iterator[int]:
+    def groups(self, client: Endpoint) -> Iterator[int]:
         """The slots of which a client best has one, since its packets find those with one miss of the caches
-        less: the first of `layout.HOME_SLOTS` ones, for each of its homes, the best one first.
+        less: the first of `layout.GROUP_SLOTS` ones, for each of its groups, the best one first.
         """
-        for which in range(layout.OWN_HOMES):
+        for which in range(layout.CLIENT_GROUPS):
             self._order.slot = which
-            yield self._ask(layout.INDEX_HOME, client)
+            yield self._ask(layout.INDEX_GROUP, client)
 
     def link(self, family: int, slot: int) -> None:
-        """Lead the client of a live slot there, wherever it was led before. Raises MapFullError."""
+        """RouteTarget the client of a live slot there, wherever it was led before. Raises MapFullError."""
         self._order.family, self._order.slot = family, slot
         if not self._do(layout.INDEX_LINK):
             full = f"index{family} is full where the client of slot {slot} belongs"

@@ -24,20 +24,20 @@ TRANSCEIVERS = 1 << 16
 PORTS = 1 << 16
 """Slots of one backbone address: one for each port number, used or not."""
 
-HOME_SLOTS = 16
-HOME_FIRST = 4096
-"""NAT port; those below are nobody's home."""
-HOMES = (PORTS - HOME_FIRST) // HOME_SLOTS
+GROUP_SLOTS = 16
+GROUP_FIRST = 4096
+"""NAT port; those below are nobody's group."""
+GROUPS = (PORTS - GROUP_FIRST) // GROUP_SLOTS
 """Of a backbone address."""
-OWN_HOMES = 2
+CLIENT_GROUPS = 2
 """Of a client."""
-HOME_ORDER = 0x03C2E1A142608023
-TAG_SLOTS = tuple((HOME_ORDER << 8 * (i % 8) + 7 - i // 8 & 2**64 - 1) >> 60 for i in range(HOME_SLOTS))
-"""Which slot of its home each tag is of: as vp_home_position() has it of the bit that stands for the tag."""
+GROUP_ORDER = 0x03C2E1A142608023
+TAG_SLOTS = tuple((GROUP_ORDER << 8 * (i % 8) + 7 - i // 8 & 2**64 - 1) >> 60 for i in range(GROUP_SLOTS))
+"""Which slot of its group each tag is of, as vp_group_position() has it of the bit of a match."""
 BUCKET_ENTRIES = 16
 SLOT_BITS = 24
 """Of an entry of the index; above them are eight bits of the client's hash."""
-INDEX_FIND, INDEX_HOME, INDEX_LINK, INDEX_UNLINK = 0, 1, 2, 3
+INDEX_FIND, INDEX_GROUP, INDEX_LINK, INDEX_UNLINK = 0, 1, 2, 3
 
 PUNT_CLASS_STUN, PUNT_CLASS_MEDIA = 0, 1
 PUNT_CLASSES = 2
@@ -95,8 +95,8 @@ class TokenKey(Structure):
     _fields_ = (("k0", c_uint64), ("k1", c_uint64), ("set", c_uint32), ("pad", c_uint32))
 
 
-class Way(Structure):
-    """struct vp_way: where a packet leaves."""
+class Adjacency(Structure):
+    """struct vp_adjacency: where a packet leaves."""
 
     _fields_ = (
         ("macs", c_uint32 * 3),
@@ -111,7 +111,7 @@ class Way(Structure):
 class NextHop(Structure):
     """struct vp_nexthop: two ways, of which `live` names one."""
 
-    _fields_ = (("live", c_uint32), ("pad", c_uint32), ("way", Way * 2))
+    _fields_ = (("live", c_uint32), ("pad", c_uint32), ("adjacency", Adjacency * 2))
 
 
 class Config(Structure):
@@ -125,9 +125,9 @@ class Config(Structure):
         ("budget", Budget * PUNT_CLASSES),
         ("index_seed", c_uint64),
         ("index_buckets", c_uint32 * 2),
-        ("index_homes", c_uint32 * 2),
+        ("index_groups", c_uint32 * 2),
         ("index_backbones", c_uint32 * 2),
-        ("usual_nexthop", c_uint16 * 2 * 2),
+        ("default_nexthop", c_uint16 * 2 * 2),
         ("pad", c_uint64),
         ("local", Local * (2 * LOCAL_CELLS)),
         ("nexthop", NextHop * NEXTHOPS),
@@ -138,10 +138,10 @@ class Config(Structure):
     )
 
 
-class Home(Structure):
-    """struct vp_home: the tags of sixteen slots."""
+class Group(Structure):
+    """struct vp_group: the tags of sixteen slots."""
 
-    _fields_ = (("tag", c_uint8 * HOME_SLOTS),)
+    _fields_ = (("tag", c_uint8 * GROUP_SLOTS),)
 
 
 class Bucket(Structure):
@@ -150,14 +150,14 @@ class Bucket(Structure):
     _fields_ = (("entry", c_uint32 * BUCKET_ENTRIES),)
 
 
-class Cold(Structure):
-    """struct vp_cold: what is seldom needed of a flow."""
+class FlowAux(Structure):
+    """struct vp_flow_aux: what is seldom needed of a flow."""
 
     _fields_ = (("bytes", c_uint64), ("packets", c_uint32), ("ufrag", c_uint32))
 
 
-class IndexOrder(Structure):
-    """struct vp_index_order: what voxpop_index is run on."""
+class IndexRequest(Structure):
+    """struct vp_index_request: what voxpop_index is run on."""
 
     _fields_ = (
         ("task", c_uint32),
@@ -185,13 +185,13 @@ class Up(Structure):
 class Up4(Structure):
     """struct vp_up4."""
 
-    _fields_ = (("leg", Up), ("client", c_uint32))
+    _fields_ = (("common", Up), ("client", c_uint32))
 
 
 class Up6(Structure):
     """struct vp_up6."""
 
-    _fields_ = (("leg", Up), ("client", c_uint32 * 4), ("pad", c_uint32))
+    _fields_ = (("common", Up), ("client", c_uint32 * 4), ("pad", c_uint32))
 
 
 class Down(Structure):
@@ -213,14 +213,14 @@ class Down(Structure):
 class Down4(Structure):
     """struct vp_down4."""
 
-    _fields_ = (("leg", Down), ("client", c_uint32), ("transceiver", c_uint32))
+    _fields_ = (("common", Down), ("client", c_uint32), ("transceiver", c_uint32))
 
 
 class Down6(Structure):
     """struct vp_down6."""
 
     _fields_ = (
-        ("leg", Down),
+        ("common", Down),
         ("client", c_uint32 * 4),
         ("transceiver", c_uint32 * 4),
         ("pad", c_uint64),
@@ -270,12 +270,12 @@ STRUCTS: dict[str, type[Structure]] = {
     "vp_budget": Budget,
     "vp_config": Config,
     "vp_token_key": TokenKey,
-    "vp_way": Way,
+    "vp_adjacency": Adjacency,
     "vp_nexthop": NextHop,
-    "vp_home": Home,
+    "vp_group": Group,
     "vp_bucket": Bucket,
-    "vp_cold": Cold,
-    "vp_index_order": IndexOrder,
+    "vp_flow_aux": FlowAux,
+    "vp_index_request": IndexRequest,
     "vp_up": Up,
     "vp_up4": Up4,
     "vp_up6": Up6,

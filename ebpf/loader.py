@@ -16,8 +16,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from ebpf import clock, headers, pins
+from ebpf import clock, pins
 from ebpf.errors import CompileError, DataplaneError, VerifierError
+from ebpf.kernel import headers
 
 PROGRAM_DIR = Path(__file__).with_name("prog")
 SOURCE = PROGRAM_DIR / "relay_xdp.c"

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from ebpf import layout
-from ebpf.bpfmap import BpfMap, MapSpec, why_not_open
 from ebpf.errors import PinError
-from ebpf.libbpf import F_MMAPABLE, MapKind, check, library
+from ebpf.kernel.bpfmap import BpfMap, MapSpec, why_not_open
+from ebpf.kernel.libbpf import F_MMAPABLE, MapKind, check, library
 from ebpf.verdict import COUNTERS
 
 BPFFS = Path("/sys/fs/bpf")
@@ -49,16 +49,16 @@ class Sizes:
 
 
 CONFIG = MapSpec("config", MapKind.ARRAY, c_uint32, layout.Config, 1, F_MMAPABLE)
-HOMES4 = MapSpec("homes4", MapKind.ARRAY, c_uint32, layout.Home, None, F_MMAPABLE)
-HOMES6 = MapSpec("homes6", MapKind.ARRAY, c_uint32, layout.Home, None, F_MMAPABLE)
+GROUPS4 = MapSpec("groups4", MapKind.ARRAY, c_uint32, layout.Group, None, F_MMAPABLE)
+GROUPS6 = MapSpec("groups6", MapKind.ARRAY, c_uint32, layout.Group, None, F_MMAPABLE)
 INDEX4 = MapSpec("index4", MapKind.ARRAY, c_uint32, layout.Bucket, None, F_MMAPABLE)
 INDEX6 = MapSpec("index6", MapKind.ARRAY, c_uint32, layout.Bucket, None, F_MMAPABLE)
 UPSTREAM4 = MapSpec("upstream4", MapKind.ARRAY, c_uint32, layout.Up4, None, F_MMAPABLE)
 UPSTREAM6 = MapSpec("upstream6", MapKind.ARRAY, c_uint32, layout.Up6, None, F_MMAPABLE)
 DOWNSTREAM4 = MapSpec("downstream4", MapKind.ARRAY, c_uint32, layout.Down4, None, F_MMAPABLE)
 DOWNSTREAM6 = MapSpec("downstream6", MapKind.ARRAY, c_uint32, layout.Down6, None, F_MMAPABLE)
-COLD4 = MapSpec("cold4", MapKind.ARRAY, c_uint32, layout.Cold, None, F_MMAPABLE)
-COLD6 = MapSpec("cold6", MapKind.ARRAY, c_uint32, layout.Cold, None, F_MMAPABLE)
+FLOW_AUX4 = MapSpec("flow_aux4", MapKind.ARRAY, c_uint32, layout.FlowAux, None, F_MMAPABLE)
+FLOW_AUX6 = MapSpec("flow_aux6", MapKind.ARRAY, c_uint32, layout.FlowAux, None, F_MMAPABLE)
 TRANSCEIVERS4 = MapSpec(
     "transceivers4", MapKind.ARRAY, c_uint32, layout.Transceiver4, layout.TRANSCEIVERS, F_MMAPABLE
 )
@@ -75,16 +75,16 @@ AnySpec = MapSpec[Any, Any]
 
 ALL: tuple[AnySpec, ...] = (
     CONFIG,
-    HOMES4,
-    HOMES6,
+    GROUPS4,
+    GROUPS6,
     INDEX4,
     INDEX6,
     UPSTREAM4,
     UPSTREAM6,
     DOWNSTREAM4,
     DOWNSTREAM6,
-    COLD4,
-    COLD6,
+    FLOW_AUX4,
+    FLOW_AUX6,
     TRANSCEIVERS4,
     TRANSCEIVERS6,
     EGRESSES,
@@ -102,12 +102,12 @@ def buckets(max_flows: int) -> int:
 def entries(sizes: Sizes) -> dict[str, tuple[AnySpec, int]]:
     """Every map by name, with the number of entries that it has under these sizes."""
     sized: dict[str, int] = {
-        "homes4": sizes.backbones4 * layout.HOMES,
-        "homes6": sizes.backbones6 * layout.HOMES,
+        "groups4": sizes.backbones4 * layout.GROUPS,
+        "groups6": sizes.backbones6 * layout.GROUPS,
         "index4": buckets(sizes.max_flows4),
         "index6": buckets(sizes.max_flows6),
-        "cold4": sizes.backbones4 * layout.PORTS,
-        "cold6": sizes.backbones6 * layout.PORTS,
+        "flow_aux4": sizes.backbones4 * layout.PORTS,
+        "flow_aux6": sizes.backbones6 * layout.PORTS,
         "upstream4": sizes.backbones4 * layout.PORTS,
         "upstream6": sizes.backbones6 * layout.PORTS,
         "downstream4": sizes.backbones4 * layout.PORTS,
@@ -176,7 +176,7 @@ def _describe_index(directory: Path, sizes: Sizes) -> None:
     opened.close()
     config["index_buckets"] = [buckets(flows) for flows in (sizes.max_flows4, sizes.max_flows6)]
     config["index_backbones"] = [sizes.backbones4, sizes.backbones6]
-    config["index_homes"] = [layout.HOMES * count for count in (sizes.backbones4, sizes.backbones6)]
+    config["index_groups"] = [layout.GROUPS * count for count in (sizes.backbones4, sizes.backbones6)]
     if not config["index_seed"]:
         config["index_seed"] = secrets.randbits(64) | 1
 

@@ -1,8 +1,8 @@
 """The pinned maps as what they mean: our addresses, keys, next hops, flows, counters.
 
 The program reads while we write, so what it reads changes by one store each: to a half of the address
-table, to one of the two ways of a next hop, to the state of a slot. The half, way or slot that was
-given up may be in use by a packet for a moment longer, and rests for REST_S before it is written to.
+table, to one of the two adjacencies of a next hop, to the state of a slot. The half, adjacency or slot
+that was given up may be in use by a packet for a moment longer, and rests for REST_S before it is written to.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import numpy.typing as npt
 from core.addr import Endpoint
 from core.keyring import KEY_IDS, Keyring
 from ebpf import layout, pins
-from ebpf.bpfmap import BpfMap, Records
 from ebpf.errors import DataplaneError
 from ebpf.flows import U64_MASK, FlowRecord, pack_address
+from ebpf.kernel.bpfmap import BpfMap, Records
 from ebpf.verdict import FAMILIES, REASONS, Family, Reason
 
 REST_S = 0.05
@@ -52,7 +52,7 @@ class Rates:
     total_burst: int
 
 
-class WayOut(NamedTuple):
+class Adjacency(NamedTuple):
     """How the packets to a next hop leave; `tags` as (type, TCI), the outer one first."""
 
     neighbour_mac: bytes
@@ -125,18 +125,18 @@ class Tables:
                 return opened.view(writable=writable)
 
             self.config: np.void = view(pins.CONFIG)[0]
-            self.legs = {
+            self.records = {
                 4: (view(pins.UPSTREAM4), view(pins.DOWNSTREAM4)),
                 6: (view(pins.UPSTREAM6), view(pins.DOWNSTREAM6)),
             }
             """The directions of flows, upstream first, by slot."""
-            self.cold = {4: view(pins.COLD4), 6: view(pins.COLD6)}
+            self.aux = {4: view(pins.FLOW_AUX4), 6: view(pins.FLOW_AUX6)}
             """What is seldom needed of flows, by slot."""
-            self.marks = {version: cold["ufrag"] for version, cold in self.cold.items()}
+            self.marks = {version: aux["ufrag"] for version, aux in self.aux.items()}
             """Of the ufrags that flows go by, by slot."""
             self.transceivers = {4: view(pins.TRANSCEIVERS4), 6: view(pins.TRANSCEIVERS6)}
             """By number."""
-            self.homes = {4: view(pins.HOMES4)["tag"], 6: view(pins.HOMES6)["tag"]}
+            self.groups = {4: view(pins.GROUPS4)["tag"], 6: view(pins.GROUPS6)["tag"]}
             self.buckets = {4: view(pins.INDEX4)["entry"], 6: view(pins.INDEX6)["entry"]}
             """Where clients are led to, for reading: `ebpf.index` writes."""
         with contextlib.ExitStack() as stack:
@@ -207,11 +207,13 @@ class Tables:
         self.config["local"][start : start + layout.LOCAL_CELLS] = cells
         self.config["local_hash"] = multiplier & ~1 | half
 
-    def set_nexthop(self, nexthop_id: int, way: WayOut | None) -> None:
+    def set_nexthop(self, nexthop_id: int, adjacency: Adjacency | None) -> None:
         """Where a next hop's packets leave; None: nowhere. At most once per REST_S for each."""
         record = self.config["nexthop"][nexthop_id]
         other = 1 - (int(record["live"]) & 1)
-        record["way"][other] = ([0] * 3, [0] * 4, 0, 0, 0, 0) if way is None else _way_record(way)
+        record["adjacency"][other] = (
+            ([0] * 3, [0] * 4, 0, 0, 0, 0) if adjacency is None else _adjacency_fields(adjacency)
+        )
         record["live"] = other
 
     def set_egress(self, index: int, ifindex: int) -> None:
@@ -236,8 +238,8 @@ class Tables:
         addresses = (_words(pack_address(e.host)) for e in (flow.client, flow.transceiver))
         client, transceiver = ((a if family == 6 else a[0]) for a in addresses)
         port, pad = _wire_port(flow.client.port), (0,) * (family == 6)
-        upstream, downstream = self.legs[family]
-        self.cold[family][flow.slot] = (0, 0, mark)
+        upstream, downstream = self.records[family]
+        self.aux[family][flow.slot] = (0, 0, mark)
         up = (0, flow.transceiver_number, seen, port, flow.vip_id, layout.SLOT_OFF)
         upstream[flow.slot] = (up, client, *pad)
         ports = port, _wire_port(flow.transceiver.port)
@@ -249,20 +251,20 @@ class Tables:
         self, family: int, slots: npt.NDArray[np.intp]
     ) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]]:
         """By which next hops flows go, upstream and downstream."""
-        upstream, downstream = (legs["leg"] for legs in self.legs[family])
+        upstream, downstream = (records["common"] for records in self.records[family])
         leads_to = self.transceivers[family]["common"]
         return leads_to["nexthop"][upstream["transceiver"][slots]], downstream["nexthop"][slots]
 
     def traffic(self, family: int, slots: npt.NDArray[np.intp]) -> tuple[Traffic, Traffic]:
         """What flows have carried, upstream and downstream."""
-        upstream, downstream = self.legs[family]
-        cold = self.cold[family][slots]  # before the rest, so that nothing is counted twice
-        counts = upstream["leg"]["counts"][slots].astype(np.uint64)
-        down = downstream["leg"][slots]
+        upstream, downstream = self.records[family]
+        aux = self.aux[family][slots]  # before the rest, so that nothing is counted twice
+        counts = upstream["common"]["counts"][slots].astype(np.uint64)
+        down = downstream["common"][slots]
         return (
             Traffic(
-                cold["packets"] + (counts & np.uint64(layout.COUNT_PACKETS)),
-                cold["bytes"] + (counts >> np.uint64(layout.COUNT_BITS)),
+                aux["packets"] + (counts & np.uint64(layout.COUNT_PACKETS)),
+                aux["bytes"] + (counts >> np.uint64(layout.COUNT_BITS)),
             ),
             Traffic(down["packets"].astype(np.uint64), down["bytes"]),
         )
@@ -271,30 +273,30 @@ class Tables:
         """Switch a slot off, or on again: it lives while its upstream direction does, which is the first to
         end and the last to begin.
         """
-        upstream, downstream = self.legs[family]
-        for legs in (upstream, downstream) if state == layout.SLOT_OFF else (downstream, upstream):
-            legs["leg"]["state"][slot] = state
+        upstream, downstream = self.records[family]
+        for records in (upstream, downstream) if state == layout.SLOT_OFF else (downstream, upstream):
+            records["common"]["state"][slot] = state
 
     def live(self, family: int) -> npt.NDArray[np.intp]:
         """The slots of flows, ascending."""
-        return np.flatnonzero(self.legs[family][layout.UPSTREAM]["leg"]["state"] == layout.SLOT_LIVE)
+        return np.flatnonzero(self.records[family][layout.UPSTREAM]["common"]["state"] == layout.SLOT_LIVE)
 
     def linked(self, family: int) -> npt.NDArray[np.uint32]:
         """The slots that clients are led to at present, in no order."""
-        home, tag = np.nonzero(self.homes[family])
-        at_home = home_slot(home) + np.array(layout.TAG_SLOTS)[tag]
+        group, tag = np.nonzero(self.groups[family])
+        in_group = group_slot(group) + np.array(layout.TAG_SLOTS)[tag]
         entries = self.buckets[family]
         elsewhere = entries[entries != 0] & np.uint32((1 << layout.SLOT_BITS) - 1)
-        return np.concatenate([at_home.astype(np.uint32), elsewhere])
+        return np.concatenate([in_group.astype(np.uint32), elsewhere])
 
     def counts(self) -> dict[Family, dict[Reason, Count]]:
         """Everything that the program has counted since its maps were made."""
         return counts_of(self.counters)
 
 
-def home_slot(home: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-    """The first slot of a home, by its number: those of all backbone addresses are numbered on."""
-    return (home // layout.HOMES + 1) * layout.HOME_FIRST + home * layout.HOME_SLOTS
+def group_slot(group: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """The first slot of a group, by its number: those of all backbone addresses are numbered on."""
+    return (group // layout.GROUPS + 1) * layout.GROUP_FIRST + group * layout.GROUP_SLOTS
 
 
 def counts_of(counters: BpfMap[Any, Any]) -> dict[Family, dict[Reason, Count]]:
@@ -329,13 +331,13 @@ def _local_cell(address: LocalAddress, packed: bytes) -> tuple[object, ...]:
     )
 
 
-def _way_record(way: WayOut) -> tuple[object, ...]:
-    tags = [_wire_port(word) for tag in way.tags for word in tag]
+def _adjacency_fields(adjacency: Adjacency) -> tuple[object, ...]:
+    tags = [_wire_port(word) for tag in adjacency.tags for word in tag]
     return (
-        _words(way.neighbour_mac + way.own_mac)[:3],
+        _words(adjacency.neighbour_mac + adjacency.own_mac)[:3],
         tags + [0] * (4 - len(tags)),
-        way.mtu,
-        len(way.tags),
+        adjacency.mtu,
+        len(adjacency.tags),
         1,
-        way.egress,
+        adjacency.egress,
     )

@@ -7,12 +7,12 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import edge.lab.cli
-import edge.ops.cli
 from core.service import interrupt
-from core.service.verbs import add_daemon_options
+from core.service.cli.options import add_daemon_options
+from edge.ops import dataplane, doctor, flows, stats
 
 if TYPE_CHECKING:
-    from core.service.verbs import Verbs
+    from core.service.cli.options import Verbs
 
 RELAY_EPILOG = """\
 signals:
@@ -51,14 +51,15 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
     )
     add_daemon_options(relay, "[token], [[cluster]], [relay], [dataplane]")
     relay.set_defaults(run=_relay)
-    edge.ops.cli.register(verbs)
+    for verb in (dataplane, flows, stats, doctor):
+        verb.register(verbs)
     edge.lab.cli.register(verbs)
 
 
 def _relay(arguments: argparse.Namespace) -> int:
     with interrupt.at_once():
         from core.service import log
-        from edge.service import RelayService
+        from edge.host.service import RelayService
 
     log.set_up(arguments.log_level, as_json=arguments.log_format == "json")
     service = RelayService(arguments.config, arguments.log_level, arguments.log_format)

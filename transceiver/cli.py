@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import transceiver.caller.cli
-import transceiver.demo_cli
+import transceiver.demo.cli
 from core.service import interrupt
-from core.service.verbs import add_daemon_options
+from core.service.cli.options import add_daemon_options
 
 if TYPE_CHECKING:
-    from core.service.verbs import Verbs
+    from core.service.cli.options import Verbs
 
 TRANSCEIVER_EPILOG = """\
 signals:
@@ -51,7 +51,7 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
     _register_transceiver(verbs)
     _register_api_key(verbs)
     transceiver.caller.cli.register(verbs)
-    transceiver.demo_cli.register(verbs)
+    transceiver.demo.cli.register(verbs)
 
 
 def _register_transceiver(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -85,14 +85,14 @@ def _register_api_key(verbs: Verbs[argparse.ArgumentParser]) -> None:
 def _transceiver(arguments: argparse.Namespace) -> int:
     with interrupt.at_once():
         from core.service import log
-        from transceiver.supervisor import run
+        from transceiver.host.supervisor import run
 
     log.set_up(arguments.log_level, as_json=arguments.log_format == "json")
     return run(arguments.config, arguments.log_level, arguments.log_format)
 
 
 def _new_api_key(arguments: argparse.Namespace) -> int:
-    from transceiver.apikeys import create_api_key
+    from transceiver.signaling.apikeys import create_api_key
 
     print(create_api_key(arguments.file, arguments.name))
     return 0

@@ -2,11 +2,12 @@
 /*
  * Where the slot of a client is looked for.
  *
- * At home first: there the tags of sixteen slots are two words, which stay in the caches where the
- * slots do not, so mostly a slot costs one miss of a cache, its own. Who found no slot in its first
- * home has a second one; who found none there either has an entry in one of two buckets of sixteen,
- * each a cache line: 24 bits of slot number below the tag; 0 is free, as no slot has NAT port 0. In
- * a bucket the look begins at a place of the client's own, so that the first one mostly hits.
+ * First in its group: there the tags of sixteen slots are two words, which stay in the caches where
+ * the slots do not, so mostly a slot costs one miss of a cache, its own. Who found no slot in its
+ * first group has a second one; who found none there either has an entry in one of two buckets of
+ * sixteen, each a cache line: 24 bits of slot number below the tag; 0 is free, as no slot has NAT
+ * port 0. In a bucket the look begins at a place of the client's own, so that the first one mostly
+ * hits.
  */
 #ifndef VOXPOP_INDEX_H
 #define VOXPOP_INDEX_H
@@ -31,8 +32,8 @@ VP_INLINE __u64 vp_fold6(const __u32 *addr)
 #define VP_EXCHANGE_TRIES 8
 #define VP_BUCKET_CROWDED 10 /* with more entries than these, the other one is looked at */
 
-struct vp_home_place {
-	__u32 home;
+struct vp_group_place {
+	__u32 group;
 	__u32 slot; /* its first */
 };
 
@@ -62,20 +63,21 @@ VP_INLINE __u64 vp_hash_client(__u64 client, __u64 seed)
 	return (hash ^ hash >> 32) * VP_FOLD_MULTIPLIER;
 }
 
-/* 1 to 255, of bits that name no home. */
+/* 1 to 255, of bits that name no group. */
 VP_INLINE __u32 vp_tag_of(__u64 hash)
 {
 	return ((hash >> 20 & 0xff) * 255 >> 8) + 1;
 }
 
 /* A share of 32 bits of the hash, or of 26, scaled to how many there are, names one of them. */
-VP_INLINE void vp_find_home(struct vp_home_place *place, __u64 hash, _Bool second, __u64 homes,
-			    __u64 backbones)
+VP_INLINE void vp_find_group(struct vp_group_place *place, __u64 hash, _Bool second, __u64 groups,
+			     __u64 backbones)
 {
 	__u64 share = second ? (__u32)(hash ^ hash >> 32) : hash >> 32;
 
-	place->home = share * homes >> 32;
-	place->slot = place->home * VP_HOME_SLOTS + ((share * backbones >> 32) + 1) * VP_HOME_FIRST;
+	place->group = share * groups >> 32;
+	place->slot =
+		place->group * VP_GROUP_SLOTS + ((share * backbones >> 32) + 1) * VP_GROUP_FIRST;
 }
 
 VP_INLINE void vp_find_buckets(struct vp_bucket_place *place, __u64 hash, __u64 buckets)
@@ -96,10 +98,10 @@ VP_INLINE __u64 vp_same_bytes(__u64 word, __u64 wanted)
 	return (differ - VP_EACH_BYTE(0x01)) & ~differ & VP_EACH_BYTE(0x80);
 }
 
-/* The slots whose tag is the wanted one: a bit for each, which vp_home_position() understands. */
-VP_INLINE __u64 vp_match_tags(const struct vp_home *home, __u32 tag)
+/* The slots whose tag is the wanted one: a bit for each, which vp_group_position() understands. */
+VP_INLINE __u64 vp_match_tags(const struct vp_group *group, __u32 tag)
 {
-	const __u64 *words = (const __u64 *)home->tag;
+	const __u64 *words = (const __u64 *)group->tag;
 	__u64 wanted = VP_EACH_BYTE((__u64)tag);
 
 	return vp_same_bytes(VP_READ_ONCE(words[0]), wanted) |
@@ -107,19 +109,19 @@ VP_INLINE __u64 vp_match_tags(const struct vp_home *home, __u32 tag)
 }
 
 /*
- * Which slot of its home a bit of a match stands for: the multiplication moves four bits of
- * VP_HOME_ORDER to the top, other ones for each bit that there can be. So a tag's place follows
+ * Which slot of its group a bit of a match stands for: the multiplication moves four bits of
+ * VP_GROUP_ORDER to the top, other ones for each bit that there can be. So a tag's place follows
  * from the bit, and tags are not in the order of their slots.
  */
-VP_INLINE __u32 vp_home_position(__u64 bit)
+VP_INLINE __u32 vp_group_position(__u64 bit)
 {
-	return bit * VP_HOME_ORDER >> 60;
+	return bit * VP_GROUP_ORDER >> 60;
 }
 
 /* The inverse: the place of a slot's tag. Four bits for each slot. */
 VP_INLINE __u32 vp_tag_place(__u32 slot)
 {
-	return 0x802f93c71ab54d6eULL >> slot % VP_HOME_SLOTS * 4 & 0xf;
+	return 0x802f93c71ab54d6eULL >> slot % VP_GROUP_SLOTS * 4 & 0xf;
 }
 
 #endif

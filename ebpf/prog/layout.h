@@ -76,7 +76,7 @@ struct vp_token_key {
 };
 
 /* Where a packet leaves: the other end's MAC and ours, tags, MTU of the network layer, egress. */
-struct vp_way {
+struct vp_adjacency {
 	__u32 macs[3]; /* 12 bytes as on the wire: destination, source */
 	__u16 tags[4]; /* type and TCI, for each tag */
 	__u16 mtu;     /* 0 where not usable */
@@ -90,7 +90,7 @@ struct vp_way {
 struct vp_nexthop {
 	__u32 live;
 	__u32 pad;
-	struct vp_way way[2];
+	struct vp_adjacency adjacency[2];
 };
 
 #define VP_CLOCK_SET 0x10000
@@ -110,10 +110,11 @@ struct vp_config {
 	struct vp_budget budget[VP_PUNT_CLASSES];
 	__u64 index_seed; /* secret, odd; written once, before the first flow, as are these: */
 	__u32 index_buckets[2]; /* IPv4, IPv6 */
-	__u32 index_homes[2];	/* of all backbone addresses together, of which there are */
+	__u32 index_groups[2];	/* of all backbone addresses together, of which there are */
 	__u32 index_backbones[2];
-	__u16 usual_nexthop[2][2]; /* IPv4, IPv6; upstream, downstream: see vp_take_usual_exit() */
-	__u64 pad;		   /* cells begin on a cache line */
+	__u16 default_nexthop[2][2]; /* IPv4, IPv6; upstream, downstream: see
+					vp_prefetch_default_egress() */
+	__u64 pad;		     /* cells begin on a cache line */
 	struct vp_local local[2 * VP_LOCAL_CELLS];
 	struct vp_nexthop nexthop[VP_NEXTHOPS];
 	struct vp_backbone backbone4[VP_BACKBONES];
@@ -123,19 +124,19 @@ struct vp_config {
 };
 
 /*
- * Upstream look-up, see index.h. A home is sixteen neighbouring slots, of which each has a tag
- * here: eight bits of its client's hash, 0 for none. A client has two homes; if there is no slot
+ * Upstream look-up, see index.h. A group is sixteen neighbouring slots, of which each has a tag
+ * here: eight bits of its client's hash, 0 for none. A client has two groups; if there is no slot
  * for it in either, it has an entry in one of two buckets, each a cache line. All this is written
  * by voxpop_index.
  */
-#define VP_HOME_SLOTS 16
-#define VP_HOME_FIRST 4096 /* NAT port; those below are nobody's home */
-#define VP_HOMES      ((65536 - VP_HOME_FIRST) / VP_HOME_SLOTS) /* of a backbone address */
-#define VP_OWN_HOMES  2						/* of a client */
-#define VP_HOME_ORDER 0x03c2e1a142608023ULL /* of tags: see vp_home_position() */
+#define VP_GROUP_SLOTS	 16
+#define VP_GROUP_FIRST	 4096 /* NAT port; those below are nobody's group */
+#define VP_GROUPS	 ((65536 - VP_GROUP_FIRST) / VP_GROUP_SLOTS) /* of a backbone address */
+#define VP_CLIENT_GROUPS 2					     /* of a client */
+#define VP_GROUP_ORDER	 0x03c2e1a142608023ULL /* of tags: see vp_group_position() */
 
-struct vp_home {
-	__u8 tag[VP_HOME_SLOTS];
+struct vp_group {
+	__u8 tag[VP_GROUP_SLOTS];
 };
 
 #define VP_BUCKET_ENTRIES 16
@@ -149,7 +150,7 @@ struct vp_bucket {
  * What is seldom needed of a flow, in an array beside those of its records: what tells the ufrag
  * that it goes by from another, and what its upstream record has counted but has no room for.
  */
-struct vp_cold {
+struct vp_flow_aux {
 	__u64 bytes;
 	__u32 packets;
 	__u32 ufrag; /* see vp_ufrag_mark() */
@@ -157,13 +158,13 @@ struct vp_cold {
 
 enum vp_index_task {
 	VP_INDEX_FIND,	 /* of `client`: its slot; 0: not known */
-	VP_INDEX_HOME,	 /* of `client`: the first slot of its home number `slot` */
+	VP_INDEX_GROUP,	 /* of `client`: the first slot of its group number `slot` */
 	VP_INDEX_LINK,	 /* lead the client of `slot` there, whatever it had before; 0: no room */
 	VP_INDEX_UNLINK, /* no longer lead to `slot`; 0: nothing did */
 };
 
 /* What voxpop_index is run on, in place of a packet. */
-struct vp_index_order {
+struct vp_index_request {
 	__u32 task;
 	__u32 family; /* 4 or 6 */
 	__u32 slot;
@@ -185,7 +186,7 @@ enum vp_slot_state {
  *
  * Upstream, clients are spread over all slots: the smaller the record, the more flows stay in a
  * CPU's own caches. Of IPv4 it is sixteen bytes, as a transceiver is a number for which
- * `transceivers` has the rest, and what is counted goes to `cold` before it is too much for its
+ * `transceivers` has the rest, and what is counted goes to `aux` before it is too much for its
  * bits.
  */
 #define VP_COUNT_BITS	 8			     /* of packets; above them, bytes */
@@ -201,17 +202,17 @@ struct vp_up {
 };
 
 struct vp_up4 {
-	struct vp_up leg;
+	struct vp_up common;
 	__u32 client;
 };
 
 struct vp_up6 {
-	struct vp_up leg;
+	struct vp_up common;
 	__u32 client[4];
 	__u32 pad;
 };
 
-/* Packets are enough for a flow at 1,000 a second to last seven weeks, here as in vp_cold. */
+/* Packets are enough for a flow at 1,000 a second to last seven weeks, here as in vp_flow_aux. */
 struct vp_down {
 	__u64 bytes; /* of the network layer */
 	__u32 packets;
@@ -225,13 +226,13 @@ struct vp_down {
 };
 
 struct vp_down4 {
-	struct vp_down leg;
+	struct vp_down common;
 	__u32 client;
 	__u32 transceiver;
 };
 
 struct vp_down6 {
-	struct vp_down leg;
+	struct vp_down common;
 	__u32 client[4];
 	__u32 transceiver[4];
 	__u64 pad;

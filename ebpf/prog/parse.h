@@ -149,8 +149,8 @@ struct vp_ufrag {
 
 /*
  * The first 28 characters of USERNAME, which a colon must follow (RFC 8445 §7.2.2). Attributes come
- * in any order (libjuice, libnice); those behind MESSAGE-INTEGRITY are not ours to judge, the relay
- * does.
+ * in any order (libjuice, libnice); those behind MESSAGE-INTEGRITY are not ours to judge, the
+ * relay does.
  */
 VP_INLINE enum vp_ufrag_result vp_find_ufrag(struct vp_udp *udp, void *end, struct vp_ufrag *ufrag)
 {

@@ -22,13 +22,13 @@
  * Map: key → value; who writes; who reads.
  *
  * - config: 0 → all that the relay tells the program; the relay; every packet.
- * - homes4, homes6: sixteen slots → tags of their clients; the relay, by voxpop_index; each packet
- *   upstream.
- * - index4, index6: client → slot, for those who are not at home; the same; new clients.
+ * - groups4, groups6: sixteen slots → tags of their clients; the relay, by voxpop_index; each
+ * packet upstream.
+ * - index4, index6: client → slot, for those who are not in their group; the same; new clients.
  * - upstream4 …6, downstream4 …6: slot, which is backbone index * 65536 + NAT port → that direction
  *   of its flow; the relay, what is counted and seen by the program; each packet of a flow.
- * - cold4, cold6: slot → what is seldom needed of its flow; the relay, what is counted by the
- *   program; binding requests, and each 255th packet upstream.
+ * - flow_aux4, flow_aux6: slot → what is seldom needed of its flow; the relay, what is counted by
+ * the program; binding requests, and each 255th packet upstream.
  * - transceivers4 …6: number → address, port and next hop; the relay; each packet upstream.
  * - egresses: index → interface; the relay; each rewritten packet.
  * - counters: family * VP_REASONS + reason → packets and bytes, per CPU; the program; metrics.
@@ -39,16 +39,16 @@
 /* Named by one word: BCC generates code for each field of a value, and takes half a minute for
  * these. */
 VP_MAP("array", __u32, __u64, config);
-VP_MAP("array", __u32, struct vp_home, homes4);
-VP_MAP("array", __u32, struct vp_home, homes6);
+VP_MAP("array", __u32, struct vp_group, groups4);
+VP_MAP("array", __u32, struct vp_group, groups6);
 VP_MAP("array", __u32, struct vp_bucket, index4);
 VP_MAP("array", __u32, struct vp_bucket, index6);
 VP_MAP("array", __u32, struct vp_up4, upstream4);
 VP_MAP("array", __u32, struct vp_up6, upstream6);
 VP_MAP("array", __u32, struct vp_down4, downstream4);
 VP_MAP("array", __u32, struct vp_down6, downstream6);
-VP_MAP("array", __u32, struct vp_cold, cold4);
-VP_MAP("array", __u32, struct vp_cold, cold6);
+VP_MAP("array", __u32, struct vp_flow_aux, flow_aux4);
+VP_MAP("array", __u32, struct vp_flow_aux, flow_aux6);
 VP_MAP("array", __u32, struct vp_transceiver4, transceivers4);
 VP_MAP("array", __u32, struct vp_transceiver6, transceivers6);
 BPF_XDP_REDIRECT_MAP("devmap:" VOXPOP_PIN_DIR "/egresses", __u32, egresses, 1);
@@ -87,7 +87,7 @@ struct vp_packet {
 
 /* Of a packet upstream. */
 struct vp_flow {
-	struct vp_up *leg; /* NULL: not known */
+	struct vp_up *record; /* NULL: not known */
 	__u32 slot;
 };
 
@@ -217,9 +217,9 @@ VP_INLINE struct vp_bucket *vp_bucket_at(_Bool six, __u32 number)
 	return six ? index6.lookup(&number) : index4.lookup(&number);
 }
 
-VP_INLINE struct vp_home *vp_home_at(_Bool six, __u32 number)
+VP_INLINE struct vp_group *vp_group_at(_Bool six, __u32 number)
 {
-	return six ? homes6.lookup(&number) : homes4.lookup(&number);
+	return six ? groups6.lookup(&number) : groups4.lookup(&number);
 }
 
 /* Of records and transceivers, the part that both families have is found; addresses follow it. */
@@ -235,9 +235,9 @@ VP_INLINE struct vp_down *vp_down_at(_Bool six, __u32 slot)
 	return six ? (void *)downstream6.lookup(&slot) : (void *)downstream4.lookup(&slot);
 }
 
-VP_INLINE struct vp_cold *vp_cold_at(_Bool six, __u32 slot)
+VP_INLINE struct vp_flow_aux *vp_aux_at(_Bool six, __u32 slot)
 {
-	return six ? cold6.lookup(&slot) : cold4.lookup(&slot);
+	return six ? flow_aux6.lookup(&slot) : flow_aux4.lookup(&slot);
 }
 
 VP_INLINE const struct vp_transceiver *vp_transceiver_at(_Bool six, __u32 number)
@@ -250,11 +250,11 @@ VP_INLINE _Bool vp_same(_Bool six, const __u32 *a, const __u32 *b)
 	return six ? vp_same6(a, b) : *a == *b;
 }
 
-VP_INLINE _Bool vp_is_of(_Bool six, const struct vp_up *leg, const struct vp_client *client)
+VP_INLINE _Bool vp_is_of(_Bool six, const struct vp_up *record, const struct vp_client *client)
 {
-	const __u32 *whose = (void *)&leg->client_port;
+	const __u32 *whose = (void *)&record->client_port;
 
-	return vp_same(six, VP_ADDRESSES(leg), client->addr) &&
+	return vp_same(six, VP_ADDRESSES(record), client->addr) &&
 	       VP_READ_ONCE(*whose) ==
 		       (client->port | client->vip << 16 | (__u64)VP_SLOT_LIVE << 24);
 }
@@ -267,43 +267,43 @@ VP_INLINE __u64 vp_hash_of(_Bool six, const struct vp_config *cfg, const struct 
 	return vp_hash_client(bits, cfg->index_seed);
 }
 
-VP_INLINE void vp_home_of(_Bool six, const struct vp_config *cfg, __u64 hash, _Bool second,
-			  struct vp_home_place *place)
+VP_INLINE void vp_group_of(_Bool six, const struct vp_config *cfg, __u64 hash, _Bool second,
+			   struct vp_group_place *place)
 {
-	vp_find_home(place, hash, second, cfg->index_homes[six], cfg->index_backbones[six]);
+	vp_find_group(place, hash, second, cfg->index_groups[six], cfg->index_backbones[six]);
 }
 
 VP_INLINE _Bool vp_take_if_of(_Bool six, __u32 slot, const struct vp_client *client,
 			      struct vp_flow *flow)
 {
-	struct vp_up *leg = vp_up_at(six, slot);
+	struct vp_up *record = vp_up_at(six, slot);
 
-	if (!leg || !vp_is_of(six, leg, client))
+	if (!record || !vp_is_of(six, record, client))
 		return 0;
 	flow->slot = slot;
-	flow->leg = leg;
+	flow->record = record;
 	return 1;
 }
 
-VP_INLINE _Bool vp_find_at_home(_Bool six, const struct vp_config *cfg, __u64 hash, _Bool second,
-				const struct vp_client *client, struct vp_flow *flow)
+VP_INLINE _Bool vp_find_in_group(_Bool six, const struct vp_config *cfg, __u64 hash, _Bool second,
+				 const struct vp_client *client, struct vp_flow *flow)
 {
-	struct vp_home_place place;
-	struct vp_home *home;
+	struct vp_group_place place;
+	struct vp_group *group;
 	__u64 matches;
 
-	vp_home_of(six, cfg, hash, second, &place);
-	home = vp_home_at(six, place.home);
-	if (!home)
+	vp_group_of(six, cfg, hash, second, &place);
+	group = vp_group_at(six, place.group);
+	if (!group)
 		return 0;
-	matches = vp_match_tags(home, vp_tag_of(hash));
+	matches = vp_match_tags(group, vp_tag_of(hash));
 	VP_NO_UNROLL
-	for (int i = 0; i < VP_HOME_SLOTS; i++) {
+	for (int i = 0; i < VP_GROUP_SLOTS; i++) {
 		__u64 bit = matches & -matches;
 
 		if (!matches)
 			return 0;
-		if (vp_take_if_of(six, place.slot + vp_home_position(bit), client, flow))
+		if (vp_take_if_of(six, place.slot + vp_group_position(bit), client, flow))
 			return 1;
 		matches ^= bit;
 	}
@@ -344,8 +344,8 @@ VP_INLINE void vp_find_client(_Bool six, const struct vp_config *cfg,
 {
 	__u64 hash = vp_hash_of(six, cfg, client);
 
-	if (VP_LIKELY(vp_find_at_home(six, cfg, hash, 0, client, flow)) ||
-	    vp_find_at_home(six, cfg, hash, 1, client, flow))
+	if (VP_LIKELY(vp_find_in_group(six, cfg, hash, 0, client, flow)) ||
+	    vp_find_in_group(six, cfg, hash, 1, client, flow))
 		return;
 	vp_find_in_buckets(six, cfg, hash, client, flow);
 }
@@ -370,15 +370,15 @@ VP_INLINE enum vp_reason vp_find_downstream(struct vp_packet *packet, struct vp_
 	_Bool six = packet->family == VP_FAMILY_IPV6;
 	const __u32 *src = six ? ((struct vp_ipv6 *)packet->l2.l3)->src
 			       : &((struct vp_ipv4 *)packet->l2.l3)->src;
-	struct vp_down *leg =
+	struct vp_down *record =
 		vp_down_at(six, packet->local->slot_base + VP_BSWAP16(packet->udp->dst));
 
-	if (!leg || leg->state != VP_SLOT_LIVE)
+	if (!record || record->state != VP_SLOT_LIVE)
 		return VP_DROP_NO_FLOW;
-	if (!vp_same(six, VP_ADDRESSES(leg) + (six ? 4 : 1), src) ||
-	    leg->transceiver_port != packet->udp->src)
+	if (!vp_same(six, VP_ADDRESSES(record) + (six ? 4 : 1), src) ||
+	    record->transceiver_port != packet->udp->src)
 		return VP_DROP_WRONG_PEER;
-	*found = leg;
+	*found = record;
 	return VP_GO_ON;
 }
 
@@ -460,9 +460,9 @@ VP_INLINE enum vp_reason vp_punt(struct vp_config *cfg, struct vp_packet *packet
 
 VP_INLINE _Bool vp_goes_by(const struct vp_packet *packet, __u32 slot, const struct vp_ufrag *ufrag)
 {
-	struct vp_cold *cold = vp_cold_at(packet->family == VP_FAMILY_IPV6, slot);
+	struct vp_flow_aux *aux = vp_aux_at(packet->family == VP_FAMILY_IPV6, slot);
 
-	return cold && VP_READ_ONCE(cold->ufrag) == vp_ufrag_mark(ufrag);
+	return aux && VP_READ_ONCE(aux->ufrag) == vp_ufrag_mark(ufrag);
 }
 
 VP_INLINE enum vp_reason vp_judge_request(struct vp_packet *packet, struct vp_flow *flow,
@@ -478,7 +478,7 @@ VP_INLINE enum vp_reason vp_judge_request(struct vp_packet *packet, struct vp_fl
 	default:
 		return VP_DROP_STUN_MALFORMED;
 	}
-	if (!flow->leg)
+	if (!flow->record)
 		return VP_ASKS_TOKEN;
 	return vp_goes_by(packet, flow->slot, ufrag) ? VP_FORWARD_UP : VP_ASKS_UFRAG;
 }
@@ -491,7 +491,7 @@ VP_INLINE enum vp_reason vp_judge_upstream(struct vp_packet *packet, struct vp_f
 
 	if (VP_UNLIKELY(vp_is_binding_request(packet->udp, packet->end)))
 		return vp_judge_request(packet, flow, ufrag);
-	if (VP_LIKELY(flow->leg))
+	if (VP_LIKELY(flow->record))
 		return VP_FORWARD_UP;
 	if (packet->udp->len != VP_BSWAP16(sizeof(*packet->udp)) &&
 	    (void *)(payload + 1) <= packet->end)
@@ -526,39 +526,39 @@ VP_INLINE enum vp_reason vp_rewrite(struct vp_packet *packet, const __u32 *src, 
 
 /* Give the frame the L2 header of its way out, making or taking room where the tags differ. */
 VP_INLINE enum vp_reason vp_address_frame(struct xdp_md *ctx, const struct vp_l2 *l2,
-					  const struct vp_way *way)
+					  const struct vp_adjacency *adjacency)
 {
-	if (VP_LIKELY(!(l2->tags | way->tag_count))) {
-		vp_write_macs(l2->eth, way);
+	if (VP_LIKELY(!(l2->tags | adjacency->tag_count))) {
+		vp_write_macs(l2->eth, adjacency);
 		return VP_GO_ON;
 	}
-	if (l2->tags != way->tag_count) {
-		int room = (int)(l2->tags - way->tag_count) * (int)sizeof(struct vp_tag);
+	if (l2->tags != adjacency->tag_count) {
+		int room = (int)(l2->tags - adjacency->tag_count) * (int)sizeof(struct vp_tag);
 
 		if (bpf_xdp_adjust_head(ctx, room))
 			return VP_DROP_NO_HEADROOM;
 	}
-	if (!vp_write_l2((void *)(long)ctx->data, (void *)(long)ctx->data_end, way, l2->type))
+	if (!vp_write_l2((void *)(long)ctx->data, (void *)(long)ctx->data_end, adjacency, l2->type))
 		return VP_DROP_MALFORMED;
 	return VP_GO_ON;
 }
 
 /* Where a packet leaves. The kernel has noted it too, but heeds that for XDP_REDIRECT alone. */
-struct vp_exit {
-	const struct vp_way *way;
+struct vp_egress {
+	const struct vp_adjacency *adjacency;
 	__u64 nexthop;
 	int action; /* what is to be returned */
 };
 
-VP_INLINE void vp_take_exit(struct vp_config *cfg, __u64 number, struct vp_exit *exit)
+VP_INLINE void vp_choose_egress(struct vp_config *cfg, __u64 number, struct vp_egress *egress)
 {
 	struct vp_nexthop *nexthop = &cfg->nexthop[number % VP_NEXTHOPS];
-	const struct vp_way *way = &nexthop->way[VP_READ_ONCE(nexthop->live) & 1];
+	const struct vp_adjacency *adjacency = &nexthop->adjacency[VP_READ_ONCE(nexthop->live) & 1];
 
-	VP_OPAQUE(way);
-	exit->way = way;
-	exit->nexthop = number;
-	exit->action = egresses.redirect_map(way->egress, XDP_DROP);
+	VP_OPAQUE(adjacency);
+	egress->adjacency = adjacency;
+	egress->nexthop = number;
+	egress->action = egresses.redirect_map(adjacency->egress, XDP_DROP);
 }
 
 /*
@@ -566,30 +566,31 @@ VP_INLINE void vp_take_exit(struct vp_config *cfg, __u64 number, struct vp_exit 
  * at. A CPU runs ahead of a read that it waits for, but only by so many instructions: what does not
  * depend on the record had better not come after it.
  */
-VP_INLINE void vp_take_usual_exit(struct vp_config *cfg, const struct vp_packet *packet,
-				  int direction, struct vp_exit *exit)
+VP_INLINE void vp_prefetch_default_egress(struct vp_config *cfg, const struct vp_packet *packet,
+					  int direction, struct vp_egress *egress)
 {
-	vp_take_exit(cfg, cfg->usual_nexthop[packet->family == VP_FAMILY_IPV6][direction], exit);
+	vp_choose_egress(cfg, cfg->default_nexthop[packet->family == VP_FAMILY_IPV6][direction],
+			 egress);
 }
 
 /* Rewrite to `src` and `dst` and address to the next hop, by an exit that is the right one mostly.
  */
 VP_INLINE enum vp_reason vp_send(struct xdp_md *ctx, struct vp_config *cfg,
-				 struct vp_packet *packet, struct vp_exit *exit, __u64 nexthop,
+				 struct vp_packet *packet, struct vp_egress *egress, __u64 nexthop,
 				 const __u32 *src, const __u32 *dst, const struct vp_rewrite *to)
 {
 	enum vp_reason refusal;
 
-	if (VP_UNLIKELY(nexthop != exit->nexthop))
-		vp_take_exit(cfg, nexthop, exit);
-	if (VP_UNLIKELY(packet->bytes > exit->way->mtu))
-		return exit->way->usable ? VP_DROP_TOO_BIG : VP_DROP_NO_NEXTHOP;
-	if (VP_UNLIKELY(exit->action != XDP_REDIRECT))
+	if (VP_UNLIKELY(nexthop != egress->nexthop))
+		vp_choose_egress(cfg, nexthop, egress);
+	if (VP_UNLIKELY(packet->bytes > egress->adjacency->mtu))
+		return egress->adjacency->usable ? VP_DROP_TOO_BIG : VP_DROP_NO_NEXTHOP;
+	if (VP_UNLIKELY(egress->action != XDP_REDIRECT))
 		return VP_DROP_NO_EGRESS;
 	refusal = vp_rewrite(packet, src, dst, to);
 	if (refusal != VP_GO_ON)
 		return refusal;
-	return vp_address_frame(ctx, &packet->l2, exit->way);
+	return vp_address_frame(ctx, &packet->l2, egress->adjacency);
 }
 
 /* One load, where a clock costs a tenth of all. */
@@ -600,26 +601,27 @@ VP_INLINE __u16 vp_now(void)
 
 VP_INLINE void vp_count_up(_Bool six, const struct vp_flow *flow, __u32 bytes)
 {
-	__u32 counts = flow->leg->counts + (bytes << VP_COUNT_BITS) + 1;
-	struct vp_cold *cold;
+	__u32 counts = flow->record->counts + (bytes << VP_COUNT_BITS) + 1;
+	struct vp_flow_aux *aux;
 
 	if (VP_UNLIKELY((counts & VP_COUNT_PACKETS) == VP_COUNT_PACKETS)) {
-		cold = vp_cold_at(six, flow->slot);
-		if (cold) {
-			cold->packets += VP_COUNT_PACKETS;
-			cold->bytes += counts >> VP_COUNT_BITS;
+		aux = vp_aux_at(six, flow->slot);
+		if (aux) {
+			aux->packets += VP_COUNT_PACKETS;
+			aux->bytes += counts >> VP_COUNT_BITS;
 		}
 		counts = 0;
 	}
-	flow->leg->counts = counts;
+	flow->record->counts = counts;
 }
 
 VP_INLINE enum vp_reason vp_forward_up(struct xdp_md *ctx, struct vp_config *cfg,
 				       struct vp_packet *packet, const struct vp_flow *flow,
-				       struct vp_exit *exit)
+				       struct vp_egress *egress)
 {
 	_Bool six = packet->family == VP_FAMILY_IPV6;
-	const struct vp_transceiver *transceiver = vp_transceiver_at(six, flow->leg->transceiver);
+	const struct vp_transceiver *transceiver =
+		vp_transceiver_at(six, flow->record->transceiver);
 	__u32 id = (flow->slot >> 16) % VP_BACKBONES;
 	const struct vp_backbone *ours = six ? &cfg->backbone6[id] : &cfg->backbone4[id];
 	struct vp_rewrite to = {
@@ -632,34 +634,34 @@ VP_INLINE enum vp_reason vp_forward_up(struct xdp_md *ctx, struct vp_config *cfg
 	if (!transceiver)
 		return VP_DROP_NO_NEXTHOP; /* never: there are as many as there are numbers */
 	to.dst_port = transceiver->port;
-	refusal = vp_send(ctx, cfg, packet, exit, transceiver->nexthop, ours->addr,
+	refusal = vp_send(ctx, cfg, packet, egress, transceiver->nexthop, ours->addr,
 			  VP_ADDRESSES(transceiver), &to);
 	if (refusal != VP_GO_ON)
 		return refusal;
-	flow->leg->seen = vp_now();
+	flow->record->seen = vp_now();
 	vp_count_up(six, flow, packet->bytes);
 	return VP_FORWARD_UP;
 }
 
 VP_INLINE enum vp_reason vp_forward_down(struct xdp_md *ctx, struct vp_config *cfg,
-					 struct vp_packet *packet, struct vp_down *leg,
-					 struct vp_exit *exit)
+					 struct vp_packet *packet, struct vp_down *record,
+					 struct vp_egress *egress)
 {
-	const struct vp_vip *vip = &cfg->vip[leg->vip % VP_VIPS];
+	const struct vp_vip *vip = &cfg->vip[record->vip % VP_VIPS];
 	struct vp_rewrite to = {
 		.src_port = vip->port,
-		.dst_port = leg->client_port,
+		.dst_port = record->client_port,
 		.tos_set = cfg->tos_set[VP_DOWNSTREAM],
 		.tos_mask = cfg->tos_mask[VP_DOWNSTREAM],
 	};
-	enum vp_reason refusal =
-		vp_send(ctx, cfg, packet, exit, leg->nexthop, vip->addr, VP_ADDRESSES(leg), &to);
+	enum vp_reason refusal = vp_send(ctx, cfg, packet, egress, record->nexthop, vip->addr,
+					 VP_ADDRESSES(record), &to);
 
 	if (refusal != VP_GO_ON)
 		return refusal;
-	leg->packets++;
-	leg->bytes += packet->bytes;
-	leg->seen = vp_now();
+	record->packets++;
+	record->bytes += packet->bytes;
+	record->seen = vp_now();
 	return VP_FORWARD_DOWN;
 }
 
@@ -692,7 +694,7 @@ VP_INLINE enum vp_reason vp_steer(struct xdp_md *ctx, struct vp_packet *packet,
 	struct vp_config *cfg = vp_get_config();
 	struct vp_flow flow = {};
 	struct vp_down *down;
-	struct vp_exit exit;
+	struct vp_egress egress;
 	enum vp_reason reason;
 
 	if (!cfg)
@@ -703,18 +705,18 @@ VP_INLINE enum vp_reason vp_steer(struct xdp_md *ctx, struct vp_packet *packet,
 	if (packet->vip < 0) {
 		if (!backbone)
 			return VP_DROP_WRONG_SIDE;
-		vp_take_usual_exit(cfg, packet, VP_DOWNSTREAM, &exit);
+		vp_prefetch_default_egress(cfg, packet, VP_DOWNSTREAM, &egress);
 		reason = vp_find_downstream(packet, &down);
 		if (reason != VP_GO_ON)
 			return reason;
-		return vp_forward_down(ctx, cfg, packet, down, &exit);
+		return vp_forward_down(ctx, cfg, packet, down, &egress);
 	}
-	vp_take_usual_exit(cfg, packet, VP_UPSTREAM, &exit);
+	vp_prefetch_default_egress(cfg, packet, VP_UPSTREAM, &egress);
 	vp_find_upstream(cfg, packet, &flow);
 	reason = vp_judge_upstream(packet, &flow, ufrag);
 	if (reason != VP_FORWARD_UP)
 		return reason;
-	return vp_forward_up(ctx, cfg, packet, &flow, &exit);
+	return vp_forward_up(ctx, cfg, packet, &flow, &egress);
 }
 
 /* Whether what only the relay can answer goes up to it. One for both families, as it is much code.
@@ -853,19 +855,19 @@ VP_INLINE __u32 vp_used(_Bool six, __u32 number)
 	return used;
 }
 
-/* The tag of a slot, if that is at one of its client's homes. */
-VP_INLINE __u8 *vp_tag_at_home(_Bool six, const struct vp_config *cfg, __u64 hash, __u32 slot)
+/* The tag of a slot, if that is at one of its client's groups. */
+VP_INLINE __u8 *vp_tag_in_group(_Bool six, const struct vp_config *cfg, __u64 hash, __u32 slot)
 {
 #pragma unroll
-	for (int second = 0; second < VP_OWN_HOMES; second++) {
-		struct vp_home_place place;
-		struct vp_home *home;
+	for (int second = 0; second < VP_CLIENT_GROUPS; second++) {
+		struct vp_group_place place;
+		struct vp_group *group;
 
-		vp_home_of(six, cfg, hash, second, &place);
-		if (slot - place.slot >= VP_HOME_SLOTS)
+		vp_group_of(six, cfg, hash, second, &place);
+		if (slot - place.slot >= VP_GROUP_SLOTS)
 			continue;
-		home = vp_home_at(six, place.home);
-		return home ? &home->tag[vp_tag_place(slot)] : 0;
+		group = vp_group_at(six, place.group);
+		return group ? &group->tag[vp_tag_place(slot)] : 0;
 	}
 	return 0;
 }
@@ -884,15 +886,15 @@ VP_INLINE _Bool vp_enter(_Bool six, const struct vp_bucket_place *place, __u32 e
 
 /* A tag is written even if a look finds the slot already: that may be by mistake, as
  * vp_same_bytes() makes one. */
-VP_INLINE _Bool vp_lead(_Bool six, const struct vp_config *cfg, __u64 hash, __u32 slot,
-			_Bool is_found)
+VP_INLINE _Bool vp_index_insert(_Bool six, const struct vp_config *cfg, __u64 hash, __u32 slot,
+				_Bool is_found)
 {
-	__u8 *at_home = vp_tag_at_home(six, cfg, hash, slot);
+	__u8 *in_group = vp_tag_in_group(six, cfg, hash, slot);
 	struct vp_bucket_place place;
 	__u32 tag = vp_tag_of(hash);
 
-	if (at_home) {
-		*at_home = tag;
+	if (in_group) {
+		*in_group = tag;
 		return 1;
 	}
 	if (is_found)
@@ -901,16 +903,16 @@ VP_INLINE _Bool vp_lead(_Bool six, const struct vp_config *cfg, __u64 hash, __u3
 	return vp_enter(six, &place, slot | tag << VP_SLOT_BITS);
 }
 
-VP_INLINE _Bool vp_unlink(_Bool six, const struct vp_config *cfg, __u64 hash, __u32 slot)
+VP_INLINE _Bool vp_index_remove(_Bool six, const struct vp_config *cfg, __u64 hash, __u32 slot)
 {
-	__u8 *at_home = vp_tag_at_home(six, cfg, hash, slot);
+	__u8 *in_group = vp_tag_in_group(six, cfg, hash, slot);
 	struct vp_bucket_place place;
 	__u32 tag = vp_tag_of(hash), gone = slot | tag << VP_SLOT_BITS;
 
-	if (at_home) {
-		if (*at_home != tag)
+	if (in_group) {
+		if (*in_group != tag)
 			return 0;
-		*at_home = 0;
+		*in_group = 0;
 		return 1;
 	}
 	vp_find_buckets(&place, hash, cfg->index_buckets[six]);
@@ -923,60 +925,61 @@ VP_INLINE _Bool vp_unlink(_Bool six, const struct vp_config *cfg, __u64 hash, __
  * find neither, where it looks for the new one before it is there and for the old one after: it is
  * then judged as a stranger's, as between any two flows of a client.
  */
-VP_INLINE _Bool vp_link(_Bool six, const struct vp_config *cfg, const struct vp_client *client,
-			__u32 slot)
+VP_INLINE _Bool vp_index_replace(_Bool six, const struct vp_config *cfg,
+				 const struct vp_client *client, __u32 slot)
 {
 	__u64 hash = vp_hash_of(six, cfg, client);
 	struct vp_flow before = {};
 	_Bool is_found;
 
 	vp_find_client(six, cfg, client, &before);
-	is_found = before.leg && before.slot == slot;
-	if (!vp_lead(six, cfg, hash, slot, is_found))
+	is_found = before.record && before.slot == slot;
+	if (!vp_index_insert(six, cfg, hash, slot, is_found))
 		return 0;
-	if (before.leg && !is_found)
-		vp_unlink(six, cfg, hash, before.slot);
+	if (before.record && !is_found)
+		vp_index_remove(six, cfg, hash, before.slot);
 	return 1;
 }
 
-VP_INLINE __u32 vp_obey(_Bool six, const struct vp_index_order *order)
+VP_INLINE __u32 vp_run_index_task(_Bool six, const struct vp_index_request *request)
 {
-	struct vp_client client = {.addr = order->client, .port = order->port, .vip = order->vip};
+	struct vp_client client = {
+		.addr = request->client, .port = request->port, .vip = request->vip};
 	struct vp_config *cfg = vp_get_config();
-	struct vp_home_place home;
+	struct vp_group_place group;
 	struct vp_flow flow = {};
-	struct vp_up *leg;
+	struct vp_up *record;
 
 	if (!cfg)
 		return 0;
-	if (order->task == VP_INDEX_FIND) {
+	if (request->task == VP_INDEX_FIND) {
 		vp_find_client(six, cfg, &client, &flow);
 		return flow.slot;
 	}
-	if (order->task == VP_INDEX_HOME) {
-		vp_home_of(six, cfg, vp_hash_of(six, cfg, &client), order->slot, &home);
-		return home.slot;
+	if (request->task == VP_INDEX_GROUP) {
+		vp_group_of(six, cfg, vp_hash_of(six, cfg, &client), request->slot, &group);
+		return group.slot;
 	}
-	leg = vp_up_at(six, order->slot);
-	if (!leg)
+	record = vp_up_at(six, request->slot);
+	if (!record)
 		return 0;
-	client.addr = VP_ADDRESSES(leg);
-	client.port = leg->client_port;
-	client.vip = leg->vip;
-	if (order->task == VP_INDEX_LINK)
-		return vp_link(six, cfg, &client, order->slot);
-	return vp_unlink(six, cfg, vp_hash_of(six, cfg, &client), order->slot);
+	client.addr = VP_ADDRESSES(record);
+	client.port = record->client_port;
+	client.vip = record->vip;
+	if (request->task == VP_INDEX_LINK)
+		return vp_index_replace(six, cfg, &client, request->slot);
+	return vp_index_remove(six, cfg, vp_hash_of(six, cfg, &client), request->slot);
 }
 
 /* Not for an interface: run by the relay, so that entries are exchanged atomically, by whichever of
  * its workers, and only one side has to know the hash. */
 int voxpop_index(struct xdp_md *ctx)
 {
-	const struct vp_index_order *order = (void *)(long)ctx->data;
+	const struct vp_index_request *request = (void *)(long)ctx->data;
 
-	if ((void *)(order + 1) > (void *)(long)ctx->data_end)
+	if ((void *)(request + 1) > (void *)(long)ctx->data_end)
 		return 0;
-	return order->family == 6 ? vp_obey(1, order) : vp_obey(0, order);
+	return request->family == 6 ? vp_run_index_task(1, request) : vp_run_index_task(0, request);
 }
 
 /* For interfaces that face clients only. */

@@ -108,27 +108,27 @@ struct vp_macs {
 	__u32 words[3];
 };
 
-VP_INLINE void vp_write_macs(struct vp_macs *macs, const struct vp_way *way)
+VP_INLINE void vp_write_macs(struct vp_macs *macs, const struct vp_adjacency *adjacency)
 {
 	for (int i = 0; i < 3; i++)
-		macs->words[i] = way->macs[i];
+		macs->words[i] = adjacency->macs[i];
 }
 
 /* Write the way's L2 header; `data` has room for it. The type of the network layer goes last. */
-VP_INLINE _Bool vp_write_l2(void *data, void *end, const struct vp_way *way, __u16 type)
+VP_INLINE _Bool vp_write_l2(void *data, void *end, const struct vp_adjacency *adjacency, __u16 type)
 {
 	struct vp_macs *macs = data;
 	__u16 *field = (void *)(macs + 1);
 
 	if (data + vp_l2_bytes(VP_MAX_TAGS) > end)
 		return 0;
-	vp_write_macs(data, way);
+	vp_write_macs(data, adjacency);
 #pragma unroll
 	for (int i = 0; i < VP_MAX_TAGS; i++) {
-		if (i >= way->tag_count)
+		if (i >= adjacency->tag_count)
 			break;
-		*field++ = way->tags[2 * i];
-		*field++ = way->tags[2 * i + 1];
+		*field++ = adjacency->tags[2 * i];
+		*field++ = adjacency->tags[2 * i + 1];
 	}
 	*field = type;
 	return 1;

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from core.errors import UnavailableError
 from core.service import interrupt
+from core.service.cli.options import add_json
 from edge.lab.plan import DEFAULT_NAME, MAX_BACKBONES, NAME, SIGNALING_PORT, LabPlan, Place
 
 if TYPE_CHECKING:
-    from core.service.verbs import Verbs
+    from core.service.cli.options import Verbs
     from edge.lab.lab import Running
 
 EPILOG = """\
@@ -57,7 +58,7 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
         description="Shows what the kernel says of every lab. Exit status 1 when there is none.",
     )
     _add_name(status, default=None)
-    status.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+    add_json(status)
     status.set_defaults(run=_status)
     _register_exec(actions)
 
@@ -103,7 +104,7 @@ def _register_up(actions: Verbs[argparse.ArgumentParser]) -> None:
         metavar="N",
         help="backbone addresses of each family (default: 1)",
     )
-    up.add_argument("--json", action="store_true", help="print the status as one JSON object")
+    add_json(up, "print the status as one JSON object")
     up.set_defaults(run=_up)
 
 
@@ -215,7 +216,7 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _exec(arguments: argparse.Namespace) -> int:
-    from ebpf import netns
+    from ebpf.net import netns
     from edge.lab import lab
 
     lab.need_rights()

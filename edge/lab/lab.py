@@ -16,11 +16,11 @@ from typing import TextIO
 from core.addr import Endpoint
 from core.errors import UnavailableError
 from core.service import interrupt, keysfile
-from ebpf import bpffs
+from ebpf.kernel import bpffs
+from edge.host.capabilities import Capability, missing
 from edge.lab import network, processes, signaling
 from edge.lab.plan import DEFAULT_NAME, DIRECTORY, LOOPBACK, MAX_LABS, LabPlan, Place, load
 from edge.lab.processes import Daemon
-from edge.rights import Capability, missing
 
 Tell = Callable[[str], None]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from core.service import interrupt
-from ebpf import netns
-from ebpf.netns import Wiring
+from ebpf.net import netns
+from ebpf.net.netns import Wiring
 from edge.lab.plan import LabPlan, Link, Place
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from core.addr import Endpoint
 from core.errors import UnavailableError
 from core.service import interrupt
-from ebpf import netns
+from ebpf.net import netns
 
 READY_TIMEOUT_S = 30.0
 READY_POLL_S = 0.05

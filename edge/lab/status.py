@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from ebpf import netns
-from ebpf.netdev import Netdev
+from ebpf.net import netns
+from ebpf.net.attach import Netdev
 from edge.lab import processes
 from edge.lab.plan import LabPlan, Place
 from edge.lab.processes import Process

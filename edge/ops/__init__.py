@@ -1,1 +1,4 @@
-"""What operators look at the fast path with, and put it on their interfaces by."""
+"""Inspection and operation of a PoP host: one module per verb, its parser included.
+
+A verb's module is imported for `--help`, what it needs when it runs.
+"""

@@ -1,65 +1,75 @@
-"""What the fast path counted, from its pinned counters: since its maps were made, or per second."""
+"""`voxpop stats`: what the fast path did with packets."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
+import argparse
+import json
+from typing import TYPE_CHECKING
 
-from ebpf import pins
-from ebpf.bpfmap import BpfMap
-from ebpf.tables import Count, counts_of
-from ebpf.verdict import Family, Reason
+from edge.ops.source import add_source, pins_of
 
-
-class Row(NamedTuple):
-    """Packets that ended in one way."""
-
-    verdict: Reason
-    family: Family
-    counted: Count
+if TYPE_CHECKING:
+    from core.service.cli.options import Verbs
+    from edge.ops.counter_query import Row
 
 
-class Reading(NamedTuple):
-    """All of them at one time."""
-
-    at_s: float
-    """Monotonic."""
-    rows: list[Row]
-
-
-def read(pin_dir: Path) -> Reading:
-    """Raises PinError."""
-    opened = BpfMap.open(pins.COUNTERS_MAP, pin_dir / pins.COUNTERS_MAP.name)
-    try:
-        counts = counts_of(opened)
-    finally:
-        opened.close()
-    rows = [Row(r, family, c) for family, reasons in counts.items() for r, c in reasons.items()]
-    return Reading(
-        time.monotonic(), sorted(rows, key=lambda row: (list(Reason).index(row.verdict), row.family))
+def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    """Add `stats` to the command line."""
+    stats = verbs.add_parser(
+        "stats",
+        help="what the fast path did with packets, by verdict",
+        description="Every packet that the fast path sees is counted under one verdict: forward_*, punt_* "
+        "(to the relay), pass_* (to the kernel), drop_*. Reads the pinned counters themselves, so it works "
+        "while the relay is down; they count since the maps were made.",
     )
+    stats.add_argument("--watch", type=float, metavar="SECONDS", help="per second instead, again and again")
+    stats.add_argument("--all", action="store_true", help="also what never happened")
+    add_source(stats)
+    stats.set_defaults(run=_stats)
 
 
-def rates(before: Reading, after: Reading) -> list[tuple[Row, float, float]]:
-    """Each row of `after` with packets/s and bytes/s since `before`."""
-    seconds = after.at_s - before.at_s
-    return [
-        (
-            new,
-            (new.counted.packets - old.counted.packets) / seconds,
-            (new.counted.bytes - old.counted.bytes) / seconds,
-        )
-        for old, new in zip(before.rows, after.rows, strict=True)
+def _stats(arguments: argparse.Namespace) -> int:
+    from edge.ops import counter_query
+
+    directory = pins_of(arguments)
+    if arguments.watch is None:
+        _print_counts(counter_query.read(directory).rows, arguments)
+        return 0
+    for before, after in counter_query.watch(directory, arguments.watch):
+        _print_rates(counter_query.rates(before, after), arguments)
+    return 0
+
+
+def _print_counts(rows: list[Row], arguments: argparse.Namespace) -> None:
+    from edge.ops import render
+
+    if arguments.json:
+        told = [
+            {"verdict": r.verdict, "family": r.family, "packets": r.counted.packets, "bytes": r.counted.bytes}
+            for r in rows
+        ]
+        print(json.dumps({"counters": told}))
+        return
+    shown = [r for r in rows if arguments.all or r.counted.packets]
+    cells = [(r.verdict, r.family, r.counted.packets, r.counted.bytes) for r in shown]
+    print(render.table(("VERDICT", "FAMILY", "PACKETS", "BYTES"), cells, right=frozenset({2, 3})))
+
+
+def _print_rates(rows: list[tuple[Row, float, float]], arguments: argparse.Namespace) -> None:
+    from edge.ops import render
+
+    if arguments.json:
+        told = [
+            {"verdict": r.verdict, "family": r.family, "packets_per_s": round(packets, 3),
+             "bytes_per_s": round(size, 3)}
+            for r, packets, size in rows
+        ]  # fmt: skip
+        print(json.dumps({"rates": told}), flush=True)
+        return
+    cells = [
+        (r.verdict, r.family, render.quantity(packets), render.quantity(size * 8))
+        for r, packets, size in rows
+        if arguments.all or packets
     ]
-
-
-def watch(pin_dir: Path, interval_s: float) -> Iterator[tuple[Reading, Reading]]:
-    """Two readings at a time, `interval_s` apart, for as long as the caller likes."""
-    before = read(pin_dir)
-    while True:
-        time.sleep(interval_s)
-        after = read(pin_dir)
-        yield before, after
-        before = after
+    header = ("VERDICT", "FAMILY", "PACKETS/S", "BITS/S")
+    print(render.table(header, cells, right=frozenset({2, 3})), end="\n\n", flush=True)

@@ -15,10 +15,10 @@ from tests.sound import SPEECH
 from transceiver.caller.api import SignalingClient, calls_url
 from transceiver.caller.call import Call
 from transceiver.caller.report import make_report
-from transceiver.demo_host import LocalHost, plan_host
+from transceiver.demo.host import LocalHost, plan_host
 from transceiver.media.ticker import Ticker
-from transceiver.peer import Certificate
-from transceiver.warmup import warm_up
+from transceiver.transport.peer import Certificate
+from transceiver.transport.warmup import warm_up
 
 CALLS = 30
 WARM_UP = 3

@@ -28,13 +28,14 @@ from core.keyring import Keyring
 from core.stun import Attribute, MessageType, encode
 from core.token import Token, mint
 from ebpf import layout, loader, pins
-from ebpf.bpfmap import BpfMap, MapSpec
+from ebpf.clock import SeenClock
 from ebpf.flows import FlowRecord, pack_address, ufrag_mark
 from ebpf.index import Index
-from ebpf.libbpf import F_MMAPABLE, MapKind
-from ebpf.tables import LocalAddress, Rates, Tables, WayOut
-from ebpf.testrun import run as test_run
-from edge.slots import SeenClock, Slots, share_ports
+from ebpf.kernel.bpfmap import BpfMap, MapSpec
+from ebpf.kernel.libbpf import F_MMAPABLE, MapKind
+from ebpf.kernel.testrun import run as test_run
+from ebpf.tables import Adjacency, LocalAddress, Rates, Tables
+from edge.fastpath.nat_slots import Slots, share_ports
 from tests.bench.result import Figure
 from tests.builders import UdpFrame
 
@@ -179,8 +180,8 @@ def populate(tables: Tables, backbones: int) -> None:
     tables.set_locals([LocalAddress(VIP.host, {VIP.port: 1}), *locals_])
     tables.set_egress(0, LOOPBACK)
     for nexthop in (1, 2):
-        tables.set_nexthop(nexthop, WayOut(b"\x02" * 6, b"\x04" * 6, 1500, 0))
-    tables.config["usual_nexthop"] = [[1, 2], [1, 2]]
+        tables.set_nexthop(nexthop, Adjacency(b"\x02" * 6, b"\x04" * 6, 1500, 0))
+    tables.config["default_nexthop"] = [[1, 2], [1, 2]]
     for number in range(1, TRANSCEIVERS + 1):
         tables.set_transceiver(number, PEER, 1)
     tables.set_keys(KEYRING)
@@ -200,22 +201,22 @@ def install(directory: Path, fds: dict[str, int], tables: Tables, clients: list[
     for program in (loader.Program.INDEX, loader.Program.CLOCK):
         pins.pin_program(fds[program], directory / program)
     index, clock = Index(directory), SeenClock(directory)
-    ranges = share_ports(range(len(tables.legs[4][0]) // layout.PORTS), NAT_FIRST, layout.PORTS - 1, 0, 1)
-    free = Slots(tables.legs[4], ranges, frozenset(), clock)
+    ranges = share_ports(range(len(tables.records[4][0]) // layout.PORTS), NAT_FIRST, layout.PORTS - 1, 0, 1)
+    free = Slots(tables.records[4], ranges, frozenset(), clock)
     free.adopt(tables.marks[4], 1)
-    taken = [free.take(index.homes(client), 0, 1) for client in clients]
+    taken = [free.take(index.groups(client), 0, 1) for client in clients]
     slots = [slot for slot in taken if slot is not None]
     assert len(slots) == len(clients), "there is a NAT port for each"
     model = FlowRecord(NAT_FIRST, Endpoint("100.0.0.0", PORT), 1, PEER, 1, 2)
     tables.write_slot(model)
-    for legs in tables.legs[4]:
-        records = np.repeat(legs[NAT_FIRST : NAT_FIRST + 1], len(clients))
-        legs[_in_a_row(len(clients))] = records
+    for records in tables.records[4]:
+        records = np.repeat(records[NAT_FIRST : NAT_FIRST + 1], len(clients))
+        records[_in_a_row(len(clients))] = records
         records["client"] = np.frombuffer(b"".join(pack_address(c.host) for c in clients), "=u4")
-        records["leg"]["client_port"] = np.array([c.port for c in clients], ">u2").view("=u2")
-        legs[slots] = records
-    upstream, _ = tables.legs[4]
-    upstream["leg"]["transceiver"][slots] = np.arange(len(slots)) % TRANSCEIVERS + 1
+        records["common"]["client_port"] = np.array([c.port for c in clients], ">u2").view("=u2")
+        records[slots] = records
+    upstream, _ = tables.records[4]
+    upstream["common"]["transceiver"][slots] = np.arange(len(slots)) % TRANSCEIVERS + 1
     tables.marks[4][slots] = ufrag_mark(UFRAG)
     for slot in slots:
         index.link(4, slot)

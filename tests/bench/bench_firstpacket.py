@@ -32,14 +32,14 @@ from core.addr import Endpoint
 from core.keyring import Keyring
 from core.service import interrupt
 from core.service.files import load_masters
+from core.service.sockets import kernel_drops
 from core.stun import Attribute, MessageType, encode, encode_u32
 from core.token import Token, expiry_after, mint
-from ebpf import netns
-from ebpf.netdev import Netdev
+from ebpf.net import netns
+from ebpf.net.attach import Netdev
 from edge.lab import lab
 from edge.lab.lab import Running
 from edge.lab.plan import LabPlan, Place
-from edge.sockets import kernel_drops
 from tests.bench.bench_relay import Load, closed_loop, meter, typical
 from tests.bench.result import Figure, percentile
 from tests.bench.udp_batch import SO_TIMESTAMPNS, Receiver, Sender

@@ -23,18 +23,20 @@ from core.cluster import Cluster
 from core.keyring import Keyring
 from core.stun import Attribute, MessageType, encode
 from core.token import Token, mint
-from ebpf import bpffs, layout, loader, pins
+from ebpf import layout, loader, pins
+from ebpf.clock import SeenClock
 from ebpf.index import Index
+from ebpf.kernel import bpffs
 from ebpf.tables import Tables
-from edge.counters import create
-from edge.ops import flows
-from edge.relay import Relay
-from edge.routes import routes_message
-from edge.slots import SeenClock, Slots, share_ports
-from edge.slowpath import SlowPath
-from edge.transceivers import Transceivers
-from edge.verdict import RelayReason
-from edge.xdp import XdpFlow, XdpForwarder
+from edge.fastpath.forwarder import XdpFlow, XdpForwarder
+from edge.fastpath.nat_slots import Slots, share_ports
+from edge.fastpath.transceiver_ids import Transceivers
+from edge.nexthops.messages import routes_message
+from edge.ops import flow_query as flows
+from edge.relay.counters import create
+from edge.relay.decide import Relay
+from edge.relay.slowpath import SlowPath
+from edge.relay.verdict import RelayReason
 from tests.bench.result import Figure, percentile
 from tests.edge.kit import Vip
 
@@ -80,7 +82,7 @@ def _open(pin_dir: Path, max_flows: int = FLOWS) -> XdpForwarder:
     hosts = {number: f"127.0.0.{number + 10}" for number in range(ADDRESSES)}
     for number, host in hosts.items():
         tables.set_backbone(number, host)
-    slots = Slots(tables.legs[4], share_ports(sorted(hosts), *PORTS, 0, 1), frozenset(), clock)
+    slots = Slots(tables.records[4], share_ports(sorted(hosts), *PORTS, 0, 1), frozenset(), clock)
     slots.adopt(tables.marks[4], time.monotonic_ns())
     counters, _ = create()
     forwarder = XdpForwarder(
@@ -167,10 +169,10 @@ def _maps_mib(pin_dir: Path) -> float:
 def _first_packets(pin_dir: Path) -> list[Figure]:
     """The whole slow path of new flows: parse, token, integrity, record, entry, packet."""
     tables = Tables(pin_dir)
-    for leg in (each["leg"] for each in tables.legs[4]):
-        leg["state"], leg["seen"] = layout.SLOT_OFF, 0
+    for record in (each["common"] for each in tables.records[4]):
+        record["state"], record["seen"] = layout.SLOT_OFF, 0
     tables.buckets[4][:] = 0
-    tables.homes[4][:] = 0
+    tables.groups[4][:] = 0
     tables.close()
     forwarder = _open(pin_dir)
     counters, _ = create()

@@ -22,8 +22,9 @@ from tests.transceiver.media.simulation import (
     receive_delay_ms,
 )
 from transceiver.media import FRAME_MS, FRAME_NS
+from transceiver.media.codec import AudioCodec
 from transceiver.media.load import BUSY_COMPLEXITY, NORMAL_COMPLEXITY
-from transceiver.media.path import AudioCodec, AudioPath
+from transceiver.media.path import AudioPath
 
 DELAY_TARGET_MS = 45.0
 SECONDS = 8.0

@@ -14,7 +14,7 @@ import socket
 import time
 from statistics import median
 
-from ebpf import netns
+from ebpf.net import netns
 from edge.lab.plan import Place
 from tests.bench.bench_fastpath import PORT, RTP
 from tests.bench.lab_scene import FORWARDING, LIMIT, NFTABLES, VOXPOP, Row, Scene, scene

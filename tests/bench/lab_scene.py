@@ -19,13 +19,15 @@ from typing import NamedTuple
 import numpy as np
 
 from core.addr import Endpoint
-from ebpf import bpffs, loader, netns, pins
-from ebpf.bpfmap import BpfMap, MapSpec
-from ebpf.libbpf import F_MMAPABLE, MapKind, TestRunOptions, check, library
+from ebpf import loader, pins
+from ebpf.kernel import bpffs
+from ebpf.kernel.bpfmap import BpfMap, MapSpec
+from ebpf.kernel.libbpf import F_MMAPABLE, MapKind, TestRunOptions, check, library
 from ebpf.loader import Program
-from ebpf.netdev import Mode, Netdev
-from ebpf.netns import Wiring
-from ebpf.tables import REST_S, Tables, WayOut
+from ebpf.net import netns
+from ebpf.net.attach import Mode, Netdev
+from ebpf.net.netns import Wiring
+from ebpf.tables import REST_S, Adjacency, Tables
 from edge.lab import network
 from edge.lab.plan import LabPlan, Place
 from tests.bench.bench_fastpath import PEER, PORT, RTP, VIP, client_of, install, populate
@@ -282,8 +284,8 @@ def _connect(made: Scene, tables: Tables) -> Scene:
     made.state["way_macs"] = list(region.mac + backbone.mac)
     made.state["back_macs"] = list(client.mac + public.mac)
     time.sleep(REST_S)  # after what `populate` has written there
-    tables.set_nexthop(1, WayOut(region.mac, backbone.mac, 1500, 0))
-    tables.set_nexthop(2, WayOut(client.mac, public.mac, 1500, 1))
+    tables.set_nexthop(1, Adjacency(region.mac, backbone.mac, 1500, 0))
+    tables.set_nexthop(2, Adjacency(client.mac, public.mac, 1500, 1))
     return replace(
         made,
         client_index=client.index,

@@ -18,7 +18,7 @@ from core.addr import Endpoint
 from tests.browser.driver import Browser, Chromium, Firefox, FirefoxWithSound, browser
 from tests.browser.nat import Nat, nat
 from tests.sound import Samples, likeness_in_pieces, silence, speech, write_wav
-from transceiver.demo_host import POP_ID, HostPlan, LocalHost, plan_host
+from transceiver.demo.host import POP_ID, HostPlan, LocalHost, plan_host
 from transceiver.media import SAMPLE_RATE
 
 pytestmark = pytest.mark.browser

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from core.token import TokenReason
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/token.md").read_text()
 VECTORS = ROOT / "tests/vectors/token-v1.json"
 

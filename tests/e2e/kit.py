@@ -21,10 +21,10 @@ from transceiver.caller.api import SignalingClient, calls_url
 from transceiver.caller.call import Call
 from transceiver.caller.ice import Nomination
 from transceiver.caller.sound import is_audible
-from transceiver.demo_host import Daemon, LocalHost, plan_host
+from transceiver.demo.host import Daemon, LocalHost, plan_host
 from transceiver.media import SAMPLE_RATE
 from transceiver.media.ticker import Ticker
-from transceiver.peer import Certificate
+from transceiver.transport.peer import Certificate
 
 PATIENCE_S = 30.0
 PATIENT_HOST = {"max_loop_lag_ms": 10_000}

@@ -31,7 +31,7 @@ from tests.e2e.kit import (
 from tests.sound import frames
 from transceiver.caller.call import Call
 from transceiver.caller.ice import CONSENT_INTERVAL_NS, Nomination
-from transceiver.demo_host import LocalHost
+from transceiver.demo.host import LocalHost
 
 pytestmark = pytest.mark.slow
 

@@ -17,7 +17,7 @@ from core.addr import Endpoint
 from tests.e2e.kit import PATIENCE_S, metric, running, until
 from tests.sound import SPEECH, likeness_in_pieces, read_wav, silence, speech, write_wav
 from transceiver.caller.sound import default_recording
-from transceiver.demo_host import CONFIG_FILE
+from transceiver.demo.host import CONFIG_FILE
 
 pytestmark = pytest.mark.slow
 

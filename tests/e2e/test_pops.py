@@ -12,7 +12,7 @@ import pytest
 
 from core.addr import Endpoint
 from tests.e2e.kit import PATIENT_HOST, callers, is_answered
-from transceiver.demo_host import CONFIG_FILE, KEYS_FILE, Daemon, HostPlan, LocalHost, plan_host
+from transceiver.demo.host import CONFIG_FILE, KEYS_FILE, Daemon, HostPlan, LocalHost, plan_host
 
 pytestmark = pytest.mark.slow
 

@@ -16,9 +16,9 @@ from ebpf import layout, loader, pins
 from ebpf.clock import JiffiesClock
 from ebpf.flows import FlowRecord, ufrag_mark
 from ebpf.index import Index
+from ebpf.kernel.testrun import TestRun, XdpAction, run
 from ebpf.loader import Program
-from ebpf.tables import Count, LocalAddress, Rates, Tables, WayOut
-from ebpf.testrun import TestRun, XdpAction, run
+from ebpf.tables import Adjacency, Count, LocalAddress, Rates, Tables
 from ebpf.verdict import Action, Family, Reason
 from tests.builders import UdpFrame
 
@@ -52,13 +52,13 @@ EGRESS, NO_EGRESS = 3, 4
 OWN_MAC, ROUTER_MAC, SWITCH_MAC = (bytes.fromhex(f"0600000000{n}") for n in ("01", "02", "03"))
 TAG, OUTER_TAG = (0x8100, 200), (0x88A8, 0x6007)
 NEXTHOPS = {
-    UP: WayOut(SWITCH_MAC, OWN_MAC, 1500, EGRESS),
-    DOWN: WayOut(ROUTER_MAC, OWN_MAC, 1500, EGRESS),
-    UP_TAGGED: WayOut(SWITCH_MAC, OWN_MAC, 1500, EGRESS, (TAG,)),
-    UP_TWICE_TAGGED: WayOut(SWITCH_MAC, OWN_MAC, 1500, EGRESS, (OUTER_TAG, TAG)),
+    UP: Adjacency(SWITCH_MAC, OWN_MAC, 1500, EGRESS),
+    DOWN: Adjacency(ROUTER_MAC, OWN_MAC, 1500, EGRESS),
+    UP_TAGGED: Adjacency(SWITCH_MAC, OWN_MAC, 1500, EGRESS, (TAG,)),
+    UP_TWICE_TAGGED: Adjacency(SWITCH_MAC, OWN_MAC, 1500, EGRESS, (OUTER_TAG, TAG)),
     UNUSABLE: None,
-    NARROW: WayOut(SWITCH_MAC, OWN_MAC, 200, EGRESS),
-    GONE: WayOut(SWITCH_MAC, OWN_MAC, 1500, NO_EGRESS),
+    NARROW: Adjacency(SWITCH_MAC, OWN_MAC, 200, EGRESS),
+    GONE: Adjacency(SWITCH_MAC, OWN_MAC, 1500, NO_EGRESS),
 }
 
 KEYRING = Keyring({3: bytes(range(32)), 9: bytes(range(100, 132))}, mint_with=3)
@@ -150,23 +150,23 @@ class Rig:
     def reset(self) -> None:
         """The scene as it begins."""
         tables = self.tables
-        for entries in (*tables.homes.values(), *tables.buckets.values()):
+        for entries in (*tables.groups.values(), *tables.buckets.values()):
             entries[:] = 0
-        tables.config["index_homes"], tables.config["index_backbones"] = layout.HOMES, 1
-        tables.config["usual_nexthop"] = 0
+        tables.config["index_groups"], tables.config["index_backbones"] = layout.GROUPS, 1
+        tables.config["default_nexthop"] = 0
         sources = tables.punt_sources
         for key in sources.items()[0]:
             sources.delete(sources.spec.key.from_buffer_copy(key.tobytes()))
-        for upstream_records, downstream_records in tables.legs.values():
-            upstream_records["leg"]["state"] = downstream_records["leg"]["state"] = layout.SLOT_OFF
+        for upstream_records, downstream_records in tables.records.values():
+            upstream_records["common"]["state"] = downstream_records["common"]["state"] = layout.SLOT_OFF
         tables.punt_total.update(c_uint32(0), layout.Debt())
         for vip_id, vip in VIPS.items():
             tables.set_vip(vip_id, vip)
         for hosts in BACKBONES.values():
             for index, host in enumerate(hosts):
                 tables.set_backbone(index, host)
-        for nexthop, way in NEXTHOPS.items():
-            tables.set_nexthop(nexthop, way)
+        for nexthop, adjacency in NEXTHOPS.items():
+            tables.set_nexthop(nexthop, adjacency)
             for transceiver in (TRANSCEIVER4, TRANSCEIVER6):
                 tables.set_transceiver(nexthop, transceiver, nexthop)
         tables.set_egress(EGRESS, LOOPBACK)
@@ -185,7 +185,7 @@ class Rig:
 
     def seen(self, flow: FlowRecord) -> list[int]:
         """The stamps of a flow, upstream first."""
-        return [int(each["leg"]["seen"][flow.slot]) for each in self.tables.legs[version_of(flow)]]
+        return [int(each["common"]["seen"][flow.slot]) for each in self.tables.records[version_of(flow)]]
 
     def traffic(self, flow: FlowRecord) -> list[Count]:
         """What a flow has carried, upstream first."""

@@ -44,7 +44,7 @@ def live(rig: Rig, flows: list[FlowRecord]) -> list[FlowRecord]:
 
 def places(rig: Rig, flow: FlowRecord) -> list[int]:
     """Slots of every kind that a client may have."""
-    first, second = rig.index.homes(flow.client)
+    first, second = rig.index.groups(flow.client)
     return [first, first + 15, second + 7, flow.slot, flow.slot + 1]
 
 
@@ -72,9 +72,9 @@ def test_a_client_is_led_to_one_slot_at_a_time(rig: Rig, flow: FlowRecord) -> No
 def test_all_who_share_a_home_are_found_there(rig: Rig, flow: FlowRecord) -> None:
     """The sixteen slots of one, in any order; each client's packets go by its own record."""
     family = version_of(flow)
-    clients = clients_of_a_home(rig, flow, layout.HOME_SLOTS)
-    (home,) = {next(rig.index.homes(client)) for client in clients}
-    slots = random.Random(1).sample(range(home, home + layout.HOME_SLOTS), layout.HOME_SLOTS)
+    clients = clients_of_a_group(rig, flow, layout.GROUP_SLOTS)
+    (group,) = {next(rig.index.groups(client)) for client in clients}
+    slots = random.Random(1).sample(range(group, group + layout.GROUP_SLOTS), layout.GROUP_SLOTS)
     flows = [flow._replace(client=each, slot=slot) for each, slot in zip(clients, slots, strict=True)]
     for each in live(rig, flows):
         rig.index.link(family, each.slot)
@@ -119,16 +119,16 @@ def test_a_client_is_led_even_where_it_is_found_by_mistake(rig: Rig, flow: FlowR
 
 
 def two_of_one_tag(rig: Rig, flow: FlowRecord, tags: Container[int]) -> tuple[FlowRecord, FlowRecord]:
-    """Flows of two clients with the same tag, one of `tags`, and the same first home, whose first slot they
+    """Flows of two clients with the same tag, one of `tags`, and the same first group, whose first slot they
     have.
     """
     family = version_of(flow)
     by_tag: dict[int, FlowRecord] = {}
-    for client in clients_of_a_home(rig, flow, 4096):
-        found = flow._replace(client=client, slot=next(rig.index.homes(client)))
+    for client in clients_of_a_group(rig, flow, 4096):
+        found = flow._replace(client=client, slot=next(rig.index.groups(client)))
         live(rig, [found])
         rig.index.link(family, found.slot)
-        (tag,) = rig.tables.homes[family][rig.tables.homes[family] != 0].tolist()
+        (tag,) = rig.tables.groups[family][rig.tables.groups[family] != 0].tolist()
         rig.index.unlink(family, found.slot)
         if tag in by_tag:
             return by_tag[tag], found
@@ -137,13 +137,13 @@ def two_of_one_tag(rig: Rig, flow: FlowRecord, tags: Container[int]) -> tuple[Fl
     pytest.fail("no two of 4096 clients have the same one of these tags")
 
 
-def clients_of_a_home(rig: Rig, flow: FlowRecord, count: int) -> list[Endpoint]:
-    """So many, for whom the same home is the first one, of so few homes that there are."""
-    rig.tables.config["index_homes"] = 4
+def clients_of_a_group(rig: Rig, flow: FlowRecord, count: int) -> list[Endpoint]:
+    """So many, for whom the same group is the first one, of so few groups that there are."""
+    rig.tables.config["index_groups"] = 4
     found: dict[int, list[Endpoint]] = {}
     for number in itertools.count():
         client = numbered(flow, number).client
-        sharers = found.setdefault(next(rig.index.homes(client)), [])
+        sharers = found.setdefault(next(rig.index.groups(client)), [])
         sharers.append(client)
         if len(sharers) == count:
             return sharers
@@ -153,20 +153,20 @@ def clients_of_a_home(rig: Rig, flow: FlowRecord, count: int) -> list[Endpoint]:
 @FLOW
 def test_homes_are_spread_over_all_ports_alike(rig: Rig, flow: FlowRecord) -> None:
     """Whatever clients' addresses have in common."""
-    count = 8 * layout.HOMES
-    for which in range(layout.OWN_HOMES):
+    count = 8 * layout.GROUPS
+    for which in range(layout.CLIENT_GROUPS):
         first_slots = np.array([
-            list(rig.index.homes(numbered(flow, number).client))[which] for number in range(count)
+            list(rig.index.groups(numbered(flow, number).client))[which] for number in range(count)
         ])  # fmt: skip
-        assert not (first_slots % layout.HOME_SLOTS).any()
-        assert first_slots.min() >= layout.HOME_FIRST
-        assert first_slots.max() <= layout.PORTS - layout.HOME_SLOTS
-        clients = np.bincount(first_slots // layout.HOME_SLOTS)
-        assert np.maximum(clients - layout.HOME_SLOTS, 0).sum() < count // 50, "few find no place"
+        assert not (first_slots % layout.GROUP_SLOTS).any()
+        assert first_slots.min() >= layout.GROUP_FIRST
+        assert first_slots.max() <= layout.PORTS - layout.GROUP_SLOTS
+        clients = np.bincount(first_slots // layout.GROUP_SLOTS)
+        assert np.maximum(clients - layout.GROUP_SLOTS, 0).sum() < count // 50, "few find no place"
 
 
 def test_homes_of_several_addresses(bpffs: Path) -> None:
-    """None lies among the ports below HOME_FIRST, of whichever address."""
+    """None lies among the ports below GROUP_FIRST, of whichever address."""
     directory = bpffs / "three"
     pins.ensure_maps(directory, pins.Sizes(64, 64, 3, 2, 64))
     loaded = loader.load(directory, names=(Program.INDEX,))
@@ -174,11 +174,11 @@ def test_homes_of_several_addresses(bpffs: Path) -> None:
     loaded.close()
     index, tables = Index(directory), Tables(directory)
     for flow, addresses in ((FLOW4, 3), (FLOW6, 2)):
-        homes = [home for n in range(2000) for home in index.homes(numbered(flow, n).client)]
-        assert {home // layout.PORTS for home in homes} == set(range(addresses))
-        assert min(home % layout.PORTS for home in homes) >= layout.HOME_FIRST
-        for number, home in enumerate(homes[::250]):
-            each = numbered(flow, number * 125)._replace(slot=home + number)
+        groups = [group for n in range(2000) for group in index.groups(numbered(flow, n).client)]
+        assert {group // layout.PORTS for group in groups} == set(range(addresses))
+        assert min(group % layout.PORTS for group in groups) >= layout.GROUP_FIRST
+        for number, group in enumerate(groups[::250]):
+            each = numbered(flow, number * 125)._replace(slot=group + number)
             tables.write_slot(each)
             index.link(version_of(flow), each.slot)
             assert index.find(each.client, each.vip_id) == each.slot
@@ -202,7 +202,7 @@ def test_what_is_off_is_not_found_but_can_be_taken_out(rig: Rig, flow: FlowRecor
 def test_as_many_flows_as_it_is_made_for_fit_and_more(rig: Rig, flow: FlowRecord) -> None:
     """Beyond that, whoever has no room is refused, and the others stay."""
     family = version_of(flow)
-    rig.tables.config["index_homes"] = 0  # so that no slot of theirs is at home
+    rig.tables.config["index_groups"] = 0  # so that no slot of theirs is in its group
     flows = live(rig, [numbered(flow, number) for number in range(4 * SIZES.max_flows4)])
     for each in flows[: SIZES.max_flows4]:
         rig.index.link(family, each.slot)
@@ -224,7 +224,7 @@ def test_as_many_flows_as_it_is_made_for_fit_and_more(rig: Rig, flow: FlowRecord
 
 def three_slots(rig: Rig, flow: FlowRecord, elsewhere: int) -> list[int]:
     number = (elsewhere - SLOTS) // 3  # so that no two have one
-    return [elsewhere, elsewhere + 1, next(rig.index.homes(flow.client)) + number % layout.HOME_SLOTS]
+    return [elsewhere, elsewhere + 1, next(rig.index.groups(flow.client)) + number % layout.GROUP_SLOTS]
 
 
 STEPS = st.lists(
@@ -238,9 +238,9 @@ STEPS = st.lists(
 )  # the fixture is emptied by the test itself
 @given(steps=STEPS)
 def test_any_order_of_events(rig: Rig, flow: FlowRecord, steps: list[tuple[str, int, int]]) -> None:
-    """Twenty clients, three slots for each, one of them at home."""
+    """Twenty clients, three slots for each, one of them in its group."""
     family = version_of(flow)
-    rig.tables.homes[family][:], rig.tables.buckets[family][:] = 0, 0
+    rig.tables.groups[family][:], rig.tables.buckets[family][:] = 0, 0
     flows = {
         (number, which): numbered(flow, number)._replace(slot=slot)
         for number in range(20)

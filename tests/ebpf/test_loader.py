@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from ebpf import headers, loader, pins
+from ebpf import loader, pins
 from ebpf.errors import CompileError, HeadersError, VerifierError
+from ebpf.kernel import headers
 from tests.ebpf.rig import SIZES
 
 
@@ -92,7 +93,8 @@ def test_from_nothing_to_loaded_in_three_seconds(bpffs: Path) -> None:
     script = f"""
         import resource
         from pathlib import Path
-        from ebpf import loader, pins
+        from ebpf import loader
+        from ebpf import pins
         pins.ensure_maps(Path({str(directory)!r}), pins.Sizes())
         loader.load(Path({str(directory)!r}))
         used = resource.getrusage(resource.RUSAGE_SELF)

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from ebpf import layout, pins
-from ebpf.bpfmap import BpfMap, MapSpec
 from ebpf.errors import MapError, PinError
-from ebpf.libbpf import MapKind
+from ebpf.kernel.bpfmap import BpfMap, MapSpec
+from ebpf.kernel.libbpf import MapKind
 from ebpf.tables import Tables
 from tests.ebpf.rig import SIZES
 

@@ -14,18 +14,19 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from ebpf import bpffs, layout, loader, pins
-from ebpf.bpfmap import BpfMap, MapSpec
-from ebpf.libbpf import F_MMAPABLE, MapKind
-from ebpf.tables import LocalAddress, Tables, WayOut
-from ebpf.testrun import XdpAction
-from ebpf.testrun import run as test_run
+from ebpf import layout, loader, pins
+from ebpf.kernel import bpffs
+from ebpf.kernel.bpfmap import BpfMap, MapSpec
+from ebpf.kernel.libbpf import F_MMAPABLE, MapKind
+from ebpf.kernel.testrun import XdpAction
+from ebpf.kernel.testrun import run as test_run
+from ebpf.tables import Adjacency, LocalAddress, Tables
 from tests.builders import UdpFrame, ones_sum
 from tests.edge.churner import (
     BACKBONES,
     CLIENTS,
     FIRST_PORT,
-    HOMES,
+    GROUPS,
     LAST_PORT,
     ROUTE_UP,
     VIPS,
@@ -80,8 +81,8 @@ def fast_path(root: Path) -> Iterator[Path]:
         directory = root / "v1"
         pins.ensure_maps(directory, pins.Sizes(CLIENTS, CLIENTS, 1, 1, 64))
         tables = Tables(directory)
-        tables.config["index_homes"] = HOMES
-        tables.set_nexthop(ROUTE_UP, WayOut(b"router", b"ourown", 1500, 0))
+        tables.config["index_groups"] = GROUPS
+        tables.set_nexthop(ROUTE_UP, Adjacency(b"router", b"ourown", 1500, 0))
         tables.set_egress(0, LOOPBACK)
         for version, vip in VIPS.items():
             tables.set_vip(vip.id, vip.endpoint)

@@ -8,20 +8,21 @@ import time
 from pathlib import Path
 
 from core.addr import Endpoint
+from ebpf.clock import SeenClock
 from ebpf.index import Index
-from ebpf.layout import HOME_FIRST
+from ebpf.layout import GROUP_FIRST
 from ebpf.tables import REST_S, Tables
-from edge.counters import create
-from edge.forwarder import Sockaddr
-from edge.routes import routes_message
-from edge.slots import NatRange, SeenClock, Slots
-from edge.transceivers import Transceivers
-from edge.xdp import XdpFlow, XdpForwarder
+from edge.fastpath.forwarder import XdpFlow, XdpForwarder
+from edge.fastpath.nat_slots import NatRange, Slots
+from edge.fastpath.transceiver_ids import Transceivers
+from edge.nexthops.messages import routes_message
+from edge.relay.counters import create
+from edge.relay.forwarder import Sockaddr
 from tests.edge.kit import Vip
 
 CLIENTS = 64
-FIRST_PORT, LAST_PORT = HOME_FIRST, HOME_FIRST + 4095
-HOMES = 4
+FIRST_PORT, LAST_PORT = GROUP_FIRST, GROUP_FIRST + 4095
+GROUPS = 4
 """So few that clients take each other's places there, and that not all find one."""
 VIPS = {4: Vip(3, Endpoint("198.51.100.1", 3478)), 6: Vip(4, Endpoint("2001:db8:f::1", 3478))}
 BACKBONES = {4: {0: "192.0.2.10"}, 6: {0: "2001:db8:b::10"}}
@@ -50,7 +51,7 @@ Numbers = dict[int, Transceivers]
 def open_forwarder(pin_dir: Path) -> tuple[XdpForwarder, Numbers]:
     tables, index, clock = Tables(pin_dir), Index(pin_dir), SeenClock(pin_dir)
     ranges = [NatRange(0, FIRST_PORT, LAST_PORT)]
-    slots = {v: Slots(tables.legs[v], ranges, frozenset(), clock) for v in (4, 6)}
+    slots = {v: Slots(tables.records[v], ranges, frozenset(), clock) for v in (4, 6)}
     for version, each in slots.items():
         each.adopt(tables.marks[version], time.monotonic_ns())
     now_ns = time.monotonic_ns()

@@ -2,7 +2,7 @@
 again, in another order, without a pause, until stdin speaks.
 
 Their records stay, so entries change hands many times as often as a relay brings it about. Every other
-client's slot is at its home, if there is room; some clients have the same home or bucket, and the same tag,
+client's slot is in its group, if there is room; some clients have the same group or bucket, and the same tag,
 so that a packet of the one does find the other's slot.
 """
 
@@ -16,12 +16,12 @@ from pathlib import Path
 
 from ebpf.flows import FlowRecord
 from ebpf.index import Index
-from ebpf.layout import HOME_SLOTS, SLOT_BITS, SLOT_OFF
+from ebpf.layout import GROUP_SLOTS, SLOT_BITS, SLOT_OFF
 from ebpf.tables import Tables
 from tests.edge.churner import (
     CLIENTS,
     FIRST_PORT,
-    HOMES,
+    GROUPS,
     ROUTE_UP,
     VIPS,
     client_of,
@@ -34,13 +34,13 @@ Slots = dict[int, list[int]]
 
 
 def choose_slots(index: Index) -> Slots:
-    elsewhere = FIRST_PORT + HOMES * HOME_SLOTS
+    elsewhere = FIRST_PORT + GROUPS * GROUP_SLOTS
     slots: Slots = {}
     for version in VIPS:
         slots[version] = []
         for number in range(CLIENTS):
-            home = next(index.homes(client_of(number, version)))
-            free = set(range(home, home + HOME_SLOTS)) - set(slots[version])
+            group = next(index.groups(client_of(number, version)))
+            free = set(range(group, group + GROUP_SLOTS)) - set(slots[version])
             slots[version].append(min(free) if free and number % 2 else elsewhere + number)
     return slots
 
@@ -54,7 +54,7 @@ def write_records(tables: Tables, slots: Slots) -> None:
 
 
 def make_some_meet(tables: Tables, index: Index) -> Slots:
-    """Another seed, until in both families two clients have one tag in one bucket, and two in one home."""
+    """Another seed, until in both families two clients have one tag in one bucket, and two in one group."""
     for _ in range(SEEDS):
         slots = choose_slots(index)
         write_records(tables, slots)
@@ -68,13 +68,13 @@ def make_some_meet(tables: Tables, index: Index) -> Slots:
 
 
 def link_all_and_compare(tables: Tables, index: Index, version: int, slots: list[int]) -> bool:
-    homes, buckets = tables.homes[version], tables.buckets[version]
-    homes[:], buckets[:] = 0, 0
+    groups, buckets = tables.groups[version], tables.buckets[version]
+    groups[:], buckets[:] = 0, 0
     for slot in slots:
         index.link(version, slot)
-    at_home = [[tag for tag in home if tag] for home in homes[:HOMES].tolist()]
+    in_group = [[tag for tag in group if tag] for group in groups[:GROUPS].tolist()]
     elsewhere = [[entry >> SLOT_BITS for entry in bucket if entry] for bucket in buckets.tolist()]
-    return all(any(len(set(tags)) < len(tags) for tags in each) for each in (at_home, elsewhere))
+    return all(any(len(set(tags)) < len(tags) for tags in each) for each in (in_group, elsewhere))
 
 
 def churn(index: Index, slots: Slots) -> int:

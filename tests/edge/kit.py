@@ -24,6 +24,7 @@ from core.addr import Endpoint
 from core.keyring import Keyring
 from core.stun import Attribute, MessageType, encode, encode_u32
 from core.token import Token, expiry_after, mint
+from tests.paths import ROOT
 from tests.processes import end
 
 CLUSTER = 7
@@ -33,7 +34,7 @@ KEYRING = Keyring({1: MASTERS[1]}, 1)
 CLIENT_UFRAG = b"h6vY"
 PATIENCE_S = 20.0
 """How long an event may take on a loaded machine; nothing waits this long when all is well."""
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = ROOT
 
 _sessions = itertools.count(1)
 

@@ -21,8 +21,10 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from core.addr import Endpoint
-from ebpf import bpffs, layout, netns
-from ebpf.netns import Wiring
+from ebpf import layout
+from ebpf.kernel import bpffs
+from ebpf.net import netns
+from ebpf.net.netns import Wiring
 from ebpf.tables import Tables
 from tests.edge.kit import CLUSTER, MASTERS, PATIENCE_S, REPOSITORY, Peer, eventually, write_keys
 from tests.processes import end

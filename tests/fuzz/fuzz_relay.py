@@ -16,9 +16,9 @@ from core.cluster import Cluster
 from core.keyring import Keyring
 from core.stun import Attribute, encode, parse_untrusted
 from core.token import Token, mint
-from edge.forwarder import Sockaddr
-from edge.relay import Relay
-from edge.verdict import Action, Verdict
+from edge.relay.decide import Relay
+from edge.relay.forwarder import Sockaddr
+from edge.relay.verdict import Action, Verdict
 
 _KEYRING = Keyring({1: bytes(32)}, 1)
 _PREFIX = ipaddress.IPv4Network("10.0.0.0/24")
@@ -35,7 +35,7 @@ class _Flow:
     transceiver = Endpoint("10.0.0.4", 5001)
     last_upstream_ns = 0
 
-    def goes_by(self, ufrag: bytes) -> bool:
+    def matches_ufrag(self, ufrag: bytes) -> bool:
         return ufrag == b"another"
 
 

@@ -12,7 +12,7 @@ import struct
 from aiortc.rtcsctptransport import parse_packet
 from google_crc32c import value as crc32c
 
-from transceiver.sctp_guard import carries_data_untrusted, find_fault_untrusted
+from transceiver.transport.sctp_guard import carries_data_untrusted, find_fault_untrusted
 
 
 def test_one_input(data: bytes) -> None:

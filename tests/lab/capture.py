@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from core.demux import PacketKind, classify_untrusted, is_rtcp
-from ebpf import netns
+from ebpf.net import netns
 from tests.builders import check_sums
 from tests.pcap import Datagram, read_frame, read_frames
 from tests.processes import end

@@ -16,7 +16,7 @@ from typing import Any
 
 import aiohttp
 
-from ebpf import netns
+from ebpf.net import netns
 from ebpf.verdict import Reason
 from edge.lab import lab
 from edge.lab.lab import Running

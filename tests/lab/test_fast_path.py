@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from ebpf import netns
-from ebpf.netdev import Netdev
+from ebpf.net import netns
+from ebpf.net.attach import Netdev
 from ebpf.verdict import Reason
 from edge.lab.lab import Running
 from edge.lab.plan import Place

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from ebpf import netns
+from ebpf.net import netns
 from edge.lab.plan import DIRECTORY, LabPlan, Place
 
 pytestmark = pytest.mark.netns

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from core.addr import Endpoint
+from tests.paths import TESTS
 from transceiver.sdp import LocalDescription
 
-CAPTURES = Path(__file__).parents[1] / "captures"
+CAPTURES = TESTS / "captures"
 OFFERS = {path.name.removesuffix(".offer.sdp"): path.read_text() for path in CAPTURES.glob("*.offer.sdp")}
 ANSWERS = {path.name.removesuffix(".answer.sdp"): path.read_text() for path in CAPTURES.glob("*.answer.sdp")}
 CHROMIUM = OFFERS["chromium-lite"]

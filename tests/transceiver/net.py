@@ -24,17 +24,17 @@ from core.config import TransceiverSettings
 from core.demux import PacketKind, classify_untrusted
 from core.keyring import Keyring
 from core.stun import Attribute, Message, MessageType
-from transceiver.backend import EmitEvent, Event
 from transceiver.media import FRAME_BYTES
 from transceiver.media.keys import SrtpKeys
 from transceiver.media.path import AudioPath
 from transceiver.media.ticker import Ticker
-from transceiver.mux import Mux, open_sockets
 from transceiver.observer import NullObserver, Observer
-from transceiver.peer import CHANNEL_LABEL, Certificate, Peer
+from transceiver.realtime.event import EmitEvent, Event
 from transceiver.sdp import LocalDescription, Offer, build_offer, parse_offer_untrusted
-from transceiver.session import Session
-from transceiver.sessions import SessionManager
+from transceiver.session.manager import SessionManager
+from transceiver.session.session import Session
+from transceiver.transport.mux import Mux, open_udp_port
+from transceiver.transport.peer import CHANNEL_LABEL, Certificate, Peer
 
 PATIENCE_S = 20.0
 """How long an event may take on a machine that is busy with other things."""
@@ -107,7 +107,7 @@ class Server:
     def __init__(self, settings: TransceiverSettings, addresses: Sequence[str]) -> None:
         self.counts = Counts()
         self.ticker = Ticker()
-        self.mux = Mux(open_sockets(addresses, 0), self.counts)
+        self.mux = Mux(open_udp_port(addresses, 0), self.counts)
         self.manager = SessionManager(
             settings, CLUSTER, KEYRING, self.mux, self.ticker, Certificate.generate(), Echo, self.counts, 7
         )

@@ -20,8 +20,8 @@ from transceiver.caller.sound import SILENCE
 from transceiver.caller.transport import Transport
 from transceiver.media import FRAME_MS
 from transceiver.media.ticker import Handle, Ticker
-from transceiver.peer import Certificate
 from transceiver.sdp import LocalDescription, build_offer, parse_answer_untrusted
+from transceiver.transport.peer import Certificate
 
 SETUP_TIMEOUT_S = 15.0
 """From the answer to the first audio; each stage is expected to take milliseconds."""

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.service import interrupt
+from core.service.cli.options import add_json
 from transceiver.caller.ice import Nomination
+from transceiver.caller.limits import KEY_VARIABLE, MAX_SECONDS
 
 if TYPE_CHECKING:
-    from core.service.verbs import Verbs
+    from core.service.cli.options import Verbs
 
-KEY_VARIABLE = "VOXPOP_API_KEY"
 MAX_TURNS = 100
-MAX_SECONDS = 600
 
 EPILOG = f"""\
 exit status:
@@ -76,7 +76,7 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
         metavar="always|once",
         help="which checks carry USE-CANDIDATE: always, as Chromium; once, as Firefox (default: always)",
     )
-    parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
+    add_json(parser, "print the report as one JSON object")
     parser.add_argument("--verbose", action="store_true", help="log what happens to standard error")
     parser.set_defaults(run=run)
 

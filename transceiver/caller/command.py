@@ -19,14 +19,14 @@ from core.errors import VoxpopError
 from core.service import log
 from transceiver.caller.api import SignalingClient, calls_url
 from transceiver.caller.call import Call
-from transceiver.caller.cli import KEY_VARIABLE, MAX_SECONDS
 from transceiver.caller.ice import Nomination
+from transceiver.caller.limits import KEY_VARIABLE, MAX_SECONDS
 from transceiver.caller.report import Report, make_report, render
 from transceiver.caller.sound import SoundError, default_recording, read_frames, write_wav
 from transceiver.media import FRAME_MS
 from transceiver.media.ticker import Ticker
-from transceiver.peer import Certificate
-from transceiver.warmup import warm_up
+from transceiver.transport.peer import Certificate
+from transceiver.transport.warmup import warm_up
 
 EXIT_ANSWERED, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 MAX_KEY_FILE_BYTES = 4096

@@ -15,8 +15,8 @@ from transceiver.caller.ice import CheckOutcome, IceClient, IceState, Nomination
 from transceiver.caller.link import Links
 from transceiver.media.keys import SrtpKeys
 from transceiver.media.path import AudioPath
-from transceiver.peer import CHANNEL_LABEL, Certificate, Peer
 from transceiver.sdp import Answer, LocalDescription
+from transceiver.transport.peer import CHANNEL_LABEL, Certificate, Peer
 
 EARLY_PACKETS = 8
 """Media may overtake the end of the handshake by a packet or two."""

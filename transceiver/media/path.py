@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from core.demux import is_rtcp
 from core.errors import MediaError
 from transceiver.media import RTP_CLOCK
+from transceiver.media.codec import AudioCodec
 from transceiver.media.keys import SrtpKeys
 from transceiver.media.load import NORMAL_COMPLEXITY
 from transceiver.media.opus import Encoder
@@ -35,23 +36,8 @@ from transceiver.media.srtp import Srtp
 REPORT_INTERVAL_NS = 1_000_000_000
 """Mean time between reports; each is drawn from 0.5–1.5 of it (RFC 3550 §6.3.1). Two parties under the
 AVPF profile need no 5 s minimum (RFC 4585 §3.4); a report a second is 1 % of the audio's bandwidth."""
-TAKEOVER_SILENCE_NS = 200_000_000
+SSRC_TAKEOVER_SILENCE_NS = 200_000_000
 """Another authentic SSRC becomes the caller's audio once the old one has been silent for this long."""
-
-
-@dataclass(frozen=True, slots=True)
-class AudioCodec:
-    """What SDP agreed on for Opus (RFC 7587 §6.1): the payload type, and what the peer wants to receive."""
-
-    payload_type: int
-    fec: bool = True
-    """Peer's useinbandfec."""
-    dtx: bool = False
-    """Peer's usedtx."""
-    max_average_bitrate: int | None = None
-    """Peer's maxaveragebitrate in bit/s."""
-    telephone_event: int | None = None
-    """Payload type of RFC 4733 events, which are received and ignored."""
 
 
 @dataclass(slots=True)
@@ -177,7 +163,7 @@ class AudioPath:
         reception = self._reception
         if reception is not None and reception.ssrc == packet.ssrc:
             return reception
-        if reception is not None and now_ns - self._last_media_ns < TAKEOVER_SILENCE_NS:
+        if reception is not None and now_ns - self._last_media_ns < SSRC_TAKEOVER_SILENCE_NS:
             return None
         if reception is not None:
             self._playout.restart()

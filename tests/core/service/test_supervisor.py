@@ -18,8 +18,8 @@ import pytest
 from core.errors import UnavailableError
 from core.service import supervisor as module
 from core.service.supervisor import ControlChannel, Message, RestartPolicy, Supervisor, WorkerSpec
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[3]
 ECHO = Path(__file__).with_name("echo_worker.py")
 PATIENCE_S = 20.0
 AT_ONCE = RestartPolicy(tolerated=2, first_delay_s=0.001, last_delay_s=0.001)

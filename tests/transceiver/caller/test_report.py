@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 
 import pytest
 
+from tests.paths import ROOT
 from transceiver.caller.report import MAX_EVENTS_SHOWN, Quality, Report, Setup, TurnReport, render
 
 SETUP = Setup(3.4, 1.7, 2.5, 1.3, 8.9)
@@ -80,7 +80,7 @@ def test_json_has_every_field() -> None:
 
 
 def test_the_page_about_it_names_every_key() -> None:
-    page = (Path(__file__).parents[3] / "docs" / "call.md").read_text()
+    page = (ROOT / "docs" / "call.md").read_text()
     names = [
         field.name for kind in (Report, Quality, Setup, TurnReport) for field in dataclasses.fields(kind)
     ]

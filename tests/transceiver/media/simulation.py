@@ -12,9 +12,10 @@ import numpy as np
 
 from tests.sound import Samples, find, frames, speech
 from transceiver.media import FRAME_NS, SAMPLE_RATE
+from transceiver.media.codec import AudioCodec
 from transceiver.media.keys import SrtpKeys
 from transceiver.media.load import NORMAL_COMPLEXITY
-from transceiver.media.path import AudioCodec, AudioPath
+from transceiver.media.path import AudioPath
 
 MS = 1_000_000
 NETWORK_MS = 30.0

@@ -22,8 +22,9 @@ from tests.transceiver.media.simulation import (
     receive_delay_ms,
 )
 from transceiver.media import FRAME_BYTES, FRAME_NS
+from transceiver.media.codec import AudioCodec
 from transceiver.media.keys import SrtpKeys
-from transceiver.media.path import TAKEOVER_SILENCE_NS, AudioCodec, AudioPath
+from transceiver.media.path import SSRC_TAKEOVER_SILENCE_NS, AudioPath
 from transceiver.media.rtcp import Bye, ReceiverReport, ReportBlock, build_rtcp
 from transceiver.media.rtp import RtpPacket, build_rtp, parse_rtp_untrusted
 from transceiver.media.sender import TAIL_FRAMES, silent_packet
@@ -211,7 +212,7 @@ def test_a_second_ssrc_waits_until_the_first_is_silent():
         assert far.rtp(30_000 + number, number * FRAME_NS, ssrc=8)
     assert far.path.stats.ignored == 20
     assert far.path.stats.packets_received == 40
-    then_ns = 19 * FRAME_NS + TAKEOVER_SILENCE_NS
+    then_ns = 19 * FRAME_NS + SSRC_TAKEOVER_SILENCE_NS
     for number in range(20):
         assert far.rtp(30_020 + number, then_ns + number * FRAME_NS, ssrc=8)
         far.path.pull(then_ns + number * FRAME_NS + MS)
@@ -227,7 +228,7 @@ def test_a_restarted_sender_is_heard_again():
             now_ns += FRAME_NS
             far.rtp(number, now_ns)
             heard += far.path.pull(now_ns + MS) is not None
-        now_ns += TAKEOVER_SILENCE_NS
+        now_ns += SSRC_TAKEOVER_SILENCE_NS
     assert heard > 140
     assert far.path.stats.late == 0
     assert far.path.stats.concealed_frames < 10

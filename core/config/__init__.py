@@ -1,0 +1,30 @@
+"""The configuration of every Voxpop process: one TOML file, of which each reads its own tables.
+
+`parse` takes the decoded TOML and returns a `Config`, or raises `ConfigError` with all faults at
+once. Reading files, the key files among them, is `core.service.files`.
+"""
+
+from core.config.parse import Config, parse
+from core.config.tables import (
+    MAX_SESSION_S,
+    TABLES,
+    ClusterSettings,
+    DataplaneSettings,
+    PopSettings,
+    RelaySettings,
+    TokenSettings,
+    TransceiverSettings,
+)
+
+__all__ = [
+    "MAX_SESSION_S",
+    "TABLES",
+    "ClusterSettings",
+    "Config",
+    "DataplaneSettings",
+    "PopSettings",
+    "RelaySettings",
+    "TokenSettings",
+    "TransceiverSettings",
+    "parse",
+]

@@ -1,0 +1,196 @@
+"""Every table and key of the configuration file, declared once: type, range, default, effect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+
+from core.addr import Endpoint
+from core.schema import (
+    address,
+    boolean,
+    choice,
+    endpoint,
+    integer,
+    list_of,
+    name,
+    network,
+    number,
+    origin,
+    pattern,
+    port_range,
+    setting,
+    text,
+)
+from core.token import MAX_LIFETIME_MIN
+
+MAX_SESSION_S = (MAX_LIFETIME_MIN - 60) * 60
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSettings:
+    """[token]: shared by everyone who mints or checks tokens."""
+
+    keys_file: str = setting(
+        text("a path"), "file with the master keys, mode 0600; made by `voxpop keys new`"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSettings:
+    """[[cluster]]: an address prefix that tokens may lead into."""
+
+    id: int = setting(integer(0, 65535), "number of the cluster, the same in every PoP")
+    ports: tuple[int, int] = setting(port_range(), "UDP ports of transceiver processes")
+    ipv4: IPv4Network | None = setting(network(4), "where IPv4 clients are led to", default=None)
+    ipv6: IPv6Network | None = setting(network(6), "where IPv6 clients are led to", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class PopSettings:
+    """[[pop]]: a PoP that transceivers may name in their answers."""
+
+    id: str = setting(name(), "name of the PoP")
+    vips: tuple[Endpoint, ...] = setting(list_of(endpoint(), 1, 8), "its public addresses and UDP ports")
+    status: Endpoint | None = setting(
+        endpoint(), "the relay.metrics of its host, to show forwarder and state to callers", default=None
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RelaySettings:
+    """[relay]: one PoP host."""
+
+    pop: str = setting(name(), "name of the PoP that this host is")
+    vips: tuple[Endpoint, ...] = setting(list_of(endpoint(), 1, 8), "addresses and UDP ports to listen on")
+    forwarder: str = setting(
+        choice("auto", "xdp", "userspace"),
+        "what carries established flows; auto takes xdp where it can and says so where not",
+        default="auto",
+    )
+    workers: int = setting(integer(0, 256), "worker processes; 0 is one per core", default=0)
+    max_flows: int = setting(integer(1, 4_000_000), "flows that the host carries at most", default=4096)
+    idle_timeout_s: float = setting(
+        number(1, 3600, "s"), "a flow that is silent for longer is removed (RFC 7675 §5.1)", default=30.0
+    )
+    takeover_silence_s: float = setting(
+        number(0.5, 60, "s"),
+        "a flow may be led to another transceiver only after it has been silent for this long",
+        default=5.0,
+    )
+    drain_timeout_s: float = setting(
+        number(0, 86400, "s"), "after SIGTERM, how long existing flows are carried on", default=60.0
+    )
+    metrics: Endpoint = setting(
+        endpoint(), "where /metrics, /healthz and /readyz are served", default=Endpoint("127.0.0.1", 9464)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DataplaneSettings:
+    """[dataplane]: the XDP fast path of a PoP host; see docs/dataplane.md."""
+
+    interfaces: tuple[str, ...] = setting(
+        list_of(pattern("the name of an interface", r"[^\s/]{1,15}"), 1, 32),
+        "where clients and transceivers are reached; may be one and the same",
+    )
+    backbone: tuple[str, ...] = setting(
+        list_of(address(), 1, 256),
+        "addresses of this host that transceivers answer to, whose NAT ports stand for flows",
+    )
+    public_only: tuple[str, ...] = setting(
+        list_of(pattern("the name of an interface", r"[^\s/]{1,15}"), 0, 32),
+        "those of the interfaces that face clients only: nothing there is believed to be a transceiver's",
+        default=(),
+    )
+    mode: str = setting(
+        choice("auto", "native", "generic"),
+        "where XDP runs; auto is native, and generic with a warning where the driver refuses",
+        default="auto",
+    )
+    nat_ports: tuple[int, int] = setting(
+        port_range(),
+        "UDP ports of each backbone address that are for flows alone; the default leaves well-known "
+        "services and the kernel's ephemeral ports in peace",
+        default=(10000, 32767),
+    )
+    pin_dir: str = setting(
+        pattern("an absolute path", r"/[^\x00-\x1f\x7f]+"),
+        "where maps and programs are pinned, in a BPF file system",
+        default="/sys/fs/bpf/voxpop",
+    )
+    dscp_upstream: int | None = setting(
+        integer(0, 63), "DSCP of packets to transceivers; not set, each keeps its own", default=None
+    )
+    dscp_downstream: int | None = setting(
+        integer(0, 63), "DSCP of packets to clients; not set, each keeps its own", default=None
+    )
+    punt_source_pps: int = setting(
+        integer(1, 1_000_000, "packets/s"),
+        "first packets of new flows that one source (/32, /64) may send to the relay",
+        default=200,
+    )
+    punt_total_pps: int = setting(
+        integer(1, 10_000_000, "packets/s"), "the same of all sources together", default=20_000
+    )
+    punt_media_source_pps: int = setting(
+        integer(1, 1_000_000, "packets/s"),
+        "DTLS and media packets of unknown flows that one source may send to the relay",
+        default=20,
+    )
+    punt_media_total_pps: int = setting(
+        integer(1, 10_000_000, "packets/s"), "the same of all sources together", default=1000
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TransceiverSettings:
+    """[transceiver]: one host of a cluster."""
+
+    cluster: int = setting(integer(0, 65535), "id of the [[cluster]] that this host is in")
+    host: int = setting(integer(0, 0xFFFFFFFF), "number of this host in the cluster's prefixes")
+    http: Endpoint = setting(endpoint(), "where the signaling API is served, by every process at once")
+    port: int = setting(integer(0, 65535), "UDP port of process 0; 0 is the cluster's first", default=0)
+    processes: int = setting(integer(0, 256), "processes, a UDP port each; 0 is one per core", default=0)
+    listen: tuple[str, ...] = setting(
+        list_of(address(), 0, 2),
+        "addresses to listen on, one per family, where they differ from the cluster's, such as behind a NAT",
+        default=(),
+    )
+    api_keys_file: str | None = setting(text("a path"), "file with the hashed API keys", default=None)
+    open: bool = setting(
+        boolean(), "take calls without an API key; only for a loopback http address", default=False
+    )
+    page: bool = setting(boolean(), "serve the demo page at /", default=False)
+    cors_origins: tuple[str, ...] = setting(list_of(origin()), "origins whose pages may call", default=())
+    dtls_role: str = setting(
+        choice("passive", "active"), "role offered to clients that leave the choice to us", default="passive"
+    )
+    backend: str = setting(choice("parrot"), "what answers the calls", default="parrot")
+    max_sessions: int = setting(integer(1, 10_000), "sessions per process", default=100)
+    max_loop_lag_ms: int = setting(
+        integer(1, 10_000, "ms"), "a process whose event loop is later than this takes no calls", default=50
+    )
+    max_session_s: int = setting(integer(1, MAX_SESSION_S, "s"), "longest call", default=3600)
+    arrival_timeout_s: float = setting(
+        number(1, 600, "s"), "a session whose client has not arrived by then is closed", default=30.0
+    )
+    silence_timeout_s: float = setting(
+        number(1, 600, "s"), "a session whose client is silent for longer is closed", default=30.0
+    )
+    drain_timeout_s: float = setting(
+        number(0, 86400, "s"), "after SIGTERM, how long existing sessions are carried on", default=60.0
+    )
+    metrics: Endpoint = setting(
+        endpoint(), "where /metrics of the whole host is served", default=Endpoint("127.0.0.1", 9465)
+    )
+
+
+TABLES = {
+    "token": TokenSettings,
+    "cluster": ClusterSettings,
+    "pop": PopSettings,
+    "relay": RelaySettings,
+    "dataplane": DataplaneSettings,
+    "transceiver": TransceiverSettings,
+}

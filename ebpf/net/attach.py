@@ -1,0 +1,222 @@
+"""Interfaces, their addresses, and putting a program on an interface."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+from dataclasses import dataclass
+from enum import StrEnum
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from ebpf.errors import AttachError, DataplaneError
+from ebpf.net.netlink import IPRoute, NetlinkError
+
+log = logging.getLogger("voxpop.netdev")
+
+# linux/if_link.h
+_FLAG_IF_ABSENT, _FLAG_GENERIC, _FLAG_NATIVE, _FLAG_REPLACE = 1, 2, 4, 16
+_ATTACHED_NATIVE, _ATTACHED_GENERIC = "xdp", "xdpgeneric"
+# linux/neighbour.h: states in which the kernel itself would use the address
+_NUD_VALID = 0x02 | 0x04 | 0x08 | 0x10 | 0x40 | 0x80
+_DRIVER_REFUSES = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOMEM, errno.ERANGE, errno.E2BIG, errno.ENOSPC)
+
+
+class Mode(StrEnum):
+    """Where XDP runs."""
+
+    NATIVE = "native"
+    """In the driver, before a packet costs anything."""
+    GENERIC = "generic"
+    """In the network stack, on any interface: correct, and several times slower."""
+
+
+class Attachment(NamedTuple):
+    """A program on an interface."""
+
+    mode: Mode
+    program_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """A network interface."""
+
+    index: int
+    name: str
+    mac: bytes
+    mtu: int
+    is_up: bool
+
+
+class Route(NamedTuple):
+    """Where the kernel would send a packet."""
+
+    ifindex: int
+    gateway: str | None
+    """None: the destination is on the link itself."""
+    source: str | None
+
+
+class Netdev:
+    """A netlink connection; `netns` names a network namespace other than our own. A context manager."""
+
+    def __init__(self, netns: str | None = None) -> None:
+        self._route = IPRoute(netns=netns) if netns else IPRoute()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._route.close()
+
+    def interfaces(self) -> list[Interface]:
+        """Every interface."""
+        return [_interface(link) for link in self._route.get_links()]
+
+    def interface(self, name: str) -> Interface:
+        """The interface of a name. Raises DataplaneError, which lists those that there are."""
+        return _interface(self._link(name))
+
+    def addresses(self, ifindex: int) -> list[str]:
+        """The IPv4 and IPv6 addresses of an interface."""
+        return [str(a.get("IFA_ADDRESS")) for a in self._route.get_addr(index=ifindex)]
+
+    def route_to(self, host: str) -> Route | None:
+        """The way to an address; None where there is none."""
+        try:
+            found = next(iter(self._route.route("get", dst=host)))
+        except NetlinkError as error:
+            if error.code in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL):
+                return None
+            raise _failed(f"look up the route to {host}", error) from error
+        return Route(found.get("RTA_OIF"), found.get("RTA_GATEWAY"), found.get("RTA_PREFSRC"))
+
+    def neighbour(self, ifindex: int, host: str) -> bytes | None:
+        """The MAC of a neighbour that the kernel would use now; None where it has to ask first."""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        for entry in self._route.get_neighbours(family=family, ifindex=ifindex, dst=host):
+            mac = entry.get("NDA_LLADDR")
+            if mac and entry["state"] & _NUD_VALID:
+                return _mac(mac)
+        return None
+
+    def attached(self, name: str) -> Attachment | None:
+        """The XDP program of an interface."""
+        xdp = self._link(name).get("IFLA_XDP")
+        state = xdp.get("IFLA_XDP_ATTACHED") if xdp else None
+        if state is None:
+            return None
+        if state == _ATTACHED_NATIVE:
+            return Attachment(Mode.NATIVE, xdp.get("IFLA_XDP_PROG_ID"))
+        if state == _ATTACHED_GENERIC:
+            return Attachment(Mode.GENERIC, xdp.get("IFLA_XDP_PROG_ID"))
+        raise AttachError(
+            f"{name} has an XDP program in mode {state}, which is none that we attach in: "
+            f"`ip link set dev {name} xdp off` removes it"
+        )
+
+    def attach(self, name: str, program_fd: int, *, mode: Mode | None = None) -> Mode:
+        """Put a program on an interface that has none; the mode that it runs in.
+
+        Without `mode`, native, and generic with a warning where the driver refuses. Raises AttachError.
+        """
+        if mode is not None:
+            self._set(name, program_fd, mode, None)
+            return mode
+        try:
+            self._set(name, program_fd, Mode.NATIVE, None)
+        except AttachError as error:
+            refusal = error.__cause__
+            if not isinstance(refusal, NetlinkError) or refusal.code not in _DRIVER_REFUSES:
+                raise
+            log.warning(
+                "%s: the driver refuses native XDP (%s); generic mode works, at several times the cost per "
+                "packet. Drivers want spare queues and an MTU below a page: docs/fastpath.md",
+                name,
+                os.strerror(refusal.code),
+            )
+            self._set(name, program_fd, Mode.GENERIC, None)
+            return Mode.GENERIC
+        return Mode.NATIVE
+
+    def replace(self, name: str, program_fd: int, running_fd: int) -> Mode:
+        """Put a program in the place of the one that runs, in its mode, without a packet in between.
+
+        Raises AttachError when another than `running_fd` runs.
+        """
+        attachment = self.attached(name)
+        if attachment is None:
+            raise AttachError(f"{name} has no XDP program to replace")
+        self._set(name, program_fd, attachment.mode, running_fd)
+        return attachment.mode
+
+    def detach(self, name: str, running_fd: int) -> bool:
+        """Take our program off an interface; False where there is none. Raises AttachError for another's."""
+        attachment = self.attached(name)
+        if attachment is None:
+            return False
+        self._set(name, -1, attachment.mode, running_fd)
+        return True
+
+    def _set(self, name: str, program_fd: int, mode: Mode, expected_fd: int | None) -> None:
+        flags = _FLAG_NATIVE if mode == Mode.NATIVE else _FLAG_GENERIC
+        attributes: list[tuple[str, int]] = [("IFLA_XDP_FD", program_fd)]
+        if expected_fd is None:
+            flags |= _FLAG_IF_ABSENT
+        else:
+            flags |= _FLAG_REPLACE
+            attributes.append(("IFLA_XDP_EXPECTED_FD", expected_fd))
+        attributes.append(("IFLA_XDP_FLAGS", flags))
+        index = self._link(name)["index"]
+        try:
+            self._route.link("set", index=index, IFLA_XDP={"attrs": attributes})
+        except NetlinkError as error:
+            raise _refused(name, mode, expected_fd, error) from error
+
+    def _link(self, name: str) -> Any:  # noqa: ANN401 - pyroute2 has no types
+        indexes = self._route.link_lookup(ifname=name)
+        if not indexes:
+            known = ", ".join(interface.name for interface in self.interfaces())
+            raise DataplaneError(f"there is no interface {name}; there are {known}")
+        return next(iter(self._route.get_links(indexes[0])))
+
+
+def _interface(link: Any) -> Interface:  # noqa: ANN401 - pyroute2 has no types
+    return Interface(
+        link["index"],
+        link.get("IFLA_IFNAME"),
+        _mac(link.get("IFLA_ADDRESS") or ""),
+        link.get("IFLA_MTU"),
+        link.get("IFLA_OPERSTATE") == "UP",
+    )
+
+
+def _mac(text: str) -> bytes:
+    return bytes.fromhex(text.replace(":", ""))
+
+
+def _failed(doing: str, error: NetlinkError) -> DataplaneError:
+    return DataplaneError(f"cannot {doing}: {os.strerror(error.code)}")
+
+
+def _refused(name: str, mode: Mode, expected_fd: int | None, error: NetlinkError) -> AttachError:
+    if error.code in (errno.EBUSY, errno.EEXIST):
+        if expected_fd is None:
+            hint = "it has an XDP program already"
+        else:
+            hint = "another XDP program than ours runs there"
+        return AttachError(f"{name}: {hint}; `ip link set dev {name} xdp off` removes it")
+    if error.code == errno.EPERM:
+        return AttachError(f"{name}: no right to attach; CAP_NET_ADMIN is needed")
+    return AttachError(
+        f"{name} refuses the program in {mode} mode: {os.strerror(error.code)}; `dmesg` may say why"
+    )

@@ -1,0 +1,1 @@
+"""The forwarder whose flows are records in the maps of the XDP program."""

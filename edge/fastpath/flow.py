@@ -1,0 +1,27 @@
+"""A flow of the fast path as a value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.addr import Endpoint
+from ebpf.flows import ufrag_mark
+from edge.relay.forwarder import Sockaddr
+
+
+@dataclass(frozen=True, slots=True)
+class XdpFlow:
+    """What a record says at the moment of asking; see `edge.relay.forwarder.Flow`."""
+
+    client: Sockaddr
+    vip: int
+    family: int
+    """4 or 6."""
+    slot: int
+    mark: int
+    transceiver: Endpoint
+    last_upstream_ns: int
+
+    def matches_ufrag(self, ufrag: bytes) -> bool:
+        """Whether a ufrag is the flow's own, as the program decides it: by 32 bits of its tag."""
+        return ufrag_mark(ufrag) == self.mark

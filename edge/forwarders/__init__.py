@@ -1,0 +1,1 @@
+"""What every forwarder shares, and the one that needs no kernel program."""

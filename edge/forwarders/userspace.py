@@ -1,0 +1,297 @@
+"""The `userspace` forwarder: one connected UDP socket per flow.
+
+A connected socket is what makes this safe and simple: the kernel drops whatever does not come from the
+flow's transceiver, so nobody else can send to a client through it, and the socket that a packet comes
+out of says which client it is for. The client is answered from the VIP socket that it sent to, which is
+bound to one address, so the source is always the VIP.
+
+All upstream sockets are in an epoll set of our own, of which the event loop sees one descriptor: a
+wake-up then costs one callback, whatever the number of flows that have something to say, and a flow
+costs no loop handle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import select
+import socket
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from core.addr import Endpoint
+from edge.relay.counters import Counters, Direction, Removal, SendError, classify_error, counter_index
+from edge.relay.forwarder import MAX_ADDRESSES_PER_TOKEN, Sockaddr
+from edge.relay.verdict import RelayReason
+
+DATAGRAM_BYTES = 65536
+"""More than any UDP payload, so nothing is cut."""
+FLOWS_PER_WAKEUP = 64
+PACKETS_PER_FLOW = 8
+"""What one flow may take of a wake-up. The rest waits for the next one, behind everyone else."""
+SWEEP_TICK_S = 0.05
+SWEEPS_PER_TIMEOUT = 8
+"""A flow is looked at this often in an idle timeout, so it ends at most an eighth late."""
+REMOVALS_PER_SWEEP = 32
+REST_AFTER_REMOVALS_S = 0.002
+
+_RECEIVED = (
+    counter_index("received_packets", Direction.DOWNSTREAM),
+    counter_index("received_bytes", Direction.DOWNSTREAM),
+)
+_UP = (
+    counter_index("packets", Direction.UPSTREAM, "forwarded"),
+    counter_index("bytes", Direction.UPSTREAM, "forwarded"),
+)
+_UP_FAILED = (
+    counter_index("packets", Direction.UPSTREAM, "failed"),
+    counter_index("bytes", Direction.UPSTREAM, "failed"),
+)
+_DOWN = (
+    counter_index("packets", Direction.DOWNSTREAM, "forwarded"),
+    counter_index("bytes", Direction.DOWNSTREAM, "forwarded"),
+)
+_DOWN_FAILED = (
+    counter_index("packets", Direction.DOWNSTREAM, "failed"),
+    counter_index("bytes", Direction.DOWNSTREAM, "failed"),
+)
+_FLOWS = counter_index("flows")
+_INSTALLED = counter_index("installs", "installed")
+_RELABELLED = counter_index("installs", "rebound")
+_SEND_FAILURES = {(d, e): counter_index("send_failures", d, e) for d in Direction for e in SendError}
+_PENDING_ERRORS = {
+    e: counter_index("pending_errors", SendError.OTHER if e is SendError.WOULD_BLOCK else e)
+    for e in SendError
+}
+_REMOVALS = {cause: counter_index("removals", cause) for cause in Removal}
+
+
+@dataclass(slots=True, eq=False)
+class UserspaceFlow:
+    """A flow and its socket; see `edge.relay.forwarder.Flow`."""
+
+    client: Sockaddr
+    vip: int
+    ufrag: bytes
+    transceiver: Endpoint
+    last_upstream_ns: int
+    socket: socket.socket
+    place: int
+    """Index in the table that is swept."""
+    send: Callable[[memoryview], int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.send = self.socket.send
+
+    def matches_ufrag(self, ufrag: bytes) -> bool:
+        """Whether a ufrag is the one that the flow goes by."""
+        return ufrag == self.ufrag
+
+
+class UserspaceForwarder:
+    """See `edge.relay.forwarder.Forwarder`."""
+
+    name = "userspace"
+
+    def __init__(
+        self, vips: Sequence[socket.socket], max_flows: int, idle_timeout_ns: int, counters: Counters
+    ) -> None:
+        """`vips` are bound, non-blocking sockets that stay the caller's."""
+        self.idle_timeout_ns = idle_timeout_ns
+        self._counters = counters
+        self._values = counters.values
+        self._send_to_client = [vip.sendto for vip in vips]
+        self._by_client: list[dict[Sockaddr, UserspaceFlow]] = [{} for _ in vips]
+        self._by_fd: dict[int, UserspaceFlow] = {}
+        self._addresses: Counter[bytes] = Counter()
+        self._max_flows = max_flows
+        self._table: list[UserspaceFlow | None] = []
+        self._free: list[int] = []
+        self._sweep_position = 0
+        self._epoll = select.epoll()
+        self._buffer = bytearray(DATAGRAM_BYTES)
+        self._view = memoryview(self._buffer)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        counters.add(_REMOVALS[Removal.LOST], self._values[_FLOWS])  # of the worker before this one
+        self._values[_FLOWS] = 0
+
+    def __len__(self) -> int:
+        return len(self._by_fd)
+
+    def find(self, client: Sockaddr, vip: int) -> UserspaceFlow | None:
+        """The flow of a client address at a VIP."""
+        return self._by_client[vip].get(client)
+
+    def install(
+        self, client: Sockaddr, vip: int, ufrag: bytes, transceiver: Endpoint, now_ns: int
+    ) -> UserspaceFlow | RelayReason:
+        """Open the flow's socket and enter it everywhere."""
+        outcome = self._install(client, vip, ufrag, transceiver, now_ns)
+        if isinstance(outcome, RelayReason):
+            self._counters.add(counter_index("installs", outcome))
+        else:
+            self._counters.add(_INSTALLED)
+            self._values[_FLOWS] = len(self._by_fd)
+        return outcome
+
+    def _install(
+        self, client: Sockaddr, vip: int, ufrag: bytes, transceiver: Endpoint, now_ns: int
+    ) -> UserspaceFlow | RelayReason:
+        if self._addresses[ufrag] >= MAX_ADDRESSES_PER_TOKEN:
+            return RelayReason.TOO_MANY_ADDRESSES
+        if len(self._by_fd) >= self._max_flows:
+            return RelayReason.TABLE_FULL
+        upstream = _connect(transceiver)
+        if isinstance(upstream, RelayReason):
+            return upstream
+        if not self._free:
+            self._free.append(len(self._table))
+            self._table.append(None)
+        flow = UserspaceFlow(client, vip, ufrag, transceiver, now_ns, upstream, self._free.pop())
+        self._table[flow.place] = flow
+        self._by_client[vip][client] = flow
+        self._by_fd[upstream.fileno()] = flow
+        self._addresses[ufrag] += 1
+        self._epoll.register(upstream.fileno(), select.EPOLLIN)
+        return flow
+
+    def rebind_ufrag(self, flow: UserspaceFlow, ufrag: bytes) -> None:
+        """Only the label changes: the socket, and so the source that the transceiver sees, stays."""
+        self._count_address(flow.ufrag, -1)
+        flow.ufrag = ufrag
+        self._count_address(ufrag, 1)
+        self._counters.add(_RELABELLED)
+
+    def remove(self, flow: UserspaceFlow) -> None:
+        """End a flow that makes room for another."""
+        self._remove(flow, Removal.MOVED)
+
+    def _remove(self, flow: UserspaceFlow, cause: Removal) -> None:
+        del self._by_fd[flow.socket.fileno()]
+        del self._by_client[flow.vip][flow.client]
+        self._table[flow.place] = None
+        self._free.append(flow.place)
+        self._count_address(flow.ufrag, -1)
+        flow.socket.close()  # which also takes it out of the epoll set: there is no other reference
+        self._values[_FLOWS] = len(self._by_fd)
+        self._counters.add(_REMOVALS[cause])
+
+    def _count_address(self, ufrag: bytes, change: int) -> None:
+        self._addresses[ufrag] += change
+        if not self._addresses[ufrag]:
+            del self._addresses[ufrag]
+
+    def forward(self, flow: UserspaceFlow, datagram: memoryview, now_ns: int) -> bool:
+        """Send to the transceiver."""
+        flow.last_upstream_ns = now_ns
+        values = self._values
+        try:
+            flow.send(datagram)
+        except OSError as error:
+            if not self._send_again(flow, datagram, error):
+                values[_UP_FAILED[0]] += 1
+                values[_UP_FAILED[1]] += len(datagram)
+                return False
+        values[_UP[0]] += 1
+        values[_UP[1]] += len(datagram)
+        return True
+
+    def _send_again(self, flow: UserspaceFlow, datagram: memoryview, first: OSError) -> bool:
+        """An ICMP error about an earlier packet is reported by the next call, which then sends nothing:
+        only the second try tells what is true of this packet.
+        """
+        reason = classify_error(first)
+        if reason is not SendError.WOULD_BLOCK:
+            try:
+                flow.send(datagram)
+            except OSError as error:
+                reason = classify_error(error)
+            else:
+                self._counters.add(_PENDING_ERRORS[reason])
+                return True
+        self._counters.add(_SEND_FAILURES[Direction.UPSTREAM, reason])
+        return False
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let the loop watch the epoll set."""
+        self._loop = loop
+        loop.add_reader(self._epoll.fileno(), self.carry_downstream)
+
+    def carry_downstream(self) -> None:
+        """Carry what the transceivers sent, a bounded number of packets of each flow."""
+        by_fd = self._by_fd
+        for fd, _ in self._epoll.poll(0, FLOWS_PER_WAKEUP):
+            self._carry_flow(by_fd[fd])
+
+    def _carry_flow(self, flow: UserspaceFlow) -> None:
+        buffer, view, client = self._buffer, self._view, flow.client
+        receive, send = flow.socket.recv_into, self._send_to_client[flow.vip]
+        received = received_bytes = failed = failed_bytes = 0
+        for _ in range(PACKETS_PER_FLOW):
+            try:
+                size = receive(buffer)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                self._counters.add(_PENDING_ERRORS[classify_error(error)])
+                continue
+            received += 1
+            received_bytes += size
+            try:
+                send(view[:size], client)
+            except OSError as error:
+                failed += 1
+                failed_bytes += size
+                self._counters.add(_SEND_FAILURES[Direction.DOWNSTREAM, classify_error(error)])
+        values = self._values
+        values[_RECEIVED[0]] += received
+        values[_RECEIVED[1]] += received_bytes
+        values[_DOWN[0]] += received - failed
+        values[_DOWN[1]] += received_bytes - failed_bytes
+        values[_DOWN_FAILED[0]] += failed
+        values[_DOWN_FAILED[1]] += failed_bytes
+
+    def sweep(self, now_ns: int) -> float:
+        """End idle flows. Closing a socket costs as much as a packet, so there are rests in between."""
+        deadline_ns = now_ns - self.idle_timeout_ns
+        table = self._table
+        position = self._sweep_position
+        removals = 0
+        for _ in range(self._sweep_length()):
+            position = position + 1 if position + 1 < len(table) else 0
+            flow = table[position]
+            if flow is not None and flow.last_upstream_ns < deadline_ns:
+                self._remove(flow, Removal.IDLE)
+                removals += 1
+                if removals == REMOVALS_PER_SWEEP:
+                    break
+        self._sweep_position = position
+        return REST_AFTER_REMOVALS_S if removals == REMOVALS_PER_SWEEP else SWEEP_TICK_S
+
+    def _sweep_length(self) -> int:
+        """How many places one call looks at, so that the whole table gets its turn in time."""
+        calls = max(self.idle_timeout_ns * 1e-9 / SWEEPS_PER_TIMEOUT / SWEEP_TICK_S, 1.0)
+        return math.ceil(len(self._table) / calls)
+
+    def close(self) -> None:
+        """Close every upstream socket; the VIP sockets are not ours."""
+        if self._loop is not None:
+            self._loop.remove_reader(self._epoll.fileno())
+        for flow in list(self._by_fd.values()):
+            flow.socket.close()
+        self._epoll.close()
+
+
+def _connect(transceiver: Endpoint) -> socket.socket | RelayReason:
+    """A non-blocking UDP socket that talks with one peer."""
+    try:
+        upstream = socket.socket(transceiver.family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    except OSError:
+        return RelayReason.NO_DESCRIPTORS
+    try:
+        upstream.connect(transceiver)
+    except OSError:
+        upstream.close()
+        return RelayReason.UNREACHABLE
+    return upstream

@@ -1,0 +1,1 @@
+"""The processes of a PoP host: relay supervisor and workers, the dataplane they stand on."""

@@ -1,0 +1,207 @@
+"""One relay worker: `python -m edge.host.worker`, started by the supervisor with open sockets.
+
+One process on one core with one event loop. Its sockets and counters are inherited by number; its keys
+come over the control socket, whose end is also how it learns that its supervisor is gone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import os
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import uvloop
+
+from core.addr import from_sockaddr
+from core.service import log
+from core.service.supervisor import ControlChannel, Message
+from edge.fastpath.forwarder import XdpForwarder
+from edge.fastpath.open import open_forwarder
+from edge.forwarders.userspace import DATAGRAM_BYTES, UserspaceForwarder
+from edge.host.settings import DRAIN, SETTINGS, WorkerSettings, decode
+from edge.nexthops.messages import HOSTS, RESOLVE, ROUTES
+from edge.relay.counters import Counters
+from edge.relay.decide import Relay
+from edge.relay.slowpath import SlowPath
+
+PACKETS_PER_WAKEUP = 64
+"""What one VIP may take of a wake-up before the others and the way back get their turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerArguments:
+    """What a worker is started with."""
+
+    name: str
+    vip_fds: tuple[int, ...]
+    counters_fd: int
+    share: tuple[int, int]
+    """(its index, number of workers)"""
+    max_flows: int
+    cpu: int
+    log_level: str
+    log_format: str
+
+    def to_argv(self) -> list[str]:
+        """The command of this worker; nothing in it is secret."""
+        fds = ",".join(map(str, self.vip_fds))
+        return [
+            sys.executable, "-m", "edge.host.worker", f"--name={self.name}", f"--vip-fds={fds}",
+            f"--counters-fd={self.counters_fd}", f"--share={self.share[0]}/{self.share[1]}",
+            f"--max-flows={self.max_flows}", f"--cpu={self.cpu}",
+            f"--log-level={self.log_level}", f"--log-format={self.log_format}",
+        ]  # fmt: skip
+
+
+def parse_arguments(argv: list[str]) -> WorkerArguments:
+    """The inverse of `WorkerArguments.to_argv`, without the interpreter."""
+    parser = argparse.ArgumentParser(prog="edge.host.worker", description="Started by `voxpop relay`.")
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--vip-fds", required=True, type=lambda text: tuple(map(int, text.split(","))))
+    parser.add_argument("--share", required=True, type=_parse_share)
+    for option in ("--counters-fd", "--max-flows", "--cpu"):
+        parser.add_argument(option, required=True, type=int)
+    parser.add_argument("--log-level", default="info")
+    parser.add_argument("--log-format", default="text")
+    return WorkerArguments(**vars(parser.parse_args(argv)))
+
+
+def _parse_share(text: str) -> tuple[int, int]:
+    index, workers = text.split("/")
+    return int(index), int(workers)
+
+
+class Worker:
+    """Reads the VIP sockets, keeps time, follows the supervisor."""
+
+    def __init__(self, arguments: WorkerArguments, control: ControlChannel) -> None:
+        self._arguments = arguments
+        self._control = control
+        self._vips = [socket.socket(fileno=fd) for fd in arguments.vip_fds]
+        for vip in self._vips:
+            vip.setblocking(False)
+        self._counters = Counters(arguments.counters_fd)
+        self._buffer = bytearray(DATAGRAM_BYTES)
+        self._view = memoryview(self._buffer)
+        self._slow_path: SlowPath[Any] | None = None
+        self._xdp: XdpForwarder | None = None
+        self._is_reading = False
+        self._drained = asyncio.Event()
+
+    async def run(self) -> None:
+        """Work until the supervisor is gone, or until a drain is over."""
+        listening = asyncio.create_task(self._control.listen(self._on_message))
+        drained = asyncio.create_task(self._drained.wait())
+        await asyncio.wait({listening, drained}, return_when=asyncio.FIRST_COMPLETED)
+        drained.cancel()
+        if listening.done():
+            await listening  # raises what ended it, if that was a fault
+        else:
+            listening.cancel()
+        if self._slow_path is not None:
+            self._slow_path.forwarder.close()
+
+    def _on_message(self, message: Message) -> None:
+        kind, slow_path = message["type"], self._slow_path
+        if kind == SETTINGS:
+            settings = decode(message)
+            if slow_path is None:
+                self._start(settings)
+            else:
+                self._adopt(settings, slow_path)
+        elif slow_path is None:
+            return
+        elif kind == DRAIN:
+            slow_path.relay.is_draining = True
+        elif kind == ROUTES and self._xdp is not None:
+            self._xdp.hops.learn_routes(message)
+            self._read_vips(slow_path)
+        elif kind == HOSTS and self._xdp is not None:
+            self._xdp.hops.learn_hosts(message)
+
+    def _start(self, settings: WorkerSettings) -> None:
+        idle_ns = _to_ns(settings.idle_timeout_s)
+        forwarder: UserspaceForwarder | XdpForwarder
+        if settings.xdp is None:
+            forwarder = UserspaceForwarder(self._vips, self._arguments.max_flows, idle_ns, self._counters)
+        else:
+            forwarder = self._xdp = open_forwarder(
+                settings.xdp, [from_sockaddr(vip.getsockname()) for vip in self._vips],
+                self._arguments.share, self._arguments.max_flows, idle_ns, self._counters, self._ask,
+            )  # fmt: skip
+        self._slow_path = SlowPath(_make_relay(settings), forwarder, self._counters)
+        forwarder.attach(asyncio.get_running_loop())
+        if self._xdp is None:
+            self._read_vips(self._slow_path)
+        else:
+            self._ask([])  # for routes, without which no flow can be installed
+
+    def _ask(self, hosts: list[str]) -> None:
+        self._control.send({"type": RESOLVE, "hosts": hosts})
+
+    def _read_vips(self, slow_path: SlowPath[Any]) -> None:
+        """Begin; once."""
+        if self._is_reading:
+            return
+        self._is_reading = True
+        loop = asyncio.get_running_loop()
+        for index, vip in enumerate(self._vips):
+            loop.add_reader(vip.fileno(), partial(self._read, slow_path, index, vip))
+        self._sweep(loop, slow_path)
+        # A full collection stops the worker for tens of milliseconds once there are thousands of flows,
+        # and finds nothing: what is made for a packet or a flow has no reference cycles.
+        gc.disable()
+        self._control.ready()
+
+    def _adopt(self, settings: WorkerSettings, slow_path: SlowPath[Any]) -> None:
+        relay = _make_relay(settings)
+        relay.is_draining = slow_path.relay.is_draining
+        slow_path.relay = relay
+        slow_path.forwarder.idle_timeout_ns = _to_ns(settings.idle_timeout_s)
+        if self._xdp is not None and settings.xdp is not None:
+            self._xdp.set_dscp(settings.xdp["dscp_upstream"])
+
+    def _read(self, slow_path: SlowPath[Any], index: int, vip: socket.socket) -> None:
+        """Deal with a bounded number of datagrams of one VIP."""
+        receive, buffer, view, family = vip.recvfrom_into, self._buffer, self._view, vip.family
+        now_ns, now_min = time.monotonic_ns(), int(time.time() // 60)
+        for _ in range(PACKETS_PER_WAKEUP):
+            try:
+                size, client = receive(buffer)
+            except BlockingIOError:
+                return
+            slow_path.receive_untrusted(view[:size], client, index, family, now_ns, now_min)
+
+    def _sweep(self, loop: asyncio.AbstractEventLoop, slow_path: SlowPath[Any]) -> None:
+        rest_s = slow_path.forwarder.sweep(time.monotonic_ns())
+        if slow_path.relay.is_draining and not len(slow_path.forwarder):
+            self._drained.set()
+        loop.call_later(rest_s, self._sweep, loop, slow_path)
+
+
+def _make_relay(settings: WorkerSettings) -> Relay:
+    return Relay(settings.keyring, settings.clusters, _to_ns(settings.takeover_silence_s))
+
+
+def _to_ns(seconds: float) -> int:
+    return int(seconds * 1e9)
+
+
+def main(argv: list[str]) -> None:
+    """Be a worker until told otherwise."""
+    arguments = parse_arguments(argv)
+    log.set_up(arguments.log_level, as_json=arguments.log_format == "json")
+    os.sched_setaffinity(0, {arguments.cpu})
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(Worker(arguments, ControlChannel()).run())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,1 @@
+"""What a relay shows to Prometheus, and where its numbers are."""

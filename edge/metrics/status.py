@@ -1,0 +1,88 @@
+"""What is known of the relay of this host, for whoever shows it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping, Sequence, Sized
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from core.addr import Endpoint
+from core.service.supervisor import Supervisor
+from ebpf.tables import Tables
+from edge.relay.counters import Counters
+
+
+class State(StrEnum):
+    """Whether this PoP takes calls."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+
+
+class NextHopCounts(Sized, Protocol):
+    """How many next hops there are."""
+
+    @property
+    def usable(self) -> int:
+        """Of them, how many lead somewhere."""
+
+
+class FastPathStatus(Protocol):
+    """What is shown of a fast path that carries this relay's flows."""
+
+    @property
+    def tables(self) -> Tables:
+        """The pinned maps."""
+
+    @property
+    def modes(self) -> Mapping[str, str]:
+        """`native` or `generic`, by interface that runs the program."""
+
+    @property
+    def interfaces(self) -> Sequence[str]:
+        """Those that are to run it."""
+
+    @property
+    def nexthops(self) -> NextHopCounts:
+        """Routers and hosts on our links."""
+
+
+@dataclass(slots=True)
+class HostStatus:
+    """One relay: what it was started as, and where its numbers are."""
+
+    pop: str
+    forwarder: str
+    vips: tuple[Endpoint, ...]
+    flow_capacity: list[int]
+    """By worker, like the next two."""
+    counters: list[Counters]
+    sockets: list[list[socket.socket]]
+    """[worker][VIP]"""
+    supervisor: Supervisor
+    state: State = State.STARTING
+    reloads: int = 0
+    failed_reloads: int = 0
+    loaded_at_s: float = 0.0
+    """When the configuration in use was read, Unix time."""
+    why_not_xdp: str | None = None
+    """Where the forwarder is not `xdp`."""
+    fast_path: FastPathStatus | None = None
+
+    def summary(self) -> dict[str, object]:
+        """What /healthz and /readyz say."""
+        why_not = {} if self.why_not_xdp is None else {"why_not_xdp": self.why_not_xdp}
+        modes = {} if self.fast_path is None else {"interfaces": dict(self.fast_path.modes)}
+        return {
+            "pop": self.pop,
+            "forwarder": self.forwarder,
+            **why_not,
+            **modes,
+            "state": self.state,
+            "workers": sum(worker.ready.is_set() for worker in self.supervisor.workers),
+            "flows": sum(counters.get("flows") for counters in self.counters),
+            "vips": [str(vip) for vip in self.vips],
+        }

@@ -1,0 +1,225 @@
+"""The next hops of the fast path, kept true to what the kernel knows of routes and neighbours.
+
+No I/O: a `Network` goes in, and out come the adjacencies to write, the hosts to have resolved, and what
+workers must know. An id means the same hop for as long as a flow may refer to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import NamedTuple, TypeAlias
+
+from ebpf.layout import NEXTHOPS
+from ebpf.net.snapshot import Link, Network
+from ebpf.tables import Adjacency
+from edge.nexthops.fib import MAX_INTERVALS, NOWHERE, ON_LINK, Gateway, Interval, OnLink, RouteTarget, flatten
+
+MAX_TAGS = 2
+SCARCE = NEXTHOPS * 3 // 4
+"""From so many next hops on, those without flows are given up."""
+
+
+class OnLinkHost(NamedTuple):
+    """A client or a transceiver that is on a link with us."""
+
+    host: str
+
+
+NextHop: TypeAlias = Gateway | OnLinkHost
+NetworkAddress: TypeAlias = tuple[int, str]
+"""A link, by number, and a host on it."""
+
+
+@dataclass(slots=True)
+class Changes:
+    """What follows from a look at the network."""
+
+    adjacencies: dict[int, Adjacency | None] = field(default_factory=dict)
+    """To be written, by next hop."""
+    resolve: list[NetworkAddress] = field(default_factory=list)
+    """Whose MAC the kernel does not know."""
+    complaints: list[str] = field(default_factory=list)
+    """For an operator, each once."""
+
+
+class NextHops:
+    """Every next hop by id.
+
+    `written` are the adjacencies that the program has, of before; `egress_of` gives the index in the egress
+    table of an interface that has the fast path, `in_use` the ids that flows refer to.
+    """
+
+    def __init__(
+        self,
+        written: dict[int, Adjacency],
+        egress_of: Callable[[Link], int | None],
+        in_use: Callable[[], Collection[int]],
+    ) -> None:
+        self._adjacencies: dict[int, Adjacency | None] = dict(written)
+        self._egress_of = egress_of
+        self._in_use = in_use
+        self._ids: dict[NextHop, int] = {}
+        self._network: Network | None = None
+        self._complained: set[str] = set()
+        self._intervals: dict[int, list[Interval]] = {4: [(0, None)], 6: [(0, None)]}
+
+    @property
+    def tables(self) -> dict[int, list[tuple[int, int]]]:
+        """The intervals as workers need them, by IP version."""
+        return {
+            version: [(start, self._target(target)) for start, target in intervals]
+            for version, intervals in self._intervals.items()
+        }
+
+    @property
+    def hosts(self) -> dict[str, int]:
+        """The next hops of the hosts on a link."""
+        return {hop.host: number for hop, number in self._ids.items() if isinstance(hop, OnLinkHost)}
+
+    @property
+    def usable(self) -> int:
+        """How many of the next hops have an adjacency."""
+        return sum(self._adjacencies.get(number) is not None for number in self._ids.values())
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def addresses(self) -> list[NetworkAddress]:
+        """Every neighbour that packets go to."""
+        found = (self._neighbour_of(hop) for hop in self._ids)
+        return [address for address in found if address is not None]
+
+    def look(self, network: Network) -> Changes:
+        """Adopt a new view of the network."""
+        self._network = network
+        changes = Changes()
+        intervals = {version: flatten(network.routes, version) for version in (4, 6)}
+        if sum(map(len, intervals.values())) > MAX_INTERVALS:
+            self._complain(
+                changes, f"more than {MAX_INTERVALS} routes that differ in their way: the old stay"
+            )
+        else:
+            self._intervals = intervals
+        targets = {target for rows in self._intervals.values() for _, target in rows}
+        gateways = {target for target in targets if isinstance(target, Gateway)}
+        self._forget(hop for hop in self._ids if isinstance(hop, Gateway) and hop not in gateways)
+        for gateway in sorted(gateways - self._ids.keys()):
+            self._number(gateway, changes)
+        for hop, number in self._ids.items():
+            self._update(hop, number, changes)
+        return changes
+
+    def add_hosts(self, hosts: Iterable[str]) -> Changes:
+        """Take hosts on a link among the next hops."""
+        changes = Changes()
+        for host in hosts:
+            hop = OnLinkHost(host)
+            if hop not in self._ids and self._number(hop, changes):
+                self._update(hop, self._ids[hop], changes)
+        return changes
+
+    def forget_hosts(self) -> list[str]:
+        """Drop the hosts on a link that no flow refers to, if ids are getting scarce; their names."""
+        if len(self._ids) < SCARCE:
+            return []
+        in_use = self._in_use()
+        idle = [hop for hop, n in self._ids.items() if isinstance(hop, OnLinkHost) and n not in in_use]
+        self._forget(idle)
+        return [hop.host for hop in idle]
+
+    def _forget(self, hops: Iterable[NextHop]) -> None:
+        for hop in list(hops):
+            del self._ids[hop]
+
+    def _number(self, hop: NextHop, changes: Changes) -> int | None:
+        """An id for a new hop: one that has its very adjacency already, or one that no flow refers to."""
+        taken = set(self._ids.values())
+        adjacency = self._adjacency(hop, changes)
+        same = (
+            n for n, written in self._adjacencies.items() if adjacency is not None and written == adjacency
+        )
+        in_use = self._in_use()
+        fresh = (n for n in range(1, NEXTHOPS) if n not in in_use)
+        number = next((n for source in (same, fresh) for n in source if n not in taken), None)
+        if number is None:
+            self._complain(
+                changes, f"all {NEXTHOPS - 1} next hops are in use: new routers and hosts have none"
+            )
+            return None
+        self._ids[hop] = number
+        if self._adjacencies.get(number) != adjacency:  # whatever it was, no flow goes there any more
+            self._adjacencies[number] = changes.adjacencies[number] = None
+        return number
+
+    def _update(self, hop: NextHop, number: int, changes: Changes) -> None:
+        old = self._adjacencies.get(number)
+        neighbour = self._neighbour_of(hop)
+        if neighbour is None:
+            return  # no longer on a link: its flows are led another way, or none, in a moment
+        adjacency = self._adjacency(hop, changes)
+        if adjacency is None and self._network is not None:
+            known = self._network.neighbours.get(neighbour)
+            if old is not None and (known is None or not known.is_failed) and self._is_open(neighbour[0]):
+                adjacency = old  # forgotten by the kernel for want of use, or being asked again: it was good
+            changes.resolve.append(neighbour)
+        if adjacency != old or number not in self._adjacencies:
+            self._adjacencies[number] = changes.adjacencies[number] = adjacency
+
+    def _is_open(self, link: int) -> bool:
+        found = None if self._network is None else self._network.links.get(link)
+        return found is not None and found.is_up
+
+    def _neighbour_of(self, hop: NextHop) -> NetworkAddress | None:
+        if isinstance(hop, Gateway):
+            return hop
+        target = self._target_of(hop.host)
+        return (target.link, hop.host) if isinstance(target, OnLink) else None
+
+    def _target_of(self, host: str) -> RouteTarget:
+        address = ip_address(host)
+        found: RouteTarget = None
+        for start, target in self._intervals[address.version]:
+            if start > int(address):
+                break
+            found = target
+        return found
+
+    def _adjacency(self, hop: NextHop, changes: Changes) -> Adjacency | None:
+        neighbour = self._neighbour_of(hop)
+        if neighbour is None or self._network is None:
+            return None
+        known = self._network.neighbours.get(neighbour)
+        link = self._network.links.get(neighbour[0])
+        if known is None or known.mac is None or len(known.mac) != 6 or link is None or not link.is_up:
+            return None
+        base, tags = self._unwrap(link)
+        egress = None if base is None else self._egress_of(base)
+        if egress is None:
+            self._complain(
+                changes,
+                f"the way to {neighbour[1]} leaves by {link.name}, which is not among dataplane.interfaces: "
+                "packets that go there are dropped",
+            )
+            return None
+        return Adjacency(known.mac, link.mac, min(link.mtu, 0xFFFF), egress, tags)
+
+    def _unwrap(self, link: Link) -> tuple[Link | None, tuple[tuple[int, int], ...]]:
+        """The interface under VLAN interfaces, and their tags, the outer one first."""
+        tags: list[tuple[int, int]] = []
+        below: Link | None = link
+        while below is not None and below.vlan is not None and len(tags) < MAX_TAGS:
+            tags.insert(0, below.vlan)
+            below = None if self._network is None else self._network.links.get(below.parent or 0)
+        return below, tuple(tags)
+
+    def _target(self, target: RouteTarget) -> int:
+        if isinstance(target, Gateway):
+            return self._ids.get(target, NOWHERE)
+        return NOWHERE if target is None else ON_LINK
+
+    def _complain(self, changes: Changes, text: str) -> None:
+        if text not in self._complained:
+            self._complained.add(text)
+            changes.complaints.append(text)

@@ -1,0 +1,65 @@
+"""What the fast path counted, from its pinned counters: since its maps were made, or per second."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from ebpf import pins
+from ebpf.kernel.bpfmap import BpfMap
+from ebpf.tables import Count, counts_of
+from ebpf.verdict import Family, Reason
+
+
+class Row(NamedTuple):
+    """Packets that ended in one way."""
+
+    verdict: Reason
+    family: Family
+    counted: Count
+
+
+class Reading(NamedTuple):
+    """All of them at one time."""
+
+    at_s: float
+    """Monotonic."""
+    rows: list[Row]
+
+
+def read(pin_dir: Path) -> Reading:
+    """Raises PinError."""
+    opened = BpfMap.open(pins.COUNTERS_MAP, pin_dir / pins.COUNTERS_MAP.name)
+    try:
+        counts = counts_of(opened)
+    finally:
+        opened.close()
+    rows = [Row(r, family, c) for family, reasons in counts.items() for r, c in reasons.items()]
+    return Reading(
+        time.monotonic(), sorted(rows, key=lambda row: (list(Reason).index(row.verdict), row.family))
+    )
+
+
+def rates(before: Reading, after: Reading) -> list[tuple[Row, float, float]]:
+    """Each row of `after` with packets/s and bytes/s since `before`."""
+    seconds = after.at_s - before.at_s
+    return [
+        (
+            new,
+            (new.counted.packets - old.counted.packets) / seconds,
+            (new.counted.bytes - old.counted.bytes) / seconds,
+        )
+        for old, new in zip(before.rows, after.rows, strict=True)
+    ]
+
+
+def watch(pin_dir: Path, interval_s: float) -> Iterator[tuple[Reading, Reading]]:
+    """Two readings at a time, `interval_s` apart, for as long as the caller likes."""
+    before = read(pin_dir)
+    while True:
+        time.sleep(interval_s)
+        after = read(pin_dir)
+        yield before, after
+        before = after

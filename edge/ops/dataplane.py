@@ -1,0 +1,115 @@
+"""`voxpop dataplane`: the fast path on this host's interfaces."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from typing import TYPE_CHECKING
+
+from core.service.cli.options import add_config, add_json, add_log_format
+
+if TYPE_CHECKING:
+    from core.service.cli.options import Verbs
+
+
+DATAPLANE_EPILOG = """\
+The configuration needs, besides that of the relay:
+
+  [dataplane]
+  interfaces = ["eth0", "eth1"]          # towards clients and towards transceivers; may be one
+  backbone = ["10.1.0.2", "fd00:1::2"]   # addresses that transceivers answer to, on this host
+
+`run` ends when the fast path is on the interfaces: programs and maps stay in the kernel, and what carries
+calls is no process. Run again, by a newer version for example, it replaces the running program and keeps
+the flows; not one packet is lost. `voxpop doctor` tells beforehand what is in the way. See
+docs/dataplane.md.
+"""
+
+
+def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    """Add `dataplane` to the command line."""
+    dataplane = verbs.add_parser(
+        "dataplane",
+        help="put the XDP fast path on this host's interfaces, or take it off",
+        epilog=DATAPLANE_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = dataplane.add_subparsers(metavar="ACTION", required=True)
+    run = actions.add_parser(
+        "run",
+        help="compile, load, attach and pin; in place of what runs",
+        description="Compiles the fast path, loads it, puts it on every interface of dataplane.interfaces "
+        "and pins it, with the maps that are there already. All interfaces or none.",
+        epilog=DATAPLANE_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_log_format(run)
+    run.set_defaults(run=_run)
+    detach = actions.add_parser(
+        "detach",
+        help="take the fast path off; for a host that is taken out of service",
+        description="Takes the fast path off every interface that runs it. Established calls are carried no "
+        "longer; a relay that is started after that uses the userspace forwarder.",
+    )
+    detach.add_argument(
+        "--unpin", action="store_true", help="forget the flows too, so that tables can have other sizes"
+    )
+    detach.set_defaults(run=_detach)
+    status = actions.add_parser("status", help="what runs where, and the sizes of the tables")
+    add_json(status)
+    status.set_defaults(run=_status)
+    for action in (run, detach, status):
+        add_config(action, "[dataplane], [relay]")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from core.service import log
+    from edge.host import dataplane
+
+    log.set_up("info", as_json=arguments.log_format == "json")
+    for name, mode in dataplane.run(dataplane.load_plan(arguments.config)):
+        print(f"{name}: {mode}")
+    print("READY")
+    return 0
+
+
+def _detach(arguments: argparse.Namespace) -> int:
+    from edge.host import dataplane
+
+    plan = dataplane.load_plan(arguments.config)
+    taken = dataplane.detach(plan, arguments.unpin)
+    print("\n".join(f"{name}: detached" for name in taken) or "no interface runs the fast path")
+    if arguments.unpin:
+        print(f"{plan.directory}: unpinned")
+    return 0
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from ebpf.errors import PinError
+    from edge.host import dataplane
+
+    plan = dataplane.load_plan(arguments.config)
+    states = [dataclasses.asdict(state) for state in dataplane.interfaces(plan)]
+    problem, sizes = None, {}
+    try:
+        sizes = dataplane.map_sizes(plan)
+    except PinError as error:
+        problem = str(error)
+    if arguments.json:
+        told = {"interfaces": states, "pin_dir": str(plan.directory), "tables": sizes, "problem": problem}
+        print(json.dumps(told))
+    else:
+        for state in states:
+            print(f"{state['name']}: {_describe(state)}")
+        print(problem or f"{plan.directory}: " + ", ".join(f"{name} {n}" for name, n in sizes.items()))
+    return 0 if problem is None and all(state["is_ours"] for state in states) else 1
+
+
+def _describe(state: dict[str, object]) -> str:
+    if not state["is_present"]:
+        return "no such interface"
+    if state["mode"] is None:
+        return "nothing attached"
+    whose = "the fast path" if state["is_ours"] else "another's program"
+    return f"{whose}, {state['mode']} mode, program {state['program_id']}"

@@ -1,0 +1,222 @@
+"""The flows as the pinned maps have them: selected by what an operator asks for, as values to show."""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from core.addr import Endpoint
+from ebpf import layout
+from ebpf.clock import SeenClock
+from ebpf.tables import Tables
+
+Prefix = IPv4Network | IPv6Network
+Mask = npt.NDArray[np.bool_]
+
+_IDLE = re.compile(r"([<>])(\d+(?:\.\d+)?)(ms|s|m|h)")
+_UNITS_NS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """An address, or a prefix of them, and perhaps a port."""
+
+    prefix: Prefix
+    port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """How long a client must have been silent, more or less."""
+
+    is_more: bool
+    than_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What a flow must be to be shown; None: anything."""
+
+    client: Side | None = None
+    vip: Side | None = None
+    transceiver: Side | None = None
+    idle: Idle | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ShownFlow:
+    """One flow."""
+
+    client: str
+    vip: str
+    transceiver: str
+    nat_port: str
+    """With the backbone address that it is a port of."""
+    idle_s: float
+    """Since the client was last heard."""
+    packets_up: int
+    packets_down: int
+    bytes_up: int
+    bytes_down: int
+    """Of the IP layer, as carried by the fast path."""
+
+    def to_json(self) -> dict[str, object]:
+        """Keys are those of the fields."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What was found."""
+
+    matching: dict[int, int]
+    """Number of flows by IP version, shown or not."""
+    total: int
+    shown: list[ShownFlow] = field(default_factory=list)
+
+
+def parse_side(text: str) -> Side:
+    """`192.0.2.0/24`, `192.0.2.1`, `192.0.2.1:3478`, `2001:db8::/32`, `[2001:db8::1]:3478`.
+
+    Raises ValueError with a sentence.
+    """
+    try:
+        return Side(ip_network(text, strict=False))
+    except ValueError:
+        host, colon, port = text.rpartition(":")
+        if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+            raise ValueError(f"{text!r} is no address, prefix or ADDRESS:PORT") from None
+    try:
+        return Side(ip_network(host.removeprefix("[").removesuffix("]")), int(port))
+    except ValueError:
+        raise ValueError(f"{text!r} is no address, prefix or ADDRESS:PORT") from None
+
+
+def parse_idle(text: str) -> Idle:
+    """`>30s`, `<500ms`. Raises ValueError with a sentence."""
+    match = _IDLE.fullmatch(text.replace(" ", ""))
+    if match is None:
+        raise ValueError(f"{text!r} is no bound such as '>30s' or '<500ms'")
+    return Idle(match[1] == ">", round(float(match[2]) * _UNITS_NS[match[3]]))
+
+
+def select(pin_dir: Path, wanted: Filter, limit: int | None) -> Selection:
+    """The flows that match, of which up to `limit` are shown; none at 0. Raises PinError."""
+    tables = Tables(pin_dir, writable=False)
+    try:
+        clock = SeenClock(pin_dir)
+        try:
+            return _select(tables, clock, wanted, limit)
+        finally:
+            clock.close()
+    finally:
+        tables.close()
+
+
+def _select(tables: Tables, clock: SeenClock, wanted: Filter, limit: int | None) -> Selection:
+    now_ns = time.monotonic_ns()
+    matching, total = {}, 0
+    shown: list[ShownFlow] = []
+    for version in (4, 6):
+        live = tables.live(version)
+        total += len(live)
+        found = live[_matches(tables, clock, live, wanted, version, now_ns)]
+        matching[version] = len(found)
+        room = len(found) if limit is None else max(limit - len(shown), 0)
+        shown.extend(_show(tables, clock, version, found[:room], now_ns))
+    return Selection(matching, total, shown)
+
+
+def _matches(
+    tables: Tables,
+    clock: SeenClock,
+    slots: npt.NDArray[np.intp],
+    wanted: Filter,
+    version: int,
+    now_ns: int,
+) -> Mask:
+    up, down = (records[slots] for records in tables.records[version])
+    record = up["common"]
+    mask: Mask = np.ones(len(slots), bool)
+    if wanted.client is not None:
+        mask &= _is_within(wanted.client, version, up["client"], record["client_port"])
+    if wanted.transceiver is not None:
+        mask &= _is_within(
+            wanted.transceiver, version, down["transceiver"], down["common"]["transceiver_port"]
+        )
+    if wanted.vip is not None:
+        vips = tables.config["vip"]
+        addresses = vips["addr"] if version == 6 else vips["addr"][:, 0]
+        mask &= _is_within(wanted.vip, version, addresses, vips["port"])[record["vip"]]
+    if wanted.idle is not None:
+        idle_ns = clock.idle(record["seen"], now_ns) * np.int64(clock.unit_ns)
+        mask &= idle_ns > wanted.idle.than_ns if wanted.idle.is_more else idle_ns < wanted.idle.than_ns
+    return mask
+
+
+def _is_within(
+    side: Side, version: int, addresses: npt.NDArray[np.uint32], ports: npt.NDArray[np.uint16]
+) -> Mask:
+    """Whether each of the addresses and ports, in network order, is on that side."""
+    if side.prefix.version != version:
+        return np.zeros(len(ports), bool)
+    network = np.frombuffer(side.prefix.network_address.packed, np.uint32)
+    netmask = np.frombuffer(side.prefix.netmask.packed, np.uint32)
+    columns = addresses.reshape(len(ports), len(network))
+    mask: Mask = ((columns & netmask) == network).all(axis=1)
+    if side.port is not None:
+        mask &= ports == socket.htons(side.port)
+    return mask
+
+
+def _show(
+    tables: Tables, clock: SeenClock, version: int, slots: npt.NDArray[np.intp], now_ns: int
+) -> Iterator[ShownFlow]:
+    if not len(slots):
+        return
+    up, down = (records[slots] for records in tables.records[version])
+    record, vips = up["common"], tables.config["vip"]  # by columns: many times faster than record by record
+    zeros = np.zeros(layout.BACKBONES, np.uint16)
+    backbones = [e.host for e in _endpoints(version, tables.config[f"backbone{version}"]["addr"], zeros)]
+    vip_names = [str(endpoint) for endpoint in _endpoints(version, vips["addr"], vips["port"])]
+    columns = zip(
+        slots.tolist(),
+        _endpoints(version, up["client"], record["client_port"]),
+        _endpoints(version, down["transceiver"], down["common"]["transceiver_port"]),
+        record["vip"].tolist(),
+        record["seen"].tolist(),
+        *(column.tolist() for traffic in tables.traffic(version, slots) for column in traffic),
+        strict=True,
+    )
+    for number, client, transceiver, vip, seen, *traffic in columns:
+        packets_up, bytes_up, packets_down, bytes_down = traffic
+        yield ShownFlow(
+            client=str(client),
+            vip=vip_names[vip],
+            transceiver=str(transceiver),
+            nat_port=str(Endpoint(backbones[number // layout.PORTS], number % layout.PORTS)),
+            idle_s=round((now_ns - clock.time_of(seen, now_ns)) / 1e9, 3),
+            packets_up=packets_up,
+            packets_down=packets_down,
+            bytes_up=bytes_up,
+            bytes_down=bytes_down,
+        )
+
+
+def _endpoints(
+    version: int, words: npt.NDArray[np.uint32], ports: npt.NDArray[np.uint16]
+) -> Iterator[Endpoint]:
+    """The address in each row of `words` with each of `ports`, both in network order."""
+    size, family = (4, socket.AF_INET) if version == 4 else (16, socket.AF_INET6)
+    packed = words.tobytes()
+    row = len(packed) // len(ports)  # IPv4 may be in the first word of several
+    for at, port in zip(range(0, len(packed), row), ports.byteswap().tolist(), strict=True):
+        yield Endpoint(socket.inet_ntop(family, packed[at : at + size]), port)

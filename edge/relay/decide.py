@@ -1,0 +1,105 @@
+"""The relay's decisions, without I/O: a datagram and what is known of its source in, a verdict out.
+
+Before a stranger's packet makes the relay remember anything, two things are proven. The token's tag
+says that whoever minted it holds a key; MESSAGE-INTEGRITY says that whoever sent the packet was told
+the password, which signaling gives to one client. Nothing is ever answered, whatever was wrong.
+
+A request that names the flow's own ufrag is forwarded without looking at its integrity. It comes from
+the flow's own address, or from someone who spoofs it and could as well send anything that is not STUN;
+it goes to the transceiver that the address goes to anyway, and that one checks it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from core.cluster import Cluster, resolve_untrusted
+from core.demux import PacketKind, classify_untrusted
+from core.errors import TokenError, WireError
+from core.keyring import Keyring
+from core.stun import Attribute, Message, is_binding_request_untrusted, parse_untrusted
+from core.token import TokenReason, open_untrusted
+from core.ufrag import split_username_untrusted
+from edge.relay.forwarder import Flow
+from edge.relay.verdict import DROPS, FORWARD, Action, RelayReason, Verdict
+
+_UNKNOWN_FLOW = {
+    PacketKind.DTLS: DROPS[RelayReason.UNKNOWN_FLOW_DTLS],
+    PacketKind.MEDIA: DROPS[RelayReason.UNKNOWN_FLOW_MEDIA],
+    PacketKind.OTHER: DROPS[RelayReason.UNKNOWN_FLOW_OTHER],
+}
+
+
+class Relay:
+    """Verdicts under one set of keys and clusters; replaced as a whole when those change."""
+
+    def __init__(self, keyring: Keyring, clusters: Mapping[int, Cluster], takeover_silence_ns: int) -> None:
+        self._keyring = keyring
+        self._clusters = dict(clusters)
+        self._takeover_silence_ns = takeover_silence_ns
+        self.is_draining = False
+
+    def decide_untrusted(
+        self, datagram: memoryview, family: int, flow: Flow | None, now_ns: int, now_min: int
+    ) -> Verdict:
+        """The verdict on a datagram that came to a VIP of an address family. Never raises.
+
+        `flow` is what its client address leads to at that VIP, `now_ns` is monotonic, `now_min` the
+        wall clock in minutes since the Unix epoch.
+        """
+        if flow is None:
+            return self._decide_stranger(datagram, family, now_min)
+        if not is_binding_request_untrusted(datagram):
+            return FORWARD
+        return self._decide_request(bytes(datagram), family, flow, now_ns, now_min)
+
+    def _decide_stranger(self, datagram: memoryview, family: int, now_min: int) -> Verdict:
+        kind = classify_untrusted(datagram)
+        if kind is not PacketKind.STUN:
+            return _UNKNOWN_FLOW[kind]
+        try:
+            message = parse_untrusted(bytes(datagram))
+            if not is_binding_request_untrusted(datagram):
+                return DROPS[RelayReason.NOT_BINDING_REQUEST]
+            ufrag = _server_ufrag_untrusted(message)
+            verdict = self._admit(message, ufrag, family, now_min, Action.CREATE)
+        except WireError as error:
+            return DROPS[error.reason]
+        return self._unless_draining(verdict)
+
+    def _decide_request(self, datagram: bytes, family: int, flow: Flow, now_ns: int, now_min: int) -> Verdict:
+        try:
+            message = parse_untrusted(datagram)
+            ufrag = _server_ufrag_untrusted(message)
+            if flow.matches_ufrag(ufrag):
+                return FORWARD
+            verdict = self._admit(message, ufrag, family, now_min, Action.MOVE)
+        except WireError as error:
+            return DROPS[error.reason]
+        if verdict.transceiver == flow.transceiver:
+            return verdict._replace(action=Action.REBIND_UFRAG)
+        if verdict.action is Action.MOVE and now_ns - flow.last_upstream_ns < self._takeover_silence_ns:
+            return DROPS[RelayReason.FLOW_IN_USE]
+        return self._unless_draining(verdict)
+
+    def _unless_draining(self, verdict: Verdict) -> Verdict:
+        if self.is_draining and verdict.action is not Action.DROP:
+            return DROPS[RelayReason.DRAINING]
+        return verdict
+
+    def _admit(self, message: Message, ufrag: bytes, family: int, now_min: int, action: Action) -> Verdict:
+        """`action` for a request that proves token and password; raises TokenError for a bad token."""
+        token = open_untrusted(ufrag, self._keyring, now_min)
+        transceiver = resolve_untrusted(token, self._clusters, family)
+        if not message.is_authentic(self._keyring.ice_password(token.key_id, ufrag)):
+            return DROPS[RelayReason.BAD_INTEGRITY]
+        return Verdict(action, None, ufrag, transceiver)
+
+
+def _server_ufrag_untrusted(message: Message) -> bytes:
+    """Our ufrag out of the USERNAME of a request (RFC 8445 §7.2.2). Raises TokenError."""
+    username = message.get(Attribute.USERNAME)
+    parts = None if username is None else split_username_untrusted(username)
+    if parts is None:
+        raise TokenError(TokenReason.NO_USERNAME)
+    return parts[0]

@@ -1,0 +1,92 @@
+"""What carries packets once a flow is decided on: the seam between the relay and its two forwarders.
+
+A forwarder owns the flows of one worker: their table, their bound, when each was last heard, their end.
+It counts what it carries, in `edge.relay.counters`. Nothing here may raise because of what the network did.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol, TypeAlias, TypeVar
+
+from core.addr import Endpoint
+from edge.relay.verdict import RelayReason
+
+Sockaddr: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
+"""A client's address exactly as the kernel spells it."""
+
+MAX_ADDRESSES_PER_TOKEN = 16
+"""Flows that one ufrag may have at a worker at once. A client needs a few: one for each of its own
+addresses and VIPs, and one more whenever a NAT renumbers it. Without a bound, whoever holds one
+token could fill the table with checks from spoofed addresses."""
+
+
+class Flow(Protocol):
+    """One client address at one VIP, and the transceiver that it leads to. Read-only outside."""
+
+    @property
+    def client(self) -> Sockaddr:
+        """Where the client sends from."""
+
+    @property
+    def vip(self) -> int:
+        """Index of the VIP that it sends to."""
+
+    @property
+    def transceiver(self) -> Endpoint:
+        """Where it leads."""
+
+    @property
+    def last_upstream_ns(self) -> int:
+        """When the client was last heard, monotonic. What comes downstream does not count: a client
+        that is silent no longer consents (RFC 7675 §5.1), however much is sent to it.
+        """
+
+    def matches_ufrag(self, ufrag: bytes) -> bool:
+        """Whether a ufrag is the one that the flow goes by."""
+
+
+F = TypeVar("F", bound=Flow)
+
+
+class Forwarder(Protocol[F]):
+    """The flows of one worker."""
+
+    name: str
+    """`userspace` or `xdp`."""
+    idle_timeout_ns: int
+    """A flow whose client is silent for longer ends; may be changed at any time."""
+
+    def __len__(self) -> int:
+        """Flows that exist."""
+
+    def find(self, client: Sockaddr, vip: int) -> F | None:
+        """The flow of a client address at a VIP."""
+
+    def install(
+        self, client: Sockaddr, vip: int, ufrag: bytes, transceiver: Endpoint, now_ns: int
+    ) -> F | RelayReason:
+        """A new flow, in the table and ready to carry; or why there is none, all as it was before.
+
+        The key must be free. An entry is complete before any packet can meet it.
+        """
+
+    def rebind_ufrag(self, flow: F, ufrag: bytes) -> None:
+        """Let a flow go by another ufrag. Its transceiver sees the same source address as before."""
+
+    def remove(self, flow: F) -> None:
+        """End a flow, and free all that it held."""
+
+    def forward(self, flow: F, datagram: memoryview, now_ns: int) -> bool:
+        """Send one upstream datagram of a flow on its way and count it. False when it was not sent."""
+
+    def sweep(self, now_ns: int) -> float:
+        """Look for idle flows among a part of the table, end those found, a bounded number per call.
+        Returns the seconds until the next call is due.
+        """
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start serving what the forwarder reads by itself, such as downstream sockets."""
+
+    def close(self) -> None:
+        """Let go of everything that does not outlive the worker."""

@@ -1,0 +1,78 @@
+"""What the relay does with a datagram: the verdict, what follows from it, and the count."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from enum import StrEnum
+from typing import Generic
+
+from edge.relay.counters import FIRST_PACKET_BUCKETS_NS, REFUSAL_INDEXES, Counters, Direction, counter_index
+from edge.relay.decide import Relay
+from edge.relay.forwarder import F, Forwarder, Sockaddr
+from edge.relay.verdict import Action, RelayReason, Verdict
+
+_RECEIVED = (
+    counter_index("received_packets", Direction.UPSTREAM),
+    counter_index("received_bytes", Direction.UPSTREAM),
+)
+_REFUSED = (
+    counter_index("packets", Direction.UPSTREAM, "refused"),
+    counter_index("bytes", Direction.UPSTREAM, "refused"),
+)
+_FIRST_BUCKETS = tuple(
+    counter_index("first_packet_bucket", str(bound)) for bound in (*FIRST_PACKET_BUCKETS_NS, "inf")
+)
+_FIRST_SUM = counter_index("first_packet_sum_ns")
+
+
+class SlowPath(Generic[F]):
+    """Applies a relay's verdicts to the flows of a forwarder. Every datagram that comes in is counted
+    once as received and once as forwarded, refused (by reason) or failed (by error).
+    """
+
+    def __init__(self, relay: Relay, forwarder: Forwarder[F], counters: Counters) -> None:
+        self.relay = relay
+        self.forwarder = forwarder
+        self._values = counters.values
+
+    def receive_untrusted(
+        self, datagram: memoryview, client: Sockaddr, vip: int, family: int, now_ns: int, now_min: int
+    ) -> None:
+        """Deal with one datagram from a client; `now_ns` is when the wake-up began that read it."""
+        values, forwarder = self._values, self.forwarder
+        values[_RECEIVED[0]] += 1
+        values[_RECEIVED[1]] += len(datagram)
+        flow = forwarder.find(client, vip)
+        verdict = self.relay.decide_untrusted(datagram, family, flow, now_ns, now_min)
+        if verdict.action is Action.FORWARD and flow is not None:
+            forwarder.forward(flow, datagram, now_ns)
+            return
+        refusal = self._apply(verdict, flow, datagram, client, vip, now_ns)
+        if refusal is not None:
+            values[REFUSAL_INDEXES[refusal]] += 1
+            values[_REFUSED[0]] += 1
+            values[_REFUSED[1]] += len(datagram)
+
+    def _apply(
+        self, verdict: Verdict, flow: F | None, datagram: memoryview, client: Sockaddr, vip: int, now_ns: int
+    ) -> StrEnum | None:
+        """Carry out a verdict that is not a plain FORWARD; the reason if it ended in a refusal."""
+        if verdict.transceiver is None:
+            return verdict.reason
+        if flow is not None and verdict.action is Action.REBIND_UFRAG:
+            self.forwarder.rebind_ufrag(flow, verdict.ufrag)
+            self.forwarder.forward(flow, datagram, now_ns)
+            return None
+        if flow is not None:
+            self.forwarder.remove(flow)
+        new = self.forwarder.install(client, vip, verdict.ufrag, verdict.transceiver, now_ns)
+        if isinstance(new, RelayReason):
+            return new
+        if self.forwarder.forward(new, datagram, now_ns):
+            self._observe_first_packet(time.monotonic_ns() - now_ns)
+        return None
+
+    def _observe_first_packet(self, duration_ns: int) -> None:
+        self._values[_FIRST_BUCKETS[bisect_left(FIRST_PACKET_BUCKETS_NS, duration_ns)]] += 1
+        self._values[_FIRST_SUM] += duration_ns

@@ -1,0 +1,58 @@
+"""How a datagram from a client can end: one closed list of reasons, and the verdict as a value."""
+
+from __future__ import annotations
+
+from enum import Enum, StrEnum
+from typing import NamedTuple
+
+from core.addr import Endpoint
+from core.stun import StunReason
+from core.token import TokenReason
+
+
+class RelayReason(StrEnum):
+    """Why the relay drops a datagram whose STUN and token are not to blame; a metric label."""
+
+    UNKNOWN_FLOW_DTLS = "unknown_flow_dtls"
+    UNKNOWN_FLOW_MEDIA = "unknown_flow_media"
+    UNKNOWN_FLOW_OTHER = "unknown_flow_other"
+    NOT_BINDING_REQUEST = "not_binding_request"
+    BAD_INTEGRITY = "bad_integrity"
+    FLOW_IN_USE = "flow_in_use"
+    DRAINING = "draining"
+    TABLE_FULL = "table_full"
+    TOO_MANY_ADDRESSES = "too_many_addresses"
+    NO_DESCRIPTORS = "no_descriptors"
+    NO_NAT_PORT = "no_nat_port"
+    """Every port of the backbone addresses is a flow's, or rests."""
+    UNREACHABLE = "unreachable"
+
+
+REFUSALS: tuple[StrEnum, ...] = (*StunReason, *TokenReason, *RelayReason)
+"""Every reason of a refusal, in the order of the counters."""
+
+
+class Action(Enum):
+    """What is to be done with a datagram."""
+
+    FORWARD = "forward"
+    CREATE = "create"
+    """Install a flow, then forward."""
+    REBIND_UFRAG = "rebind_ufrag"
+    """The flow leads where it led; it goes by another ufrag from here on. Then forward."""
+    MOVE = "move"
+    """Replace the flow by one to another transceiver, then forward."""
+    DROP = "drop"
+
+
+class Verdict(NamedTuple):
+    """What a datagram came to. `reason` is set for DROP, the other two for CREATE, REBIND_UFRAG and MOVE."""
+
+    action: Action
+    reason: StrEnum | None = None
+    ufrag: bytes = b""
+    transceiver: Endpoint | None = None
+
+
+FORWARD = Verdict(Action.FORWARD)
+DROPS: dict[StrEnum, Verdict] = {reason: Verdict(Action.DROP, reason) for reason in REFUSALS}

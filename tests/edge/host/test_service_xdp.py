@@ -1,0 +1,288 @@
+"""The fast path and the relay as processes, in namespaces: who carries what, and what outlives whom."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.addr import Endpoint
+from ebpf.verdict import FAMILIES, REASONS
+from edge.ops.flows import FLOW_COLUMNS
+from tests.edge.kit import MASTERS, MEDIA, eventually, flip_tag, mint_ufrag, request, write_keys
+from tests.edge.xdp_scene import CLIENTS, TRANSCEIVERS, VIPS, Pop, running
+
+pytestmark = [
+    pytest.mark.netns,
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: makes network namespaces"),
+]
+
+
+@pytest.fixture
+def pop(tmp_path: Path) -> Iterator[Pop]:
+    with running(tmp_path) as started:
+        yield started
+
+
+class Call:
+    """One client and its transceiver, in the IP family of VIP `index`."""
+
+    def __init__(self, pop: Pop, index: int = 0) -> None:
+        self.vip = VIPS[index]
+        self.client = pop.scene.peer(pop.scene.client, CLIENTS[index])
+        self.transceiver = pop.scene.peer(pop.scene.region, TRANSCEIVERS[index])
+        self.ufrag = mint_ufrag(self.transceiver.address.port, host=1)
+        self.nat: Endpoint | None = None
+
+    def begin(self) -> Call:
+        """The first check, up to the first answer; which may have to be sent again while the PoP learns who
+        is on its links."""
+        check = request(self.ufrag)
+        self.client.send(check, self.vip)
+        received, self.nat = self.transceiver.receive()
+        assert received == check
+        eventually(self._is_answered, "the transceiver's answer arrives")
+        return self
+
+    def _is_answered(self) -> bool:
+        assert self.nat is not None
+        self.transceiver.send(b"answer", self.nat)
+        try:
+            data, source = self.client.receive(0.05)
+        except TimeoutError:
+            return False
+        assert source == self.vip
+        return data == b"answer"
+
+    def exchange(self, count: int = 1) -> None:
+        """Media both ways; every packet arrives, from the right address."""
+        assert self.nat is not None
+        for number in range(count):
+            up, down = MEDIA + number.to_bytes(4, "big"), MEDIA[::-1] + number.to_bytes(4, "big")
+            self.client.send(up, self.vip)
+            assert self.transceiver.receive() == (up, self.nat)
+            self.transceiver.send(down, self.nat)
+            assert self.client.receive() == (down, self.vip)
+
+
+def carried(pop: Pop, path: str) -> int:
+    return pop.samples()["relay_carried_packets_total", "upstream", path]
+
+
+@pytest.mark.parametrize("index", [0, 1], ids=["ipv4", "ipv6"])
+def test_the_first_packet_goes_by_the_relay_and_the_rest_by_xdp(pop: Pop, index: int) -> None:
+    call = Call(pop, index).begin()
+    call.exchange(50)
+    assert pop.summary()["forwarder"] == "xdp"
+    assert pop.summary()["flows"] == 1
+    samples = pop.samples()
+    assert samples["relay_carried_packets_total", "upstream", "slow"] == 1
+    assert samples["relay_carried_packets_total", "upstream", "fast"] == 50
+    assert samples["relay_carried_bytes_total", "upstream", "fast"] == 50 * (len(MEDIA) + 4)
+    assert samples["relay_carried_packets_total", "downstream", "slow"] == 0
+    assert samples["fastpath_packets_total", ["ipv4", "ipv6"][index], "punt_token"] == 1
+
+
+def test_sigkill_and_restart_of_the_relay_lose_nothing(pop: Pop) -> None:
+    calls = [Call(pop, 0).begin(), Call(pop, 1).begin()]
+    pop.kill()
+    for call in calls:
+        call.exchange(100)
+    listed = json.loads(pop.succeed("flows", "list", "--json"))
+    assert {flow["client"] for flow in listed["flows"]} == {str(call.client.address) for call in calls}
+    pop.start()
+    assert pop.summary()["flows"] == 2
+    for call in calls:
+        call.exchange(10)
+    assert carried(pop, "slow") == 0, "no packet of theirs came up to the new relay"
+    tables = pop.scene.tables()
+    for version, usual in zip((4, 6), tables.config["default_nexthop"].tolist(), strict=True):
+        hops = [each.tolist() for each in tables.nexthops(version, tables.live(version))]
+        assert hops == [[one] for one in usual]
+        assert all(usual)
+    tables.close()
+    Call(pop).begin().exchange()
+    assert pop.summary()["flows"] == 3
+
+
+def test_a_restart_with_other_workers_finds_every_flow(pop: Pop) -> None:
+    """Their clients' packets, and their slots, are other workers' now."""
+    calls = [Call(pop).begin() for _ in range(6)]
+    pop.stop()
+    pop.relay["workers"] = 3
+    pop.write_config()
+    pop.start()
+    assert pop.summary()["flows"] == 6
+    for call in calls:
+        call.exchange()
+        renewed = mint_ufrag(call.transceiver.address.port, host=1)
+        call.client.send(request(renewed), call.vip)
+        received, source = call.transceiver.receive()
+        assert (received[:2], source) == (b"\0\1", call.nat), "the transceiver sees the same source"
+        call.exchange()
+    assert pop.summary()["flows"] == 6
+    assert pop.samples()["relay_flow_installs_total", "rebound"] == 6
+
+
+def test_an_upgrade_of_the_program_keeps_every_flow(pop: Pop) -> None:
+    call = Call(pop).begin()
+    before = json.loads(pop.succeed("dataplane", "status", "--json"))
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        upgrade = pool.submit(pop.succeed, "dataplane", "run")
+        while not upgrade.done():
+            call.exchange(10)
+        assert "READY" in upgrade.result()
+    call.exchange(10)
+    after = json.loads(pop.succeed("dataplane", "status", "--json"))
+    ids = [{i["name"]: i["program_id"] for i in told["interfaces"]} for told in (before, after)]
+    assert ids[0].keys() == ids[1].keys() == {"pub", "bb"}
+    assert not set(ids[0].values()) & set(ids[1].values())
+    assert {i["mode"] for i in after["interfaces"]} == {"native"}
+
+
+def test_an_idle_flow_is_collected_and_its_port_rests(tmp_path: Path) -> None:
+    with running(tmp_path, idle_timeout_s=1) as pop:
+        call = Call(pop).begin()
+        eventually(lambda: pop.summary()["flows"] == 0, "the flow is collected")
+        samples = pop.samples()
+        assert samples["relay_flow_removals_total", "idle"] == 1
+        assert pop.succeed("flows", "count").strip() == "0"
+        call.transceiver.send(b"late", call.nat)  # type: ignore[arg-type]
+        eventually(lambda: pop.samples()["fastpath_packets_total", "ipv4", "drop_no_flow"], "it is dropped")
+        again = Call(pop).begin()
+        assert again.nat != call.nat
+        assert call.client.is_silent()
+
+
+def test_a_full_table_refuses_and_keeps_the_others(tmp_path: Path) -> None:
+    with running(tmp_path, max_flows=2) as pop:
+        calls = [Call(pop).begin() for _ in range(2)]
+        third = Call(pop)
+        third.client.send(request(third.ufrag), third.vip)
+        refused = ("relay_flow_installs_total", "table_full")
+        eventually(lambda: pop.samples()[refused], "the third is refused")
+        for call in calls:
+            call.exchange()
+        assert third.transceiver.is_silent()
+        assert pop.summary()["flows"] == 2
+
+
+def test_no_free_nat_port_is_told_from_a_full_table(tmp_path: Path) -> None:
+    """Two ports for two flows: when one has ended, its port rests and there is none for the next."""
+    dataplane = {"nat_ports": [20000, 20001]}
+    with running(tmp_path, dataplane=dataplane, max_flows=2, idle_timeout_s=1) as pop:
+        calls = [Call(pop).begin() for _ in range(2)]
+        assert {call.nat.port for call in calls if call.nat} == {20000, 20001}
+        eventually(lambda: pop.summary()["flows"] == 0, "both flows are collected")
+        third = Call(pop)
+        third.client.send(request(third.ufrag), third.vip)
+        eventually(lambda: pop.samples()["relay_flow_installs_total", "no_nat_port"], "the third is refused")
+        assert third.transceiver.is_silent()
+
+
+def test_a_stranger_gets_nothing(pop: Pop) -> None:
+    forged = Call(pop)
+    forged.client.send(request(flip_tag(forged.ufrag)), forged.vip)
+    forged.client.send(request(forged.ufrag, b"x" * 32), forged.vip)
+    eventually(lambda: pop.samples()["relay_refusals_total", "bad_integrity"], "the second is refused")
+    assert pop.samples()["fastpath_packets_total", "ipv4", "drop_token_bad_tag"] == 1
+    assert forged.transceiver.is_silent()
+    assert forged.client.is_silent()
+    assert pop.summary()["flows"] == 0
+
+
+def test_a_silent_flow_moves_to_another_transceiver_and_a_live_one_does_not(tmp_path: Path) -> None:
+    with running(tmp_path, takeover_silence_s=3.0) as pop:
+        call = Call(pop).begin()
+        other = pop.scene.peer(pop.scene.region, TRANSCEIVERS[0])
+        taker = mint_ufrag(other.address.port, host=1)
+
+        def is_moved() -> bool:
+            call.client.send(request(taker), call.vip)
+            return not other.is_silent()
+
+        call.exchange()
+        assert not is_moved()
+        eventually(lambda: pop.samples()["relay_refusals_total", "flow_in_use"], "it is refused")
+        call.exchange()
+        eventually(is_moved, "it moves")
+        assert pop.summary()["flows"] == 1
+        assert pop.samples()["relay_flow_removals_total", "moved"] == 1
+
+
+def test_keys_and_budgets_follow_a_reload(pop: Pop) -> None:
+    assert pop.process is not None
+    write_keys(pop.scene.directory / "keys.toml", {2: MASTERS[2]}, 2)
+    pop.dataplane["dscp_upstream"] = 46
+    pop.write_config()
+    os.kill(pop.process.pid, signal.SIGHUP)
+    pop.wait_for_log("reloaded: keys 2")
+    old = Call(pop)
+    old.client.send(request(old.ufrag), old.vip)
+    refused = ("fastpath_packets_total", "ipv4", "drop_token_unknown_key")
+    eventually(lambda: pop.samples()[refused], "the program refuses the old key")
+    tables = pop.scene.tables()
+    assert tables.config["tos_set"].tolist() == [46 << 2, 0]
+    tables.close()
+
+
+def test_detach_takes_it_off_and_auto_falls_back_loudly(pop: Pop) -> None:
+    pop.stop()
+    assert set(pop.succeed("dataplane", "detach").split()) == {"pub:", "bb:", "detached"}
+    assert pop.run("dataplane", "status").returncode == 1
+    refused = pop.run("relay")
+    assert refused.returncode == 1
+    assert "pub does not run the fast path: `voxpop dataplane run` first" in refused.stderr
+    pop.relay["forwarder"] = "auto"
+    pop.write_config()
+    pop.start()
+    assert pop.summary()["forwarder"] == "userspace"
+    assert "pub does not run the fast path" in str(pop.summary()["why_not_xdp"])
+    assert "forwarder: userspace" in pop.log.read_text()
+    call = Call(pop).begin()
+    call.exchange(3)
+    assert carried(pop, "slow") == 4
+    assert carried(pop, "fast") == 0
+
+
+def test_the_relay_imports_no_bcc(pop: Pop) -> None:
+    assert pop.process is not None
+    Call(pop).begin()
+    for pid in [pop.process.pid, *pop.worker_pids()]:
+        maps = Path(f"/proc/{pid}/maps").read_text()
+        assert "libbpf.so" in maps
+        assert "libbcc" not in maps
+        assert "LLVM" not in maps
+
+
+def test_stats_and_flows_without_a_relay(pop: Pop) -> None:
+    calls = [Call(pop, 0).begin(), Call(pop, 1).begin()]
+    for call in calls:
+        call.exchange(7)
+    pop.kill()
+    lines = pop.succeed("stats").splitlines()
+    assert lines[0].split() == ["VERDICT", "FAMILY", "PACKETS", "BYTES"]
+    assert ["forward_upstream", "ipv6", "7"] in [line.split()[:3] for line in lines]
+    counters = json.loads(pop.succeed("stats", "--json"))["counters"]
+    assert len(counters) == len(REASONS) * len(FAMILIES)
+    listed = pop.succeed("flows", "list", "--client", "203.0.113.0/24", "--idle", "<1h").splitlines()
+    assert listed[0].split() == list(FLOW_COLUMNS)
+    (row,) = [line.split() for line in listed[1:]]
+    first = calls[0]
+    assert row[:4] == [
+        str(a) for a in (first.client.address, first.vip, first.transceiver.address, first.nat)
+    ]
+    assert row[5] == "7"
+    for arguments, number in (
+        ((), 2), (("--vip", str(VIPS[1])), 1), (("--vip", "198.51.100.1:9"), 0), (("--idle", ">1h"), 0),
+        (("--transceiver", "2001:db8:20::/64"), 1), (("--client", str(first.client.address)), 1),
+    ):  # fmt: skip
+        assert pop.succeed("flows", "count", *arguments).strip() == str(number), arguments
+    limited = pop.run("flows", "list", "--limit", "1", "-H")
+    assert len(limited.stdout.splitlines()) == 1
+    assert "1 more flows match; --limit 0 shows all" in limited.stderr

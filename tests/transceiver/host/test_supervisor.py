@@ -1,0 +1,273 @@
+"""A host's life: full, reloaded, short of a process, drained."""
+
+import contextlib
+import json
+import resource
+import signal
+import socket
+from base64 import b64decode
+from pathlib import Path
+
+import pytest
+
+from tests.transceiver.descriptions import CHROMIUM, attributes
+from tests.transceiver.host_kit import CALLS, FRAGMENT, Host, kill
+from transceiver.sdp import parse_answer_untrusted
+from transceiver.session.ids import owner_of
+
+pytestmark = pytest.mark.slow
+
+SDP = {"Content-Type": "application/sdp"}
+
+
+def owner(path):
+    return owner_of(path.removeprefix(CALLS + "/"))
+
+
+@pytest.fixture
+def start(tmp_path):
+    hosts = []
+
+    def start_host(processes=2, **settings):
+        host = Host(tmp_path, settings, processes=processes)
+        hosts.append(host)
+        return host.__enter__()
+
+    yield start_host
+    for host in hosts:
+        host.stop()
+        assert "Traceback" not in "".join(host.log)
+
+
+def test_a_full_process_hands_over_until_all_are_full(start):
+    host = start(max_sessions="3")
+    owners = [owner(host.call(CHROMIUM)) for _ in range(6)]
+    assert sorted(owners) == [0, 0, 0, 1, 1, 1]
+    refused = host.request("POST", CALLS, CHROMIUM, SDP)
+    assert (refused.status, refused.code) == (503, "full")
+    assert int(refused.headers["Retry-After"]) >= 1
+    assert host.metrics()["voxpop_http_requests_refused_total{reason=full}"] >= 1
+    ready = host.request("GET", "/readyz", key=None)
+    assert (ready.status, json.loads(ready.body)["state"]) == (503, "full")
+
+
+def test_a_call_that_was_handed_over_has_the_caller_who_made_it(start):
+    host = start(max_sessions="2")
+    paths = [host.call(CHROMIUM, "bob") for _ in range(4)]
+    for path in paths:
+        assert host.request("DELETE", path, key="alice").status == 404
+        assert host.request("DELETE", path, key="bob").status == 200
+
+
+def test_a_late_process_takes_no_calls(start):
+    host = start(processes=1, max_loop_lag_ms="1")
+    with socket.create_connection(("127.0.0.1", host.http)):
+        host.wait_until(
+            lambda: host.request("POST", CALLS, CHROMIUM, SDP).status == 503, "it was never 1 ms late"
+        )
+    assert host.metrics()["voxpop_http_requests_refused_total{reason=late}"] >= 1
+
+
+def test_more_connections_than_the_soft_limit_of_files(start):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        host = start(processes=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with contextlib.ExitStack() as idle:
+        for _ in range(300):
+            idle.enter_context(socket.create_connection(("127.0.0.1", host.http)))
+        assert host.request("GET", "/healthz").status == 200
+        assert host.metrics()["voxpop_process_up{}"] == 1
+
+
+def test_reload_adopts_keys_and_origins(start):
+    host = start()
+    carol = host.new_api_key("carol")
+    assert host.request("GET", "/v1/pops", key=carol).status == 401
+    path = host.call(CHROMIUM)
+    host.write_config(cors_origins='["https://new.example"]', max_sessions="7")
+    host.process.send_signal(signal.SIGHUP)
+    host.wait_for_log("transceiver.max_sessions has changed, which takes a restart")
+    host.wait_for_log("reloaded")
+    host.wait_until(
+        lambda: all(host.request("GET", "/v1/pops", key=carol).status == 200 for _ in range(8)), "not adopted"
+    )
+    allowed = host.request("GET", "/v1/pops", headers={"Origin": "https://new.example"})
+    assert allowed.headers["Access-Control-Allow-Origin"] == "https://new.example"
+    assert host.request("DELETE", path).status == 200, "calls go on"
+
+
+def key_ids(host, path):
+    """Of the tokens in the answers to a PATCH and to a new call."""
+    restart = {"Content-Type": FRAGMENT, "If-Match": "*"}
+    fragment = host.request("PATCH", path, "a=ice-ufrag:NEWU\na=ice-pwd:aNewPasswordOfTheClient0\n", restart)
+    answer = host.request("POST", CALLS, CHROMIUM, SDP)
+    return [b64decode(attributes(text.text, "ice-ufrag")[0])[0] & 31 for text in (fragment, answer)]
+
+
+def test_a_new_master_key_signs_what_follows(start):
+    host = start(processes=1)
+    path = host.call(CHROMIUM)
+    rotated = host.verb("keys", "rotate", host.folder / "keys.toml")
+    assert rotated.returncode == 0, rotated.stderr
+    host.process.send_signal(signal.SIGHUP)
+    host.wait_for_log("reloaded: keys 1, 2")
+    host.wait_until(lambda: key_ids(host, path)[1] == 2, "not adopted")
+    path = host.call(CHROMIUM)
+    assert key_ids(host, path) == [2, 2]
+
+
+@pytest.mark.parametrize("damage", ["config", "api-keys", "keys"])
+def test_a_faulty_reload_changes_nothing(start, damage):
+    host = start(processes=1)
+    file = {
+        "config": host.config,
+        "api-keys": host.folder / "api-keys.toml",
+        "keys": host.folder / "keys.toml",
+    }[damage]
+    file.write_text("[[[")
+    host.process.send_signal(signal.SIGHUP)
+    host.wait_for_log("reload refused, the old configuration stays")
+    host.call(CHROMIUM)
+    assert host.metrics()["voxpop_config_reloads_total{outcome=refused}"] == 1
+    [worker] = host.workers
+    kill(worker)
+    host.wait_until(lambda: host.workers not in ([], [worker]), "not restarted")
+    host.wait_until(lambda: host.metrics()["voxpop_process_up{}"] == 1, "not ready")
+    host.call(CHROMIUM)
+
+
+def test_a_process_that_dies_is_replaced_on_its_sockets(start):
+    host = start()
+    paths = {}
+    while set(paths) != {0, 1}:
+        path = host.call(CHROMIUM)
+        paths[owner(path)] = path
+    first, second = host.workers
+    kill(second)
+    host.wait_for_log("transceiver-1 ended")
+    host.wait_until(lambda: len(host.workers) == 2, "not restarted")
+    assert host.workers[0] == first
+    host.wait_until(lambda: host.metrics()["voxpop_process_up{}"] == 2, "not ready")
+    assert host.metrics()["voxpop_process_restarts_total{}"] == 1
+    assert host.request("DELETE", paths[1]).status == 404, "its calls are gone"
+    assert host.request("DELETE", paths[0]).status == 200
+    host.wait_until(lambda: owner(host.call(CHROMIUM)) == 1, "the new process takes calls")
+
+
+def test_drain_carries_calls_to_their_end(start):
+    host = start(drain_timeout_s="600")
+    kept, other = host.call(CHROMIUM), host.call(CHROMIUM)
+    host.process.send_signal(signal.SIGTERM)
+    host.wait_for_log("draining")
+    while (refused := host.request("POST", CALLS, CHROMIUM, SDP)).status == 201:
+        host.request("DELETE", refused.headers["Location"])  # it came before the word did
+    assert refused.code == "draining"
+    assert "Retry-After" in refused.headers
+    assert host.request("PATCH", kept, "a=end-of-candidates\n", {"Content-Type": FRAGMENT}).status == 204
+    assert host.request("DELETE", other).status == 200
+    assert host.process.poll() is None
+    assert host.request("DELETE", kept).status == 200
+    assert host.process.wait(30) == 0
+
+
+def test_a_process_that_dies_in_a_drain_comes_back_draining(start):
+    host = start(drain_timeout_s="600")
+    while owner(kept := host.call(CHROMIUM)) != 0:
+        pass
+    host.process.send_signal(signal.SIGTERM)
+    host.wait_for_log("draining")
+    kill(host.workers[1])
+    host.wait_for_log("transceiver-1 ended")
+    host.wait_until(lambda: host.metrics()["voxpop_process_up{}"] == 2, "not ready")
+    for _ in range(8):
+        assert host.request("POST", CALLS, CHROMIUM, SDP).status == 503
+    assert host.request("DELETE", kept).status == 200
+    assert host.process.wait(30) == 0
+
+
+def test_drain_ends_when_its_time_is_up(start):
+    host = start(drain_timeout_s="0")
+    host.call(CHROMIUM)
+    assert host.stop(signal.SIGTERM) == 0
+    assert "ended: drained" in "".join(host.log)
+
+
+def test_ctrl_c_hangs_up_and_ends(start):
+    host = start()
+    host.call(CHROMIUM)
+    assert host.stop(signal.SIGINT) == 130
+    assert "ended: drained" in "".join(host.log)
+
+
+def test_nothing_is_left_listening_and_no_file_lies_around(start, monkeypatch, tmp_path):
+    runtime = tmp_path / "run"
+    runtime.mkdir()
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(runtime))
+    host = start()
+    [folder] = runtime.iterdir()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert sorted(path.name for path in folder.iterdir()) == ["process-0.sock", "process-1.sock"]
+    host.stop()
+    assert list(runtime.iterdir()) == []
+    for port in (host.http, host.metrics_port):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+
+
+def test_a_second_host_on_the_same_port_is_refused(start):
+    host = start()
+    second = host.verb("transceiver", "--config", host.config)
+    assert second.returncode == 1
+    assert f"voxpop: transceiver.http: cannot listen on 127.0.0.1:{host.http}: it is in use" in second.stderr
+    host.call(CHROMIUM)
+
+
+def test_each_process_has_one_udp_port(start):
+    host = start()
+    rows = Path("/proc/net/udp").read_text().splitlines()[1:]
+    ports = [int(row.split()[1].split(":")[1], 16) for row in rows]
+    assert sorted(port for port in ports if port in range(host.udp, host.udp + 2)) == [host.udp, host.udp + 1]
+
+
+def test_ipv6(tmp_path):
+    with Host(tmp_path, has_ipv6=True) as host:
+        answer = host.request("POST", CALLS, CHROMIUM, SDP)
+        candidates = parse_answer_untrusted(answer.text).candidates
+        assert [c.host for c in candidates] == ["192.0.2.7", "2001:db8::7", "198.51.100.7"]
+        rows = Path("/proc/net/udp6").read_text().splitlines()[1:]
+        ports = [int(row.split()[1].split(":")[1], 16) for row in rows]
+        assert {host.udp, host.udp + 1} <= set(ports)
+        assert host.request("DELETE", answer.headers["Location"]).status == 200
+        assert host.stop() == 130
+
+
+def test_every_series_is_there_before_anything_happens(start):
+    host = start()
+    metrics = host.metrics()
+    expected = [
+        "voxpop_sessions{state=new}",
+        "voxpop_sessions{state=connected}",
+        "voxpop_session_setup_seconds_count{stage=signaling}",
+        "voxpop_session_setup_seconds_count{stage=audio}",
+        "voxpop_turn_latency_seconds_count{}",
+        "voxpop_sessions_ended_total{reason=never_arrived}",
+        "voxpop_transceiver_packets_refused_total{reason=unknown_ufrag}",
+        "voxpop_transceiver_packets_refused_total{reason=ice_bad_integrity}",
+        "voxpop_http_requests_refused_total{reason=sdp_no_audio}",
+        "voxpop_http_requests_refused_total{reason=full}",
+        "voxpop_audio_frames_total{treatment=concealed}",
+        "voxpop_jitter_buffer_seconds{statistic=mean}",
+        "voxpop_events_total{outcome=dropped}",
+        "voxpop_sessions_ended_total{reason=crashed}",
+        "voxpop_udp_send_errors_total{error=EAGAIN}",
+        "voxpop_udp_kernel_drops_total{}",
+        "voxpop_process_restarts_total{}",
+        "voxpop_config_reloads_total{outcome=refused}",
+    ]
+    assert {name: metrics.get(name) for name in expected} == dict.fromkeys(expected, 0)
+    assert "voxpop_ticks_total{outcome=skipped}" in metrics, "a loaded machine skips some while starting"
+    assert metrics["voxpop_transceiver_state{state=ready}"] == 1
+    assert metrics["voxpop_process_up{}"] == 2

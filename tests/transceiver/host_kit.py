@@ -1,0 +1,244 @@
+"""A real `voxpop transceiver` on loopback, for tests of what is seen from outside."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import os
+import queue
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.paths import ROOT
+from tests.processes import end
+from transceiver.signaling.apikeys import create_api_key
+
+TIMEOUT_S = 30.0
+CALLS = "/v1/realtime/calls"
+FRAGMENT = "application/trickle-ice-sdpfrag"
+VIP = "192.0.2.7:3478"
+
+
+@dataclass
+class Response:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+    @property
+    def code(self) -> str:
+        """`code` of the error object."""
+        error = json.loads(self.body)["error"]
+        assert error["message"]
+        return error["code"]
+
+
+def free_udp_ports(count: int) -> int:
+    """The first of `count` UDP ports in a row that nobody uses."""
+    for _ in range(200):
+        first = random.randrange(20_000, 32_000)
+        sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(count)]
+        try:
+            for offset, probe in enumerate(sockets):
+                probe.bind(("127.0.0.1", first + offset))
+        except OSError:
+            continue
+        finally:
+            for probe in sockets:
+                probe.close()
+        return first
+    raise RuntimeError("no free UDP ports")
+
+
+def free_tcp_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@dataclass
+class Host:
+    """Start with `with`. `settings` are lines of [transceiver]; `extra` is TOML after it."""
+
+    folder: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
+    processes: int = 2
+    status: str | None = None
+    has_ipv6: bool = False
+    """Cluster in both families, HTTP on [::1]."""
+
+    def __enter__(self) -> Host:
+        self.udp, self.http, self.metrics_port = (
+            free_udp_ports(self.processes),
+            free_tcp_port(),
+            free_tcp_port(),
+        )
+        self.config = self.folder / "voxpop.toml"
+        master = base64.b64encode(os.urandom(32)).decode()
+        keys = self.folder / "keys.toml"
+        keys.touch(0o600)
+        keys.write_text(f'mint_with = 1\n[master]\n1 = "{master}"\n')
+        self.keys = {name: self.new_api_key(name) for name in ("alice", "bob")}
+        self.write_config()
+        self.start()
+        return self
+
+    def new_api_key(self, name: str) -> str:
+        return create_api_key(self.folder / "api-keys.toml", name)
+
+    def verb(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        """A verb that ends by itself."""
+        command = [sys.executable, "-m", "voxpop", *map(str, arguments)]
+        return subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        )
+
+    def write_config(self, **changes: str) -> None:
+        settings = {
+            "cluster": "1",
+            "host": "0",
+            "http": f'"[::1]:{self.http}"' if self.has_ipv6 else f'"127.0.0.1:{self.http}"',
+            "metrics": f'"127.0.0.1:{self.metrics_port}"',
+            "processes": str(self.processes),
+            "api_keys_file": '"api-keys.toml"',
+            "page": "true",
+            "max_loop_lag_ms": "10000",
+            **self.settings,
+            **changes,
+        }
+        lines = "\n".join(f"{key} = {value}" for key, value in settings.items() if value)
+        ipv6 = 'ipv6 = "::1/128"\n' if self.has_ipv6 else ""
+        status = "" if self.status is None else f'status = "{self.status}"'
+        self.config.write_text(
+            f'[token]\nkeys_file = "keys.toml"\n[[cluster]]\nid = 1\nipv4 = "127.0.0.1/32"\n{ipv6}'
+            f"ports = [{self.udp}, {self.udp + self.processes - 1}]\n"
+            f'[[pop]]\nid = "near"\nvips = ["{VIP}", "[2001:db8::7]:3478"]\n{status}\n'
+            f'[[pop]]\nid = "far"\nvips = ["198.51.100.7:3478"]\n'
+            f"[transceiver]\n{lines}\n"
+        )
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "voxpop", "transceiver", "--config", str(self.config)]
+        self.process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        self.log: list[str] = []
+        self._lines: queue.Queue[str] = queue.Queue()
+        self._reader = threading.Thread(target=self._read_log, daemon=True)
+        self._reader.start()
+        try:
+            self.wait_for_log("ready: ")
+        except BaseException:
+            self.stop()
+            raise
+
+    def _read_log(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.log.append(line)
+            self._lines.put(line)
+        self._lines.put("")
+
+    def wait_for_log(self, text: str) -> str:
+        deadline = time.monotonic() + TIMEOUT_S
+        while True:
+            line = self._lines.get(timeout=max(0.01, deadline - time.monotonic()))
+            if text in line:
+                return line
+            if not line:
+                raise AssertionError("".join(self.log))
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        """End it and wait; returns the exit status."""
+        try:
+            return end(self.process, number)
+        finally:
+            self._reader.join(TIMEOUT_S)
+            self.process.stderr.close()
+
+    @property
+    def workers(self) -> list[int]:
+        """Process ids in the order of their numbers."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        indexed = {}
+        for child in children:
+            command = Path(f"/proc/{child}/cmdline").read_text()
+            match = re.search(r"--index=(\d+)", command)
+            if match:
+                indexed[int(match[1])] = int(child)
+        return [indexed[index] for index in sorted(indexed)]
+
+    # Requests; each on a connection of its own, so that either process may get it
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | str | None = None,
+        headers: Mapping[str, str] | None = None,
+        key: str | None = "alice",
+    ) -> Response:
+        address = "::1" if self.has_ipv6 else "127.0.0.1"
+        connection = http.client.HTTPConnection(address, self.http, timeout=TIMEOUT_S)
+        try:
+            sent = dict(headers or {})
+            if key is not None:
+                sent.setdefault("Authorization", f"Bearer {self.keys.get(key, key)}")
+            connection.request(method, path, body, sent)
+            response = connection.getresponse()
+            return Response(response.status, response.headers, response.read())
+        finally:
+            connection.close()
+
+    def call(self, sdp: str, key: str = "alice") -> str:
+        """Make a call; returns its path."""
+        response = self.request("POST", CALLS, sdp, {"Content-Type": "application/sdp"}, key)
+        assert response.status == 201, response.text
+        return response.headers["Location"]
+
+    def metrics(self) -> dict[str, float]:
+        """Samples of the whole host: `name{label=value,…}` without the process → sum over processes."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.metrics_port, timeout=TIMEOUT_S)
+        try:
+            connection.request("GET", "/metrics")
+            text = connection.getresponse().read().decode()
+        finally:
+            connection.close()
+        sums: dict[str, float] = {}
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                labels = ",".join(f"{k}={v}" for k, v in sorted(sample.labels.items()) if k != "process")
+                name = f"{sample.name}{{{labels}}}"
+                sums[name] = sums.get(name, 0) + sample.value
+        return sums
+
+    def wait_until(self, predicate, what: str):
+        """Ask until it is so; returns what `predicate` returned."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while True:
+            result = predicate()
+            if result:
+                return result
+            assert time.monotonic() < deadline, what
+            time.sleep(0.02)
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)

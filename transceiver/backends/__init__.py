@@ -1,0 +1,1 @@
+"""What answers a call: the interface, and the backends that come with Voxpop."""

@@ -1,0 +1,264 @@
+"""One transceiver process: `python -m transceiver.host.worker`, started by the supervisor with open sockets.
+
+One process on one core with one event loop: one UDP port for all its sessions, a share of the HTTP port,
+and a Unix socket for its siblings. Its settings come over the control socket, whose end is also how it
+learns that its supervisor is gone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import logging
+import os
+import resource
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+from aiohttp import web
+
+from core.service import log
+from core.service.supervisor import ControlChannel, Message
+from transceiver.backends.parrot import Parrot
+from transceiver.host.metrics import Metrics
+from transceiver.host.process_metrics import SessionCollector
+from transceiver.host.settings import DRAIN, DRAINED, STOP, WorkerSettings, decode
+from transceiver.media.ticker import Ticker
+from transceiver.observer import Observer
+from transceiver.session.manager import PACKET_REASONS, SessionManager
+from transceiver.signaling.app import Access, http_logger, public_app, sibling_app
+from transceiver.signaling.calls import Calls
+from transceiver.signaling.page import Page
+from transceiver.signaling.pops import PopDirectory
+from transceiver.signaling.siblings import Siblings
+from transceiver.transport.mux import Mux
+from transceiver.transport.peer import Certificate
+from transceiver.transport.warmup import warm_up
+
+logger = logging.getLogger(__name__)
+
+MAX_CONNECTIONS = 1_024
+"""HTTP connections of one process; more are closed as they come."""
+OPEN_FILES = 4 * MAX_CONNECTIONS
+"""Enough that strangers, at `MAX_CONNECTIONS`, leave descriptors to siblings and supervisor. The soft limit
+that services start with, 1,024, is not."""
+IDLE_TIMEOUT_S = 20.0
+"""A connection that has not sent a whole header by then is closed, on the first request and after."""
+DRAIN_CHECK_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerArguments:
+    """What a worker is started with."""
+
+    index: int
+    count: int
+    udp_fds: tuple[int, ...]
+    http_fd: int
+    sibling_fd: int
+    folder: Path
+    cpu: int
+    log_level: str
+    log_format: str
+
+    def to_argv(self) -> list[str]:
+        """The command of this worker; nothing in it is secret."""
+        fds = ",".join(map(str, self.udp_fds))
+        return [
+            sys.executable, "-m", "transceiver.host.worker", f"--index={self.index}", f"--count={self.count}",
+            f"--udp-fds={fds}", f"--http-fd={self.http_fd}", f"--sibling-fd={self.sibling_fd}",
+            f"--folder={self.folder}", f"--cpu={self.cpu}", f"--log-level={self.log_level}",
+            f"--log-format={self.log_format}",
+        ]  # fmt: skip
+
+
+def parse_arguments(argv: list[str]) -> WorkerArguments:
+    """The inverse of `WorkerArguments.to_argv`, without the interpreter."""
+    parser = argparse.ArgumentParser(
+        prog="transceiver.host.worker", description="Started by `voxpop transceiver`."
+    )
+    parser.add_argument("--udp-fds", required=True, type=lambda text: tuple(map(int, text.split(","))))
+    for option in ("--index", "--count", "--http-fd", "--sibling-fd", "--cpu"):
+        parser.add_argument(option, required=True, type=int)
+    parser.add_argument("--folder", required=True, type=Path)
+    parser.add_argument("--log-level", default="info")
+    parser.add_argument("--log-format", default="text")
+    return WorkerArguments(**vars(parser.parse_args(argv)))
+
+
+class Refuse(asyncio.Protocol):
+    """Closes a connection as soon as it is there."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Close it."""
+        assert isinstance(transport, asyncio.WriteTransport)
+        transport.abort()
+
+
+class HttpServer:
+    """One aiohttp application on a socket that is listening already."""
+
+    def __init__(self, app: web.Application, observer: Observer) -> None:
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            logger=http_logger(observer),
+            keepalive_timeout=IDLE_TIMEOUT_S,
+            auto_decompress=False,
+            lingering_time=1.0,
+            shutdown_timeout=1.0,
+        )
+        self._server: asyncio.Server | None = None
+
+    async def start(self, listener: socket.socket) -> None:
+        """Accept connections."""
+        await self._runner.setup()
+        loop = asyncio.get_running_loop()
+        create = loop.create_unix_server if listener.family == socket.AF_UNIX else loop.create_server
+        self._server = await create(self._protocol, sock=listener)
+
+    async def close(self) -> None:
+        """Stop accepting, let running requests end within a second."""
+        if self._server is not None:
+            self._server.close()
+        await self._runner.cleanup()
+
+    def _protocol(self) -> asyncio.BaseProtocol:
+        server = self._runner.server
+        assert server is not None
+        if len(server.connections) >= MAX_CONNECTIONS:
+            return Refuse()
+        return server()
+
+
+class Worker:
+    """One process: built from its first settings, changed by later ones, ended by a word."""
+
+    def __init__(self, arguments: WorkerArguments, control: ControlChannel) -> None:
+        self._arguments = arguments
+        self._control = control
+        self._running: Running | None = None
+        self._draining: asyncio.Task[None] | None = None
+        self._stop_wanted = asyncio.Event()
+
+    async def run(self) -> None:
+        """Work until told to stop, or until the supervisor is gone."""
+        listening = asyncio.create_task(self._control.listen(self._take))
+        stop = asyncio.create_task(self._stop_wanted.wait())
+        try:
+            await asyncio.wait({listening, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if listening.done():
+                await listening  # raises what ended it
+        finally:
+            for task in (listening, stop, self._draining):
+                if task is not None:
+                    task.cancel()
+            if self._running is not None:
+                await self._running.close()
+
+    async def _take(self, message: Message) -> None:
+        if message["type"] == STOP:
+            self._stop_wanted.set()
+        elif message["type"] == DRAIN:
+            self._start_drain()
+        elif self._running is not None:
+            self._running.reload(decode(message))
+        else:
+            await warm_up()  # before there is a clock that would take it for lateness
+            self._running = Running(self._arguments, decode(message))
+            await self._running.open()
+            gc.collect()
+            gc.freeze()  # what is alive here lives to the end; later collections need not look at it
+            self._control.ready()
+            if message["is_draining"]:
+                self._start_drain()
+
+    def _start_drain(self) -> None:
+        self._draining = self._draining or asyncio.create_task(self._drain())
+
+    async def _drain(self) -> None:
+        """Serve on after the last session: another process of this host may have some, and the kernel
+        goes on giving us connections that are about them.
+        """
+        assert self._running is not None
+        await self._running.drain()
+        self._control.send({"type": DRAINED})
+
+
+class Running:
+    """Everything that a process has open."""
+
+    def __init__(self, arguments: WorkerArguments, settings: WorkerSettings) -> None:
+        transceiver = settings.transceiver
+        self.metrics = Metrics(PACKET_REASONS)
+        self._ticker = Ticker()
+        self._mux = Mux([socket.socket(fileno=fd) for fd in arguments.udp_fds], self.metrics)
+        self._manager = SessionManager(
+            transceiver, settings.cluster, settings.keyring, self._mux, self._ticker,
+            Certificate.generate(), Parrot, self.metrics, arguments.index,
+        )  # fmt: skip
+        self.metrics.register(SessionCollector(self._manager, self._mux, self._ticker))
+        self._siblings = Siblings(arguments.folder, arguments.index, arguments.count)
+        self._access = Access(settings.api_keys, transceiver.cors_origins)
+        self._pops = PopDirectory(settings.config.pops)
+        self._calls = Calls(self._manager, self._siblings, self.metrics, settings.vips)
+        page = Page() if transceiver.page else None
+        public = public_app(self._calls, self._access, self._pops, self._manager.refusal, self.metrics, page)
+        internal = sibling_app(self._calls, self.metrics.exposition, self.metrics)
+        self._servers = {
+            arguments.http_fd: HttpServer(public, self.metrics),
+            arguments.sibling_fd: HttpServer(internal, self.metrics),
+        }
+
+    async def open(self) -> None:
+        """Accept requests."""
+        for fd, server in self._servers.items():
+            await server.start(socket.socket(fileno=fd))
+
+    def reload(self, settings: WorkerSettings) -> None:
+        """Adopt what may change while calls go on."""
+        self._access.api_keys = settings.api_keys
+        self._access.cors_origins = settings.transceiver.cors_origins
+        self._pops.replace(settings.config.pops)
+        self._calls.vips = settings.vips
+        self._manager.keyring = settings.keyring
+
+    async def drain(self) -> None:
+        """Take no more calls; return when the last one has ended."""
+        self._manager.drain()
+        while self._manager.count:  # noqa: ASYNC110 - seldom, and sessions end in many ways
+            await asyncio.sleep(DRAIN_CHECK_S)
+
+    async def close(self) -> None:
+        """Say goodbye to the sessions that remain and let go of everything."""
+        await self._manager.close_all()
+        for server in self._servers.values():
+            await server.close()
+        await self._siblings.close()
+        self._ticker.close()
+        self._mux.close()
+
+
+def _raise_file_limit() -> None:
+    """To `OPEN_FILES`, or as far as the hard limit lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def main(argv: list[str]) -> None:
+    """Run one process to its end."""
+    arguments = parse_arguments(argv)
+    log.set_up(arguments.log_level, as_json=arguments.log_format == "json")
+    _raise_file_limit()
+    os.sched_setaffinity(0, {arguments.cpu})
+    uvloop.run(Worker(arguments, ControlChannel()).run())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,1 @@
+"""The OpenAI Realtime event protocol as it is on the wire."""

@@ -1,0 +1,51 @@
+"""What comes over the event channel, before a backend may see it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Final
+
+from transceiver.realtime.event import Event
+
+MAX_EVENT_CHARS = 262_144
+"""Longest client event that is decoded; the size that our answers announce (RFC 8841 §6)."""
+
+NOT_AN_EVENT: Final[Event] = {
+    "type": "error",
+    "error": {
+        "type": "invalid_request_error",
+        "code": "invalid_event",
+        "message": f"Send one JSON object per message, with a `type` that is text, of at most "
+        f"{MAX_EVENT_CHARS} characters.",
+    },
+}
+"""The answer to a message that is none."""
+
+
+@dataclass(slots=True)
+class EventStats:
+    """Counters of one session's event channel."""
+
+    received: int = 0
+    invalid: int = 0
+    """Messages of the client that were not events."""
+    sent: int = 0
+    dropped: int = 0
+    """Events for the client that found the channel full or not open."""
+
+
+def decode_event_untrusted(text: str) -> Event | None:
+    """The event in a message: a JSON object with a `type`. None for anything else; never raises."""
+    if len(text) > MAX_EVENT_CHARS:
+        return None
+    try:
+        event = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        return None
+    return event if isinstance(event, dict) and isinstance(event.get("type"), str) else None
+
+
+def _refuse_constant(name: str) -> float:
+    """NaN and infinities, which Python reads and would write, and RFC 8259 §6 does not have."""
+    raise ValueError(name)

@@ -1,0 +1,1 @@
+"""One call, and all calls of a process."""

@@ -1,0 +1,271 @@
+"""All sessions of one process: taking them in, finding them, and ending them on time."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import secrets
+import time
+from collections import Counter
+
+from core import token
+from core.cluster import Cluster
+from core.config import TransceiverSettings
+from core.keyring import Keyring
+from core.stun import StunReason
+from core.token import Token
+from core.ufrag import shorten
+from transceiver.backends.base import BackendFactory
+from transceiver.media.path import PathStats
+from transceiver.media.ticker import Ticker
+from transceiver.observer import EndReason, Observer
+from transceiver.realtime.client_events import EventStats
+from transceiver.realtime.event import Event
+from transceiver.sdp import LocalDescription, Offer
+from transceiver.session.ids import new_session_id
+from transceiver.session.session import Session, SessionReason, SessionState, Shared
+from transceiver.transport.ice import IceReason
+from transceiver.transport.mux import Mux, MuxReason
+from transceiver.transport.peer import Certificate, PeerReason
+from transceiver.transport.sctp_guard import SctpReason
+
+logger = logging.getLogger(__name__)
+
+SESSION_NUMBERS = 1 << 16
+SWEEP_S = 0.5
+EXPIRY_MARGIN_MIN = 5
+"""What a token outlives its session by: clocks of relays that differ, and minutes that are rounded."""
+RETRY_AFTER_S = {"full": 5.0, "overloaded": 1.0, "draining": 1.0}
+PACKET_REASONS = (*StunReason, *MuxReason, *IceReason, *SessionReason, *PeerReason, *SctpReason)
+"""Everything that `Observer.packet_refused` is told."""
+_EVENTS = "events_"
+_AUDIO_COUNTERS = tuple(
+    f.name for f in dataclasses.fields(PathStats) if f.type in ("int", int) and f.name != "complexity"
+)
+_EVENT_COUNTERS = tuple(_EVENTS + f.name for f in dataclasses.fields(EventStats))
+COUNTERS = _AUDIO_COUNTERS + _EVENT_COUNTERS
+"""What may be summed over sessions: members of PathStats, and of EventStats with `events_` before."""
+
+
+class AdmissionError(Exception):
+    """No room for another session: `full`, `overloaded` or `draining`."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry_after_s = RETRY_AFTER_S[reason]
+
+
+class SessionManager:
+    """The sessions of the process with number `index`, which its UDP port tells. Needs a running loop."""
+
+    def __init__(
+        self,
+        settings: TransceiverSettings,
+        cluster: Cluster,
+        keyring: Keyring,
+        mux: Mux,
+        ticker: Ticker,
+        certificate: Certificate,
+        backend_factory: BackendFactory,
+        observer: Observer,
+        index: int | None = None,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._settings = settings
+        self._cluster = cluster
+        self.keyring = keyring
+        """What tokens are minted with; replaced when keys are reloaded."""
+        self._shared = Shared(settings, mux, ticker, certificate, backend_factory, observer)
+        self._index = mux.port - settings.port if index is None else index
+        self._sessions: dict[str, Session] = {}
+        self._numbers: dict[str, int] = {}
+        # Elsewhere after a restart: a token of the same minute must not be minted twice.
+        self._next_number = secrets.randbelow(SESSION_NUMBERS)
+        self._freeing: set[asyncio.Task[None]] = set()
+        self._ended_counts: Counter[str] = Counter()
+        self.is_draining = False
+        self._sweep_timer = self._loop.call_later(SWEEP_S, self._sweep)
+
+    # Taking in
+
+    def create(self, offer: Offer, session_settings: Event, owner: str) -> Session:
+        """A session for an offer; `answer` is what its answer says, but for the candidates.
+
+        Raises AdmissionError, and ConfigError when the backend does not accept the settings.
+        """
+        refusal = self.refusal()
+        if refusal is not None:
+            raise AdmissionError(refusal)
+        session_id = new_session_id(self._index)
+        ufrag = self._mint()
+        answer = self._describe(offer, ufrag)
+        try:
+            session = Session(
+                session_id,
+                owner,
+                offer,
+                answer,
+                session_settings,
+                self._shared,
+                self._ended,
+                time.monotonic_ns(),
+            )
+        except Exception:
+            del self._numbers[ufrag]
+            raise
+        self._sessions[session_id] = session
+        self._shared.mux.register(ufrag, session)
+        logger.info("session %s made, ufrag %s", session_id, shorten(ufrag))
+        return session
+
+    def refusal(self) -> str | None:
+        """Why no session is taken in at the moment: `draining`, `full` or `overloaded`."""
+        if self.is_draining:
+            return "draining"
+        if len(self._sessions) >= self._settings.max_sessions:
+            return "full"
+        return "overloaded" if self._shared.ticker.lag_ms > self._settings.max_loop_lag_ms else None
+
+    def _mint(self) -> str:
+        """A ufrag whose session number no live session of this process has."""
+        taken = set(self._numbers.values())
+        while self._next_number in taken:
+            self._next_number = (self._next_number + 1) % SESSION_NUMBERS
+        number, self._next_number = self._next_number, (self._next_number + 1) % SESSION_NUMBERS
+        lifetime_min = -(-self._settings.max_session_s // 60) + EXPIRY_MARGIN_MIN
+        fields = Token(
+            self.keyring.mint_with,
+            self._cluster.id,
+            self._settings.host,
+            self._shared.mux.port,
+            token.expiry_after(int(time.time()) // 60, lifetime_min),
+            number,
+        )
+        ufrag = token.mint(fields, self.keyring)
+        self._numbers[ufrag] = number
+        return ufrag
+
+    def _describe(self, offer: Offer, ufrag: str) -> LocalDescription:
+        setup = {"active": "passive", "passive": "active"}.get(offer.setup, self._settings.dtls_role)
+        return LocalDescription(
+            ufrag=ufrag,
+            password=self._password(ufrag),
+            fingerprint=self._shared.certificate.fingerprint,
+            setup=setup,
+            candidates=(),
+            ssrc=secrets.randbelow((1 << 32) - 1) + 1,
+            cname=secrets.token_urlsafe(12),
+            stream_id=secrets.token_urlsafe(12),
+            track_id=secrets.token_urlsafe(12),
+            session_version=0,
+        )
+
+    def _password(self, ufrag: str) -> str:
+        return self.keyring.ice_password(self.keyring.mint_with, ufrag.encode()).decode()
+
+    # Finding
+
+    def get(self, session_id: str) -> Session | None:
+        """The live session with that id."""
+        return self._sessions.get(session_id)
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    @property
+    def count(self) -> int:
+        """Live sessions."""
+        return len(self._sessions)
+
+    @property
+    def by_state(self) -> dict[str, int]:
+        """Live sessions by state, every state named."""
+        found = Counter(s.state for s in self._sessions.values())
+        return {state.value: found[state] for state in SessionState if state is not SessionState.CLOSED}
+
+    @property
+    def audio(self) -> list[PathStats]:
+        """The audio of each live session."""
+        return [s.audio_stats for s in self._sessions.values()]
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """`COUNTERS` of all sessions since the start, those that have ended included."""
+        totals = Counter(self._ended_counts)
+        for session in self._sessions.values():
+            totals.update(_counts(session))
+        return {name: totals[name] for name in COUNTERS}
+
+    # ICE restart
+
+    def restart_ice(self, session: Session, remote_ufrag: str, remote_password: str) -> LocalDescription:
+        """New credentials for a session; the old ones stay valid until the client uses the new.
+
+        The remote password is of no use to an agent that sends no checks.
+        """
+        ufrag = self._mint()
+        answer = dataclasses.replace(
+            session.answer,
+            ufrag=ufrag,
+            password=self._password(ufrag),
+            session_version=session.answer.session_version + 1,
+        )
+        self._shared.mux.register(ufrag, session)
+        self._release(session.restart_ice(answer, remote_ufrag))
+        return answer
+
+    def _release(self, ufrags: list[str]) -> None:
+        for ufrag in ufrags:
+            self._shared.mux.unregister(ufrag)
+            self._numbers.pop(ufrag, None)
+
+    # Ending
+
+    def drain(self) -> None:
+        """Take no new sessions; those that exist go on."""
+        self.is_draining = True
+
+    def close(self, session: Session, reason: str) -> None:
+        """End a session. Idempotent; its sockets' routes are gone at once, its tasks soon."""
+        if self._sessions.pop(session.id, None) is None:
+            return
+        self._ended_counts.update(_counts(session))
+        self._release(session.ufrags)
+        try:
+            session.end()
+        except Exception as error:  # noqa: BLE001  whatever a backend raises, the next session must end too
+            self._loop.call_exception_handler({"message": "a session did not end well", "exception": error})
+        task = self._loop.create_task(session.free())
+        self._freeing.add(task)
+        task.add_done_callback(self._freeing.discard)
+        self._shared.observer.session_ended(reason)
+        logger.info("session %s ended: %s", session.id, reason)
+
+    async def close_all(self, reason: str = EndReason.DRAINED) -> None:
+        """End every session and the manager itself, and wait until nothing is left of them."""
+        self.drain()
+        self._sweep_timer.cancel()
+        for session in list(self._sessions.values()):
+            self.close(session, reason)
+        await asyncio.gather(*self._freeing)
+
+    def _ended(self, session: Session, reason: EndReason) -> None:
+        self.close(session, reason)
+
+    def _sweep(self) -> None:
+        now_ns = time.monotonic_ns()
+        for session in list(self._sessions.values()):
+            self._release(session.expire(now_ns))
+            reason = session.find_end(now_ns)
+            if reason is not None:
+                self.close(session, reason)
+        self._sweep_timer = self._loop.call_later(SWEEP_S, self._sweep)
+
+
+def _counts(session: Session) -> dict[str, int]:
+    audio, events = session.audio_stats, session.event_stats
+    return {name: getattr(audio, name) for name in _AUDIO_COUNTERS} | {
+        name: getattr(events, name.removeprefix(_EVENTS)) for name in _EVENT_COUNTERS
+    }

@@ -1,0 +1,362 @@
+"""One call: ICE, DTLS, audio and events of one client, and the backend that it talks to.
+
+    new ──first check──▶ connecting ──keys──▶ connected
+     └──────────┴──────────────┴──ended──▶ closed
+
+A session does no I/O and owns no timer: the mux brings datagrams and takes them, the ticker calls every
+20 ms once there are keys, and the manager asks now and then whether it is over.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from typing import Final, Literal
+
+from core.addr import Endpoint
+from core.config import TransceiverSettings
+from core.demux import is_rtcp
+from core.stun import Message
+from transceiver.backends.base import Backend, BackendFactory
+from transceiver.media.keys import SrtpKeys
+from transceiver.media.path import AudioPath, PathStats
+from transceiver.media.ticker import Handle, Ticker
+from transceiver.observer import EndReason, Observer
+from transceiver.realtime.client_events import NOT_AN_EVENT, EventStats, decode_event_untrusted
+from transceiver.realtime.event import Event
+from transceiver.sdp import LocalDescription, Offer
+from transceiver.transport.ice import Credentials, IceLite, IceReason
+from transceiver.transport.mux import Mux
+from transceiver.transport.peer import Certificate, Peer
+
+
+class SessionState(Enum):
+    """Where a session stands."""
+
+    NEW = "new"
+    """The answer is out; the client has not been heard from."""
+    CONNECTING = "connecting"
+    """The client's address is known; DTLS is under way."""
+    CONNECTED = "connected"
+    CLOSED = "closed"
+
+
+class SessionEvent(Enum):
+    """What moves a session on."""
+
+    ARRIVED = "arrived"
+    KEYED = "keyed"
+    ENDED = "ended"
+
+
+TRANSITIONS: Final = {
+    (SessionState.NEW, SessionEvent.ARRIVED): SessionState.CONNECTING,
+    (SessionState.CONNECTING, SessionEvent.KEYED): SessionState.CONNECTED,
+    (SessionState.NEW, SessionEvent.ENDED): SessionState.CLOSED,
+    (SessionState.CONNECTING, SessionEvent.ENDED): SessionState.CLOSED,
+    (SessionState.CONNECTED, SessionEvent.ENDED): SessionState.CLOSED,
+}
+
+
+class IllegalTransitionError(Exception):
+    """A session was asked for a step that its state does not have: a mistake of ours."""
+
+
+def advance(state: SessionState, event: SessionEvent) -> SessionState:
+    """The state that follows. Raises IllegalTransitionError."""
+    following = TRANSITIONS.get((state, event))
+    if following is None:
+        raise IllegalTransitionError(f"{event.value} while {state.value}")
+    return following
+
+
+class SessionReason(StrEnum):
+    """Why a session drops a datagram unanswered; a metric label."""
+
+    ADDRESS_IN_USE = "address_in_use"
+    MEDIA_BEFORE_KEYS = "media_before_keys"
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all sessions of a process have in common."""
+
+    settings: TransceiverSettings
+    mux: Mux
+    ticker: Ticker
+    certificate: Certificate
+    backend_factory: BackendFactory
+    observer: Observer
+
+
+class Session:
+    """One call. `on_ended(session, reason)` is called when the session finds out itself that it is over.
+
+    Raises ConfigError when the backend does not accept `settings`.
+    """
+
+    def __init__(
+        self,
+        session_id: str,
+        owner: str,
+        offer: Offer,
+        answer: LocalDescription,
+        settings: Event,
+        shared: Shared,
+        on_ended: Callable[[Session, EndReason], None],
+        now_ns: int,
+    ) -> None:
+        self.id = session_id
+        self.owner = owner
+        """Whose call it is: the name of the API key that made it."""
+        self.offer = offer
+        self.answer = answer
+        """What we say of ourselves, by the latest ICE restart."""
+        self.remote_ufrag = offer.ufrag
+        self.state = SessionState.NEW
+        self.event_stats = EventStats()
+        self._shared = shared
+        self._on_ended = on_ended
+        self._ice = IceLite(Credentials(answer.ufrag, answer.password), offer.ufrag)
+        self._peer = self._make_peer()
+        self._path: AudioPath | None = None
+        self._tick_handle: Handle | None = None
+        self._ssrc: bytes | None = None
+        self._is_opened = False
+        self._is_listening = offer.audio_direction in ("sendrecv", "recvonly")
+        """Whether the client wants to hear us; a WHIP client that only publishes does not."""
+        self._created_ns = self._stage_ns = now_ns
+        self._backend: Backend = shared.backend_factory(session_id, settings, self._emit, shared.observer)
+
+    @property
+    def remote(self) -> Endpoint | None:
+        """Where the client is, as we see it: behind a relay, the relay's address."""
+        return self._ice.remote
+
+    @property
+    def audio_stats(self) -> PathStats:
+        """Of the audio path; all zero before there is one."""
+        return PathStats() if self._path is None else self._path.stats
+
+    def _make_peer(self) -> Peer:
+        role: Literal["client", "server"] = "client" if self.answer.setup == "active" else "server"
+        return Peer(
+            self._shared.certificate,
+            role,
+            self.offer.fingerprints,
+            self._send,
+            on_keys=self._keyed,
+            on_message=self._receive_message_untrusted,
+            on_closed=self._peer_closed,
+            on_open=self._channel_opened,
+            on_data=self._data_received,
+            on_refused=self._refuse,
+            sctp_port=self.offer.sctp_port,
+            max_message_bytes=self.offer.max_message_bytes,
+        )
+
+    # What the mux brings
+
+    def receive_check_untrusted(self, message: Message, source: Endpoint, now_ns: int) -> None:
+        """A STUN message that names a ufrag of this session."""
+        ice, mux = self._ice, self._shared.mux
+        generation = ice.authenticate_untrusted(message)
+        if isinstance(generation, IceReason):
+            self._refuse(generation)
+            return
+        objection = ice.find_objection(message, generation)
+        if objection is not None:
+            self._refuse(objection.reason)
+            mux.send(objection.response, source)
+            return
+        if not mux.claim(source, self, now_ns):
+            self._refuse(SessionReason.ADDRESS_IN_USE)
+            return
+        check = ice.accept(message, generation, source, now_ns)
+        if check.forgotten is not None:
+            mux.release([check.forgotten], self)
+        mux.send(check.response, source)
+        if self.state is SessionState.NEW:
+            self._arrived(now_ns)
+
+    def receive_dtls_untrusted(self, datagram: bytes) -> None:
+        """A DTLS datagram from an address of this session."""
+        self._peer.receive_untrusted(datagram)
+
+    def receive_media_untrusted(self, datagram: bytes, source: Endpoint, now_ns: int) -> bool:
+        """SRTP or SRTCP from an address of this session, or from any with its SSRC. True if authentic."""
+        path = self._path
+        if path is None:
+            self._refuse(SessionReason.MEDIA_BEFORE_KEYS)
+            return False
+        if not path.receive_untrusted(datagram, now_ns):
+            return False
+        if self._ice.hear_media(source, now_ns) and self._shared.mux.claim(source, self, now_ns):
+            forgotten = self._ice.move(source, now_ns)
+            if forgotten is not None:
+                self._shared.mux.release([forgotten], self)
+        if datagram[8:12] != self._ssrc and not is_rtcp(datagram):
+            self._learn_ssrc(datagram[8:12], now_ns)
+        return True
+
+    def _data_received(self) -> None:
+        self._ice.hear(time.monotonic_ns())
+
+    def is_live_at(self, endpoint: Endpoint, now_ns: int, silence_ns: int) -> bool:
+        """Whether the client was heard from that address less than `silence_ns` ago."""
+        return self._ice.is_live_at(endpoint, now_ns, silence_ns)
+
+    def lose(self, endpoint: Endpoint) -> None:
+        """The address is another session's."""
+        self._ice.forget(endpoint)
+
+    def _learn_ssrc(self, ssrc: bytes, now_ns: int) -> None:
+        mux = self._shared.mux
+        if self._ssrc is None:
+            self._stage("audio", now_ns)
+        else:
+            mux.forget_ssrc(self._ssrc, self)
+        self._ssrc = ssrc
+        mux.learn_ssrc(ssrc, self)
+
+    # Setting up
+
+    def _arrived(self, now_ns: int) -> None:
+        self.state = advance(self.state, SessionEvent.ARRIVED)
+        self._stage("ice", now_ns)
+        self._peer.start()
+
+    def _keyed(self, keys: SrtpKeys) -> None:
+        now_ns = time.monotonic_ns()
+        self.state = advance(self.state, SessionEvent.KEYED)
+        self._stage("dtls", now_ns)
+        ticker = self._shared.ticker
+        self._path = AudioPath(
+            keys,
+            self.offer.codec,
+            self.answer.ssrc,
+            self.answer.cname,
+            now_ns,
+            complexity=lambda: ticker.load.complexity,
+        )
+        self._tick_handle = ticker.add(self._tick)
+        # The ticker's turn may be 20 ms off; the caller hears us that much earlier.
+        self._tick(now_ns)
+
+    def _stage(self, name: str, now_ns: int) -> None:
+        self._shared.observer.setup_stage(name, (now_ns - self._stage_ns) / 1e9)
+        self._stage_ns = now_ns
+
+    # Every 20 ms
+
+    def _tick(self, now_ns: int) -> None:
+        try:
+            self._exchange(now_ns)
+        except Exception:
+            # A call without audio would be worse than none; whoever called us reports what it was.
+            self._on_ended(self, EndReason.CRASHED)
+            raise
+
+    def _exchange(self, now_ns: int) -> None:
+        path = self._path
+        assert path is not None
+        heard = path.pull(now_ns)
+        if heard is not None:
+            self._backend.hear(heard, now_ns)
+        speech = self._backend.speak(now_ns)
+        if self._is_listening:
+            self._send(path.push(speech, now_ns))
+        report = path.poll_rtcp(now_ns)
+        if report is not None:
+            self._send(report)
+
+    def _send(self, datagram: bytes) -> None:
+        if self._ice.remote is not None:
+            self._shared.mux.send(datagram, self._ice.remote)
+
+    # Events
+
+    def _channel_opened(self) -> None:
+        if not self._is_opened:
+            self._is_opened = True
+            self._backend.opened()
+
+    def _receive_message_untrusted(self, text: str) -> None:
+        event = decode_event_untrusted(text)
+        if event is None:
+            self.event_stats.invalid += 1
+            self._emit(NOT_AN_EVENT)
+            return
+        self.event_stats.received += 1
+        self._backend.receive_event(event)
+
+    def _emit(self, event: Event) -> None:
+        if self._peer.send_message(json.dumps(event, separators=(",", ":"))):
+            self.event_stats.sent += 1
+        else:
+            self.event_stats.dropped += 1
+
+    # The end
+
+    def find_end(self, now_ns: int) -> EndReason | None:
+        """Why the session is over by the clock; None while it is not. For calling now and then."""
+        settings = self._shared.settings
+        heard_ns = self._ice.heard_ns
+        if heard_ns is None:
+            waited_s = (now_ns - self._created_ns) / 1e9
+            return EndReason.NEVER_ARRIVED if waited_s >= settings.arrival_timeout_s else None
+        if now_ns - heard_ns >= settings.silence_timeout_s * 1e9:
+            return EndReason.SILENT
+        if now_ns - self._created_ns >= settings.max_session_s * 1e9:
+            return EndReason.TOO_LONG
+        return None
+
+    def _peer_closed(self, reason: str) -> None:
+        self._on_ended(self, EndReason(reason))
+
+    def end(self) -> None:
+        """Say goodbye and give back everything but what `free` gives back. Idempotent."""
+        if self.state is SessionState.CLOSED:
+            return
+        self.state = advance(self.state, SessionEvent.ENDED)
+        self._peer.mute()
+        if self._tick_handle is not None:
+            self._tick_handle.cancel()
+        mux = self._shared.mux
+        mux.release(self._ice.addresses, self)
+        if self._ssrc is not None:
+            mux.forget_ssrc(self._ssrc, self)
+        if self._path is not None:
+            self._send(self._path.bye())
+            self._path.close()
+        self._backend.close()
+
+    async def free(self) -> None:
+        """After `end`: close the DTLS association, and wait until its tasks are gone."""
+        await self._peer.close()
+
+    # ICE restart
+
+    def restart_ice(self, answer: LocalDescription, remote_ufrag: str) -> list[str]:
+        """Take new credentials. Returns the ufrags that are not answered to any more."""
+        self.answer = answer
+        self.remote_ufrag = remote_ufrag
+        return self._ice.restart(Credentials(answer.ufrag, answer.password), remote_ufrag)
+
+    def expire(self, now_ns: int) -> list[str]:
+        """Let go of what is out of date. Returns the ufrags that are not answered to any more. For
+        calling now and then.
+        """
+        self._ice.expire_consent(now_ns)
+        return self._ice.retire(now_ns)
+
+    @property
+    def ufrags(self) -> list[str]:
+        """Every ufrag that is answered to."""
+        return self._ice.ufrags
+
+    def _refuse(self, reason: StrEnum) -> None:
+        self._shared.observer.packet_refused(str(reason))

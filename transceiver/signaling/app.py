@@ -1,0 +1,225 @@
+"""The HTTP applications of one process: the public one, and the one for its siblings.
+
+Around the handlers stand three questions, in this order: from which web page does the request come, whose
+key does it carry, and if it fails, how is that said and counted.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from core.errors import SdpError
+from transceiver.observer import Observer
+from transceiver.signaling.apikeys import OPEN_CALLER, ApiKeys
+from transceiver.signaling.bodies import FORM_TYPE, JSON_TYPE, MAX_REQUEST_BYTES, SDP_TYPE
+from transceiver.signaling.calls import CALLER, CALLS, FRAGMENT_TYPE, IS_HANDED_OVER, Calls, register_calls
+from transceiver.signaling.page import Page
+from transceiver.signaling.pops import PopDirectory
+from transceiver.signaling.refusals import HttpReason, Refusal, from_framework, from_sdp
+from transceiver.signaling.siblings import CALLER_HEADER
+
+API_PREFIX = "/v1/"
+PREFLIGHT_MAX_AGE_S = 7200
+METHODS = "POST, PATCH, DELETE, GET, OPTIONS"
+EXPOSED = "Location, ETag, Retry-After"
+ALLOWED_HEADERS = "Authorization, *"
+"""SDKs add headers of their own; what we do not know we ignore. `*` alone would leave out Authorization."""
+
+LOOPBACK = re.compile(r"(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Access:
+    """Who may call. Replaced field by field on reload."""
+
+    api_keys: ApiKeys | None
+    """None where the configuration says open."""
+    cors_origins: Collection[str]
+
+
+def public_app(
+    calls: Calls,
+    access: Access,
+    pops: PopDirectory,
+    refusal: Callable[[], str | None],
+    observer: Observer,
+    page: Page | None,
+) -> web.Application:
+    """What strangers reach. `refusal` says why the process takes no calls; None when it does."""
+    guard = Guard(access, observer)
+    app = web.Application(
+        middlewares=[guard.report, guard.origin, guard.authenticate], client_max_size=MAX_REQUEST_BYTES
+    )
+
+    async def list_pops(request: web.Request) -> web.Response:
+        return web.json_response(await pops.listing())
+
+    async def healthz(request: web.Request) -> web.Response:
+        return web.json_response({"state": "alive"})
+
+    async def readyz(request: web.Request) -> web.Response:
+        reason = refusal()
+        return web.json_response({"state": reason or "ready"}, status=503 if reason else 200)
+
+    register_calls(app.router, calls)
+    app.router.add_get("/v1/pops", list_pops)
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
+    if page is not None:
+        page.register(app.router)
+    return app
+
+
+def sibling_app(calls: Calls, exposition: Callable[[], bytes], observer: Observer) -> web.Application:
+    """What the other processes of this host, and its supervisor, reach over a Unix socket."""
+    guard = Guard(Access(None, ()), observer)
+    app = web.Application(middlewares=[guard.report, _trust_sibling], client_max_size=4 * MAX_REQUEST_BYTES)
+
+    async def metrics(request: web.Request) -> web.Response:
+        return web.Response(body=exposition(), content_type="text/plain", charset="utf-8")
+
+    register_calls(app.router, calls)
+    app.router.add_get("/metrics", metrics)
+    return app
+
+
+@web.middleware
+async def _trust_sibling(request: web.Request, handler: Handler) -> web.StreamResponse:
+    request[CALLER] = unquote(request.headers.get(CALLER_HEADER, ""))
+    request[IS_HANDED_OVER] = True
+    return await handler(request)
+
+
+class Guard:
+    """The middlewares."""
+
+    def __init__(self, access: Access, observer: Observer) -> None:
+        self._access = access
+        self._observer = observer
+
+    @web.middleware
+    async def report(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Every failure becomes the API's error object, and a count."""
+        try:
+            response = await handler(request)
+        except Refusal as error:
+            refusal = error
+        except SdpError as error:
+            refusal = from_sdp(error)
+        except web.HTTPException as error:
+            refusal = from_framework(error)
+        except Exception:
+            logger.exception("a request failed")
+            refusal = Refusal(500, HttpReason.FAULT, "This is a fault of the server's, whose log has it.")
+        else:
+            return self._finish(request, response)
+        self._observer.request_refused(str(refusal.reason))
+        return self._finish(request, refusal.response())
+
+    @web.middleware
+    async def origin(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Pages of other origins get in by configuration only. The preflight of a browser is not enough:
+        it asks none before it posts a form.
+        """
+        if not request.path.startswith(API_PREFIX):
+            return await handler(request)
+        if not self._is_welcome(request):
+            raise Refusal(403, HttpReason.FOREIGN_ORIGIN, "Pages of this origin may not call (cors_origins).")
+        if request.method == "OPTIONS":
+            return web.Response(status=204, headers=_options_headers(request))
+        return await handler(request)
+
+    @web.middleware
+    async def authenticate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Name the caller by its API key."""
+        request[IS_HANDED_OVER] = False
+        if request.path.startswith(API_PREFIX):
+            request[CALLER] = self._caller(request)
+        return await handler(request)
+
+    def _caller(self, request: web.Request) -> str:
+        if self._access.api_keys is None:
+            return OPEN_CALLER
+        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+        name = self._access.api_keys.name_of(key.strip()) if scheme.lower() == "bearer" else None
+        if name is None:
+            raise Refusal(
+                401,
+                HttpReason.UNAUTHORIZED,
+                "Send a valid API key: Authorization: Bearer vpk_…",
+                {"WWW-Authenticate": "Bearer"},
+            )
+        return name
+
+    def _is_welcome(self, request: web.Request) -> bool:
+        origin = request.headers.get("Origin")
+        if origin is None or self._is_configured(origin):
+            return True
+        return origin.partition("://")[2] == request.host and self._is_ours(request.host)
+
+    def _is_ours(self, host: str) -> bool:
+        """Whether a page of this host is the one that we serve. Without keys a name does not prove it:
+        whoever owns a name can let it lead to a loopback address (DNS rebinding).
+        """
+        return self._access.api_keys is not None or LOOPBACK.fullmatch(host) is not None
+
+    def _is_configured(self, origin: str) -> bool:
+        return "*" in self._access.cors_origins or origin in self._access.cors_origins
+
+    def _finish(self, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+        origin = request.headers.get("Origin")
+        response.headers["Server"] = "voxpop"  # without the versions that aiohttp would tell
+        if request.path.startswith(API_PREFIX):
+            response.headers["Vary"] = "Origin"
+            if origin is not None and self._is_configured(origin):
+                response.headers["Access-Control-Allow-Origin"] = origin
+                response.headers["Access-Control-Expose-Headers"] = EXPOSED
+        return response
+
+
+def _options_headers(request: web.Request) -> dict[str, str]:
+    headers = {"Allow": METHODS}
+    if request.path == CALLS:
+        headers["Accept-Post"] = f"{SDP_TYPE}, {FORM_TYPE}, {JSON_TYPE}"
+    else:
+        headers["Accept-Patch"] = FRAGMENT_TYPE
+    if "Access-Control-Request-Method" in request.headers:
+        headers["Access-Control-Allow-Methods"] = METHODS
+        headers["Access-Control-Allow-Headers"] = ALLOWED_HEADERS
+        headers["Access-Control-Max-Age"] = str(PREFLIGHT_MAX_AGE_S)
+    return headers
+
+
+class MalformedRequests(logging.Filter):
+    """Counts what is not HTTP, in place of the traceback that aiohttp logs for each."""
+
+    def __init__(self, observer: Observer) -> None:
+        super().__init__()
+        self._observer = observer
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """False, and a count, for the records in question; aiohttp's debugging is not let through either."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            self._observer.request_refused(str(HttpReason.MALFORMED))
+            return False
+        return record.levelno > logging.DEBUG
+
+
+def http_logger(observer: Observer) -> logging.Logger:
+    """The logger for aiohttp's servers of this process."""
+    found = logging.getLogger("transceiver.http")
+    if not found.filters:
+        found.addFilter(MalformedRequests(observer))
+        found.setLevel(logging.DEBUG)  # bytes that are not even a method are logged at this level
+    return found

@@ -1,0 +1,110 @@
+"""Request bodies: read within bounds of size and time, in the three forms that callers send an offer.
+
+`application/sdp` is the offer alone (WHIP, browsers with a key of their own). `multipart/form-data` and
+`application/json` have `sdp` and, if wanted, `session`: the first is OpenAI's documented form, the second
+what its Python library sends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from transceiver.sdp import MAX_SDP_BYTES, SdpReason
+from transceiver.signaling.refusals import HttpReason, Refusal
+
+SDP_TYPE = "application/sdp"
+JSON_TYPE = "application/json"
+FORM_TYPE = "multipart/form-data"
+MAX_REQUEST_BYTES = 139_264
+"""An offer of `MAX_SDP_BYTES`, session settings of the same size, and what separates the two in a form."""
+BODY_TIMEOUT_S = 10.0
+
+
+async def read_call_untrusted(request: web.Request) -> tuple[str, Mapping[str, object]]:
+    """The offer and the session settings of a request. Raises Refusal."""
+    if request.content_type == SDP_TYPE:
+        return decode_sdp_untrusted(await read_untrusted(request)), {}
+    if request.content_type == JSON_TYPE:
+        call = _json_object_untrusted(await read_untrusted(request), "The body")
+        session = call.get("session")
+        return decode_sdp_untrusted(call.get("sdp")), _session_untrusted({} if session is None else session)
+    if request.content_type == FORM_TYPE:
+        form = await _read_form_untrusted(request)
+        sdp = decode_sdp_untrusted(form.get("sdp"))
+        session = form.get("session")
+        return sdp, {} if session is None else _json_object_untrusted(session, "session")
+    raise Refusal(
+        415,
+        HttpReason.BAD_CONTENT_TYPE,
+        f"The Content-Type must be {SDP_TYPE}, or {FORM_TYPE} or {JSON_TYPE} with sdp and session.",
+        {"Accept-Post": f"{SDP_TYPE}, {FORM_TYPE}, {JSON_TYPE}"},
+    )
+
+
+async def read_untrusted(request: web.Request) -> bytes:
+    """A whole body. Raises Refusal when it is packed, too long or too slow."""
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        raise Refusal(415, HttpReason.BAD_CONTENT_TYPE, "The body must not have a Content-Encoding.")
+    async with _bounded_reading():
+        return await request.read()
+
+
+def decode_sdp_untrusted(body: object) -> str:
+    """SDP text of bounded length. Raises Refusal."""
+    if not isinstance(body, str | bytes):
+        raise Refusal(400, HttpReason.BAD_BODY, "The offer is missing: there is no sdp in the body.")
+    if len(body) > MAX_SDP_BYTES:
+        raise Refusal(413, SdpReason.TOO_LARGE, f"The SDP is longer than {MAX_SDP_BYTES} bytes.")
+    try:
+        return body.decode() if isinstance(body, bytes) else body
+    except UnicodeDecodeError:
+        raise Refusal(400, SdpReason.NOT_SDP, "The body is not SDP: it is not UTF-8.") from None
+
+
+async def _read_form_untrusted(request: web.Request) -> dict[str, str | bytes]:
+    """The fields of a form; files and text are the same to us."""
+    try:
+        async with _bounded_reading():
+            form = await request.post()
+    except (ValueError, LookupError, RuntimeError, HttpProcessingError):  # what its parser is known to raise
+        raise Refusal(400, HttpReason.BAD_BODY, "The body is not a well-formed multipart form.") from None
+    fields: dict[str, str | bytes] = {}
+    for name, value in form.items():
+        if isinstance(value, web.FileField):
+            value = value.file.read()
+        fields.setdefault(name, bytes(value) if isinstance(value, bytearray) else value)
+    return fields
+
+
+def _json_object_untrusted(body: str | bytes, what: str) -> Mapping[str, object]:
+    try:
+        parsed = json.loads(body)
+    except (ValueError, RecursionError):
+        raise Refusal(400, HttpReason.BAD_SESSION, f"{what} is not JSON.") from None
+    if not isinstance(parsed, dict):
+        raise Refusal(400, HttpReason.BAD_SESSION, f"{what} must be a JSON object.")
+    return parsed
+
+
+def _session_untrusted(session: object) -> Mapping[str, object]:
+    if not isinstance(session, dict):
+        raise Refusal(400, HttpReason.BAD_SESSION, "session must be a JSON object.")
+    return session
+
+
+@asynccontextmanager
+async def _bounded_reading() -> AsyncIterator[None]:
+    """Raises Refusal for a body that takes too long or does not come to its end."""
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            yield
+    except TimeoutError:
+        raise Refusal(408, HttpReason.TIMEOUT, f"The body took longer than {BODY_TIMEOUT_S:g} s.") from None
+    except (ConnectionError, web.RequestPayloadError):
+        raise Refusal(400, HttpReason.CUT_OFF, "The body ended before its time.") from None

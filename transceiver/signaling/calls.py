@@ -1,0 +1,157 @@
+"""The signaling API: `POST /v1/realtime/calls` and what can be done with the call that it made.
+
+Handlers of aiohttp, thin: what they read goes to `sdp` and to the session manager, and each way to fail
+is a `Refusal`. The same handlers serve the public port and the hand-over socket of sibling processes;
+who the caller is has been settled before, by `app`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from core.addr import Endpoint
+from core.errors import ConfigError
+from transceiver.observer import Observer
+from transceiver.sdp import (
+    LocalDescription,
+    build_answer,
+    build_fragment,
+    parse_fragment_untrusted,
+    parse_offer_untrusted,
+)
+from transceiver.session.ids import owner_of
+from transceiver.session.manager import AdmissionError, SessionManager
+from transceiver.session.session import Session
+from transceiver.signaling.bodies import SDP_TYPE, decode_sdp_untrusted, read_call_untrusted, read_untrusted
+from transceiver.signaling.refusals import HttpReason, Refusal
+from transceiver.signaling.siblings import PASSED_ON, Handed, Siblings
+
+CALLS = "/v1/realtime/calls"
+FRAGMENT_TYPE = "application/trickle-ice-sdpfrag"
+CALLER: web.RequestKey[str] = web.RequestKey("caller", str)
+"""The name of the API key that a request came with."""
+IS_HANDED_OVER: web.RequestKey[bool] = web.RequestKey("is_handed_over", bool)
+"""Whether a sibling process sent it; such a request goes no further."""
+
+
+class Calls:
+    """The calls of one process, as HTTP resources."""
+
+    def __init__(
+        self,
+        manager: SessionManager,
+        siblings: Siblings,
+        observer: Observer,
+        vips: tuple[Endpoint, ...],
+    ) -> None:
+        self._manager = manager
+        self._siblings = siblings
+        self._observer = observer
+        self.vips = vips
+        """What answers name as candidates, best first."""
+
+    async def create(self, request: web.Request) -> web.Response:
+        """An offer in, a session and its answer out; placed with a sibling when this process is full."""
+        sdp, settings = await read_call_untrusted(request)
+        caller = request[CALLER]
+        try:
+            return self._answer(sdp, settings, caller)
+        except AdmissionError as error:
+            placed = None
+            if not request[IS_HANDED_OVER]:
+                placed = await self._siblings.place(CALLS, sdp, settings, caller)
+            if placed is None:
+                raise _no_room(error) from None
+            return placed
+
+    async def hang_up(self, request: web.Request) -> web.Response:
+        """End a call: DELETE as in WHIP (RFC 9725 §4.2), POST …/hangup as in the OpenAI API."""
+        session = self._own_session(request)
+        if session is None:
+            return await self._pass_on(request, b"")
+        self._manager.close(session, "hangup")
+        return web.Response(status=200)
+
+    async def patch(self, request: web.Request) -> web.Response:
+        """Trickle: accepted and not needed. ICE restart: new credentials (RFC 9725 §4.3)."""
+        if request.content_type != FRAGMENT_TYPE:
+            raise Refusal(415, HttpReason.BAD_CONTENT_TYPE, f"The Content-Type must be {FRAGMENT_TYPE}.")
+        body = await read_untrusted(request)
+        session = self._own_session(request)
+        if session is None:
+            return await self._pass_on(request, body)
+        fragment = parse_fragment_untrusted(decode_sdp_untrusted(body))
+        condition = request.headers.get("If-Match")
+        if condition not in (None, "*", _etag(session.answer)):
+            raise Refusal(412, HttpReason.STALE_ETAG, "If-Match names another ICE session than the current.")
+        if fragment.ufrag is None or fragment.password is None or fragment.ufrag == session.remote_ufrag:
+            return web.Response(status=204)
+        if condition is None:
+            raise Refusal(428, HttpReason.NO_IF_MATCH, "An ICE restart needs If-Match: * (RFC 9725 §4.3.2).")
+        local = self._named(self._manager.restart_ice(session, fragment.ufrag, fragment.password))
+        return web.Response(
+            body=build_fragment(session.offer, local).encode(),
+            content_type=FRAGMENT_TYPE,
+            headers={"ETag": _etag(local)},
+        )
+
+    def _answer(self, sdp: str, settings: Mapping[str, object], caller: str) -> web.Response:
+        started = time.monotonic()
+        offer = parse_offer_untrusted(sdp)
+        try:
+            session = self._manager.create(offer, settings, caller)
+        except ConfigError as error:
+            raise Refusal(400, HttpReason.BAD_SESSION, f"session: {'; '.join(error.problems)}") from None
+        local = self._named(session.answer)
+        self._observer.setup_stage("signaling", time.monotonic() - started)
+        return web.Response(
+            status=201,
+            body=build_answer(offer, local).encode(),
+            content_type=SDP_TYPE,
+            headers={"Location": f"{CALLS}/{session.id}", "ETag": _etag(local)},
+        )
+
+    def _named(self, local: LocalDescription) -> LocalDescription:
+        return dataclasses.replace(local, candidates=self.vips)
+
+    def _own_session(self, request: web.Request) -> Session | None:
+        """The session in the path if this process has it and the caller made it; None when it is another
+        process'. A stranger's call and one that never was look the same: 404.
+        """
+        session_id = request.match_info["id"]
+        owner = owner_of(session_id)
+        if owner not in (None, self._siblings.index) and not request[IS_HANDED_OVER]:
+            return None
+        session = self._manager.get(session_id)
+        if session is None or session.owner != request[CALLER]:
+            raise Refusal(404, HttpReason.NOT_FOUND, "There is no such call.")
+        return session
+
+    async def _pass_on(self, request: web.Request, body: bytes) -> web.Response:
+        headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
+        handed = Handed(request.method, request.path, request[CALLER], headers, body)
+        owner = owner_of(request.match_info["id"])
+        assert owner is not None
+        return await self._siblings.pass_on(owner, handed)
+
+
+def register_calls(router: web.UrlDispatcher, calls: Calls) -> None:
+    """The same routes on the public port and between siblings."""
+    router.add_post(CALLS, calls.create)
+    router.add_delete(CALLS + "/{id}", calls.hang_up)
+    router.add_patch(CALLS + "/{id}", calls.patch)
+    router.add_post(CALLS + "/{id}/hangup", calls.hang_up)
+
+
+def _etag(local: LocalDescription) -> str:
+    """A strong entity tag of the ICE session, which an ICE restart replaces."""
+    return f'"{local.session_version}"'
+
+
+def _no_room(error: AdmissionError) -> Refusal:
+    retry = {"Retry-After": str(max(1, round(error.retry_after_s)))}
+    return Refusal(503, HttpReason(error.reason), "No room for another call; try again later.", retry)

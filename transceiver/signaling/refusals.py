@@ -1,0 +1,97 @@
+"""Refused HTTP requests: every reason, and the JSON that clients of the OpenAI API expect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from aiohttp import web
+
+from core.errors import SdpError
+from transceiver.sdp import SdpReason
+
+
+class HttpReason(StrEnum):
+    """Why a request is refused, where the description in it is not to blame; a metric label."""
+
+    MALFORMED = "http_malformed"
+    BAD_BODY = "http_bad_body"
+    CUT_OFF = "http_cut_off"
+    BAD_SESSION = "http_bad_session"
+    UNAUTHORIZED = "http_unauthorized"
+    FOREIGN_ORIGIN = "http_foreign_origin"
+    NOT_FOUND = "http_not_found"
+    METHOD_NOT_ALLOWED = "http_method_not_allowed"
+    TIMEOUT = "http_timeout"
+    STALE_ETAG = "http_stale_etag"
+    NO_IF_MATCH = "http_no_if_match"
+    TOO_LARGE = "http_too_large"
+    BAD_CONTENT_TYPE = "http_bad_content_type"
+    FULL = "full"
+    OVERLOADED = "overloaded"
+    DRAINING = "draining"
+    OWNER_SILENT = "owner_silent"
+    FAULT = "http_fault"
+    """Status 500: a mistake of ours."""
+
+
+class Refusal(Exception):  # noqa: N818 - an outcome of a request, not an error of ours
+    """Ends a request: an HTTP status, a reason for the counter, a sentence for the caller."""
+
+    def __init__(
+        self, status: int, reason: StrEnum, message: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+        self.message = message
+        self.headers = headers or {}
+
+    def response(self) -> web.Response:
+        """The error object of the OpenAI API."""
+        error = {
+            "message": self.message,
+            "type": "server_error" if self.status >= 500 else "invalid_request_error",
+            "code": str(self.reason),
+            "param": None,
+        }
+        return web.json_response({"error": error}, status=self.status, headers=self.headers)
+
+
+OF_STATUS = {
+    404: (HttpReason.NOT_FOUND, "There is nothing at this path."),
+    405: (HttpReason.METHOD_NOT_ALLOWED, "This path does not take that method; the Allow header says which."),
+    413: (HttpReason.TOO_LARGE, "The request is too large."),
+}
+
+
+def from_framework(error: web.HTTPException) -> Refusal:
+    """What aiohttp itself refused, in our words."""
+    reason, message = OF_STATUS.get(error.status, (HttpReason.MALFORMED, error.reason))
+    headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+    return Refusal(error.status, reason, message, headers)
+
+
+UNPROCESSABLE = frozenset(
+    {
+        SdpReason.NO_AUDIO,
+        SdpReason.VIDEO_ONLY,
+        SdpReason.NO_OPUS,
+        SdpReason.BAD_PROFILE,
+        SdpReason.BAD_BUNDLE,
+        SdpReason.NO_RTCP_MUX,
+        SdpReason.NO_ICE,
+        SdpReason.NO_FINGERPRINT,
+        SdpReason.WEAK_FINGERPRINT,
+    }
+)
+"""Well-formed descriptions of something that we cannot do."""
+
+
+def from_sdp(error: SdpError) -> Refusal:
+    """What is wrong with a description, as an HTTP error."""
+    if error.reason in (SdpReason.TOO_LARGE, SdpReason.TOO_MANY_LINES):
+        status = 413
+    else:
+        status = 422 if error.reason in UNPROCESSABLE else 400
+    return Refusal(status, error.reason, error.detail)

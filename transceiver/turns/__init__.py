@@ -1,0 +1,1 @@
+"""When a caller speaks, and when a turn is over."""
