@@ -1,4 +1,4 @@
-"""Compiling and loading the program: the one door to BCC, and the one place that needs LLVM.
+"""Compiling and loading the program: the sole importer of BCC, and the one place that needs LLVM.
 
 What is loaded uses the maps that are pinned already (`ebpf.pins`), so a new program takes over the
 flows of the old.

@@ -1,4 +1,4 @@
-"""The only door to pyroute2: what `netdev`, `netns` and `network` are built on, by one name each.
+"""The sole importer of pyroute2: what `attach`, `netns` and `snapshot` are built on, by one name each.
 
 pyroute2 carries few annotations, so its sockets are `Any` here; every refusal of the kernel is a
 `NetlinkError`, whose `code` is an errno.

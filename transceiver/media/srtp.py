@@ -1,4 +1,4 @@
-"""SRTP and SRTCP of one session (RFC 3711, RFC 7714). The only door to pylibsrtp."""
+"""SRTP and SRTCP of one session (RFC 3711, RFC 7714). The sole importer of pylibsrtp."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DTLS, SCTP and the event channel of one session. The only door to aiortc.
+"""DTLS, SCTP and the event channel of one session. The sole importer of aiortc.
 
 aiortc's DTLS object reads from and writes to a transport with four members; `Link` is that, between it
 and our socket. Its SCTP object in turn stands on `_Carrier` in place of the DTLS object, so that what a
