@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core.errors import ConfigError, VoxpopError
 from core.service import interrupt
+
+if TYPE_CHECKING:
+    from core.service.metrics.reference import Section
 
 EXIT_FAILED = 1
 
@@ -30,7 +35,9 @@ def build_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     edge.cli.register(verbs)
     transceiver.cli.register(verbs)
-    core.service.cli.register(verbs, {"relay": _check_relay, "transceiver": _check_transceiver})
+    core.service.cli.register(
+        verbs, {"relay": _check_relay, "transceiver": _check_transceiver}, _metrics_sections
+    )
     return parser
 
 
@@ -44,6 +51,14 @@ def _check_transceiver(path: Path) -> None:
     from transceiver.host.settings import load
 
     load(path)
+
+
+def _metrics_sections() -> Sequence[Section]:
+    from core.service.metrics.daemon import SECTION
+    from edge.metrics import catalogue as relay
+    from transceiver.host import catalogue as transceiver
+
+    return SECTION, *relay.SECTIONS, *transceiver.SECTIONS
 
 
 def main(argv: list[str] | None = None) -> int:

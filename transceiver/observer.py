@@ -1,9 +1,11 @@
-"""What the parts of a transceiver report. `transceiver.metrics` turns it into Prometheus series."""
+"""What the parts of a transceiver report, as series. `transceiver.host` keeps count of it."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from typing import Protocol
+
+from core.service.metrics import OTHER, Series, counter, histogram
 
 
 class EndReason(StrEnum):
@@ -20,19 +22,45 @@ class EndReason(StrEnum):
     """Audio path or backend raised: a mistake of ours, which the log has."""
 
 
+class Stage(StrEnum):
+    """What a call's set-up consists of, in that order; a metric label."""
+
+    SIGNALING = "signaling"
+    ICE = "ice"
+    DTLS = "dtls"
+    AUDIO = "audio"
+
+
+SETUP = histogram(
+    "voxpop_transceiver_session_setup_seconds",
+    "Time of each stage of a call's set-up: signaling from offer to answer, then ice until the first check, "
+    "dtls until the keys, audio until the first authenticated media.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5.0, 10.0, 30.0),
+    stage=Stage,
+)
+TURN_LATENCY = histogram(
+    "voxpop_transceiver_turn_latency_seconds",
+    "From the end of the caller's speech to the first audio of the answer. Buckets lie close together around "
+    "300 ms, beyond which talking does not feel like talking.",
+    buckets=(0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.75, 1.0, 2.0, 5.0),
+)
+SESSIONS_ENDED = counter(
+    "voxpop_transceiver_sessions_ended_total", "Sessions that ended, by reason.", reason=(*EndReason, OTHER)
+)
+EVENTS: tuple[Series, ...] = (SETUP, TURN_LATENCY, SESSIONS_ENDED)
+"""What `count` and `observe` take. To report something new, declare it here and call one of them. Refusals
+are in `transceiver.host.catalogue`, since the parts above own their reasons.
+"""
+
+
 class Observer(Protocol):
     """Called at events and refusals; counts of good packets are plain integers read at scrape time."""
 
-    def setup_stage(self, stage: str, seconds: float) -> None:
-        """`signaling` (offer in → answer out), `ice` (answer → first check), `dtls` (first check →
-        keys), `audio` (keys → first authenticated media).
-        """
+    def count(self, event: Series, *row: str) -> None:
+        """One more of a counter of `EVENTS`; `row` has a value for each of its labels."""
 
-    def turn(self, seconds: float) -> None:
-        """End of the caller's speech → first frame of the answer."""
-
-    def session_ended(self, reason: str) -> None:
-        """Once for every session, with an `EndReason`."""
+    def observe(self, event: Series, value: float, *row: str) -> None:
+        """A measure for a histogram of `EVENTS`, in its unit."""
 
     def packet_refused(self, reason: str) -> None:
         """A datagram, or a message in one, that was refused, by the reason enum that says why."""
@@ -40,17 +68,26 @@ class Observer(Protocol):
     def request_refused(self, reason: str) -> None:
         """An HTTP request that was refused, by reason."""
 
-
-class NullObserver:
-    """For callers and tests that measure by other means."""
-
     def setup_stage(self, stage: str, seconds: float) -> None:
-        """Ignored."""
+        """The end of a `Stage`."""
+        self.observe(SETUP, seconds, stage)
 
     def turn(self, seconds: float) -> None:
-        """Ignored."""
+        """End of the caller's speech → first frame of the answer."""
+        self.observe(TURN_LATENCY, seconds)
 
     def session_ended(self, reason: str) -> None:
+        """Once for every session, with an `EndReason`."""
+        self.count(SESSIONS_ENDED, reason)
+
+
+class NullObserver(Observer):
+    """For callers and tests that measure by other means."""
+
+    def count(self, event: Series, *row: str) -> None:
+        """Ignored."""
+
+    def observe(self, event: Series, value: float, *row: str) -> None:
         """Ignored."""
 
     def packet_refused(self, reason: str) -> None:

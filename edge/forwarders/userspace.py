@@ -21,7 +21,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from core.addr import Endpoint
-from edge.relay.counters import Counters, Direction, Removal, SendError, classify_error, counter_index
+from edge.relay.counters import (
+    PENDING_ERRORS,
+    Counters,
+    Direction,
+    Removal,
+    SendError,
+    classify_error,
+    counter_index,
+)
 from edge.relay.forwarder import MAX_ADDRESSES_PER_TOKEN, Sockaddr
 from edge.relay.verdict import RelayReason
 
@@ -61,8 +69,7 @@ _INSTALLED = counter_index("installs", "installed")
 _RELABELLED = counter_index("installs", "rebound")
 _SEND_FAILURES = {(d, e): counter_index("send_failures", d, e) for d in Direction for e in SendError}
 _PENDING_ERRORS = {
-    e: counter_index("pending_errors", SendError.OTHER if e is SendError.WOULD_BLOCK else e)
-    for e in SendError
+    e: counter_index("pending_errors", e if e in PENDING_ERRORS else SendError.OTHER) for e in SendError
 }
 _REMOVALS = {cause: counter_index("removals", cause) for cause in Removal}
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-
+from core.service.metrics.exposition import Family, by_label, family
 from ebpf.tables import Count, Tables
-from ebpf.verdict import FAMILIES, REASONS, Family, Reason
+from ebpf.verdict import FAMILIES, REASONS, Reason
+from ebpf.verdict import Family as IpFamily
+from edge.metrics.catalogue import ATTACHED, BYTES, MODES, NEXTHOPS, PACKETS
 from edge.metrics.status import FastPathStatus
 from edge.relay.counters import Direction
 
-Counts = Mapping[Family, Mapping[Reason, Count]]
+Counts = Mapping[IpFamily, Mapping[Reason, Count]]
 
-HEADER_BYTES = {Family.NONE: 0, Family.IPV4: 28, Family.IPV6: 48}
+HEADER_BYTES = {IpFamily.NONE: 0, IpFamily.IPV4: 28, IpFamily.IPV6: 48}
 """Of IP and UDP: what is forwarded has neither options nor extension headers."""
 _FORWARDED = {Direction.UPSTREAM: Reason.FORWARD_UP, Direction.DOWNSTREAM: Reason.FORWARD_DOWN}
 
@@ -32,46 +33,15 @@ def read(tables: Tables | None) -> Counts:
     return tables.counts()
 
 
-def collect(host: FastPathStatus, counts: Counts) -> Iterator[Metric]:
+def collect(host: FastPathStatus, counts: Counts) -> Iterator[Family]:
     """Every metric of the fast path itself."""
-    yield from _verdicts(counts)
-    yield from _state(host)
-
-
-def _verdicts(counts: Counts) -> Iterable[Metric]:
-    packets = CounterMetricFamily(
-        "voxpop_fastpath_packets",
-        "Packets that the XDP program saw, each counted once, by what it did with them and why: forwarded, "
-        "punted to the relay, passed to the kernel, or dropped.",
-        labels=["verdict", "family"],
+    rows = {(reason, name): count for name, reasons in counts.items() for reason, count in reasons.items()}
+    yield family(PACKETS, {row: count.packets for row, count in rows.items()})
+    yield family(BYTES, {row: count.bytes for row, count in rows.items()})
+    usable = host.nexthops.usable
+    yield by_label(NEXTHOPS, {"usable": usable, "unusable": len(host.nexthops) - usable})
+    modes = host.modes
+    yield family(
+        ATTACHED,
+        {(name, mode): int(modes.get(name) == mode) for name in host.interfaces for mode in MODES},
     )
-    sizes = CounterMetricFamily(
-        "voxpop_fastpath_bytes",
-        "Bytes of the IP layer in voxpop_fastpath_packets_total, where they were read.",
-        labels=["verdict", "family"],
-    )
-    for family, rows in counts.items():
-        for reason, count in rows.items():
-            packets.add_metric([reason, family], count.packets)
-            sizes.add_metric([reason, family], count.bytes)
-    return packets, sizes
-
-
-def _state(host: FastPathStatus) -> Iterable[Metric]:
-    hops = GaugeMetricFamily(
-        "voxpop_fastpath_nexthops",
-        "Routers and hosts on our links that flows may lead to; those that are unusable do not answer, or "
-        "are behind an interface without the fast path.",
-        labels=["state"],
-    )
-    hops.add_metric(["usable"], host.nexthops.usable)
-    hops.add_metric(["unusable"], len(host.nexthops) - host.nexthops.usable)
-    attached = GaugeMetricFamily(
-        "voxpop_fastpath_attached",
-        "1 where an interface runs the program, by mode; 0 in both where the interface is gone.",
-        labels=["interface", "mode"],
-    )
-    for name in host.interfaces:
-        for mode in ("native", "generic"):
-            attached.add_metric([name, mode], int(host.modes.get(name) == mode))
-    return hops, attached

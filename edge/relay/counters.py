@@ -7,11 +7,12 @@ The supervisor owns the memory, so what a worker counted outlives it, and its su
 from __future__ import annotations
 
 import errno
-import itertools
 import mmap
 import os
+from collections.abc import Iterator
 from enum import StrEnum
 
+from core.service.metrics import WORKER, Kind, Series, counter, gauge, histogram
 from edge.relay.verdict import REFUSALS, RelayReason
 
 
@@ -29,7 +30,13 @@ class SendError(StrEnum):
     REFUSED = "refused"
     UNREACHABLE = "unreachable"
     TOO_BIG = "too_big"
+    UNRESOLVED = "unresolved"
+    """It waited for a next hop, and nobody told the MAC address of that one. Not an error of a socket."""
     OTHER = "other"
+
+
+PENDING_ERRORS = (SendError.REFUSED, SendError.UNREACHABLE, SendError.TOO_BIG, SendError.OTHER)
+"""Those that ICMP can bring about a packet that was sent."""
 
 
 _ERROR_BY_ERRNO = {
@@ -67,35 +74,102 @@ FIRST_PACKET_BUCKETS_NS = tuple(
     int(us * 1000) for us in (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 50_000, 250_000)
 )
 
-_UP, _DOWN = Direction.UPSTREAM, Direction.DOWNSTREAM
-_ENDS = ((_UP, "forwarded"), (_UP, "refused"), (_UP, "failed"), (_DOWN, "forwarded"), (_DOWN, "failed"))
+_DOWN_REFUSED = (Direction.DOWNSTREAM, "refused")
+"""What a transceiver sends to a flow is carried, whatever it is."""
 
-SERIES: dict[str, tuple[tuple[str, ...], ...]] = {
-    "received_packets": ((_UP,), (_DOWN,)),
-    "received_bytes": ((_UP,), (_DOWN,)),
-    "packets": _ENDS,
-    "bytes": _ENDS,
-    "refusals": tuple((reason,) for reason in REFUSALS),
-    "send_failures": tuple(itertools.product(Direction, SendError)),
-    "pending_errors": tuple((error,) for error in SendError if error is not SendError.WOULD_BLOCK),
-    "installs": tuple((result,) for result in INSTALL_RESULTS),
-    "removals": tuple((cause,) for cause in Removal),
-    "flows": ((),),
-    "first_packet_bucket": tuple((str(bound),) for bound in (*FIRST_PACKET_BUCKETS_NS, "inf")),
-    "first_packet_sum_ns": ((),),
+SHARED: dict[str, Series] = {
+    "received_packets": counter(
+        "voxpop_relay_received_packets_total",
+        "Datagrams read: upstream from clients, downstream from transceivers. Each of them ends as one of "
+        "voxpop_relay_packets_total.",
+        direction=Direction,
+    ),
+    "received_bytes": counter(
+        "voxpop_relay_received_bytes_total",
+        "Bytes of UDP payload in voxpop_relay_received_packets_total.",
+        direction=Direction,
+    ),
+    "packets": counter(
+        "voxpop_relay_packets_total",
+        "Datagrams by outcome: forwarded, refused (see voxpop_relay_refusals_total), or failed in sending "
+        "(see voxpop_relay_send_failures_total).",
+        without=[_DOWN_REFUSED],
+        direction=Direction,
+        outcome=("forwarded", "refused", "failed"),
+    ),
+    "bytes": counter(
+        "voxpop_relay_bytes_total",
+        "Bytes of UDP payload in voxpop_relay_packets_total.",
+        without=[_DOWN_REFUSED],
+        direction=Direction,
+        outcome=("forwarded", "refused", "failed"),
+    ),
+    "refusals": counter(
+        "voxpop_relay_refusals_total",
+        "Datagrams from clients dropped without an answer, by reason: malformed STUN (stun_*), a ufrag that "
+        "is no good token (token_*), or one of the relay-side reasons.",
+        reason=REFUSALS,
+    ),
+    "send_failures": counter(
+        "voxpop_relay_send_failures_total",
+        "Datagrams that were not sent, by error: the kernel did not take them, or (unresolved) they waited "
+        "for a next hop whose neighbour entry did not come.",
+        direction=Direction,
+        error=SendError,
+    ),
+    "pending_errors": counter(
+        "voxpop_relay_upstream_errors_total",
+        "ICMP errors that transceivers' hosts or routers sent about earlier upstream packets, by error. "
+        "refused: no process has that port.",
+        error=PENDING_ERRORS,
+    ),
+    "installs": counter(
+        "voxpop_relay_flow_installs_total",
+        "Proven first packets by what became of their flow: installed, rebound (an existing flow has "
+        "another ufrag from here on), or why it could not be had. adopted: no packet, but a flow that the "
+        "fast path had when the relay started.",
+        outcome=INSTALL_RESULTS,
+    ),
+    "removals": counter(
+        "voxpop_relay_flow_removals_total",
+        "Flows that ended: idle, moved (the client address leads to another transceiver), or lost with their "
+        "worker. Installed and adopted minus removed is voxpop_relay_flows.",
+        reason=Removal,
+    ),
+    "flows": gauge("voxpop_relay_flows", "Flows that are being carried.", worker=WORKER),
+    "first_packet": histogram(
+        "voxpop_relay_first_packet_seconds",
+        "From the wake-up that read a flow's first packet to its having been sent on.",
+        buckets=[bound / 1e9 for bound in FIRST_PACKET_BUCKETS_NS],
+    ),
 }
-"""Every series that there is: family → the label values of its members."""
+"""Every series that workers count, by the name that the code has for it. To count something new, declare it
+here and write to its `counter_index`. Those with the label `worker` are shown by worker, the others summed.
+"""
+
+
+def _keys(name: str, series: Series) -> Iterator[tuple[str, ...]]:
+    """The places of a series in the array: its rows, or the buckets and the sum of a histogram."""
+    if series.kind is Kind.HISTOGRAM:
+        for bound in series.buckets:
+            yield f"{name}_bucket", str(round(bound * 1e9))
+        yield f"{name}_bucket", "inf"
+        yield (f"{name}_sum_ns",)
+    else:
+        for row in series.rows:
+            yield (name, *row)
+
 
 _INDEXES = {
     key: index
-    for index, key in enumerate((family, *labels) for family, rows in SERIES.items() for labels in rows)
+    for index, key in enumerate(key for name, series in SHARED.items() for key in _keys(name, series))
 }
 ARRAY_BYTES = len(_INDEXES) * 8
 
 
-def counter_index(family: str, *labels: str) -> int:
+def counter_index(name: str, *row: str) -> int:
     """The index of a series; KeyError for one that does not exist."""
-    return _INDEXES[(family, *labels)]
+    return _INDEXES[(name, *row)]
 
 
 REFUSAL_INDEXES = {reason: counter_index("refusals", reason) for reason in REFUSALS}
@@ -113,9 +187,9 @@ class Counters:
         """Count something."""
         self.values[index] += amount
 
-    def get(self, family: str, *labels: str) -> int:
+    def get(self, name: str, *row: str) -> int:
         """The value of a series."""
-        return int(self.values[counter_index(family, *labels)])
+        return int(self.values[counter_index(name, *row)])
 
     def close(self) -> None:
         """Unmap; the numbers stay with whoever else has the memfd."""

@@ -64,7 +64,7 @@ TRANSCEIVER_PORT = 40_000
 INSTALLED = ("voxpop_relay_flow_installs", "installed")
 ENDED = ("voxpop_relay_flow_removals", "idle")
 RECEIVER = "receiver's buffer"
-MACHINERY = ("voxpop_relay_vip_drops", "voxpop_relay_refusals", "voxpop_relay_send_failures", RECEIVER)
+MACHINERY = ("voxpop_relay_kernel_drops", "voxpop_relay_refusals", "voxpop_relay_send_failures", RECEIVER)
 """Counters of what is lost; beside them, the program's by verdict."""
 
 

@@ -125,7 +125,7 @@ def test_closing_everything_leaks_nothing(tmp_path: Path) -> None:
     async def until_idle(host: LocalHost) -> None:
         relay = process_tree(host.relay)
         await until(lambda: all(s.is_open for s in sockets("udp", relay)), "no upstream socket is left")
-        assert await metric(host.plan.transceiver_metrics, "voxpop_sessions") == 0
+        assert await metric(host.plan.transceiver_metrics, "voxpop_transceiver_sessions") == 0
 
     asyncio.run(run())
 

@@ -70,7 +70,7 @@ def test_a_call_reports_its_numbers_and_records_the_answer(tmp_path: Path) -> No
             types = {event["type"] for event in report["events"]}
             assert {"session.created", "input_audio_buffer.speech_started"} <= types
             assert likeness_in_pieces(speech(), read_wav(heard)) > 0.5
-            assert await metric(host.plan.transceiver_metrics, "voxpop_sessions") == 0
+            assert await metric(host.plan.transceiver_metrics, "voxpop_transceiver_sessions") == 0
 
     asyncio.run(check())
 
@@ -121,15 +121,15 @@ def test_interrupting_a_call_hangs_it_up(tmp_path: Path) -> None:
         async with running(tmp_path) as host:
             metrics = host.plan.transceiver_metrics
             async with voxpop("call", host.plan.url, "--seconds", "120") as caller:
-                while not await metric(metrics, "voxpop_sessions", state="connected"):
+                while not await metric(metrics, "voxpop_transceiver_sessions", state="connected"):
                     assert caller.returncode is None
                     await asyncio.sleep(0.05)
                 caller.send_signal(signal.SIGINT)
                 out, _ = await caller.communicate()
                 assert caller.returncode == 130
                 assert b"interrupted" in out
-            assert await metric(metrics, "voxpop_sessions") == 0
-            assert await metric(metrics, "voxpop_sessions_ended_total", reason="hangup") == 1
+            assert await metric(metrics, "voxpop_transceiver_sessions") == 0
+            assert await metric(metrics, "voxpop_transceiver_sessions_ended_total", reason="hangup") == 1
 
     asyncio.run(check())
 
@@ -193,7 +193,7 @@ def test_a_vip_where_nobody_answers_fails_at_ice(tmp_path: Path) -> None:
             assert err.startswith("voxpop call: ice: no candidate answered")
             assert all(str(vip) in err for vip in host.plan.vips)
             assert json.loads(out)["setup"]["ice_ms"] is None
-            assert await metric(host.plan.transceiver_metrics, "voxpop_sessions") == 0
+            assert await metric(host.plan.transceiver_metrics, "voxpop_transceiver_sessions") == 0
 
     asyncio.run(check())
 

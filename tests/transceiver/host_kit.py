@@ -213,18 +213,22 @@ class Host:
         assert response.status == 201, response.text
         return response.headers["Location"]
 
-    def metrics(self) -> dict[str, float]:
-        """Samples of the whole host: `name{label=value,…}` without the process → sum over processes."""
+    def scrape(self) -> str:
+        """What /metrics of the whole host says."""
         connection = http.client.HTTPConnection("127.0.0.1", self.metrics_port, timeout=TIMEOUT_S)
         try:
             connection.request("GET", "/metrics")
-            text = connection.getresponse().read().decode()
+            return connection.getresponse().read().decode()
         finally:
             connection.close()
+
+    def metrics(self) -> dict[str, float]:
+        """Samples of the whole host: `name{label=value,…}` without the worker → sum over workers."""
+        text = self.scrape()
         sums: dict[str, float] = {}
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
-                labels = ",".join(f"{k}={v}" for k, v in sorted(sample.labels.items()) if k != "process")
+                labels = ",".join(f"{k}={v}" for k, v in sorted(sample.labels.items()) if k != "worker")
                 name = f"{sample.name}{{{labels}}}"
                 sums[name] = sums.get(name, 0) + sample.value
         return sums

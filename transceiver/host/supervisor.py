@@ -13,10 +13,10 @@ from pathlib import Path
 
 import aiohttp
 from aiohttp import web
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from core.config import TransceiverSettings
 from core.errors import ConfigError, UnavailableError
+from core.service.metrics.exposition import CONTENT_TYPE
 from core.service.supervisor import Message, Supervisor, WorkerSpec
 from transceiver.host.metrics import HostStatus, host_exposition
 from transceiver.host.settings import DRAIN, DRAINED, STOP, listen_addresses, load
@@ -198,7 +198,7 @@ class TransceiverService:
         expositions = {index: text for index, text in enumerate(texts) if text is not None}
         restarts = [worker.restarts for worker in self._supervisor.workers]
         body = host_exposition(expositions, HostStatus(self._state, restarts, dict(self._reloads)))
-        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
 
     async def _scrape(self, index: int) -> str | None:
         connector = aiohttp.UnixConnector(str(socket_path(self._folder, index)))

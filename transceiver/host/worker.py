@@ -24,12 +24,11 @@ from aiohttp import web
 from core.service import log
 from core.service.supervisor import ControlChannel, Message
 from transceiver.backends.parrot import Parrot
-from transceiver.host.metrics import Metrics
-from transceiver.host.process_metrics import SessionCollector
 from transceiver.host.settings import DRAIN, DRAINED, STOP, WorkerSettings, decode
+from transceiver.host.worker_metrics import Metrics, SessionCollector
 from transceiver.media.ticker import Ticker
 from transceiver.observer import Observer
-from transceiver.session.manager import PACKET_REASONS, SessionManager
+from transceiver.session.manager import SessionManager
 from transceiver.signaling.app import Access, http_logger, public_app, sibling_app
 from transceiver.signaling.calls import Calls
 from transceiver.signaling.page import Page
@@ -194,14 +193,14 @@ class Running:
 
     def __init__(self, arguments: WorkerArguments, settings: WorkerSettings) -> None:
         transceiver = settings.transceiver
-        self.metrics = Metrics(PACKET_REASONS)
+        self.metrics = Metrics()
         self._ticker = Ticker()
         self._mux = Mux([socket.socket(fileno=fd) for fd in arguments.udp_fds], self.metrics)
         self._manager = SessionManager(
             transceiver, settings.cluster, settings.keyring, self._mux, self._ticker,
             Certificate.generate(), Parrot, self.metrics, arguments.index,
         )  # fmt: skip
-        self.metrics.register(SessionCollector(self._manager, self._mux, self._ticker))
+        self.metrics.register(SessionCollector(self._manager, self._mux, self._ticker).collect)
         self._siblings = Siblings(arguments.folder, arguments.index, arguments.count)
         self._access = Access(settings.api_keys, transceiver.cors_origins)
         self._pops = PopDirectory(settings.config.pops)

@@ -6,17 +6,21 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from core.service.cli import config, keys, token
+from core.service.cli import config, keys, metrics, token
 
 if TYPE_CHECKING:
     from core.service.cli.config import ConfigCheck
+    from core.service.cli.metrics import Sections
     from core.service.cli.options import Verbs
 
 
 def register(
-    verbs: Verbs[argparse.ArgumentParser], config_checks: Mapping[str, ConfigCheck] | None = None
+    verbs: Verbs[argparse.ArgumentParser], config_checks: Mapping[str, ConfigCheck], sections: Sections
 ) -> None:
-    """Add this part's verbs to the command line; `config_checks` are for `config check`."""
+    """Add this part's verbs to the command line; `config_checks` are for `config check`, `sections` are what
+    `metrics reference` is made of.
+    """
     keys.register(verbs)
     token.register(verbs)
-    config.register(verbs, config_checks or {})
+    config.register(verbs, config_checks)
+    metrics.register(verbs, sections)

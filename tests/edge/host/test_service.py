@@ -18,6 +18,8 @@ import pytest
 
 from core.addr import Endpoint
 from core.keyring import Keyring
+from core.service.metrics.daemon import DAEMON
+from edge.metrics import catalogue
 from tests.edge.kit import (
     DTLS,
     MASTERS,
@@ -34,6 +36,7 @@ from tests.edge.kit import (
 )
 from tests.edge.relay.test_decide import STRANGERS
 from tests.edge.relay.test_slowpath import HOPELESS
+from tests.exposition import assert_is_catalogue, complaints
 
 StartRelay = Callable[..., RelayProcess]
 OpenPeer = Callable[..., Peer]
@@ -218,7 +221,7 @@ def test_a_dead_worker_is_replaced_on_its_sockets_and_flows_come_back(
     assert transceiver.receive()[0][:2] == b"\0\1"
     eventually(lambda: relay.summary()["workers"] == 1, "the next worker is ready")
     after = relay.samples()
-    assert after["worker_restarts_total", "0"] == 1
+    assert after["voxpop_daemon_worker_restarts_total", "0"] == 1
     assert after["received_packets_total", "upstream"] == before["received_packets_total", "upstream"] + 2
     assert after["flow_removals_total", "lost"] == 1
     assert after["flow_installs_total", "installed"] == 2
@@ -255,7 +258,7 @@ def test_keys_rotate_on_sighup(start: StartRelay, peer: OpenPeer) -> None:
     path = call(client, transceiver, vip)
     write_keys(relay.directory / "keys.toml", MASTERS, 2)
     relay.signal(signal.SIGHUP)
-    eventually(lambda: relay.counter("reloads_total", "ok") == 1, "reloaded")
+    eventually(lambda: relay.counter("voxpop_daemon_reloads_total", "done") == 1, "reloaded")
     both = Keyring(MASTERS, 2)
     for key_id in (1, 2):
         ufrag = mint_ufrag(transceiver.address.port, keyring=both, key_id=key_id)
@@ -279,7 +282,7 @@ def test_a_faulty_configuration_is_refused_whole(start: StartRelay, peer: OpenPe
     relay.settings |= {"idle_timeout_s": 0, "takeover_silence_s": "soon"}
     relay.write_config()
     relay.signal(signal.SIGHUP)
-    eventually(lambda: relay.counter("reloads_total", "refused") == 1, "refused")
+    eventually(lambda: relay.counter("voxpop_daemon_reloads_total", "refused") == 1, "refused")
     assert "relay.idle_timeout_s" in relay.log_text()
     assert "relay.takeover_silence_s" in relay.log_text()
     call(peer(), peer(HOST), relay.vips[0])
@@ -290,7 +293,7 @@ def test_what_takes_a_restart_is_said_so(start: StartRelay) -> None:
     relay.settings |= {"max_flows": 5, "idle_timeout_s": 7}
     relay.write_config()
     relay.signal(signal.SIGHUP)
-    eventually(lambda: relay.counter("reloads_total", "ok") == 1, "reloaded")
+    eventually(lambda: relay.counter("voxpop_daemon_reloads_total", "done") == 1, "reloaded")
     assert "relay.max_flows has changed, which takes a restart" in relay.log_text()
     assert "relay.idle_timeout_s has changed" not in relay.log_text()
 
@@ -313,7 +316,7 @@ def test_a_drain_carries_what_there_is_and_takes_nothing_new(start: StartRelay, 
     status, body = relay.get("/readyz")
     assert (status, json.loads(body)["state"]) == (503, "draining")
     assert relay.get("/healthz")[0] == 200
-    assert relay.counter("draining") == 1
+    assert relay.counter("voxpop_daemon_state", "draining") == 1
     assert relay.wait() == 0  # the call has gone silent
     assert late.is_silent()
 
@@ -380,6 +383,16 @@ def test_a_live_flow_cannot_be_taken_and_a_silent_one_can(start: StartRelay, pee
     client.send(DTLS, vip)
     while (data := new.receive()[0]) != DTLS:
         assert data == taker
+
+
+def test_a_scrape_is_what_the_catalogue_says(start: StartRelay, peer: OpenPeer) -> None:
+    relay = start(workers=2)
+    call(peer(), peer(HOST), relay.vips[0])
+    peer().send(b"hello", relay.vips[0])
+    eventually(lambda: relay.counter("refusals_total", "unknown_flow_other") == 1, "it is refused")
+    text = relay.get("/metrics")[1]
+    assert_is_catalogue(text, [*DAEMON, *catalogue.RELAY])
+    assert complaints(text) == ""
 
 
 def test_health_may_be_read_by_any_page(start: StartRelay) -> None:

@@ -13,9 +13,11 @@ import pytest
 
 from core.addr import Endpoint
 from ebpf.verdict import FAMILIES, REASONS
+from edge.metrics import catalogue
 from edge.ops.flows import FLOW_COLUMNS
 from tests.edge.kit import MASTERS, MEDIA, eventually, flip_tag, mint_ufrag, request, write_keys
 from tests.edge.xdp_scene import CLIENTS, TRANSCEIVERS, VIPS, Pop, running
+from tests.exposition import assert_is_catalogue, complaints
 
 pytestmark = [
     pytest.mark.netns,
@@ -86,6 +88,13 @@ def test_the_first_packet_goes_by_the_relay_and_the_rest_by_xdp(pop: Pop, index:
     assert samples["relay_carried_bytes_total", "upstream", "fast"] == 50 * (len(MEDIA) + 4)
     assert samples["relay_carried_packets_total", "downstream", "slow"] == 0
     assert samples["fastpath_packets_total", ["ipv4", "ipv6"][index], "punt_token"] == 1
+
+
+def test_a_scrape_is_what_the_catalogue_says(pop: Pop) -> None:
+    Call(pop, 0).begin().exchange(1)
+    text = pop.get("/metrics")
+    assert_is_catalogue(text, catalogue.ALL)
+    assert complaints(text) == ""
 
 
 def test_sigkill_and_restart_of_the_relay_lose_nothing(pop: Pop) -> None:

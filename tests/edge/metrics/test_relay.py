@@ -78,4 +78,4 @@ def test_every_metric_explains_itself(status: HostStatus) -> None:
 
 def test_a_vip_of_the_other_family_is_a_plain_label(status: HostStatus) -> None:
     status.vips = (Endpoint("2001:db8::1", 3478),)
-    assert samples(status)["voxpop_relay_vip_drops_total", "[2001:db8::1]:3478"] == 0
+    assert samples(status)["voxpop_relay_kernel_drops_total", "[2001:db8::1]:3478"] == 0

@@ -75,8 +75,8 @@ class Rig:
 
     def total(self, name: str, *prefix: str) -> int:
         """The sum over all series of a family whose labels begin so."""
-        rows = counters.SERIES[name]
-        return sum(self.get(name, *row) for row in rows if row[: len(prefix)] == prefix)
+        rows = [row for family, *row in map(list, counters._INDEXES) if family == name]
+        return sum(self.get(name, *row) for row in rows if row[: len(prefix)] == list(prefix))
 
 
 @contextmanager
@@ -295,7 +295,7 @@ def test_every_kind_of_bad_packet_is_counted_once_under_its_reason(rig: Rig) -> 
     for data, reason in HOPELESS.values():
         expected[str(reason)] = expected.get(str(reason), 0) + 1
         rig.take(data, CLIENT)
-    assert {r: n for (r,) in counters.SERIES["refusals"] if (n := rig.get("refusals", r))} == expected
+    assert {r: n for (r,) in counters.SHARED["refusals"].rows if (n := rig.get("refusals", r))} == expected
     assert rig.get("packets", "upstream", "refused") == rig.received == sum(expected.values())
 
 

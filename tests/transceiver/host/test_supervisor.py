@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.exposition import assert_is_catalogue, complaints
 from tests.transceiver.descriptions import CHROMIUM, attributes
 from tests.transceiver.host_kit import CALLS, FRAGMENT, Host, kill
+from transceiver.host import catalogue
 from transceiver.sdp import parse_answer_untrusted
 from transceiver.session.ids import owner_of
 
@@ -46,7 +48,7 @@ def test_a_full_process_hands_over_until_all_are_full(start):
     refused = host.request("POST", CALLS, CHROMIUM, SDP)
     assert (refused.status, refused.code) == (503, "full")
     assert int(refused.headers["Retry-After"]) >= 1
-    assert host.metrics()["voxpop_http_requests_refused_total{reason=full}"] >= 1
+    assert host.metrics()["voxpop_transceiver_http_refusals_total{reason=full}"] >= 1
     ready = host.request("GET", "/readyz", key=None)
     assert (ready.status, json.loads(ready.body)["state"]) == (503, "full")
 
@@ -65,7 +67,7 @@ def test_a_late_process_takes_no_calls(start):
         host.wait_until(
             lambda: host.request("POST", CALLS, CHROMIUM, SDP).status == 503, "it was never 1 ms late"
         )
-    assert host.metrics()["voxpop_http_requests_refused_total{reason=late}"] >= 1
+    assert host.metrics()["voxpop_transceiver_http_refusals_total{reason=overloaded}"] >= 1
 
 
 def test_more_connections_than_the_soft_limit_of_files(start):
@@ -79,7 +81,7 @@ def test_more_connections_than_the_soft_limit_of_files(start):
         for _ in range(300):
             idle.enter_context(socket.create_connection(("127.0.0.1", host.http)))
         assert host.request("GET", "/healthz").status == 200
-        assert host.metrics()["voxpop_process_up{}"] == 1
+        assert host.metrics()["voxpop_transceiver_worker_up{}"] == 1
 
 
 def test_reload_adopts_keys_and_origins(start):
@@ -131,11 +133,11 @@ def test_a_faulty_reload_changes_nothing(start, damage):
     host.process.send_signal(signal.SIGHUP)
     host.wait_for_log("reload refused, the old configuration stays")
     host.call(CHROMIUM)
-    assert host.metrics()["voxpop_config_reloads_total{outcome=refused}"] == 1
+    assert host.metrics()["voxpop_daemon_reloads_total{outcome=refused}"] == 1
     [worker] = host.workers
     kill(worker)
     host.wait_until(lambda: host.workers not in ([], [worker]), "not restarted")
-    host.wait_until(lambda: host.metrics()["voxpop_process_up{}"] == 1, "not ready")
+    host.wait_until(lambda: host.metrics()["voxpop_transceiver_worker_up{}"] == 1, "not ready")
     host.call(CHROMIUM)
 
 
@@ -150,8 +152,8 @@ def test_a_process_that_dies_is_replaced_on_its_sockets(start):
     host.wait_for_log("transceiver-1 ended")
     host.wait_until(lambda: len(host.workers) == 2, "not restarted")
     assert host.workers[0] == first
-    host.wait_until(lambda: host.metrics()["voxpop_process_up{}"] == 2, "not ready")
-    assert host.metrics()["voxpop_process_restarts_total{}"] == 1
+    host.wait_until(lambda: host.metrics()["voxpop_transceiver_worker_up{}"] == 2, "not ready")
+    assert host.metrics()["voxpop_daemon_worker_restarts_total{}"] == 1
     assert host.request("DELETE", paths[1]).status == 404, "its calls are gone"
     assert host.request("DELETE", paths[0]).status == 200
     host.wait_until(lambda: owner(host.call(CHROMIUM)) == 1, "the new process takes calls")
@@ -181,7 +183,7 @@ def test_a_process_that_dies_in_a_drain_comes_back_draining(start):
     host.wait_for_log("draining")
     kill(host.workers[1])
     host.wait_for_log("transceiver-1 ended")
-    host.wait_until(lambda: host.metrics()["voxpop_process_up{}"] == 2, "not ready")
+    host.wait_until(lambda: host.metrics()["voxpop_transceiver_worker_up{}"] == 2, "not ready")
     for _ in range(8):
         assert host.request("POST", CALLS, CHROMIUM, SDP).status == 503
     assert host.request("DELETE", kept).status == 200
@@ -244,30 +246,47 @@ def test_ipv6(tmp_path):
         assert host.stop() == 130
 
 
+def test_a_scrape_is_what_the_catalogue_says(start):
+    host = start()
+    host.request("DELETE", host.call(CHROMIUM))
+    host.request("POST", CALLS, "no description", SDP)
+    text = host.scrape()
+    assert_is_catalogue(text, catalogue.ALL)
+    assert complaints(text) == ""
+    metrics = host.metrics()
+    assert metrics["voxpop_transceiver_sessions_ended_total{reason=hangup}"] == 1
+    assert metrics["voxpop_transceiver_http_refusals_total{reason=sdp_not_sdp}"] == 1
+    assert metrics["voxpop_transceiver_session_setup_seconds_count{stage=signaling}"] == 1
+    unknown = [name for name, value in metrics.items() if "=other}" in name and value]
+    assert unknown == [], "every reason is among those that were declared"
+
+
 def test_every_series_is_there_before_anything_happens(start):
     host = start()
     metrics = host.metrics()
     expected = [
-        "voxpop_sessions{state=new}",
-        "voxpop_sessions{state=connected}",
-        "voxpop_session_setup_seconds_count{stage=signaling}",
-        "voxpop_session_setup_seconds_count{stage=audio}",
-        "voxpop_turn_latency_seconds_count{}",
-        "voxpop_sessions_ended_total{reason=never_arrived}",
-        "voxpop_transceiver_packets_refused_total{reason=unknown_ufrag}",
-        "voxpop_transceiver_packets_refused_total{reason=ice_bad_integrity}",
-        "voxpop_http_requests_refused_total{reason=sdp_no_audio}",
-        "voxpop_http_requests_refused_total{reason=full}",
-        "voxpop_audio_frames_total{treatment=concealed}",
-        "voxpop_jitter_buffer_seconds{statistic=mean}",
-        "voxpop_events_total{outcome=dropped}",
-        "voxpop_sessions_ended_total{reason=crashed}",
-        "voxpop_udp_send_errors_total{error=EAGAIN}",
-        "voxpop_udp_kernel_drops_total{}",
-        "voxpop_process_restarts_total{}",
-        "voxpop_config_reloads_total{outcome=refused}",
+        "voxpop_transceiver_sessions{state=new}",
+        "voxpop_transceiver_sessions{state=connected}",
+        "voxpop_transceiver_session_setup_seconds_count{stage=signaling}",
+        "voxpop_transceiver_session_setup_seconds_count{stage=audio}",
+        "voxpop_transceiver_turn_latency_seconds_count{}",
+        "voxpop_transceiver_sessions_ended_total{reason=never_arrived}",
+        "voxpop_transceiver_refusals_total{reason=unknown_ufrag}",
+        "voxpop_transceiver_refusals_total{reason=ice_bad_integrity}",
+        "voxpop_transceiver_http_refusals_total{reason=sdp_no_audio}",
+        "voxpop_transceiver_http_refusals_total{reason=full}",
+        "voxpop_transceiver_audio_frames_total{treatment=concealed}",
+        "voxpop_transceiver_jitter_buffer_seconds{statistic=mean}",
+        "voxpop_transceiver_events_total{outcome=dropped}",
+        "voxpop_transceiver_sessions_ended_total{reason=crashed}",
+        "voxpop_transceiver_send_failures_total{error=EAGAIN}",
+        "voxpop_transceiver_kernel_drops_total{}",
+        "voxpop_daemon_worker_restarts_total{}",
+        "voxpop_daemon_reloads_total{outcome=refused}",
     ]
     assert {name: metrics.get(name) for name in expected} == dict.fromkeys(expected, 0)
-    assert "voxpop_ticks_total{outcome=skipped}" in metrics, "a loaded machine skips some while starting"
-    assert metrics["voxpop_transceiver_state{state=ready}"] == 1
-    assert metrics["voxpop_process_up{}"] == 2
+    assert "voxpop_transceiver_missed_ticks_total{outcome=skipped}" in metrics, (
+        "a loaded machine skips some while starting"
+    )
+    assert metrics["voxpop_daemon_state{state=ready}"] == 1
+    assert metrics["voxpop_transceiver_worker_up{}"] == 2

@@ -27,7 +27,7 @@ from tests.transceiver.net import (
     until,
     with_settings,
 )
-from transceiver.host.process_metrics import SessionCollector
+from transceiver.host.worker_metrics import SessionCollector
 from transceiver.observer import EndReason
 from transceiver.session.ids import owner_of
 from transceiver.session.manager import COUNTERS, PACKET_REASONS, AdmissionError
@@ -338,7 +338,9 @@ def test_gauges_of_audio_are_of_sessions_that_have_some() -> None:
             collector = SessionCollector(server.manager, server.mux, server.ticker)
 
             def depth(statistic: str) -> float:
-                family = next(f for f in collector.collect() if f.name == "voxpop_jitter_buffer_seconds")
+                family = next(
+                    f for f in collector.collect() if f.name == "voxpop_transceiver_jitter_buffer_seconds"
+                )
                 return next(s.value for s in family.samples if s.labels == {"statistic": statistic})
 
             create(server)

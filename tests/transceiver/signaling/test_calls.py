@@ -328,7 +328,7 @@ def refusals(host):
     return {
         name: value
         for name, value in host.metrics().items()
-        if name.startswith("voxpop_http_requests_refused")
+        if name.startswith("voxpop_transceiver_http_refusals")
     }
 
 
@@ -338,7 +338,14 @@ def holdings(host):
     return {
         name: value
         for name, value in now.items()
-        if name.startswith(("voxpop_sessions{", "voxpop_routes", "voxpop_tasks", "process_open_fds"))
+        if name.startswith(
+            (
+                "voxpop_transceiver_sessions{",
+                "voxpop_transceiver_routes",
+                "voxpop_transceiver_tasks",
+                "process_open_fds",
+            )
+        )
     }
 
 
@@ -350,7 +357,7 @@ def test_bad_input_is_refused_and_counted_once(host, case):
     assert (response.status, response.code) == (status, code)
     assert response.headers["Content-Type"].startswith("application/json")
     grown = {name: value - before[name] for name, value in refusals(host).items() if value != before[name]}
-    assert grown == {f"voxpop_http_requests_refused_total{{reason={code}}}": 1}
+    assert grown == {f"voxpop_transceiver_http_refusals_total{{reason={code}}}": 1}
 
 
 def test_bad_input_leaves_nothing_behind(host):
@@ -401,7 +408,7 @@ def test_what_is_not_http_gets_400_and_a_count_and_no_traceback(host, data):
     before = refusals(host)
     assert raw(host, data).split(b"\r\n")[0] in (b"HTTP/1.1 400 Bad Request", b"HTTP/1.0 400 Bad Request")
     grown = {name: value - before[name] for name, value in refusals(host).items() if value != before[name]}
-    assert grown == {"voxpop_http_requests_refused_total{reason=http_malformed}": 1}
+    assert grown == {"voxpop_transceiver_http_refusals_total{reason=http_malformed}": 1}
     assert "Traceback" not in "".join(host.log)
 
 

@@ -261,7 +261,9 @@ def test_the_reference_in_docs_is_what_the_declarations_say() -> None:
     )
 
 
-@pytest.mark.parametrize("words", [("keys",), ("keys", "rotate"), ("token", "explain"), ("config", "check")])
+@pytest.mark.parametrize(
+    "words", [("keys",), ("keys", "rotate"), ("token", "explain"), ("config", "check"), ("metrics",)]
+)
 def test_help_teaches(words: tuple[str, ...]) -> None:
     done = voxpop(*words, "--help", cwd=ROOT)
     assert done.returncode == 0
