@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from core.addr import Endpoint
 from edge.relay.counters import (
     PENDING_ERRORS,
+    SEND_FAILURES,
     Counters,
     Direction,
     Removal,
@@ -67,7 +68,7 @@ _DOWN_FAILED = (
 _FLOWS = counter_index("flows")
 _INSTALLED = counter_index("installs", "installed")
 _RELABELLED = counter_index("installs", "rebound")
-_SEND_FAILURES = {(d, e): counter_index("send_failures", d, e) for d in Direction for e in SendError}
+_SEND_FAILURES = {pair: counter_index("send_failures", *pair) for pair in SEND_FAILURES}
 _PENDING_ERRORS = {
     e: counter_index("pending_errors", e if e in PENDING_ERRORS else SendError.OTHER) for e in SendError
 }

@@ -7,6 +7,7 @@ The supervisor owns the memory, so what a worker counted outlives it, and its su
 from __future__ import annotations
 
 import errno
+import itertools
 import mmap
 import os
 from collections.abc import Iterator
@@ -24,19 +25,15 @@ class Direction(StrEnum):
 
 
 class SendError(StrEnum):
-    """Why the kernel did not take, or could not deliver, a datagram."""
+    """Why a datagram was not sent: mostly, that the kernel did not take it or could not deliver it."""
 
     WOULD_BLOCK = "would_block"
     REFUSED = "refused"
     UNREACHABLE = "unreachable"
     TOO_BIG = "too_big"
     UNRESOLVED = "unresolved"
-    """It waited for a next hop, and nobody told the MAC address of that one. Not an error of a socket."""
+    """It still waited for the MAC address of a neighbour when the worker ended."""
     OTHER = "other"
-
-
-PENDING_ERRORS = (SendError.REFUSED, SendError.UNREACHABLE, SendError.TOO_BIG, SendError.OTHER)
-"""Those that ICMP can bring about a packet that was sent."""
 
 
 _ERROR_BY_ERRNO = {
@@ -49,6 +46,14 @@ _ERROR_BY_ERRNO = {
     errno.EMSGSIZE: SendError.TOO_BIG,
 }
 
+PENDING_ERRORS = tuple(e for e in SendError if e not in (SendError.WOULD_BLOCK, SendError.UNRESOLVED))
+"""Those that the kernel reports of an earlier datagram."""
+SEND_FAILURES: tuple[tuple[Direction, SendError], ...] = tuple(
+    (direction, error)
+    for direction, error in itertools.product(Direction, SendError)
+    if (direction, error) != (Direction.DOWNSTREAM, SendError.UNRESOLVED)
+)
+"""Downstream nothing waits."""
 INSTALL_RESULTS: tuple[str, ...] = (
     "installed",
     "adopted",
@@ -112,8 +117,9 @@ SHARED: dict[str, Series] = {
     ),
     "send_failures": counter(
         "voxpop_relay_send_failures_total",
-        "Datagrams that were not sent, by error: the kernel did not take them, or (unresolved) they waited "
-        "for a next hop whose neighbour entry did not come.",
+        "Datagrams that were not sent, by error: the kernel did not take them, or (unresolved) they still "
+        "waited for the MAC address of a neighbour when the worker ended.",
+        without=set(itertools.product(Direction, SendError)) - set(SEND_FAILURES),
         direction=Direction,
         error=SendError,
     ),
