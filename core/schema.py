@@ -191,14 +191,14 @@ def read_table(declared: type[T], table: object, path: str, problems: list[str])
         f"{path}.{key} is not a setting; {suggest(key, fields)}" for key in table if key not in fields
     ]
     values: dict[str, object] = {}
-    for name, field in fields.items():
-        if name in table:
+    for key, field in fields.items():
+        if key in table:
             try:
-                values[name] = field.metadata["kind"].parse(table[name])
+                values[key] = field.metadata["kind"].parse(table[key])
             except ValueError as error:
-                problems.append(f"{path}.{name} {error}")
+                problems.append(f"{path}.{key} {error}")
         elif is_required(field):
-            problems.append(f"{path}.{name} is missing: {field.metadata['help']}")
+            problems.append(f"{path}.{key} is missing: {field.metadata['help']}")
     return None if len(problems) > before else declared(**values)
 
 

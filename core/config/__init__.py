@@ -6,6 +6,7 @@ once. Reading files, the key files among them, is `core.service.files`.
 
 from core.config.parse import Config, parse
 from core.config.tables import (
+    BACKEND,
     MAX_SESSION_S,
     TABLES,
     ClusterSettings,
@@ -17,6 +18,7 @@ from core.config.tables import (
 )
 
 __all__ = [
+    "BACKEND",
     "MAX_SESSION_S",
     "TABLES",
     "ClusterSettings",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from core.cluster import Cluster
 from core.config.tables import (
+    BACKEND,
     TABLES,
     ClusterSettings,
     DataplaneSettings,
@@ -19,7 +20,7 @@ from core.config.tables import (
     TransceiverSettings,
 )
 from core.errors import ConfigError
-from core.schema import read_table, suggest
+from core.schema import name, read_table, suggest
 
 FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
@@ -34,34 +35,46 @@ class Config:
     relay: RelaySettings | None
     dataplane: DataplaneSettings | None
     transceiver: TransceiverSettings | None
+    backends: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    """[backend.NAME] as it is in the file, by name: what may be in it is for that backend to say."""
+
+
+class Problems:
+    """Faults by the table that they are in: what refers to a broken table cannot be judged."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, list[str]] = {}
+
+    def of(self, table: str) -> list[str]:
+        """Where the faults of a table are gathered."""
+        return self._of.setdefault(table, [])
+
+    def is_broken(self, table: str) -> bool:
+        """Whether a table has a fault."""
+        return bool(self._of.get(table))
+
+    def all(self) -> list[str]:
+        """Every fault, by table in the order in which they were read."""
+        return [problem for problems in self._of.values() for problem in problems]
 
 
 def parse(document: Mapping[str, object]) -> Config:
     """Validate a decoded TOML document. Raises ConfigError."""
-    problems = [f"[{key}] is not a table; {suggest(key, TABLES)}" for key in document if key not in TABLES]
-    token = read_table(TokenSettings, document.get("token", {}), "token", problems)
-    clusters = _read_clusters(document.get("cluster", []), problems)
-    pops = _read_pops(document.get("pop", []), problems)
-    relay = dataplane = transceiver = None
-    if "relay" in document:
-        relay = read_table(RelaySettings, document["relay"], "relay", problems)
-        if not clusters and not _has_fault("cluster", problems):
-            problems.append("relay: tokens lead into clusters, so at least one [[cluster]] is needed")
-    if "dataplane" in document:
-        dataplane = read_table(DataplaneSettings, document["dataplane"], "dataplane", problems)
-        if dataplane is not None:
-            _check_dataplane(dataplane, relay, problems)
-    if "transceiver" in document:
-        transceiver = read_table(TransceiverSettings, document["transceiver"], "transceiver", problems)
-        if not pops and not _has_fault("pop", problems):
-            problems.append("transceiver: answers name PoPs, so at least one [[pop]] is needed")
-        if transceiver is not None:
-            _check_access(transceiver, problems)
-            _check_listen(transceiver, problems)
-            transceiver = _place(transceiver, clusters, problems)
-    if problems or token is None:
-        raise ConfigError(problems)
-    return Config(token, clusters, pops, relay, dataplane, transceiver)
+    problems = Problems()
+    known = (*TABLES, BACKEND)
+    problems.of("").extend(
+        f"[{key}] is not a table; {suggest(key, known)}" for key in document if key not in known
+    )
+    token = read_table(TokenSettings, document.get("token", {}), "token", problems.of("token"))
+    clusters = _read_clusters(document.get("cluster", []), problems.of("cluster"))
+    pops = _read_pops(document.get("pop", []), problems.of("pop"))
+    relay = _read_relay(document, clusters, problems)
+    dataplane = _read_dataplane(document, relay, problems)
+    transceiver = _read_transceiver(document, clusters, pops, problems)
+    backends = _read_backends(document.get(BACKEND, {}), problems.of(BACKEND))
+    if problems.all() or token is None:
+        raise ConfigError(problems.all())
+    return Config(token, clusters, pops, relay, dataplane, transceiver, backends)
 
 
 def _read_clusters(tables: object, problems: list[str]) -> dict[int, Cluster]:
@@ -103,27 +116,106 @@ def _read_pops(tables: object, problems: list[str]) -> tuple[PopSettings, ...]:
     return tuple(pops.values())
 
 
-def _has_fault(table: str, problems: list[str]) -> bool:
-    """Whether a table was found wrong, so that what refers to it cannot be judged."""
-    return any(problem.startswith(table) for problem in problems)
+def _read_relay(
+    document: Mapping[str, object], clusters: Mapping[int, Cluster], problems: Problems
+) -> RelaySettings | None:
+    if "relay" not in document:
+        return None
+    own = problems.of("relay")
+    read = read_table(RelaySettings, document["relay"], "relay", own)
+    if not clusters and not problems.is_broken("cluster"):
+        own.append("relay: tokens lead into clusters, so at least one [[cluster]] is needed")
+    return read
 
 
-def _check_dataplane(read: DataplaneSettings, relay: RelaySettings | None, problems: list[str]) -> None:
-    """Whether the tables that this asks for can be made, and hold what the relay may carry."""
+def _read_dataplane(
+    document: Mapping[str, object], relay: RelaySettings | None, problems: Problems
+) -> DataplaneSettings | None:
+    if "dataplane" not in document:
+        return None
+    own = problems.of("dataplane")
+    read = read_table(DataplaneSettings, document["dataplane"], "dataplane", own)
+    if read is None:
+        return None
+    _check_dataplane(read, own)
+    if relay is not None:
+        _check_nat_ports(read, relay, own)
+    elif not problems.is_broken("relay"):
+        own.append("dataplane: it serves a relay, so [relay] is needed")
+    return read
+
+
+def _read_transceiver(
+    document: Mapping[str, object],
+    clusters: Mapping[int, Cluster],
+    pops: tuple[PopSettings, ...],
+    problems: Problems,
+) -> TransceiverSettings | None:
+    if "transceiver" not in document:
+        return None
+    own = problems.of("transceiver")
+    read = read_table(TransceiverSettings, document["transceiver"], "transceiver", own)
+    if not pops and not problems.is_broken("pop"):
+        own.append("transceiver: answers name PoPs, so at least one [[pop]] is needed")
+    if read is None:
+        return None
+    _check_access(read, own)
+    _check_listen(read, own)
+    cluster = clusters.get(read.cluster)
+    if cluster is not None:
+        return _place(read, cluster, own)
+    if not problems.is_broken("cluster"):
+        own.append(f"transceiver.cluster {read.cluster} has no [[cluster]] with that id")
+    return read
+
+
+def _read_backends(tables: object, problems: list[str]) -> dict[str, Mapping[str, object]]:
+    backends: dict[str, Mapping[str, object]] = {}
+    if not isinstance(tables, Mapping):
+        problems.append(f"{BACKEND} must be written as [{BACKEND}.NAME]")
+        return backends
+    for key, table in tables.items():
+        path = f"{BACKEND}.{key}"
+        try:
+            name().parse(key)
+        except ValueError as error:
+            problems.append(f"{path} {error}")
+        if not isinstance(table, Mapping):
+            problems.append(f"{path} must be a table, [{path}]")
+        elif not _is_json(table):
+            problems.append(f"{path} has a date or a time in it: write it as a text, in quotes")
+        else:
+            backends[key] = table
+    return backends
+
+
+def _is_json(value: object) -> bool:
+    """Whether workers can be told of it: of what TOML has, JSON lacks dates and times."""
+    match value:
+        case Mapping():
+            return all(map(_is_json, value.values()))
+        case list():
+            return all(map(_is_json, value))
+        case _:
+            return isinstance(value, str | int | float)
+
+
+def _check_dataplane(read: DataplaneSettings, problems: list[str]) -> None:
+    """Whether what this names can be what it is named for."""
     problems += [
-        f"dataplane.public_only: {name} is not one of dataplane.interfaces"
-        for name in read.public_only
-        if name not in read.interfaces
+        f"dataplane.public_only: {interface} is not one of dataplane.interfaces"
+        for interface in read.public_only
+        if interface not in read.interfaces
     ]
     problems += [
         f"dataplane.backbone: {host} is no address that a transceiver can answer to"
         for host in read.backbone
         if not _is_host(host)
     ]
-    if relay is None:
-        if not _has_fault("relay", problems):
-            problems.append("dataplane: it serves a relay, so [relay] is needed")
-        return
+
+
+def _check_nat_ports(read: DataplaneSettings, relay: RelaySettings, problems: list[str]) -> None:
+    """Whether there is a NAT port for every flow that the relay may carry."""
     ports = read.nat_ports[1] - read.nat_ports[0] + 1
     for version in (4, 6):
         addresses = sum((":" in host) == (version == 6) for host in read.backbone)
@@ -165,15 +257,8 @@ def _check_listen(read: TransceiverSettings, problems: list[str]) -> None:
         problems.append("transceiver.listen: give at most one address per family, IPv4 and IPv6")
 
 
-def _place(
-    read: TransceiverSettings, clusters: dict[int, Cluster], problems: list[str]
-) -> TransceiverSettings:
+def _place(read: TransceiverSettings, cluster: Cluster, problems: list[str]) -> TransceiverSettings:
     """Check that the host lies in its cluster; returns the settings with their derived port filled in."""
-    cluster = clusters.get(read.cluster)
-    if cluster is None:
-        if not _has_fault("cluster", problems):
-            problems.append(f"transceiver.cluster {read.cluster} has no [[cluster]] with that id")
-        return read
     if all(cluster.address(read.host, family) is None for family in FAMILIES):
         problems.append(f"transceiver.host {read.host} does not fit into a prefix of cluster {cluster.id}")
     port = read.port or cluster.port_first

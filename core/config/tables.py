@@ -166,7 +166,9 @@ class TransceiverSettings:
     dtls_role: str = setting(
         choice("passive", "active"), "role offered to clients that leave the choice to us", default="passive"
     )
-    backend: str = setting(choice("parrot"), "what answers the calls", default="parrot")
+    backend: str = setting(
+        name(), "what answers the calls; its own settings are in [backend.NAME]", default="parrot"
+    )
     max_sessions: int = setting(integer(1, 10_000), "sessions per process", default=100)
     max_loop_lag_ms: int = setting(
         integer(1, 10_000, "ms"), "a process whose event loop is later than this takes no calls", default=50
@@ -185,6 +187,9 @@ class TransceiverSettings:
         endpoint(), "where /metrics of the whole host is served", default=Endpoint("127.0.0.1", 9465)
     )
 
+
+BACKEND = "backend"
+"""The table of tables that only the backends themselves understand: [backend.NAME]."""
 
 TABLES = {
     "token": TokenSettings,

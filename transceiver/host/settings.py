@@ -20,6 +20,7 @@ from core.cluster import Cluster
 from core.config import Config, TransceiverSettings, parse
 from core.errors import ConfigError
 from core.keyring import Keyring
+from core.schema import suggest
 from core.service.files import keys_path, load_config, load_masters, load_toml
 from core.service.supervisor import MESSAGE_BYTES, Message
 from transceiver.signaling.apikeys import ApiKeys, load_api_keys
@@ -29,6 +30,7 @@ DRAIN = "drain"
 STOP = "stop"
 DRAINED = "drained"
 """Types of messages: the first three to a worker, the last one from it."""
+BACKENDS = ("parrot",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ def load(path: Path) -> Loaded:
     config = load_config(path)
     if config.transceiver is None:
         raise ConfigError([f"{path}: [transceiver] is missing; a transceiver needs that table"])
+    _check_backends(config, path)
     masters, mint_with = load_masters(keys_path(config, path))
     api_keys = None
     if not config.transceiver.open:
@@ -90,6 +93,20 @@ def load(path: Path) -> Loaded:
         families = f"a family of cluster {settings.cluster.id}"
         raise ConfigError([f"{path}: no [[pop]] has a VIP in {families}, so no client could get in"])
     return Loaded(settings, message)
+
+
+def _check_backends(config: Config, path: Path) -> None:
+    assert config.transceiver is not None
+    named = {"transceiver.backend": config.transceiver.backend} | {
+        f"[backend.{n}]": n for n in config.backends
+    }
+    problems = [
+        f"{path}: {where}: there is no backend {name}; {suggest(name, BACKENDS)}"
+        for where, name in named.items()
+        if name not in BACKENDS
+    ]
+    if problems:
+        raise ConfigError(problems)
 
 
 def decode(message: Mapping[str, Any]) -> WorkerSettings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import tomllib
+from datetime import date
 from typing import Any
 
 import pytest
@@ -65,6 +66,19 @@ def test_tables_of_other_processes_may_be_absent() -> None:
     assert (config.clusters, config.pops, config.relay, config.transceiver) == ({}, (), None, None)
 
 
+def test_backends_have_tables_that_only_they_understand() -> None:
+    tables = {"parrot": {}, "some.body-s": {"url": "wss://x", "limits": {"turns": [1, 2.5]}, "loud": True}}
+    assert parse(WHOLE | {"backend": tables}).backends == tables
+    assert parse(WHOLE).backends == {}
+
+
+def test_every_fault_is_named_and_blames_nothing_that_only_refers_to_it() -> None:
+    found = problems(WHOLE | {"cluster": [3], "pop": [3], "relay": 3, "dataplane": {}, "relais": {}})
+    assert [sentence.partition(" ")[0] for sentence in found] == [
+        "[relais]", "cluster[0]", "pop[0]", "relay", "dataplane.interfaces", "dataplane.backbone",
+    ]  # fmt: skip
+
+
 def test_the_example_in_the_reference_is_valid() -> None:
     config = parse(tomllib.loads(example()))
     assert config.relay is not None
@@ -82,6 +96,23 @@ def test_the_example_in_the_reference_is_valid() -> None:
         ("token", 3, "token must be a table"),
         ("token.keys_file", 3, "token.keys_file must be a path, in quotes"),
         ("relais", {}, "[relais] is not a table; did you mean relay?"),
+        ("backend", [], "backend must be written as [backend.NAME]"),
+        (
+            "backend",
+            {"a b": {}},
+            "backend.a b must be a name of 1–64 letters, digits, '-', '_' or '.', in quotes",
+        ),
+        ("backend", {"x": 3}, "backend.x must be a table, [backend.x]"),
+        (
+            "backend",
+            {"x": {"since": [{"day": date(2026, 1, 1)}]}},
+            "backend.x has a date or a time in it: write it as a text, in quotes",
+        ),
+        (
+            "transceiver.backend",
+            "a b",
+            "transceiver.backend must be a name of 1–64 letters, digits, '-', '_' or '.', in quotes",
+        ),
         ("cluster", {"id": 1}, "cluster must be written as [[cluster]]"),
         ("cluster", [3], "cluster[0] must be a table"),
         ("cluster.0.id", None, "cluster[0].id is missing: number of the cluster, the same in every PoP"),
