@@ -2,16 +2,8 @@
 
 A lite agent sends no checks and has no candidate pairs to rate. It answers the client's checks, and has
 one decision of its own: which of the addresses that the client has checked from it sends to. The first
-one is used at once, since a client may have to wait long for its nomination. After that:
-
-    from another address comes …                    … and it is sent to when the one in use
-    ─────────────────────────────────────────────   ──────────────────────────────────────────────────
-    a nominating check, of an ICE restart           at once
-    a nominating check, with a higher PRIORITY      at once: of several nominated the best counts
-    a nominating check, the first one at all        at once: the one in use was provisional
-    any other nominating check; authentic media     has had no media or nominating check for 0.6 s
-    a check without nomination, address is new      has been silent for 0.6 s
-    a check without nomination, address is known    has been silent for 8 s
+one is used at once, since a client may have to wait long for its nomination. After that `MOVES` is the
+table: what may come from another address, and when that is then sent to.
 
 Clients differ too much for nomination alone: Chromium nominates with every check of the pair that it
 uses, Firefox with the first check of every pair and never again, so a NAT that changes Firefox's port
@@ -23,7 +15,8 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Enum, StrEnum
+from typing import Final
 
 from core import stun
 from core.addr import Endpoint
@@ -42,6 +35,38 @@ may be alive elsewhere, and whoever can fake a source address must not have a st
 """
 MAX_ADDRESSES = 16
 """Addresses of one client: interfaces times families times PoPs."""
+
+
+class Sign(Enum):
+    """What comes from an address that is not the one in use, and says that the client is there."""
+
+    RESTARTED = "a nominating check of a later ICE generation"
+    FIRST_NOMINATED = "a nominating check, while the one in use was never nominated"
+    BETTER_NOMINATED = "a nominating check with a higher PRIORITY"
+    NOMINATED = "any other nominating check"
+    MEDIA = "authentic media"
+    NEW = "a check without nomination, or of an old generation, from an address that was not known"
+    SPARE = "the same from one that was known"
+
+
+class Needs(Enum):
+    """What the address in use must have been without for an address to take its place."""
+
+    NOTHING = "it is left at once"
+    USE = "media and nominating checks"
+    ANYTHING = "anything authentic"
+
+
+MOVES: Final = {
+    Sign.RESTARTED: (Needs.NOTHING, 0),
+    Sign.FIRST_NOMINATED: (Needs.NOTHING, 0),  # the one in use was provisional
+    Sign.BETTER_NOMINATED: (Needs.NOTHING, 0),  # of several nominated the best counts
+    Sign.NOMINATED: (Needs.USE, SILENCE_NS),
+    Sign.MEDIA: (Needs.USE, SILENCE_NS),
+    Sign.NEW: (Needs.ANYTHING, SILENCE_NS),
+    Sign.SPARE: (Needs.ANYTHING, SPARE_SILENCE_NS),
+}
+"""When another address is sent to: at once, or when the one in use has gone without for so many ns."""
 
 
 class IceReason(StrEnum):
@@ -165,7 +190,10 @@ class IceLite:
         self._addresses[source] = address
         address.generation = max(address.generation, generation.number)
         address.priority = _priority_untrusted(message)
-        must_move = self._must_move(address, is_nominating, known is None, now_ns)
+        selected = self._selected
+        must_move = selected is None
+        if selected is not None and selected is not address:
+            must_move = _is_due(_read(address, selected, is_nominating, known is None), selected, now_ns)
         address.is_nominated |= is_nominating
         self.heard_ns = address.heard_ns = now_ns
         if is_nominating:
@@ -175,22 +203,6 @@ class IceLite:
         mapped = (Attribute.XOR_MAPPED_ADDRESS, stun.encode_xor_address(source, message.transaction_id))
         return Check(
             _respond(message, generation, MessageType.BINDING_RESPONSE, mapped), must_move, forgotten
-        )
-
-    def _must_move(self, address: _Address, is_nominating: bool, is_new: bool, now_ns: int) -> bool:
-        selected = self._selected
-        if selected is None:
-            return True
-        if selected is address:
-            return False
-        if not is_nominating or address.generation < selected.generation:
-            silence_ns = SILENCE_NS if is_new else SPARE_SILENCE_NS
-            return now_ns - selected.heard_ns >= silence_ns
-        return (
-            not selected.is_nominated
-            or address.generation > selected.generation
-            or address.priority > selected.priority
-            or now_ns - selected.used_ns >= SILENCE_NS
         )
 
     # Everything else that authenticates
@@ -208,7 +220,7 @@ class IceLite:
         if address is not None:
             address.heard_ns = address.used_ns = now_ns
         selected = self._selected
-        return selected is None or (selected is not address and now_ns - selected.used_ns >= SILENCE_NS)
+        return selected is None or (selected is not address and _is_due(Sign.MEDIA, selected, now_ns))
 
     def move(self, source: Endpoint, now_ns: int) -> Endpoint | None:
         """Send to `source` from here on, as `hear_media` said. Returns an address that had to make room."""
@@ -280,6 +292,29 @@ class IceLite:
         oldest = min(spare, key=lambda a: a.heard_ns).endpoint
         del self._addresses[oldest]
         return oldest
+
+
+def _read(address: _Address, selected: _Address, is_nominating: bool, is_new: bool) -> Sign:
+    """What a check from `address` says, while `selected` is in use."""
+    if not is_nominating or address.generation < selected.generation:
+        return Sign.NEW if is_new else Sign.SPARE
+    if address.generation > selected.generation:
+        return Sign.RESTARTED
+    if not selected.is_nominated:
+        return Sign.FIRST_NOMINATED
+    return Sign.BETTER_NOMINATED if address.priority > selected.priority else Sign.NOMINATED
+
+
+def _is_due(sign: Sign, selected: _Address, now_ns: int) -> bool:
+    """Whether `selected` gives way, by `MOVES`."""
+    needs, silence_ns = MOVES[sign]
+    match needs:
+        case Needs.NOTHING:
+            return True
+        case Needs.USE:
+            return now_ns - selected.used_ns >= silence_ns
+        case Needs.ANYTHING:
+            return now_ns - selected.heard_ns >= silence_ns
 
 
 def _generation(number: int, local: Credentials, remote_ufrag: str) -> Generation:
