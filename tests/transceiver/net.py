@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
+from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from typing import Literal
 
@@ -24,17 +25,18 @@ from core.config import TransceiverSettings
 from core.demux import PacketKind, classify_untrusted
 from core.keyring import Keyring
 from core.stun import Attribute, Message, MessageType
+from transceiver.backends.base import Backend, SessionContext
 from transceiver.media import FRAME_BYTES
 from transceiver.media.keys import SrtpKeys
 from transceiver.media.path import AudioPath
 from transceiver.media.ticker import Ticker
-from transceiver.observer import NullObserver, Observer
-from transceiver.realtime.event import EmitEvent, Event
+from transceiver.observer import NullObserver
+from transceiver.realtime.event import Event
 from transceiver.sdp import LocalDescription, Offer, build_offer, parse_offer_untrusted
 from transceiver.session.manager import SessionManager
-from transceiver.session.session import Session
+from transceiver.session.session import CallRequest, Session, Shared
 from transceiver.transport.mux import Mux, open_udp_port
-from transceiver.transport.peer import CHANNEL_LABEL, Certificate, Peer
+from transceiver.transport.peer import CHANNEL_LABEL, Certificate, ChannelTerms, Peer
 
 PATIENCE_S = 20.0
 """How long an event may take on a machine that is busy with other things."""
@@ -77,8 +79,8 @@ class Counts(NullObserver):
 class Echo:
     """A backend that says at once what it hears, and returns each event with `echo.` before its type."""
 
-    def __init__(self, session_id: str, settings: Event, emit: EmitEvent, observer: Observer) -> None:
-        self._emit = emit
+    def __init__(self, context: SessionContext) -> None:
+        self._emit = context.emit
         self._pcm: bytes | None = None
         self.is_closed = False
 
@@ -101,6 +103,27 @@ class Echo:
         self.is_closed = True
 
 
+class Factory:
+    """A backend that shares nothing among its sessions."""
+
+    def __init__(self, create: Callable[[SessionContext], Backend] = Echo) -> None:
+        self._create = create
+
+    async def start(self) -> None:
+        pass
+
+    def create(self, context: SessionContext) -> Backend:
+        return self._create(context)
+
+    async def close(self) -> None:
+        pass
+
+
+def now_min() -> int:
+    """Of the wall clock, since the epoch."""
+    return int(time.time()) // 60
+
+
 class Server:
     """What a transceiver process has without its HTTP side."""
 
@@ -108,9 +131,16 @@ class Server:
         self.counts = Counts()
         self.ticker = Ticker()
         self.mux = Mux(open_udp_port(addresses, 0), self.counts)
-        self.manager = SessionManager(
-            settings, CLUSTER, KEYRING, self.mux, self.ticker, Certificate.generate(), Echo, self.counts, 7
-        )
+        shared = Shared(settings, self.mux, self.ticker, Certificate.generate(), Factory(), self.counts)
+        self.manager = SessionManager(shared, CLUSTER, KEYRING, 7)
+
+    def create(self, offer: Offer, owner: str = "me") -> Session:
+        """A session, now."""
+        return self.manager.create(CallRequest(offer, {}, owner), time.monotonic_ns(), now_min())
+
+    def restart_ice(self, session: Session, remote_ufrag: str) -> LocalDescription:
+        """New credentials, now."""
+        return self.manager.restart_ice(session, remote_ufrag, now_min())
 
     @property
     def endpoint(self) -> Endpoint:
@@ -157,7 +187,7 @@ def make_offer(
 
 
 class Client:
-    """One client. `check` speaks STUN; DTLS, media and events need `start`."""
+    """One client, the `PeerEvents` of its peer. `check` speaks STUN; DTLS, media and events need `start`."""
 
     def __init__(
         self, server: Endpoint, offer: Offer, answer: LocalDescription, certificate: Certificate
@@ -181,18 +211,8 @@ class Client:
         """STUN that nobody waits for."""
         self.path: AudioPath | None = None
         role: Literal["client", "server"] = "client" if answer.setup == "passive" else "server"
-        self.peer = Peer(
-            certificate,
-            role,
-            [answer.fingerprint],
-            self.send,
-            on_keys=self._keyed,
-            on_message=self.messages.put_nowait,
-            on_closed=self.closed.set_result,
-            on_open=self.opened.set,
-            sctp_port=5000,
-            open_channel=CHANNEL_LABEL,
-        )
+        terms = ChannelTerms(5000, open_label=CHANNEL_LABEL)
+        self.peer = Peer(certificate, role, [answer.fingerprint], self, terms)
 
     def open(self) -> socket.socket:
         """Another address of this client."""
@@ -278,9 +298,27 @@ class Client:
             self.loop.remove_reader(closing.fileno())
             closing.close()
 
-    def _keyed(self, keys: SrtpKeys) -> None:
-        self.path = AudioPath(keys, self.offer.codec, CLIENT_SSRC, "client", time.monotonic_ns())
+    def send_dtls(self, datagram: bytes) -> None:
+        self.send(datagram)
+
+    def receive_keys(self, keys: SrtpKeys, now_ns: int) -> None:
+        self.path = AudioPath(keys, self.offer.codec, CLIENT_SSRC, "client", now_ns)
         self.keyed.set()
+
+    def channel_opened(self) -> None:
+        self.opened.set()
+
+    def receive_message_untrusted(self, text: str) -> None:
+        self.messages.put_nowait(text)
+
+    def record_received(self, now_ns: int) -> None:
+        assert now_ns <= time.monotonic_ns()
+
+    def refuse(self, reason: StrEnum) -> None:
+        pass
+
+    def peer_closed(self, reason: str) -> None:
+        self.closed.set_result(reason)
 
     def _read(self, sock: socket.socket, index: int) -> None:
         with contextlib.suppress(BlockingIOError, ConnectionRefusedError):
@@ -317,7 +355,7 @@ async def calling(
     """A session, and a client that has its answer and has sent nothing yet."""
     certificate = Certificate.generate()
     offer = make_offer(certificate, setup, has_channel=has_channel, direction=direction)
-    session = server.manager.create(offer, {}, "me")
+    session = server.create(offer)
     client = Client(to or server.endpoint, session.offer, session.answer, certificate)
     try:
         yield client, session

@@ -1,19 +1,41 @@
-"""What stands behind a session: something that hears the caller, and answers.
+"""What stands behind a session: something that hears the caller, and answers. docs/backends.md has one whole.
 
-A backend is driven by its session's 20 ms clock and never blocks. A backend that talks to another
-process keeps bounded buffers of its own. All calls of one session come from one thread.
+A backend is three things. Its `BackendType` is what an entry point names: which settings it has, and what
+to build of them. A `BackendFactory` lives as long as a process does and has what its sessions share, such
+as connections. A `Backend` is one session's.
+
+A session drives its backend by the 20 ms clock and never waits for it. What talks to another process
+keeps bounded buffers of its own. Everything of a process is called from one thread, that of its event
+loop, in which a backend may run tasks.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
 from transceiver.observer import Observer
 from transceiver.realtime.event import EmitEvent, Event
 
+S = TypeVar("S")
+
+
+@dataclass(frozen=True, slots=True)
+class SessionContext:
+    """What a backend is told of the session that it is to answer. It may grow."""
+
+    session_id: str
+    settings: Event
+    """The `session` object of the signaling request, possibly empty. A stranger wrote it."""
+    emit: EmitEvent
+    """Sends an event to the client; drops it, counted, while the channel is not open or full."""
+    observer: Observer
+    """Is told of turns."""
+
 
 class Backend(Protocol):
-    """One session's counterpart."""
+    """One session's counterpart. Whatever it raises ends the session, and no other."""
 
     def opened(self) -> None:
         """The client's event channel has opened, once; it expects `session.created` as first event."""
@@ -24,7 +46,9 @@ class Backend(Protocol):
         """
 
     def speak(self, now_ns: int) -> bytes | None:
-        """20 ms for the caller, `media.FRAME_BYTES` of PCM; None when there is nothing to say."""
+        """20 ms for the caller, `media.FRAME_BYTES` of PCM; None when there is nothing to say. Called
+        every 20 ms, right after `hear` where there is something to hear.
+        """
 
     def receive_event(self, event: Event) -> None:
         """An event of the client. What it does not understand is answered with an `error` event."""
@@ -34,10 +58,32 @@ class Backend(Protocol):
 
 
 class BackendFactory(Protocol):
-    """Makes the backend of one session."""
+    """What one process has of a backend."""
 
-    def __call__(self, session_id: str, settings: Event, emit: EmitEvent, observer: Observer) -> Backend:
-        """`settings` is the `session` object of the signaling request, possibly empty. `observer` is told
-        of turns. Raises `core.errors.ConfigError` when a setting is not acceptable; the call is then
-        refused with 400.
+    async def start(self) -> None:
+        """Open what all sessions share; the process takes no calls before this returns. Raises
+        `core.errors.UnavailableError` when there is no use in taking any.
         """
+
+    def create(self, context: SessionContext) -> Backend:
+        """The backend of a new session. Raises `core.errors.ConfigError` when `context.settings` are not
+        acceptable; the call is then refused with 400.
+        """
+
+    async def close(self) -> None:
+        """Let go of everything. Called once, after the last session has been closed, even if `start`
+        has failed. A process does not wait for it for long.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class BackendType(Generic[S]):
+    """What an entry point of the group `voxpop.backends` names."""
+
+    settings: type[S]
+    """A dataclass whose fields are each a `core.schema.setting`: what [backend.NAME] may have."""
+    build: Callable[[S], BackendFactory]
+    """Makes the process's factory; opens nothing yet, for `start` does."""
+
+
+AnyBackendType = BackendType[Any]

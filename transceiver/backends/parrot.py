@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from core.errors import ConfigError
+from transceiver.backends.base import BackendType, SessionContext
 from transceiver.backends.recording import Frame, Recording, Turn
 from transceiver.media import FRAME_MS, FRAME_SAMPLES, SAMPLE_RATE
-from transceiver.observer import Observer
-from transceiver.realtime.event import EmitEvent, Event
+from transceiver.realtime.event import Event
 from transceiver.realtime.server_events import (
     EventChannel,
     ResponseEvents,
@@ -20,16 +20,8 @@ from transceiver.realtime.server_events import (
     session_object,
     shortened,
 )
-from transceiver.turns.rule import (
-    START_WINDOW,
-    ServerVad,
-    Transition,
-    TurnDetection,
-    TurnRule,
-    read_turn_detection,
-    to_frames,
-    wire_turn_detection,
-)
+from transceiver.turns.rule import START_WINDOW, Transition, TurnRule, to_frames
+from transceiver.turns.settings import ServerVad, TurnDetection, read_turn_detection, wire_turn_detection
 from transceiver.turns.vad import SpeechDetector
 
 MODEL = "voxpop-parrot"
@@ -73,17 +65,20 @@ class Answer:
 
 
 class Parrot:
-    """`transceiver.backend.Backend` of one session."""
+    """The `Backend` of one session. `defaults` are for a caller who does not speak of turn detection.
 
-    def __init__(self, session_id: str, settings: Event, emit: EmitEvent, observer: Observer) -> None:
-        self._session_id = session_id
-        self._channel = EventChannel(session_id, emit)
-        self._observer = observer
+    Raises ConfigError for settings that it cannot follow.
+    """
+
+    def __init__(self, context: SessionContext, defaults: ServerVad) -> None:
+        self._session_id = context.session_id
+        self._channel = EventChannel(context.session_id, context.emit)
+        self._observer = context.observer
         self._recording = Recording()
         self._rule = TurnRule(0)
         self._detector: SpeechDetector | None = None
         self._settings: TurnDetection | None = None
-        self._apply(read_turn_detection(settings, ServerVad()))
+        self._apply(read_turn_detection(context.settings, defaults))
         self._turn: Turn | None = None
         self._turn_item = ""
         self._last_item: str | None = None
@@ -293,6 +288,26 @@ class Parrot:
     def _session(self) -> dict[str, object]:
         return session_object(self._session_id, MODEL, wire_turn_detection(self._settings))
 
+
+class Parrots:
+    """The `BackendFactory`: parrots share nothing but what they are told of turns."""
+
+    def __init__(self, defaults: ServerVad) -> None:
+        self._defaults = defaults
+
+    async def start(self) -> None:
+        """Nothing to open."""
+
+    def create(self, context: SessionContext) -> Parrot:
+        """One more. Raises ConfigError."""
+        return Parrot(context, self._defaults)
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+BACKEND = BackendType(ServerVad, Parrots)
+"""[backend.parrot] has the members of `turn_detection`, as the operator would have them."""
 
 FADE = np.zeros(FRAME_SAMPLES, np.float32)
 FADE[:FADE_SAMPLES] = np.linspace(1, 0, FADE_SAMPLES, dtype=np.float32)

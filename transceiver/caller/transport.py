@@ -7,6 +7,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
 
 from core.addr import Endpoint
 from core.demux import PacketKind, classify_untrusted, is_rtcp
@@ -16,7 +18,7 @@ from transceiver.caller.link import Links
 from transceiver.media.keys import SrtpKeys
 from transceiver.media.path import AudioPath
 from transceiver.sdp import Answer, LocalDescription
-from transceiver.transport.peer import CHANNEL_LABEL, Certificate, Peer
+from transceiver.transport.peer import CHANNEL_LABEL, Certificate, ChannelTerms, Peer
 
 EARLY_PACKETS = 8
 """Media may overtake the end of the handshake by a packet or two."""
@@ -35,7 +37,10 @@ class Marks:
 
 
 class Transport:
-    """Set up by `start`; `ready` is done with the first authentic audio, `ended` when the call is over."""
+    """Set up by `start`; `ready` is done with the first authentic audio, `ended` when the call is over.
+
+    The `PeerEvents` of its own peer.
+    """
 
     def __init__(
         self,
@@ -57,17 +62,12 @@ class Transport:
             time.monotonic_ns(),
             nomination,
         )
-        self._peer = Peer(
-            certificate,
-            "client" if answer.setup == "passive" else "server",
-            answer.fingerprints,
-            self._send,
-            on_keys=self._on_keys,
-            on_message=on_message,
-            on_closed=self.end,
-            sctp_port=answer.sctp_port,
-            open_channel=CHANNEL_LABEL,
-        )
+        terms = None
+        if answer.sctp_port is not None:
+            terms = ChannelTerms(answer.sctp_port, open_label=CHANNEL_LABEL)
+        role: Literal["client", "server"] = "client" if answer.setup == "passive" else "server"
+        self._peer = Peer(certificate, role, answer.fingerprints, self, terms)
+        self._on_message = on_message
         self._timer: asyncio.TimerHandle | None = None
         self._early: deque[bytes] = deque(maxlen=EARLY_PACKETS)
         self._last_audio_ns = 0
@@ -215,12 +215,37 @@ class Transport:
             self._awaited.set_result(None)
             self._awaited = None
 
-    def _on_keys(self, keys: SrtpKeys) -> None:
-        now_ns = time.monotonic_ns()
+    # PeerEvents
+
+    def send_dtls(self, datagram: bytes) -> None:
+        """See PeerEvents."""
+        self._send(datagram)
+
+    def receive_keys(self, keys: SrtpKeys, now_ns: int) -> None:
+        """See PeerEvents."""
         self.marks.dtls_ns = now_ns
         self.path = AudioPath(keys, self._answer.codec, self._local.ssrc, self._local.cname, now_ns)
         while self._early:
             self._receive_media_untrusted(self._early.popleft())
+
+    def channel_opened(self) -> None:
+        """See PeerEvents: whoever sends is told by `send_event` whether it is open."""
+
+    def receive_message_untrusted(self, text: str) -> None:
+        """See PeerEvents."""
+        self._on_message(text)
+
+    def record_received(self, now_ns: int) -> None:
+        """See PeerEvents: ICE alone says here whether the server lives."""
+
+    def refuse(self, reason: StrEnum) -> None:
+        """See PeerEvents: a server's strange packets are not this probe's business."""
+
+    def peer_closed(self, reason: str) -> None:
+        """See PeerEvents."""
+        self.end(reason)
+
+    # The end
 
     def end(self, reason: str) -> None:
         """The call is over, for this reason; the first one counts."""

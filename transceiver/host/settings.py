@@ -20,9 +20,9 @@ from core.cluster import Cluster
 from core.config import Config, TransceiverSettings, parse
 from core.errors import ConfigError
 from core.keyring import Keyring
-from core.schema import suggest
 from core.service.files import keys_path, load_config, load_masters, load_toml
 from core.service.supervisor import MESSAGE_BYTES, Message
+from transceiver.backends.registry import ChosenBackend, choose
 from transceiver.signaling.apikeys import ApiKeys, load_api_keys
 
 SETTINGS = "settings"
@@ -30,7 +30,6 @@ DRAIN = "drain"
 STOP = "stop"
 DRAINED = "drained"
 """Types of messages: the first three to a worker, the last one from it."""
-BACKENDS = ("parrot",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +41,7 @@ class WorkerSettings:
     keyring: Keyring
     api_keys: ApiKeys | None
     """None where the configuration says open."""
+    backend: ChosenBackend
 
     @property
     def cluster(self) -> Cluster:
@@ -97,16 +97,10 @@ def load(path: Path) -> Loaded:
 
 def _check_backends(config: Config, path: Path) -> None:
     assert config.transceiver is not None
-    named = {"transceiver.backend": config.transceiver.backend} | {
-        f"[backend.{n}]": n for n in config.backends
-    }
-    problems = [
-        f"{path}: {where}: there is no backend {name}; {suggest(name, BACKENDS)}"
-        for where, name in named.items()
-        if name not in BACKENDS
-    ]
-    if problems:
-        raise ConfigError(problems)
+    try:
+        choose(config.transceiver.backend, config.backends)
+    except ConfigError as error:
+        raise ConfigError([f"{path}: {problem}" for problem in error.problems]) from None
 
 
 def decode(message: Mapping[str, Any]) -> WorkerSettings:
@@ -115,11 +109,14 @@ def decode(message: Mapping[str, Any]) -> WorkerSettings:
     assert config.transceiver is not None
     masters = {int(key_id): base64.b64decode(text) for key_id, text in message["masters"].items()}
     api_keys = message["api_keys"]
+    name = config.transceiver.backend
+    own = {name: config.backends[name]} if name in config.backends else {}
     return WorkerSettings(
         config=config,
         transceiver=config.transceiver,
         keyring=Keyring(masters, message["mint_with"]),
         api_keys=None if api_keys is None else ApiKeys(api_keys),
+        backend=choose(name, own),
     )
 
 

@@ -23,12 +23,12 @@ from aiohttp import web
 
 from core.service import log
 from core.service.supervisor import ControlChannel, Message
-from transceiver.backends.parrot import Parrot
 from transceiver.host.settings import DRAIN, DRAINED, STOP, WorkerSettings, decode
 from transceiver.host.worker_metrics import Metrics, SessionCollector
 from transceiver.media.ticker import Ticker
 from transceiver.observer import Observer
 from transceiver.session.manager import SessionManager
+from transceiver.session.session import Shared
 from transceiver.signaling.app import Access, http_logger, public_app, sibling_app
 from transceiver.signaling.calls import Calls
 from transceiver.signaling.page import Page
@@ -48,6 +48,8 @@ that services start with, 1,024, is not."""
 IDLE_TIMEOUT_S = 20.0
 """A connection that has not sent a whole header by then is closed, on the first request and after."""
 DRAIN_CHECK_S = 0.05
+BACKEND_CLOSE_TIMEOUT_S = 2.0
+"""Within what the supervisor gives us to say goodbye."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,10 +198,11 @@ class Running:
         self.metrics = Metrics()
         self._ticker = Ticker()
         self._mux = Mux([socket.socket(fileno=fd) for fd in arguments.udp_fds], self.metrics)
-        self._manager = SessionManager(
-            transceiver, settings.cluster, settings.keyring, self._mux, self._ticker,
-            Certificate.generate(), Parrot, self.metrics, arguments.index,
-        )  # fmt: skip
+        self._backends = settings.backend.build()
+        shared = Shared(
+            transceiver, self._mux, self._ticker, Certificate.generate(), self._backends, self.metrics
+        )
+        self._manager = SessionManager(shared, settings.cluster, settings.keyring, arguments.index)
         self.metrics.register(SessionCollector(self._manager, self._mux, self._ticker).collect)
         self._siblings = Siblings(arguments.folder, arguments.index, arguments.count)
         self._access = Access(settings.api_keys, transceiver.cors_origins)
@@ -214,7 +217,8 @@ class Running:
         }
 
     async def open(self) -> None:
-        """Accept requests."""
+        """Start the backend, then accept requests. Raises what the backend raises."""
+        await self._backends.start()
         for fd, server in self._servers.items():
             await server.start(socket.socket(fileno=fd))
 
@@ -238,8 +242,19 @@ class Running:
         for server in self._servers.values():
             await server.close()
         await self._siblings.close()
+        await self._close_backends()
         self._ticker.close()
         self._mux.close()
+
+    async def _close_backends(self) -> None:
+        """Whatever it does, the process ends."""
+        try:
+            async with asyncio.timeout(BACKEND_CLOSE_TIMEOUT_S):
+                await self._backends.close()
+        except TimeoutError:
+            logger.error("the backend did not close within %g s", BACKEND_CLOSE_TIMEOUT_S)
+        except Exception:
+            logger.exception("the backend did not close well")
 
 
 def _raise_file_limit() -> None:

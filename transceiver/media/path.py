@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Final
 
 from core.demux import is_rtcp
 from core.errors import MediaError
@@ -81,6 +82,19 @@ class PathStats:
     remote_fraction_lost: float = 0.0
     remote_jitter_ms: float = 0.0
     complexity: int = NORMAL_COMPLEXITY
+
+
+COUNTERS: Final = (
+    "packets_received", "bytes_received", "packets_sent", "bytes_sent",
+    "unauthentic", "replayed", "malformed", "ignored", "lost", "late", "discarded",
+    "concealed_frames", "fec_frames", "shortened_frames", "lengthened_frames", "encoded_frames",
+    "remote_lost",
+)  # fmt: skip
+"""Members of `PathStats` that may be summed over sessions."""
+GAUGES: Final = (
+    "jitter_ms", "buffer_ms", "target_ms", "rtt_ms", "remote_fraction_lost", "remote_jitter_ms", "complexity",
+)  # fmt: skip
+"""Members of `PathStats` that may not."""
 
 
 class AudioPath:

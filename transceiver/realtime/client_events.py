@@ -35,6 +35,10 @@ class EventStats:
     """Events for the client that found the channel full or not open."""
 
 
+COUNTERS: Final = ("received", "invalid", "sent", "dropped")
+"""Members of `EventStats`, all of which may be summed over sessions."""
+
+
 def decode_event_untrusted(text: str) -> Event | None:
     """The event in a message: a JSON object with a `type`. None for anything else; never raises."""
     if len(text) > MAX_EVENT_CHARS:

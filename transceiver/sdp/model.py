@@ -1,7 +1,7 @@
 """What descriptions say, as values: the offers that Voxpop reads and the answers that it gives.
 
 The shape is fixed: one audio m-line with Opus, at most one data channel, one bundled transport. Text
-becomes these values in `sdp_parse` and is made from them in `sdp_write`.
+becomes these values in `parse` and is made from them in `write`.
 """
 
 from __future__ import annotations

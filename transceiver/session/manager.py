@@ -6,46 +6,41 @@ import asyncio
 import dataclasses
 import logging
 import secrets
-import time
 from collections import Counter
+from operator import attrgetter
 
 from core import token
 from core.cluster import Cluster
-from core.config import TransceiverSettings
 from core.keyring import Keyring
 from core.stun import StunReason
 from core.token import Token
 from core.ufrag import shorten
-from transceiver.backends.base import BackendFactory
+from transceiver.media import path
 from transceiver.media.path import PathStats
-from transceiver.media.ticker import Ticker
-from transceiver.observer import EndReason, Observer
-from transceiver.realtime.client_events import EventStats
-from transceiver.realtime.event import Event
+from transceiver.observer import EndReason
+from transceiver.realtime import client_events
 from transceiver.sdp import LocalDescription, Offer
 from transceiver.session.ids import new_session_id
-from transceiver.session.session import Session, SessionReason, SessionState, Shared
+from transceiver.session.session import CallRequest, Session, SessionReason, SessionState, Shared
 from transceiver.transport.ice import IceReason
-from transceiver.transport.mux import Mux, MuxReason
-from transceiver.transport.peer import Certificate, PeerReason
+from transceiver.transport.mux import MuxReason
+from transceiver.transport.peer import PeerReason
 from transceiver.transport.sctp_guard import SctpReason
 
 logger = logging.getLogger(__name__)
 
 SESSION_NUMBERS = 1 << 16
-SWEEP_S = 0.5
+SWEEP_NS = 500_000_000
+"""How often sessions are asked whether they are over."""
 EXPIRY_MARGIN_MIN = 5
 """What a token outlives its session by: clocks of relays that differ, and minutes that are rounded."""
 RETRY_AFTER_S = {"full": 5.0, "overloaded": 1.0, "draining": 1.0}
 PACKET_REASONS = (*StunReason, *MuxReason, *IceReason, *SessionReason, *PeerReason, *SctpReason)
 """Everything that `Observer.packet_refused` is told."""
-_EVENTS = "events_"
-_AUDIO_COUNTERS = tuple(
-    f.name for f in dataclasses.fields(PathStats) if f.type in ("int", int) and f.name != "complexity"
-)
-_EVENT_COUNTERS = tuple(_EVENTS + f.name for f in dataclasses.fields(EventStats))
-COUNTERS = _AUDIO_COUNTERS + _EVENT_COUNTERS
+COUNTERS = (*path.COUNTERS, *(f"events_{name}" for name in client_events.COUNTERS))
 """What may be summed over sessions: members of PathStats, and of EventStats with `events_` before."""
+_audio_counts = attrgetter(*path.COUNTERS)
+_event_counts = attrgetter(*client_events.COUNTERS)
 
 
 class AdmissionError(Exception):
@@ -58,27 +53,18 @@ class AdmissionError(Exception):
 
 
 class SessionManager:
-    """The sessions of the process with number `index`, which its UDP port tells. Needs a running loop."""
+    """The sessions of the process with number `index` on its host. Needs a running loop; its clock is the
+    ticker of `shared`.
+    """
 
-    def __init__(
-        self,
-        settings: TransceiverSettings,
-        cluster: Cluster,
-        keyring: Keyring,
-        mux: Mux,
-        ticker: Ticker,
-        certificate: Certificate,
-        backend_factory: BackendFactory,
-        observer: Observer,
-        index: int | None = None,
-    ) -> None:
+    def __init__(self, shared: Shared, cluster: Cluster, keyring: Keyring, index: int) -> None:
         self._loop = asyncio.get_running_loop()
-        self._settings = settings
+        self._shared = shared
+        self._settings = shared.settings
         self._cluster = cluster
         self.keyring = keyring
         """What tokens are minted with; replaced when keys are reloaded."""
-        self._shared = Shared(settings, mux, ticker, certificate, backend_factory, observer)
-        self._index = mux.port - settings.port if index is None else index
+        self._index = index
         self._sessions: dict[str, Session] = {}
         self._numbers: dict[str, int] = {}
         # Elsewhere after a restart: a token of the same minute must not be minted twice.
@@ -86,12 +72,14 @@ class SessionManager:
         self._freeing: set[asyncio.Task[None]] = set()
         self._ended_counts: Counter[str] = Counter()
         self.is_draining = False
-        self._sweep_timer = self._loop.call_later(SWEEP_S, self._sweep)
+        self._sweep_at_ns = 0
+        self._tick_handle = shared.ticker.add(self._tick)
 
     # Taking in
 
-    def create(self, offer: Offer, session_settings: Event, owner: str) -> Session:
+    def create(self, request: CallRequest, now_ns: int, now_min: int) -> Session:
         """A session for an offer; `answer` is what its answer says, but for the candidates.
+        `now_min` is the wall clock's, minutes since the epoch: what tokens expire by.
 
         Raises AdmissionError, and ConfigError when the backend does not accept the settings.
         """
@@ -99,19 +87,10 @@ class SessionManager:
         if refusal is not None:
             raise AdmissionError(refusal)
         session_id = new_session_id(self._index)
-        ufrag = self._mint()
-        answer = self._describe(offer, ufrag)
+        ufrag = self._mint(now_min)
+        answer = self._describe(request.offer, ufrag)
         try:
-            session = Session(
-                session_id,
-                owner,
-                offer,
-                answer,
-                session_settings,
-                self._shared,
-                self._ended,
-                time.monotonic_ns(),
-            )
+            session = Session(session_id, request, answer, self._shared, self._ended, now_ns)
         except Exception:
             del self._numbers[ufrag]
             raise
@@ -128,7 +107,7 @@ class SessionManager:
             return "full"
         return "overloaded" if self._shared.ticker.lag_ms > self._settings.max_loop_lag_ms else None
 
-    def _mint(self) -> str:
+    def _mint(self, now_min: int) -> str:
         """A ufrag whose session number no live session of this process has."""
         taken = set(self._numbers.values())
         while self._next_number in taken:
@@ -140,7 +119,7 @@ class SessionManager:
             self._cluster.id,
             self._settings.host,
             self._shared.mux.port,
-            token.expiry_after(int(time.time()) // 60, lifetime_min),
+            token.expiry_after(now_min, lifetime_min),
             number,
         )
         ufrag = token.mint(fields, self.keyring)
@@ -200,12 +179,12 @@ class SessionManager:
 
     # ICE restart
 
-    def restart_ice(self, session: Session, remote_ufrag: str, remote_password: str) -> LocalDescription:
+    def restart_ice(self, session: Session, remote_ufrag: str, now_min: int) -> LocalDescription:
         """New credentials for a session; the old ones stay valid until the client uses the new.
 
-        The remote password is of no use to an agent that sends no checks.
+        The remote password is of no use to an agent that sends no checks. `now_min` is as for `create`.
         """
-        ufrag = self._mint()
+        ufrag = self._mint(now_min)
         answer = dataclasses.replace(
             session.answer,
             ufrag=ufrag,
@@ -246,7 +225,7 @@ class SessionManager:
     async def close_all(self, reason: str = EndReason.DRAINED) -> None:
         """End every session and the manager itself, and wait until nothing is left of them."""
         self.drain()
-        self._sweep_timer.cancel()
+        self._tick_handle.cancel()
         for session in list(self._sessions.values()):
             self.close(session, reason)
         await asyncio.gather(*self._freeing)
@@ -254,18 +233,19 @@ class SessionManager:
     def _ended(self, session: Session, reason: EndReason) -> None:
         self.close(session, reason)
 
-    def _sweep(self) -> None:
-        now_ns = time.monotonic_ns()
+    def _tick(self, now_ns: int) -> None:
+        if now_ns >= self._sweep_at_ns:
+            self._sweep_at_ns = now_ns + SWEEP_NS
+            self._sweep(now_ns)
+
+    def _sweep(self, now_ns: int) -> None:
         for session in list(self._sessions.values()):
             self._release(session.expire(now_ns))
             reason = session.find_end(now_ns)
             if reason is not None:
                 self.close(session, reason)
-        self._sweep_timer = self._loop.call_later(SWEEP_S, self._sweep)
 
 
 def _counts(session: Session) -> dict[str, int]:
-    audio, events = session.audio_stats, session.event_stats
-    return {name: getattr(audio, name) for name in _AUDIO_COUNTERS} | {
-        name: getattr(events, name.removeprefix(_EVENTS)) for name in _EVENT_COUNTERS
-    }
+    counted = _audio_counts(session.audio_stats) + _event_counts(session.event_stats)
+    return dict(zip(COUNTERS, counted, strict=True))

@@ -3,14 +3,14 @@
     new ──first check──▶ connecting ──keys──▶ connected
      └──────────┴──────────────┴──ended──▶ closed
 
-A session does no I/O and owns no timer: the mux brings datagrams and takes them, the ticker calls every
-20 ms once there are keys, and the manager asks now and then whether it is over.
+A session does no I/O, owns no timer and reads no clock: the mux brings datagrams and takes them, the peer
+brings what was inside DTLS, the ticker calls every 20 ms once there are keys, and the manager asks now and
+then whether it is over.
 """
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
@@ -20,7 +20,7 @@ from core.addr import Endpoint
 from core.config import TransceiverSettings
 from core.demux import is_rtcp
 from core.stun import Message
-from transceiver.backends.base import Backend, BackendFactory
+from transceiver.backends.base import Backend, BackendFactory, SessionContext
 from transceiver.media.keys import SrtpKeys
 from transceiver.media.path import AudioPath, PathStats
 from transceiver.media.ticker import Handle, Ticker
@@ -30,7 +30,7 @@ from transceiver.realtime.event import Event
 from transceiver.sdp import LocalDescription, Offer
 from transceiver.transport.ice import Credentials, IceLite, IceReason
 from transceiver.transport.mux import Mux
-from transceiver.transport.peer import Certificate, Peer
+from transceiver.transport.peer import Certificate, ChannelTerms, Peer
 
 
 class SessionState(Enum):
@@ -92,26 +92,36 @@ class Shared:
     observer: Observer
 
 
-class Session:
-    """One call. `on_ended(session, reason)` is called when the session finds out itself that it is over.
+@dataclass(frozen=True, slots=True)
+class CallRequest:
+    """What a caller asks for."""
 
-    Raises ConfigError when the backend does not accept `settings`.
+    offer: Offer
+    settings: Event
+    """For the backend: the `session` object of the request, possibly empty."""
+    owner: str
+    """Whose call it is: the name of the API key that it is made with."""
+
+
+class Session:
+    """One call: a `Receiver` to its mux, `PeerEvents` to its peer. `on_ended(session, reason)` is called when
+    the session finds out itself that it is over.
+
+    Raises ConfigError when the backend does not accept the request's settings.
     """
 
     def __init__(
         self,
         session_id: str,
-        owner: str,
-        offer: Offer,
+        request: CallRequest,
         answer: LocalDescription,
-        settings: Event,
         shared: Shared,
         on_ended: Callable[[Session, EndReason], None],
         now_ns: int,
     ) -> None:
+        offer = request.offer
         self.id = session_id
-        self.owner = owner
-        """Whose call it is: the name of the API key that made it."""
+        self.owner = request.owner
         self.offer = offer
         self.answer = answer
         """What we say of ourselves, by the latest ICE restart."""
@@ -129,7 +139,8 @@ class Session:
         self._is_listening = offer.audio_direction in ("sendrecv", "recvonly")
         """Whether the client wants to hear us; a WHIP client that only publishes does not."""
         self._created_ns = self._stage_ns = now_ns
-        self._backend: Backend = shared.backend_factory(session_id, settings, self._emit, shared.observer)
+        context = SessionContext(session_id, request.settings, self._emit, shared.observer)
+        self._backend: Backend = shared.backend_factory.create(context)
 
     @property
     def remote(self) -> Endpoint | None:
@@ -143,20 +154,10 @@ class Session:
 
     def _make_peer(self) -> Peer:
         role: Literal["client", "server"] = "client" if self.answer.setup == "active" else "server"
-        return Peer(
-            self._shared.certificate,
-            role,
-            self.offer.fingerprints,
-            self._send,
-            on_keys=self._keyed,
-            on_message=self._receive_message_untrusted,
-            on_closed=self._peer_closed,
-            on_open=self._channel_opened,
-            on_data=self._data_received,
-            on_refused=self._refuse,
-            sctp_port=self.offer.sctp_port,
-            max_message_bytes=self.offer.max_message_bytes,
-        )
+        terms = None
+        if self.offer.sctp_port is not None:
+            terms = ChannelTerms(self.offer.sctp_port, self.offer.max_message_bytes)
+        return Peer(self._shared.certificate, role, self.offer.fingerprints, self, terms)
 
     # What the mux brings
 
@@ -165,15 +166,15 @@ class Session:
         ice, mux = self._ice, self._shared.mux
         generation = ice.authenticate_untrusted(message)
         if isinstance(generation, IceReason):
-            self._refuse(generation)
+            self.refuse(generation)
             return
         objection = ice.find_objection(message, generation)
         if objection is not None:
-            self._refuse(objection.reason)
+            self.refuse(objection.reason)
             mux.send(objection.response, source)
             return
         if not mux.claim(source, self, now_ns):
-            self._refuse(SessionReason.ADDRESS_IN_USE)
+            self.refuse(SessionReason.ADDRESS_IN_USE)
             return
         check = ice.accept(message, generation, source, now_ns)
         if check.forgotten is not None:
@@ -190,7 +191,7 @@ class Session:
         """SRTP or SRTCP from an address of this session, or from any with its SSRC. True if authentic."""
         path = self._path
         if path is None:
-            self._refuse(SessionReason.MEDIA_BEFORE_KEYS)
+            self.refuse(SessionReason.MEDIA_BEFORE_KEYS)
             return False
         if not path.receive_untrusted(datagram, now_ns):
             return False
@@ -201,9 +202,6 @@ class Session:
         if datagram[8:12] != self._ssrc and not is_rtcp(datagram):
             self._learn_ssrc(datagram[8:12], now_ns)
         return True
-
-    def _data_received(self) -> None:
-        self._ice.hear(time.monotonic_ns())
 
     def is_live_at(self, endpoint: Endpoint, now_ns: int, silence_ns: int) -> bool:
         """Whether the client was heard from that address less than `silence_ns` ago."""
@@ -222,15 +220,19 @@ class Session:
         self._ssrc = ssrc
         mux.learn_ssrc(ssrc, self)
 
-    # Setting up
-
     def _arrived(self, now_ns: int) -> None:
         self.state = advance(self.state, SessionEvent.ARRIVED)
         self._stage("ice", now_ns)
         self._peer.start()
 
-    def _keyed(self, keys: SrtpKeys) -> None:
-        now_ns = time.monotonic_ns()
+    # What the peer brings
+
+    def send_dtls(self, datagram: bytes) -> None:
+        """See PeerEvents: to where the client is, once that is known."""
+        self._send(datagram)
+
+    def receive_keys(self, keys: SrtpKeys, now_ns: int) -> None:
+        """The handshake is done: audio begins."""
         self.state = advance(self.state, SessionEvent.KEYED)
         self._stage("dtls", now_ns)
         ticker = self._shared.ticker
@@ -245,6 +247,34 @@ class Session:
         self._tick_handle = ticker.add(self._tick)
         # The ticker's turn may be 20 ms off; the caller hears us that much earlier.
         self._tick(now_ns)
+
+    def record_received(self, now_ns: int) -> None:
+        """The client lives, whatever it had to say."""
+        self._ice.hear(now_ns)
+
+    def channel_opened(self) -> None:
+        """The backend is told the first time."""
+        if not self._is_opened:
+            self._is_opened = True
+            self._backend.opened()
+
+    def receive_message_untrusted(self, text: str) -> None:
+        """An event for the backend; the client is told when it is none."""
+        event = decode_event_untrusted(text)
+        if event is None:
+            self.event_stats.invalid += 1
+            self._emit(NOT_AN_EVENT)
+            return
+        self.event_stats.received += 1
+        self._backend.receive_event(event)
+
+    def refuse(self, reason: StrEnum) -> None:
+        """Something of the client's was dropped, there or here."""
+        self._shared.observer.packet_refused(str(reason))
+
+    def peer_closed(self, reason: str) -> None:
+        """The client has hung up, or never got as far."""
+        self._on_ended(self, EndReason(reason))
 
     def _stage(self, name: str, now_ns: int) -> None:
         self._shared.observer.setup_stage(name, (now_ns - self._stage_ns) / 1e9)
@@ -277,22 +307,6 @@ class Session:
         if self._ice.remote is not None:
             self._shared.mux.send(datagram, self._ice.remote)
 
-    # Events
-
-    def _channel_opened(self) -> None:
-        if not self._is_opened:
-            self._is_opened = True
-            self._backend.opened()
-
-    def _receive_message_untrusted(self, text: str) -> None:
-        event = decode_event_untrusted(text)
-        if event is None:
-            self.event_stats.invalid += 1
-            self._emit(NOT_AN_EVENT)
-            return
-        self.event_stats.received += 1
-        self._backend.receive_event(event)
-
     def _emit(self, event: Event) -> None:
         if self._peer.send_message(json.dumps(event, separators=(",", ":"))):
             self.event_stats.sent += 1
@@ -313,9 +327,6 @@ class Session:
         if now_ns - self._created_ns >= settings.max_session_s * 1e9:
             return EndReason.TOO_LONG
         return None
-
-    def _peer_closed(self, reason: str) -> None:
-        self._on_ended(self, EndReason(reason))
 
     def end(self) -> None:
         """Say goodbye and give back everything but what `free` gives back. Idempotent."""
@@ -357,6 +368,3 @@ class Session:
     def ufrags(self) -> list[str]:
         """Every ufrag that is answered to."""
         return self._ice.ufrags
-
-    def _refuse(self, reason: StrEnum) -> None:
-        self._shared.observer.packet_refused(str(reason))

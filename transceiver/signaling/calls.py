@@ -2,7 +2,8 @@
 
 Handlers of aiohttp, thin: what they read goes to `sdp` and to the session manager, and each way to fail
 is a `Refusal`. The same handlers serve the public port and the hand-over socket of sibling processes;
-who the caller is has been settled before, by `app`.
+who the caller is has been settled before, by `app`. A request is an event of the loop, so this is where the
+clock is read for what it leads to.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from transceiver.sdp import (
 )
 from transceiver.session.ids import owner_of
 from transceiver.session.manager import AdmissionError, SessionManager
-from transceiver.session.session import Session
+from transceiver.session.session import CallRequest, Session
 from transceiver.signaling.bodies import SDP_TYPE, decode_sdp_untrusted, read_call_untrusted, read_untrusted
 from transceiver.signaling.refusals import HttpReason, Refusal
 from transceiver.signaling.siblings import PASSED_ON, Handed, Siblings
@@ -92,7 +93,7 @@ class Calls:
             return web.Response(status=204)
         if condition is None:
             raise Refusal(428, HttpReason.NO_IF_MATCH, "An ICE restart needs If-Match: * (RFC 9725 §4.3.2).")
-        local = self._named(self._manager.restart_ice(session, fragment.ufrag, fragment.password))
+        local = self._named(self._manager.restart_ice(session, fragment.ufrag, _now_min()))
         return web.Response(
             body=build_fragment(session.offer, local).encode(),
             content_type=FRAGMENT_TYPE,
@@ -100,14 +101,14 @@ class Calls:
         )
 
     def _answer(self, sdp: str, settings: Mapping[str, object], caller: str) -> web.Response:
-        started = time.monotonic()
+        started_ns = time.monotonic_ns()
         offer = parse_offer_untrusted(sdp)
         try:
-            session = self._manager.create(offer, settings, caller)
+            session = self._manager.create(CallRequest(offer, settings, caller), started_ns, _now_min())
         except ConfigError as error:
             raise Refusal(400, HttpReason.BAD_SESSION, f"session: {'; '.join(error.problems)}") from None
         local = self._named(session.answer)
-        self._observer.setup_stage("signaling", time.monotonic() - started)
+        self._observer.setup_stage("signaling", (time.monotonic_ns() - started_ns) / 1e9)
         return web.Response(
             status=201,
             body=build_answer(offer, local).encode(),
@@ -155,3 +156,8 @@ def _etag(local: LocalDescription) -> str:
 def _no_room(error: AdmissionError) -> Refusal:
     retry = {"Retry-After": str(max(1, round(error.retry_after_s)))}
     return Refusal(503, HttpReason(error.reason), "No room for another call; try again later.", retry)
+
+
+def _now_min() -> int:
+    """Minutes since the epoch, by which tokens expire."""
+    return int(time.time()) // 60

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Sequence
 
 import aiohttp
@@ -12,7 +11,7 @@ import aiohttp
 from core.config import PopSettings
 
 STATUS_TIMEOUT = aiohttp.ClientTimeout(total=1.0)
-FRESH_S = 3.0
+FRESH_NS = 3_000_000_000
 MAX_STATUS_BYTES = 16_384
 UNKNOWN = "unknown"
 
@@ -23,21 +22,21 @@ class PopDirectory:
     def __init__(self, pops: Sequence[PopSettings]) -> None:
         self._pops = tuple(pops)
         self._listing: list[dict[str, object]] = []
-        self._fresh_until = 0.0
+        self._stale_at_ns = 0
         self._asking = asyncio.Lock()
 
     def replace(self, pops: Sequence[PopSettings]) -> None:
         """Take a reloaded configuration."""
         self._pops = tuple(pops)
-        self._fresh_until = 0.0
+        self._stale_at_ns = 0
 
-    async def listing(self) -> list[dict[str, object]]:
+    async def listing(self, now_ns: int) -> list[dict[str, object]]:
         """`{id, vips, forwarder, state}` of each PoP, a few seconds old at most."""
         async with self._asking:  # one round of questions serves everybody who waits
-            if time.monotonic() >= self._fresh_until:
+            if now_ns >= self._stale_at_ns:
                 async with aiohttp.ClientSession(timeout=STATUS_TIMEOUT) as client:
                     self._listing = await asyncio.gather(*(_describe(client, pop) for pop in self._pops))
-                self._fresh_until = time.monotonic() + FRESH_S
+                self._stale_at_ns = now_ns + FRESH_NS
             return self._listing
 
 

@@ -6,6 +6,8 @@ caller sends is looked at before, and nothing that it provokes gets out. Media n
 
     datagrams ⇄ Link ⇄ RTCDtlsTransport ⇄ _Carrier ⇄ RTCSctpTransport ⇄ RTCDataChannel "oai-events"
                               └─ keys of SRTP, once
+
+aiortc calls us back from tasks of its own, so this is where the clock is read for what it tells.
 """
 
 # ruff: noqa: SLF001 - what aiortc's objects ask of the transport below them has names with underscores
@@ -15,9 +17,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal, cast
+from typing import Any, Literal, Protocol, cast
 
 from aiortc import (
     RTCCertificate,
@@ -155,20 +159,49 @@ def _is_excessive(sctp: RTCSctpTransport) -> bool:
     )
 
 
-def _ignore(*_: object) -> None:
-    """For callers that do not want to know."""
+class PeerEvents(Protocol):
+    """Whoever has a `Peer`, as the peer sees it. After `mute` it is told of no message, opening or end."""
+
+    def send_dtls(self, datagram: bytes) -> None:
+        """A datagram for the other side; it may be lost."""
+
+    def receive_keys(self, keys: SrtpKeys, now_ns: int) -> None:
+        """The handshake is done, and the other's certificate is the one that was signaled. Once."""
+
+    def channel_opened(self) -> None:
+        """Messages can be sent. Again, should the other side close its channel and open another."""
+
+    def receive_message_untrusted(self, text: str) -> None:
+        """A text message from the data channel."""
+
+    def record_received(self, now_ns: int) -> None:
+        """An authentic record behind the handshake, whatever is in it: a sign of life."""
+
+    def refuse(self, reason: StrEnum) -> None:
+        """Something of the other side's was dropped: a `PeerReason` or `SctpReason`."""
+
+    def peer_closed(self, reason: str) -> None:
+        """The association is over: `remote_closed` or `dtls_failed`. At most once."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelTerms:
+    """What was signaled of the data channel (RFC 8841), and who opens it."""
+
+    remote_port: int
+    """The other side's SCTP port."""
+    max_message_bytes: int = SEND_BUFFER_BYTES
+    """Longest message that the other side takes; 0 is any."""
+    open_label: str | None = None
+    """The channel that this side opens; None waits for the other side's."""
+    local_port: int = DEFAULT_SCTP_PORT
 
 
 class Peer:
     """One end of a session's DTLS association. Needs a running loop.
 
     `role` is the DTLS role; `remote_fingerprints` are of the other's certificate, (algorithm, hex).
-    `send` takes datagrams for the other side. `on_keys` is called once, when the handshake is done and
-    the certificate has been found to be the one that was signaled. `on_closed` is called at most once,
-    with `remote_closed` or `dtls_failed`, and not after `close`. With an `sctp_port` (theirs) there is
-    a data channel, which the side with `open_channel` opens; `on_open` and `on_message` are its events.
-    `on_data` is called with every authentic record behind the handshake: a sign of life. `on_refused` is
-    told a reason for everything of the other side's that is dropped.
+    `channel` is None where no data channel was agreed on.
     """
 
     def __init__(
@@ -176,38 +209,20 @@ class Peer:
         certificate: Certificate,
         role: Literal["client", "server"],
         remote_fingerprints: Sequence[tuple[str, str]],
-        send: Callable[[bytes], None],
-        *,
-        on_keys: Callable[[SrtpKeys], None],
-        on_message: Callable[[str], None],
-        on_closed: Callable[[str], None],
-        sctp_port: int | None,
-        open_channel: str | None = None,
-        on_open: Callable[[], None] = _ignore,
-        on_data: Callable[[], None] = _ignore,
-        on_refused: Callable[[StrEnum], None] = _ignore,
-        max_message_bytes: int = SEND_BUFFER_BYTES,
-        local_sctp_port: int = DEFAULT_SCTP_PORT,
+        events: PeerEvents,
+        channel: ChannelTerms | None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._fingerprints = [RTCDtlsFingerprint(*f) for f in remote_fingerprints]
-        self._on_keys = on_keys
-        self._on_message = on_message
-        self._on_closed = on_closed
-        self._on_open = on_open
-        self._max_message_bytes = max_message_bytes
-        self._refuse = on_refused
-        self._link = Link(send)
+        self._events = events
+        self._terms = channel
+        self._link = Link(events.send_dtls)
         self._dtls = RTCDtlsTransport(cast(Any, self._link), [certificate])
         self._dtls._set_role(role)
         self._dtls.on("statechange", self._dtls_changed)
-        self._on_data = on_data
-        self._carrier = _Carrier(self._dtls, self._data_received, on_refused)
-        self._sctp: RTCSctpTransport | None = None
-        self._remote_sctp_port = sctp_port
+        self._carrier = _Carrier(self._dtls, self._data_received, events.refuse)
+        self._sctp = None if channel is None else self._make_sctp(channel)
         self._channel: RTCDataChannel | None = None
-        if sctp_port is not None:
-            self._sctp = self._make_sctp(local_sctp_port, open_channel)
         self._task: asyncio.Task[None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._is_over = False
@@ -223,15 +238,15 @@ class Peer:
     def receive_untrusted(self, datagram: bytes) -> None:
         """Take a DTLS datagram. One that comes before `start` waits; one too many is dropped."""
         if not self._is_over and not self._link.put(datagram):
-            self._refuse(PeerReason.INBOX_FULL)
+            self._events.refuse(PeerReason.INBOX_FULL)
 
     def send_message(self, text: str) -> bool:
         """False, and nothing sent, when the channel is not open, its buffer full or the text too long."""
-        channel = self._channel
+        channel, terms = self._channel, self._terms
         size = len(text.encode())
-        if self._is_over or channel is None or channel.readyState != "open":
+        if self._is_over or terms is None or channel is None or channel.readyState != "open":
             return False
-        if 0 < self._max_message_bytes < size:
+        if 0 < terms.max_message_bytes < size:
             return False
         if channel.bufferedAmount + size > SEND_BUFFER_BYTES:
             return False
@@ -287,10 +302,10 @@ class Peer:
         if self._is_over:
             return
         self._cancel_deadline()
-        self._on_keys(self._export_keys())
-        if self._sctp is not None and self._remote_sctp_port is not None:
-            capabilities = RTCSctpCapabilities(maxMessageSize=self._max_message_bytes)
-            await self._sctp.start(capabilities, self._remote_sctp_port)
+        self._events.receive_keys(self._export_keys(), time.monotonic_ns())
+        if self._sctp is not None and self._terms is not None:
+            capabilities = RTCSctpCapabilities(maxMessageSize=self._terms.max_message_bytes)
+            await self._sctp.start(capabilities, self._terms.remote_port)
 
     def _ran(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
@@ -311,11 +326,11 @@ class Peer:
         if not self._is_over:
             self._is_over = True
             self._cancel_deadline()
-            self._loop.call_soon(self._on_closed, reason)
+            self._loop.call_soon(self._events.peer_closed, reason)
 
     def _data_received(self) -> None:
         self._link.settle()
-        self._on_data()
+        self._events.record_received(time.monotonic_ns())
 
     def _cancel_deadline(self) -> None:
         if self._deadline is not None:
@@ -336,21 +351,21 @@ class Peer:
             return SrtpKeys(name.decode(), receive=client, send=server)
         return SrtpKeys(name.decode(), receive=server, send=client)
 
-    def _make_sctp(self, port: int, open_channel: str | None) -> RTCSctpTransport:
-        sctp = RTCSctpTransport(cast(Any, self._carrier), port)
+    def _make_sctp(self, terms: ChannelTerms) -> RTCSctpTransport:
+        sctp = RTCSctpTransport(cast(Any, self._carrier), terms.local_port)
         sctp._rto = SCTP_RTO_INITIAL_S
         sctp._advertised_rwnd = RECEIVE_WINDOW_BYTES
         sctp._inbound_streams_max = MAX_STREAMS
         sctp.on("datachannel", self._channel_offered)
-        if open_channel is not None:
-            channel = RTCDataChannel(sctp, RTCDataChannelParameters(label=open_channel))
+        if terms.open_label is not None:
+            channel = RTCDataChannel(sctp, RTCDataChannelParameters(label=terms.open_label))
             channel.on("open", lambda: self._take(channel))
         return sctp
 
     def _channel_offered(self, channel: RTCDataChannel) -> None:
         is_taken = self._channel is not None and self._channel.readyState != "closed"
         if channel.label != CHANNEL_LABEL or is_taken:
-            self._refuse(PeerReason.OTHER_CHANNEL)
+            self._events.refuse(PeerReason.OTHER_CHANNEL)
             channel.close()
             return
         self._take(channel)
@@ -358,13 +373,13 @@ class Peer:
     def _take(self, channel: RTCDataChannel) -> None:
         self._channel = channel
         channel.on("message", self._message)
-        self._loop.call_soon(self._if_alive, self._on_open)
+        self._loop.call_soon(self._if_alive, self._events.channel_opened)
 
     def _message(self, message: str | bytes) -> None:
         if isinstance(message, str):
-            self._loop.call_soon(self._if_alive, self._on_message, message)
+            self._loop.call_soon(self._if_alive, self._events.receive_message_untrusted, message)
         else:
-            self._refuse(PeerReason.BINARY_MESSAGE)
+            self._events.refuse(PeerReason.BINARY_MESSAGE)
 
     def _if_alive(self, callback: Callable[..., None], *args: object) -> None:
         if not self._is_over:

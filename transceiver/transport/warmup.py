@@ -7,7 +7,7 @@ caller's. And if one of them does not work on this machine, that is known before
 from __future__ import annotations
 
 import asyncio
-import time
+from enum import StrEnum
 from typing import Literal
 
 from core.errors import UnavailableError
@@ -15,9 +15,11 @@ from transceiver.media import FRAME_BYTES
 from transceiver.media.codec import AudioCodec
 from transceiver.media.keys import SrtpKeys
 from transceiver.media.path import AudioPath
-from transceiver.transport.peer import CHANNEL_LABEL, DEFAULT_SCTP_PORT, Certificate, Peer
+from transceiver.transport.peer import CHANNEL_LABEL, DEFAULT_SCTP_PORT, Certificate, ChannelTerms, Peer
 
 TIMEOUT_S = 10.0
+START_NS = 0
+"""The time of the exchange, which happens within one moment: audio has no clock but the one it is given."""
 
 
 async def warm_up() -> None:
@@ -38,39 +40,50 @@ async def warm_up() -> None:
 
 
 class End:
-    """One side of the handshake; what it sends, the other receives."""
+    """One side of the handshake, as `PeerEvents`; what it sends, the other receives."""
 
     def __init__(self, certificate: Certificate, role: Literal["client", "server"]) -> None:
         self.other: End | None = None
         self.keys: asyncio.Future[SrtpKeys] = asyncio.get_running_loop().create_future()
-        self.peer = Peer(
-            certificate,
-            role,
-            [certificate.fingerprint],
-            self._send,
-            on_keys=self.keys.set_result,
-            on_message=lambda text: None,
-            on_closed=lambda reason: None,
-            sctp_port=DEFAULT_SCTP_PORT,
-            open_channel=CHANNEL_LABEL if role == "client" else None,
-        )
+        label = CHANNEL_LABEL if role == "client" else None
+        terms = ChannelTerms(DEFAULT_SCTP_PORT, open_label=label)
+        self.peer = Peer(certificate, role, [certificate.fingerprint], self, terms)
 
-    def _send(self, datagram: bytes) -> None:
+    def send_dtls(self, datagram: bytes) -> None:
+        """Over to the other."""
         if self.other is not None:
             self.other.peer.receive_untrusted(datagram)
 
+    def receive_keys(self, keys: SrtpKeys, now_ns: int) -> None:
+        """What this was for."""
+        self.keys.set_result(keys)
+
+    def channel_opened(self) -> None:
+        """Not waited for."""
+
+    def receive_message_untrusted(self, text: str) -> None:
+        """Nobody sends one."""
+
+    def record_received(self, now_ns: int) -> None:
+        """Of no interest."""
+
+    def refuse(self, reason: StrEnum) -> None:
+        """Of no interest: a handshake that fails for it runs into `TIMEOUT_S`."""
+
+    def peer_closed(self, reason: str) -> None:
+        """Of no interest: a handshake that fails for it runs into `TIMEOUT_S`."""
+
 
 def _audio(keys: SrtpKeys) -> AudioPath:
-    return AudioPath(keys, AudioCodec(payload_type=111), 1, "warm-up", time.monotonic_ns())
+    return AudioPath(keys, AudioCodec(payload_type=111), 1, "warm-up", START_NS)
 
 
 def _exchange(one: AudioPath, other: AudioPath) -> None:
-    now_ns = time.monotonic_ns()
     try:
         for sender, receiver in ((one, other), (other, one)):
-            if not receiver.receive_untrusted(sender.push(b"\x01" * FRAME_BYTES, now_ns), now_ns):
+            if not receiver.receive_untrusted(sender.push(b"\x01" * FRAME_BYTES, START_NS), START_NS):
                 raise UnavailableError("SRTP of this process with itself failed; reinstall pylibsrtp")
-            receiver.pull(now_ns)
+            receiver.pull(START_NS)
     finally:
         one.close()
         other.close()

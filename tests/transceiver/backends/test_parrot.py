@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from core.errors import ConfigError
 from tests.sound import Samples, find, frames, noise, silence, speech
 from tests.tones import heard, pitch, voice
-from transceiver.backends.base import Backend
-from transceiver.backends.parrot import FADE_MS, FADE_SAMPLES, Parrot
+from transceiver.backends.base import Backend, SessionContext
+from transceiver.backends.parrot import BACKEND, FADE_MS, FADE_SAMPLES
 from transceiver.backends.recording import MAX_FRAMES
 from transceiver.media import FRAME_BYTES, FRAME_MS, FRAME_NS
 from transceiver.observer import NullObserver
 from transceiver.realtime.event import Event
-from transceiver.turns.rule import ServerVad, to_frames
+from transceiver.turns.rule import to_frames
+from transceiver.turns.settings import ServerVad
 
 SILENT = bytes(FRAME_BYTES)
 DEFAULT_SILENCE_MS = ServerVad().silence_duration_ms
@@ -36,11 +37,14 @@ class TurnObserver(NullObserver):
 class Call:
     """A parrot on a clock: every tick it hears one frame and then speaks one."""
 
-    def __init__(self, session: Event | None = None, opened: bool = True) -> None:
+    def __init__(
+        self, session: Event | None = None, opened: bool = True, defaults: ServerVad | None = None
+    ) -> None:
         self.events: list[Event] = []
         self.spoken: list[bytes | None] = []
         self.observer = TurnObserver()
-        self.parrot: Backend = Parrot("rtc_test", session or {}, self.events.append, self.observer)
+        context = SessionContext("rtc_test", session or {}, self.events.append, self.observer)
+        self.parrot: Backend = BACKEND.build(defaults or ServerVad()).create(context)
         if opened:
             self.parrot.opened()
 

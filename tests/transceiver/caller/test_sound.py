@@ -12,7 +12,7 @@ import pytest
 from tests import tones
 from transceiver.caller import sound
 from transceiver.media import FRAME_BYTES, FRAME_SAMPLES, SAMPLE_RATE
-from transceiver.turns.rule import ServerVad
+from transceiver.turns.settings import ServerVad
 
 
 def write(path, samples, rate, width=2):

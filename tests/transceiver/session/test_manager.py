@@ -7,7 +7,7 @@ import gc
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -20,6 +20,7 @@ from tests.transceiver.net import (
     KEYRING,
     PATIENCE_S,
     Echo,
+    Factory,
     Server,
     calling,
     make_offer,
@@ -27,6 +28,7 @@ from tests.transceiver.net import (
     until,
     with_settings,
 )
+from transceiver.backends.base import SessionContext
 from transceiver.host.worker_metrics import SessionCollector
 from transceiver.observer import EndReason
 from transceiver.session.ids import owner_of
@@ -37,7 +39,7 @@ from transceiver.transport.peer import Certificate
 
 
 def create(server: Server, setup: str = "actpass") -> Session:
-    return server.manager.create(make_offer(Certificate.generate(), setup), {}, "me")
+    return server.create(make_offer(Certificate.generate(), setup))
 
 
 def test_the_ufrag_is_a_token_that_leads_here_and_outlives_the_session() -> None:
@@ -146,13 +148,12 @@ def test_a_late_loop_takes_nobody_until_it_is_on_time_again() -> None:
 
 
 def test_settings_that_the_backend_does_not_take_leave_nothing_behind() -> None:
-    def refuse(*_: object) -> None:
+    def refuse(_: SessionContext) -> NoReturn:
         raise ConfigError(["session.voice: no such voice"])
 
     async def scenario() -> None:
         async with running() as server:
-            shared = replace(server.manager._shared, backend_factory=refuse)  # type: ignore[arg-type]
-            server.manager._shared = shared
+            server.manager._shared = replace(server.manager._shared, backend_factory=Factory(refuse))
             with pytest.raises(ConfigError):
                 create(server)
             assert (server.manager.count, server.mux.routes, server.manager._numbers) == (0, 0, {})
@@ -180,7 +181,7 @@ def test_a_backend_that_fails_to_close_keeps_no_other_session_from_ending() -> N
         problems: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
         async with running(with_settings(arrival_timeout_s=0.1)) as server:
-            server.manager._shared = replace(server.manager._shared, backend_factory=Clinging)
+            server.manager._shared = replace(server.manager._shared, backend_factory=Factory(Clinging))
             for _ in range(2):
                 create(server)
                 await until(lambda: not server.manager.count)
@@ -277,7 +278,7 @@ def test_a_hundred_sessions_in_every_state_leave_nothing(role: str) -> None:
                         client.peer.start()
                     elif number % 3 == 1:
                         await client.check()
-                        server.manager.restart_ice(session, "nEwU", "q" * 22)
+                        server.restart_ice(session, "nEwU")
                     server.manager.close(session, EndReason.HANGUP)
             await until(lambda: not server.manager._freeing)
             assert (asyncio.all_tasks(), _open_fds(), len(server.ticker)) == before
@@ -300,7 +301,7 @@ def test_restarted_sessions_give_their_old_ufrag_back(monkeypatch: pytest.Monkey
         async with running() as server, calling(server) as (client, session):
             await client.check()
             assert (server.mux.routes, len(server.manager._numbers)) == (2, 1)
-            client.answer = server.manager.restart_ice(session, "nEwU", "q" * 22)
+            client.answer = server.restart_ice(session, "nEwU")
             assert session.remote_ufrag == "nEwU"
             assert (server.mux.routes, len(server.manager._numbers)) == (3, 2)
             await client.check(ufrag="nEwU")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -25,6 +26,7 @@ from transceiver.transport.peer import (
     CHANNEL_LABEL,
     SEND_BUFFER_BYTES,
     Certificate,
+    ChannelTerms,
     Peer,
     PeerReason,
 )
@@ -35,18 +37,10 @@ Fingerprint = tuple[str, str]
 SMALLEST_PATH_BYTES = 1280 - 40 - 8
 
 
-class End:
-    """One side, and all that it was told."""
+class Told:
+    """`PeerEvents` that remember all that they were told."""
 
-    def __init__(
-        self,
-        role: str,
-        certificate: Certificate,
-        remote: list[Fingerprint],
-        send: Callable[[bytes], None],
-        open_channel: str | None,
-        **more: int,
-    ) -> None:
+    def __init__(self) -> None:
         self.keys: list[SrtpKeys] = []
         self.messages: list[str] = []
         self.closed: list[str] = []
@@ -54,35 +48,49 @@ class End:
         self.records = 0
         self.sent: list[bytes] = []
         self.refused: Counter[StrEnum] = Counter()
-        self._send = send
-        self.peer = Peer(
-            certificate,
-            "client" if role == "client" else "server",
-            remote,
-            self._count_and_send,
-            on_keys=self.keys.append,
-            on_message=self.messages.append,
-            on_closed=self.closed.append,
-            on_open=self._open,
-            on_data=self._hear,
-            on_refused=self._refuse,
-            sctp_port=5000,
-            open_channel=open_channel,
-            **more,
-        )
 
-    def _open(self) -> None:
+    def send_dtls(self, datagram: bytes) -> None:
+        self.sent.append(datagram)
+
+    def receive_keys(self, keys: SrtpKeys, now_ns: int) -> None:
+        assert now_ns <= time.monotonic_ns()
+        self.keys.append(keys)
+
+    def channel_opened(self) -> None:
         self.opened += 1
 
-    def _hear(self) -> None:
+    def receive_message_untrusted(self, text: str) -> None:
+        self.messages.append(text)
+
+    def record_received(self, now_ns: int) -> None:
+        assert now_ns <= time.monotonic_ns()
         self.records += 1
 
-    def _refuse(self, reason: StrEnum) -> None:
+    def refuse(self, reason: StrEnum) -> None:
         self.refused[reason] += 1
 
-    def _count_and_send(self, datagram: bytes) -> None:
+    def peer_closed(self, reason: str) -> None:
+        self.closed.append(reason)
+
+
+class End(Told):
+    """One side."""
+
+    def __init__(
+        self,
+        role: str,
+        certificate: Certificate,
+        remote: list[Fingerprint],
+        send: Callable[[bytes], None],
+        terms: ChannelTerms,
+    ) -> None:
+        super().__init__()
+        self._send = send
+        self.peer = Peer(certificate, "client" if role == "client" else "server", remote, self, terms)
+
+    def send_dtls(self, datagram: bytes) -> None:
         assert len(datagram) <= SMALLEST_PATH_BYTES
-        self.sent.append(datagram)
+        super().send_dtls(datagram)
         self._send(datagram)
 
 
@@ -108,8 +116,8 @@ class Pair:
             if self.pass_down(datagram):
                 loop.call_soon(self.client.peer.receive_untrusted, datagram)
 
-        self.client = End("client", mine, [theirs.fingerprint], up, label)
-        self.server = End("server", theirs, signal(mine.fingerprint), down, None, **more)
+        self.client = End("client", mine, [theirs.fingerprint], up, ChannelTerms(5000, open_label=label))
+        self.server = End("server", theirs, signal(mine.fingerprint), down, ChannelTerms(5000, **more))
 
     def start(self) -> None:
         self.server.peer.start()
@@ -244,23 +252,14 @@ def test_a_browser_s_hello_in_one_datagram_or_two_is_answered_within_one_mtu(cap
         assert len(hello) >= 2
 
     async def answer(order: list[bytes]) -> None:
-        sent: list[bytes] = []
-        server = Peer(
-            Certificate.generate(),
-            "server",
-            [("sha-256", "AA")],
-            sent.append,
-            on_keys=lambda _: None,
-            on_message=lambda _: None,
-            on_closed=lambda _: None,
-            sctp_port=None,
-        )
+        told = Told()
+        server = Peer(Certificate.generate(), "server", [("sha-256", "AA")], told, None)
         for datagram in order:
             server.receive_untrusted(datagram)  # before the start: it waits
         server.start()
-        await until(lambda: sent)
+        await until(lambda: told.sent)
         await server.close()
-        flight = sent[0]
+        flight = told.sent[0]
         assert flight[:1] == b"\x16"
         assert flight[13] == 2  # ServerHello, with the rest of the flight in the same datagram
         assert 600 < len(flight) <= DTLS_MTU
@@ -302,22 +301,18 @@ def test_a_handshake_that_fails_is_explained_to_the_peer() -> None:
     context.set_tlsext_use_srtp(b"SRTP_AES128_CM_SHA1_80")
     client = SSL.Connection(context)
     client.set_connect_state()
-    closed: list[str] = []
+
+    class Wire(Told):
+        def send_dtls(self, datagram: bytes) -> None:
+            client.bio_write(datagram)
+
+    told = Wire()
 
     async def scenario() -> None:
-        server = Peer(
-            Certificate.generate(),
-            "server",
-            [("sha-256", "AA")],
-            client.bio_write,  # type: ignore[arg-type]
-            on_keys=lambda _: None,
-            on_message=lambda _: None,
-            on_closed=closed.append,
-            sctp_port=None,
-        )
+        server = Peer(Certificate.generate(), "server", [("sha-256", "AA")], told, None)
         server.start()
         async with asyncio.timeout(PATIENCE_S):
-            while not closed:
+            while not told.closed:
                 with pytest.raises(SSL.WantReadError):
                     client.do_handshake()
                 with contextlib.suppress(SSL.WantReadError):
@@ -326,7 +321,7 @@ def test_a_handshake_that_fails_is_explained_to_the_peer() -> None:
         await server.close()
 
     asyncio.run(scenario())
-    assert closed == ["dtls_failed"]
+    assert told.closed == ["dtls_failed"]
     with pytest.raises(SSL.Error, match="alert"):
         client.do_handshake()
 

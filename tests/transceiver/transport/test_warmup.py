@@ -23,6 +23,6 @@ def test_it_comes_through_and_leaves_nothing_behind() -> None:
 
 def test_a_handshake_that_does_not_come_through_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(warmup, "TIMEOUT_S", 0.01)
-    monkeypatch.setattr(warmup.End, "_send", lambda self, datagram: None)
+    monkeypatch.setattr(warmup.End, "send_dtls", lambda self, datagram: None)
     with pytest.raises(UnavailableError, match="handshake"):
         asyncio.run(warmup.warm_up())
