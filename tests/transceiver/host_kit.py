@@ -74,7 +74,7 @@ def free_tcp_port() -> int:
 
 @dataclass
 class Host:
-    """Start with `with`. `settings` are lines of [transceiver]; `extra` is TOML after it."""
+    """Start with `with`. `settings` are lines of [transceiver]; `tables` is TOML after it."""
 
     folder: Path
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -82,6 +82,9 @@ class Host:
     status: str | None = None
     has_ipv6: bool = False
     """Cluster in both families, HTTP on [::1]."""
+    tables: str = ""
+    is_reachable: bool = False
+    """Answers name the port of process 0 itself, so that a client gets there without a relay."""
 
     def __enter__(self) -> Host:
         self.udp, self.http, self.metrics_port = (
@@ -125,12 +128,13 @@ class Host:
         lines = "\n".join(f"{key} = {value}" for key, value in settings.items() if value)
         ipv6 = 'ipv6 = "::1/128"\n' if self.has_ipv6 else ""
         status = "" if self.status is None else f'status = "{self.status}"'
+        vips = f'"127.0.0.1:{self.udp}"' if self.is_reachable else f'"{VIP}", "[2001:db8::7]:3478"'
         self.config.write_text(
             f'[token]\nkeys_file = "keys.toml"\n[[cluster]]\nid = 1\nipv4 = "127.0.0.1/32"\n{ipv6}'
             f"ports = [{self.udp}, {self.udp + self.processes - 1}]\n"
-            f'[[pop]]\nid = "near"\nvips = ["{VIP}", "[2001:db8::7]:3478"]\n{status}\n'
+            f'[[pop]]\nid = "near"\nvips = [{vips}]\n{status}\n'
             f'[[pop]]\nid = "far"\nvips = ["198.51.100.7:3478"]\n'
-            f"[transceiver]\n{lines}\n"
+            f"[transceiver]\n{lines}\n{self.tables}\n"
         )
 
     def start(self) -> None:

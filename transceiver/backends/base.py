@@ -35,7 +35,9 @@ class SessionContext:
 
 
 class Backend(Protocol):
-    """One session's counterpart. Whatever it raises ends the session, and no other."""
+    """One session's counterpart. What `hear` or `speak` raises ends the session as crashed; what is raised
+    elsewhere is logged. Other sessions do not notice.
+    """
 
     def opened(self) -> None:
         """The client's event channel has opened, once; it expects `session.created` as first event."""

@@ -2,8 +2,8 @@
 
 A backend is an entry point of the group `voxpop.backends`. Those of others are found in the metadata of
 installed packages (https://packaging.python.org/en/latest/specifications/entry-points/), our own in
-`BUILT_IN`: they do not depend on how Voxpop was installed, and no package can take their names. Only what
-the configuration names is imported.
+`BUILT_IN`: they do not depend on how Voxpop was installed, and a package that takes one of their names is
+noticed. Only what the configuration names is imported. docs/decisions/0109-backends.md says why.
 """
 
 from __future__ import annotations

@@ -45,6 +45,7 @@ class TransceiverService:
         self._folder = folder
         self._loaded = load(config_path)
         self._started_as = self._loaded.settings.transceiver
+        self._started_with = self._loaded.settings.backend
         cpus = sorted(os.sched_getaffinity(0))
         count = self._count(len(cpus))
         self._addresses = listen_addresses(self._loaded.settings)
@@ -171,6 +172,8 @@ class TransceiverService:
             new = getattr(loaded.settings.transceiver, field.name)
             if field.name not in RELOADABLE and new != getattr(self._started_as, field.name):
                 logger.warning("transceiver.%s has changed, which takes a restart", field.name)
+        for key in self._started_with.changes(loaded.settings.backend):
+            logger.warning("%s has changed, which takes a restart", key)
         self._loaded = loaded
         self._supervisor.broadcast(loaded.message)
         self._reloads["done"] += 1

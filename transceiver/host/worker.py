@@ -21,6 +21,7 @@ from pathlib import Path
 import uvloop
 from aiohttp import web
 
+from core.errors import UnavailableError
 from core.service import log
 from core.service.supervisor import ControlChannel, Message
 from transceiver.host.settings import DRAIN, DRAINED, STOP, WorkerSettings, decode
@@ -45,6 +46,7 @@ MAX_CONNECTIONS = 1_024
 OPEN_FILES = 4 * MAX_CONNECTIONS
 """Enough that strangers, at `MAX_CONNECTIONS`, leave descriptors to siblings and supervisor. The soft limit
 that services start with, 1,024, is not."""
+EXIT_FAILED = 1
 IDLE_TIMEOUT_S = 20.0
 """A connection that has not sent a whole header by then is closed, on the first request and after."""
 DRAIN_CHECK_S = 0.05
@@ -271,7 +273,11 @@ def main(argv: list[str]) -> None:
     log.set_up(arguments.log_level, as_json=arguments.log_format == "json")
     _raise_file_limit()
     os.sched_setaffinity(0, {arguments.cpu})
-    uvloop.run(Worker(arguments, ControlChannel()).run())
+    try:
+        uvloop.run(Worker(arguments, ControlChannel()).run())
+    except UnavailableError as error:
+        logger.error("%s", error)  # what is missing, such as a backend's other end: no fault of the code
+        sys.exit(EXIT_FAILED)
 
 
 if __name__ == "__main__":

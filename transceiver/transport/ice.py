@@ -3,7 +3,7 @@
 A lite agent sends no checks and has no candidate pairs to rate. It answers the client's checks, and has
 one decision of its own: which of the addresses that the client has checked from it sends to. The first
 one is used at once, since a client may have to wait long for its nomination. After that `MOVES` is the
-table: what may come from another address, and when that is then sent to.
+table, in words in docs/session.md: what may come from another address, and when that is then sent to.
 
 Clients differ too much for nomination alone: Chromium nominates with every check of the pair that it
 uses, Firefox with the first check of every pair and never again, so a NAT that changes Firefox's port

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import fields
 
 import pytest
 from hypothesis import given, settings
@@ -24,7 +25,7 @@ from tests.transceiver.media.simulation import (
 from transceiver.media import FRAME_BYTES, FRAME_NS
 from transceiver.media.codec import AudioCodec
 from transceiver.media.keys import SrtpKeys
-from transceiver.media.path import SSRC_TAKEOVER_SILENCE_NS, AudioPath
+from transceiver.media.path import COUNTERS, GAUGES, SSRC_TAKEOVER_SILENCE_NS, AudioPath, PathStats
 from transceiver.media.rtcp import Bye, ReceiverReport, ReportBlock, build_rtcp
 from transceiver.media.rtp import RtpPacket, build_rtp, parse_rtp_untrusted
 from transceiver.media.sender import TAIL_FRAMES, silent_packet
@@ -298,3 +299,9 @@ def test_close_is_final_but_stats_stay():
     _, bob = converse((FRAMES[:50], QUIET[:50]))
     bob.path.close()
     assert bob.path.stats.packets_received == 50
+
+
+def test_every_member_of_the_statistics_is_a_counter_or_a_gauge_and_starts_like_one():
+    stats = PathStats()
+    assert sorted(COUNTERS + GAUGES) == sorted(field.name for field in fields(PathStats))
+    assert all(type(getattr(stats, name)) is int and getattr(stats, name) == 0 for name in COUNTERS)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transceiver.realtime.client_events import MAX_EVENT_CHARS, decode_event_untrusted
+from transceiver.realtime.client_events import COUNTERS, MAX_EVENT_CHARS, EventStats, decode_event_untrusted
 
 NOT_EVENTS = {
     "nothing": "",
@@ -25,6 +27,10 @@ NOT_EVENTS = {
     "huge number": '{"type": "x", "n": ' + "9" * 5_000 + "}",
     "too long": '{"type": "x"}' + " " * MAX_EVENT_CHARS,
 }
+
+
+def test_every_count_is_told() -> None:
+    assert set(COUNTERS) == {field.name for field in dataclasses.fields(EventStats)}
 
 
 @pytest.mark.parametrize("text", NOT_EVENTS.values(), ids=NOT_EVENTS)
