@@ -194,7 +194,6 @@ class ChannelTerms:
     """Longest message that the other side takes; 0 is any."""
     open_label: str | None = None
     """The channel that this side opens; None waits for the other side's."""
-    local_port: int = DEFAULT_SCTP_PORT
 
 
 class Peer:
@@ -352,7 +351,7 @@ class Peer:
         return SrtpKeys(name.decode(), receive=server, send=client)
 
     def _make_sctp(self, terms: ChannelTerms) -> RTCSctpTransport:
-        sctp = RTCSctpTransport(cast(Any, self._carrier), terms.local_port)
+        sctp = RTCSctpTransport(cast(Any, self._carrier), DEFAULT_SCTP_PORT)
         sctp._rto = SCTP_RTO_INITIAL_S
         sctp._advertised_rwnd = RECEIVE_WINDOW_BYTES
         sctp._inbound_streams_max = MAX_STREAMS

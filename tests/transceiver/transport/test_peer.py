@@ -101,7 +101,7 @@ class Pair:
         self,
         label: str | None = CHANNEL_LABEL,
         signal: Callable[[Fingerprint], list[Fingerprint]] = lambda true: [true],
-        **more: int,
+        max_message_bytes: int = SEND_BUFFER_BYTES,
     ) -> None:
         loop = asyncio.get_running_loop()
         mine, theirs = Certificate.generate(), Certificate.generate()
@@ -117,7 +117,8 @@ class Pair:
                 loop.call_soon(self.client.peer.receive_untrusted, datagram)
 
         self.client = End("client", mine, [theirs.fingerprint], up, ChannelTerms(5000, open_label=label))
-        self.server = End("server", theirs, signal(mine.fingerprint), down, ChannelTerms(5000, **more))
+        terms = ChannelTerms(5000, max_message_bytes)
+        self.server = End("server", theirs, signal(mine.fingerprint), down, terms)
 
     def start(self) -> None:
         self.server.peer.start()
@@ -136,9 +137,9 @@ class Pair:
 async def pair(
     label: str | None = CHANNEL_LABEL,
     signal: Callable[[Fingerprint], list[Fingerprint]] = lambda true: [true],
-    **more: int,
+    max_message_bytes: int = SEND_BUFFER_BYTES,
 ) -> AsyncIterator[Pair]:
-    both = Pair(label, signal, **more)
+    both = Pair(label, signal, max_message_bytes)
     try:
         yield both
     finally:
