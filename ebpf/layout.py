@@ -96,7 +96,7 @@ class TokenKey(Structure):
 
 
 class Adjacency(Structure):
-    """struct vp_adjacency: where a packet leaves."""
+    """struct vp_adjacency: how packets leave to a neighbour."""
 
     _fields_ = (
         ("macs", c_uint32 * 3),
@@ -109,7 +109,7 @@ class Adjacency(Structure):
 
 
 class NextHop(Structure):
-    """struct vp_nexthop: two ways, of which `live` names one."""
+    """struct vp_nexthop: two adjacencies, of which `live` names one."""
 
     _fields_ = (("live", c_uint32), ("pad", c_uint32), ("adjacency", Adjacency * 2))
 

@@ -87,7 +87,7 @@ def _wire_port(port: int) -> int:
 
 
 def fold(packed: bytes) -> int:
-    """The 64 bits of an address that vp_local_at() of prog/relay_xdp.c hashes."""
+    """The 64 bits of an address that vp_local_at() of prog/locate.h hashes."""
     words = _words(packed)
     if len(packed) == 4:
         return words[0]
@@ -106,6 +106,7 @@ def find_multiplier(folded: Sequence[int]) -> int:
     for _ in range(1 << 16):
         if len({cell_of(value, multiplier) for value in folded}) == len(folded):
             return multiplier
+        # The linear congruential generator of Knuth's MMIX, but for an even increment: odd stays odd.
         multiplier = (multiplier * 0x5851F42D4C957F2D + 0x14057B7EF767814E) & U64_MASK | 1
     raise DataplaneError(f"{len(folded)} local addresses are too many, or one is there twice")
 

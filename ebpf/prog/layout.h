@@ -22,7 +22,7 @@
 #define VP_LOCAL_CELLS_LOG2 9
 #define VP_LOCAL_CELLS	    (1 << VP_LOCAL_CELLS_LOG2) /* per half */
 #define VP_LOCAL_VIPS	    8			  /* ports of one address, as relay.vips allows */
-#define VP_FOLD_MULTIPLIER  0x9e3779b97f4a7c15ULL /* folds an IPv6 address into 64 bits */
+#define VP_FOLD_MULTIPLIER  0x9e3779b97f4a7c15ULL /* 2^64 / golden ratio: Fibonacci hashing */
 
 #define VP_VIPS	      256
 #define VP_BACKBONES  256 /* per family */
@@ -75,7 +75,7 @@ struct vp_token_key {
 	__u32 pad;
 };
 
-/* Where a packet leaves: the other end's MAC and ours, tags, MTU of the network layer, egress. */
+/* How packets leave to a neighbour: its MAC and ours, tags, MTU of the network layer, egress. */
 struct vp_adjacency {
 	__u32 macs[3]; /* 12 bytes as on the wire: destination, source */
 	__u16 tags[4]; /* type and TCI, for each tag */
@@ -85,8 +85,8 @@ struct vp_adjacency {
 	__u32 egress; /* index of the devmap */
 };
 
-/* Two ways, of which one is live: a neighbour's change is written beside it and switched by one
- * store. */
+/* Two adjacencies, of which one is live: a neighbour's change is written beside it and switched by
+ * one store. */
 struct vp_nexthop {
 	__u32 live;
 	__u32 pad;
@@ -125,7 +125,7 @@ struct vp_config {
 
 /*
  * Upstream look-up, see index.h. A group is sixteen neighbouring slots, of which each has a tag
- * here: eight bits of its client's hash, 0 for none. A client has two groups; if there is no slot
+ * here, as in SwissTable's control bytes: eight bits of its client's hash, 0 for none. A client has two groups; if there is no slot
  * for it in either, it has an entry in one of two buckets, each a cache line. All this is written
  * by voxpop_index.
  */
