@@ -9,25 +9,26 @@
 #include "token.h"
 #include "locate.h"
 
-VP_INLINE enum vp_reason vp_check_token(const struct vp_config *cfg, const struct vp_ufrag *ufrag)
+VP_INLINE enum vp_fate vp_check_token(const struct vp_config *cfg, struct vp_packet *packet,
+				      const struct vp_ufrag *ufrag)
 {
 	__u32 now_min = cfg->clock_min;
 	const struct vp_token_key *key;
 	struct vp_token token;
 
 	if (!vp_decode_token(ufrag, &token))
-		return VP_DROP_TOKEN_ALPHABET;
+		return vp_decide(packet, VP_DROP_TOKEN_ALPHABET);
 	if (token.version != VP_TOKEN_VERSION)
-		return VP_DROP_TOKEN_VERSION;
+		return vp_decide(packet, VP_DROP_TOKEN_VERSION);
 	key = &cfg->token_key[token.key_id % VP_TOKEN_KEYS];
 	if (!key->set)
-		return VP_DROP_TOKEN_KEY;
+		return vp_decide(packet, VP_DROP_TOKEN_KEY);
 	if (vp_siphash13(key, token.signed8, token.signed5) != token.tag)
-		return VP_DROP_TOKEN_TAG;
+		return vp_decide(packet, VP_DROP_TOKEN_TAG);
 	if (!(now_min & VP_CLOCK_SET))
-		return VP_DROP_NO_CLOCK;
+		return vp_decide(packet, VP_DROP_NO_CLOCK);
 	if (vp_is_expired(token.expiry_min, now_min))
-		return VP_DROP_TOKEN_EXPIRED;
+		return vp_decide(packet, VP_DROP_TOKEN_EXPIRED);
 	return VP_GO_ON;
 }
 
@@ -58,8 +59,8 @@ VP_INLINE struct vp_debt *vp_debt_of(struct vp_packet *packet)
  * without a lock: two CPUs may let one packet more through. The total's is exchanged atomically,
  * and who loses that race is refused.
  */
-VP_INLINE enum vp_reason vp_punt(struct vp_config *cfg, struct vp_packet *packet,
-				 enum vp_punt_class class, enum vp_reason reason)
+VP_INLINE enum vp_fate vp_punt(struct vp_config *cfg, struct vp_packet *packet,
+			       enum vp_punt_class class, enum vp_reason reason)
 {
 	const struct vp_budget *budget = &cfg->budget[class];
 	__u64 now_ns = bpf_ktime_get_coarse_ns();
@@ -69,36 +70,34 @@ VP_INLINE enum vp_reason vp_punt(struct vp_config *cfg, struct vp_packet *packet
 
 	total = punt_total.lookup(&zero);
 	if (!total || total->paid_at_ns[class] > now_ns + budget->total_burst_ns)
-		return VP_DROP_TOTAL_BUDGET;
+		return vp_decide(packet, VP_DROP_TOTAL_BUDGET);
 	source = vp_debt_of(packet);
 	if (!source)
-		return VP_DROP_SOURCE_BUDGET;
+		return vp_decide(packet, VP_DROP_SOURCE_BUDGET);
 	from = vp_owed_from(source->paid_at_ns[class], now_ns);
 	if (from > now_ns + budget->source_burst_ns)
-		return VP_DROP_SOURCE_BUDGET;
+		return vp_decide(packet, VP_DROP_SOURCE_BUDGET);
 	source->paid_at_ns[class] = from + budget->source_interval_ns;
 	seen = VP_READ_ONCE(total->paid_at_ns[class]);
 	from = vp_owed_from(seen, now_ns);
 	if (__sync_val_compare_and_swap(&total->paid_at_ns[class], seen,
 					from + budget->total_interval_ns) != seen)
-		return VP_DROP_TOTAL_BUDGET;
-	return reason;
+		return vp_decide(packet, VP_DROP_TOTAL_BUDGET);
+	return vp_decide(packet, reason);
 }
 
 /* Decide whether to punt. Shared by both families to limit code size. */
-VP_INLINE enum vp_reason vp_admit(struct vp_packet *packet, const struct vp_ufrag *ufrag,
-				  enum vp_reason asks)
+VP_INLINE enum vp_fate vp_admit(struct vp_packet *packet, const struct vp_ufrag *ufrag,
+				enum vp_fate asks)
 {
 	struct vp_config *cfg = vp_get_config();
-	enum vp_reason refusal;
 
 	if (!cfg)
-		return VP_PASS_NOT_IP;
+		return vp_decide(packet, VP_PASS_NOT_IP);
 	if (asks == VP_ASKS_MEDIA)
 		return vp_punt(cfg, packet, VP_PUNT_CLASS_MEDIA, VP_PUNT_MEDIA);
-	refusal = vp_check_token(cfg, ufrag);
-	if (refusal != VP_GO_ON)
-		return refusal;
+	if (vp_check_token(cfg, packet, ufrag) == VP_DECIDED)
+		return VP_DECIDED;
 	return vp_punt(cfg, packet, VP_PUNT_CLASS_STUN,
 		       asks == VP_ASKS_UFRAG ? VP_PUNT_UFRAG : VP_PUNT_TOKEN);
 }

@@ -7,9 +7,9 @@
 
 #include "packet.h"
 
-VP_INLINE void vp_count(const struct vp_packet *packet, enum vp_reason reason)
+VP_INLINE void vp_count(const struct vp_packet *packet)
 {
-	__u32 index = packet->family * VP_REASONS + reason;
+	__u32 index = packet->family * VP_REASONS + packet->reason;
 	struct vp_counter *counter = counters.lookup(&index);
 
 	if (!counter)
@@ -34,10 +34,10 @@ VP_INLINE int vp_action(enum vp_reason reason)
 	return passes >> reason & 1 ? XDP_PASS : XDP_DROP;
 }
 
-VP_INLINE int vp_finish(const struct vp_packet *packet, enum vp_reason reason)
+VP_INLINE int vp_finish(const struct vp_packet *packet)
 {
-	vp_count(packet, reason);
-	return vp_action(reason);
+	vp_count(packet);
+	return vp_action(packet->reason);
 }
 
 #endif

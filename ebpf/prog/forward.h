@@ -10,8 +10,8 @@
 #include "rewrite.h"
 
 /* Rewrite to `src` and `dst`; both point to an address of the packet's family. */
-VP_INLINE enum vp_reason vp_rewrite(struct vp_packet *packet, const __u32 *src, const __u32 *dst,
-				    const struct vp_rewrite *to)
+VP_INLINE enum vp_fate vp_rewrite(struct vp_packet *packet, const __u32 *src, const __u32 *dst,
+				  const struct vp_rewrite *to)
 {
 	__u64 addresses;
 
@@ -19,13 +19,13 @@ VP_INLINE enum vp_reason vp_rewrite(struct vp_packet *packet, const __u32 *src, 
 		struct vp_ipv4 *ip = packet->l2.l3;
 
 		if (ip->ttl <= 1)
-			return VP_DROP_TTL;
+			return vp_decide(packet, VP_DROP_TTL);
 		addresses = vp_rewrite4(ip, *src, *dst, to);
 	} else {
 		struct vp_ipv6 *ip = packet->l2.l3;
 
 		if (ip->hop_limit <= 1)
-			return VP_DROP_TTL;
+			return vp_decide(packet, VP_DROP_TTL);
 		addresses = vp_rewrite6(ip, src, dst, to);
 	}
 	vp_rewrite_udp(packet->udp, addresses, to);
@@ -33,9 +33,11 @@ VP_INLINE enum vp_reason vp_rewrite(struct vp_packet *packet, const __u32 *src, 
 }
 
 /* Give the frame the L2 header of its adjacency, making or taking room where the tags differ. */
-VP_INLINE enum vp_reason vp_address_frame(struct xdp_md *ctx, const struct vp_l2 *l2,
-					  const struct vp_adjacency *adjacency)
+VP_INLINE enum vp_fate vp_address_frame(struct xdp_md *ctx, struct vp_packet *packet,
+					const struct vp_adjacency *adjacency)
 {
+	const struct vp_l2 *l2 = &packet->l2;
+
 	if (VP_LIKELY(!(l2->tags | adjacency->tag_count))) {
 		vp_write_macs(l2->eth, adjacency);
 		return VP_GO_ON;
@@ -44,10 +46,10 @@ VP_INLINE enum vp_reason vp_address_frame(struct xdp_md *ctx, const struct vp_l2
 		int room = (int)(l2->tags - adjacency->tag_count) * (int)sizeof(struct vp_tag);
 
 		if (bpf_xdp_adjust_head(ctx, room))
-			return VP_DROP_NO_HEADROOM;
+			return vp_decide(packet, VP_DROP_NO_HEADROOM);
 	}
 	if (!vp_write_l2((void *)(long)ctx->data, (void *)(long)ctx->data_end, adjacency, l2->type))
-		return VP_DROP_MALFORMED;
+		return vp_decide(packet, VP_DROP_MALFORMED);
 	return VP_GO_ON;
 }
 
@@ -82,22 +84,20 @@ VP_INLINE void vp_prefetch_default_egress(struct vp_config *cfg, const struct vp
 }
 
 /* Rewrite to `src` and `dst` and address to the next hop, whose egress mostly is chosen already. */
-VP_INLINE enum vp_reason vp_send(struct xdp_md *ctx, struct vp_config *cfg,
-				 struct vp_packet *packet, struct vp_egress *egress, __u64 nexthop,
-				 const __u32 *src, const __u32 *dst, const struct vp_rewrite *to)
+VP_INLINE enum vp_fate vp_send(struct xdp_md *ctx, struct vp_config *cfg, struct vp_packet *packet,
+			       struct vp_egress *egress, __u64 nexthop, const __u32 *src,
+			       const __u32 *dst, const struct vp_rewrite *to)
 {
-	enum vp_reason refusal;
-
 	if (VP_UNLIKELY(nexthop != egress->nexthop))
 		vp_choose_egress(cfg, nexthop, egress);
 	if (VP_UNLIKELY(packet->bytes > egress->adjacency->mtu))
-		return egress->adjacency->usable ? VP_DROP_TOO_BIG : VP_DROP_NO_NEXTHOP;
+		return vp_decide(packet,
+				 egress->adjacency->usable ? VP_DROP_TOO_BIG : VP_DROP_NO_NEXTHOP);
 	if (VP_UNLIKELY(egress->action != XDP_REDIRECT))
-		return VP_DROP_NO_EGRESS;
-	refusal = vp_rewrite(packet, src, dst, to);
-	if (refusal != VP_GO_ON)
-		return refusal;
-	return vp_address_frame(ctx, &packet->l2, egress->adjacency);
+		return vp_decide(packet, VP_DROP_NO_EGRESS);
+	if (vp_rewrite(packet, src, dst, to) == VP_DECIDED)
+		return VP_DECIDED;
+	return vp_address_frame(ctx, packet, egress->adjacency);
 }
 
 /* One load, where a clock costs a tenth of all. */
@@ -122,9 +122,9 @@ VP_INLINE void vp_count_up(_Bool six, const struct vp_flow *flow, __u32 bytes)
 	flow->record->counts = counts;
 }
 
-VP_INLINE enum vp_reason vp_forward_up(struct xdp_md *ctx, struct vp_config *cfg,
-				       struct vp_packet *packet, const struct vp_flow *flow,
-				       struct vp_egress *egress)
+VP_INLINE enum vp_fate vp_forward_up(struct xdp_md *ctx, struct vp_config *cfg,
+				     struct vp_packet *packet, const struct vp_flow *flow,
+				     struct vp_egress *egress)
 {
 	_Bool six = packet->family == VP_FAMILY_IPV6;
 	const struct vp_transceiver *transceiver =
@@ -136,23 +136,23 @@ VP_INLINE enum vp_reason vp_forward_up(struct xdp_md *ctx, struct vp_config *cfg
 		.tos_set = cfg->tos_set[VP_UPSTREAM],
 		.tos_mask = cfg->tos_mask[VP_UPSTREAM],
 	};
-	enum vp_reason refusal;
 
 	if (!transceiver)
-		return VP_DROP_NO_NEXTHOP; /* never: there are as many as there are numbers */
+		return vp_decide(
+			packet,
+			VP_DROP_NO_NEXTHOP); /* never: there are as many as there are numbers */
 	to.dst_port = transceiver->port;
-	refusal = vp_send(ctx, cfg, packet, egress, transceiver->nexthop, ours->addr,
-			  VP_ADDRESSES(transceiver), &to);
-	if (refusal != VP_GO_ON)
-		return refusal;
+	if (vp_send(ctx, cfg, packet, egress, transceiver->nexthop, ours->addr,
+		    VP_ADDRESSES(transceiver), &to) == VP_DECIDED)
+		return VP_DECIDED;
 	flow->record->seen = vp_now();
 	vp_count_up(six, flow, packet->bytes);
-	return VP_FORWARD_UP;
+	return vp_decide(packet, VP_FORWARD_UP);
 }
 
-VP_INLINE enum vp_reason vp_forward_down(struct xdp_md *ctx, struct vp_config *cfg,
-					 struct vp_packet *packet, struct vp_down *record,
-					 struct vp_egress *egress)
+VP_INLINE enum vp_fate vp_forward_down(struct xdp_md *ctx, struct vp_config *cfg,
+				       struct vp_packet *packet, struct vp_down *record,
+				       struct vp_egress *egress)
 {
 	const struct vp_vip *vip = &cfg->vip[record->vip % VP_VIPS];
 	struct vp_rewrite to = {
@@ -161,15 +161,14 @@ VP_INLINE enum vp_reason vp_forward_down(struct xdp_md *ctx, struct vp_config *c
 		.tos_set = cfg->tos_set[VP_DOWNSTREAM],
 		.tos_mask = cfg->tos_mask[VP_DOWNSTREAM],
 	};
-	enum vp_reason refusal = vp_send(ctx, cfg, packet, egress, record->nexthop, vip->addr,
-					 VP_ADDRESSES(record), &to);
 
-	if (refusal != VP_GO_ON)
-		return refusal;
+	if (vp_send(ctx, cfg, packet, egress, record->nexthop, vip->addr, VP_ADDRESSES(record),
+		    &to) == VP_DECIDED)
+		return VP_DECIDED;
 	record->packets++;
 	record->bytes += packet->bytes;
 	record->seen = vp_now();
-	return VP_FORWARD_DOWN;
+	return vp_decide(packet, VP_FORWARD_DOWN);
 }
 
 #endif

@@ -3,12 +3,11 @@
  * Where the slot of a client is looked for.
  *
  * First in its group, as in a SwissTable (Abseil): the tags of sixteen slots, its control bytes,
- * are two words, which stay in the caches where the slots do not, so mostly a slot costs one miss of
- * a cache, its own. Who found no slot in its
- * first group has a second one; who found none there either has an entry in one of two buckets of
- * sixteen, each a cache line: 24 bits of slot number below the tag; 0 is free, as no slot has NAT
- * port 0. In a bucket the look begins at a place of the client's own, so that the first one mostly
- * hits.
+ * are two words, which stay in the caches where the slots do not, so mostly a slot costs one miss
+ * of a cache, its own. Who found no slot in its first group has a second one; who found none there
+ * either has an entry in one of two buckets of sixteen, each a cache line: 24 bits of slot number
+ * below the tag; 0 is free, as no slot has NAT port 0. In a bucket the look begins at a place of
+ * the client's own, so that the first one mostly hits.
  */
 #ifndef VOXPOP_INDEX_H
 #define VOXPOP_INDEX_H
@@ -128,8 +127,8 @@ VP_INLINE __u32 vp_group_position(__u64 bit)
 }
 
 /*
- * The inverse: the place of a slot's tag. Four bits for each slot: nibble s is the place t, of which
- * the bit, 8 * (t % 8) + 7 - t / 8, has the position s.
+ * The inverse: the place of a slot's tag. Four bits for each slot: nibble s is the place t, of
+ * which the bit, 8 * (t % 8) + 7 - t / 8, has the position s.
  */
 VP_INLINE __u32 vp_tag_place(__u32 slot)
 {

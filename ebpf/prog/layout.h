@@ -125,9 +125,9 @@ struct vp_config {
 
 /*
  * Upstream look-up, see index.h. A group is sixteen neighbouring slots, of which each has a tag
- * here, as in SwissTable's control bytes: eight bits of its client's hash, 0 for none. A client has two groups; if there is no slot
- * for it in either, it has an entry in one of two buckets, each a cache line. All this is written
- * by voxpop_index.
+ * here, as in SwissTable's control bytes: eight bits of its client's hash, 0 for none. A client has
+ * two groups; if there is no slot for it in either, it has an entry in one of two buckets, each a
+ * cache line. All this is written by voxpop_index.
  */
 #define VP_GROUP_SLOTS	 16
 #define VP_GROUP_FIRST	 4096 /* NAT port; those below are nobody's group */

@@ -61,84 +61,87 @@ VP_INLINE _Bool vp_is_ours(const struct vp_local *local, __u16 port)
  * sends such a thing, so nothing of it is forwarded or punted. A later fragment might be for a VIP
  * of its address, and is dropped if there is one.
  */
-VP_INLINE enum vp_reason vp_judge_odd4(struct vp_packet *packet, struct vp_ipv4 *ip)
+VP_INLINE enum vp_fate vp_judge_odd4(struct vp_packet *packet, struct vp_ipv4 *ip)
 {
 	struct vp_udp *udp;
 
 	if (ip->fragment & VP_IPV4_OFFSET)
-		return packet->local->vips ? VP_DROP_FRAGMENT : VP_PASS_NOT_OURS;
+		return vp_decide(packet, packet->local->vips ? VP_DROP_FRAGMENT : VP_PASS_NOT_OURS);
 	udp = vp_udp_behind_options(ip, packet->end);
 	if (!udp)
-		return packet->local->vips ? VP_DROP_MALFORMED : VP_PASS_NOT_OURS;
+		return vp_decide(packet,
+				 packet->local->vips ? VP_DROP_MALFORMED : VP_PASS_NOT_OURS);
 	if (!vp_is_ours(packet->local, udp->dst))
-		return VP_PASS_NOT_OURS;
-	return ip->fragment & VP_IPV4_FRAGMENT ? VP_DROP_FRAGMENT : VP_DROP_OPTIONS;
+		return vp_decide(packet, VP_PASS_NOT_OURS);
+	return vp_decide(packet,
+			 ip->fragment & VP_IPV4_FRAGMENT ? VP_DROP_FRAGMENT : VP_DROP_OPTIONS);
 }
 
-VP_INLINE enum vp_reason vp_judge_odd6(struct vp_packet *packet, struct vp_ipv6 *ip)
+VP_INLINE enum vp_fate vp_judge_odd6(struct vp_packet *packet, struct vp_ipv6 *ip)
 {
 	struct vp_extensions found = vp_walk_extensions(ip, packet->end);
 
 	if (!found.udp) {
 		if (!found.fragment)
-			return VP_PASS_NOT_UDP;
-		return packet->local->vips ? VP_DROP_FRAGMENT : VP_PASS_NOT_OURS;
+			return vp_decide(packet, VP_PASS_NOT_UDP);
+		return vp_decide(packet, packet->local->vips ? VP_DROP_FRAGMENT : VP_PASS_NOT_OURS);
 	}
 	if (!vp_is_ours(packet->local, found.udp->dst))
-		return VP_PASS_NOT_OURS;
-	return found.fragment ? VP_DROP_FRAGMENT : VP_DROP_OPTIONS;
+		return vp_decide(packet, VP_PASS_NOT_OURS);
+	return vp_decide(packet, found.fragment ? VP_DROP_FRAGMENT : VP_DROP_OPTIONS);
 }
 
-VP_INLINE enum vp_reason vp_locate4(struct vp_config *cfg, struct vp_packet *packet)
+VP_INLINE enum vp_fate vp_locate4(struct vp_config *cfg, struct vp_packet *packet)
 {
 	struct vp_ipv4 *ip = packet->l2.l3;
 
 	if (ip->protocol != VP_PROTO_UDP)
-		return VP_PASS_NOT_UDP;
+		return vp_decide(packet, VP_PASS_NOT_UDP);
 	packet->local = vp_local_at(cfg, ip->dst);
 	if (packet->local->family != 4 || packet->local->addr[0] != ip->dst)
-		return VP_PASS_NOT_OURS;
+		return vp_decide(packet, VP_PASS_NOT_OURS);
 	if (VP_UNLIKELY(ip->version_ihl != VP_IPV4_PLAIN || ip->fragment & VP_IPV4_FRAGMENT))
 		return vp_judge_odd4(packet, ip);
 	packet->udp = (void *)(ip + 1);
 	packet->bytes = VP_BSWAP16(ip->total_len);
 	if ((void *)(packet->udp + 1) > packet->end)
-		return VP_DROP_MALFORMED;
+		return vp_decide(packet, VP_DROP_MALFORMED);
 	return VP_GO_ON;
 }
 
-VP_INLINE enum vp_reason vp_locate6(struct vp_config *cfg, struct vp_packet *packet)
+VP_INLINE enum vp_fate vp_locate6(struct vp_config *cfg, struct vp_packet *packet)
 {
 	struct vp_ipv6 *ip = packet->l2.l3;
 
 	packet->local = vp_local_at(cfg, vp_fold6(ip->dst));
 	if (packet->local->family != 6 || !vp_same6(packet->local->addr, ip->dst))
-		return ip->next == VP_PROTO_UDP ? VP_PASS_NOT_OURS : VP_PASS_NOT_UDP;
+		return vp_decide(packet,
+				 ip->next == VP_PROTO_UDP ? VP_PASS_NOT_OURS : VP_PASS_NOT_UDP);
 	if (VP_UNLIKELY(ip->next != VP_PROTO_UDP))
 		return vp_judge_odd6(packet, ip);
 	packet->udp = (void *)(ip + 1);
 	packet->bytes = VP_BSWAP16(ip->payload_len) + sizeof(*ip);
 	if ((void *)(packet->udp + 1) > packet->end)
-		return VP_DROP_MALFORMED;
+		return vp_decide(packet, VP_DROP_MALFORMED);
 	return VP_GO_ON;
 }
 
 /* Find the UDP header of a packet that is for a VIP or our NAT range, whole and plain; or say why
  * not. */
-VP_INLINE enum vp_reason vp_locate(struct vp_config *cfg, struct vp_packet *packet)
+VP_INLINE enum vp_fate vp_locate(struct vp_config *cfg, struct vp_packet *packet)
 {
-	enum vp_reason reason = packet->family == VP_FAMILY_IPV4 ? vp_locate4(cfg, packet)
-								 : vp_locate6(cfg, packet);
+	enum vp_fate fate = packet->family == VP_FAMILY_IPV4 ? vp_locate4(cfg, packet)
+							     : vp_locate6(cfg, packet);
 
-	if (reason != VP_GO_ON)
-		return reason;
+	if (fate == VP_DECIDED)
+		return fate;
 	packet->vip = vp_vip_at(packet->local, packet->udp->dst);
 	if (packet->vip < 0 && !vp_in_nat_range(packet->local, packet->udp->dst))
-		return VP_PASS_NOT_OURS;
+		return vp_decide(packet, VP_PASS_NOT_OURS);
 	if (!vp_lengths_agree(packet->l2.l3, packet->end, packet->udp, packet->bytes))
-		return VP_DROP_MALFORMED;
+		return vp_decide(packet, VP_DROP_MALFORMED);
 	if (packet->family == VP_FAMILY_IPV6 && !packet->udp->check)
-		return VP_DROP_NO_CHECKSUM; /* RFC 8200 §8.1 */
+		return vp_decide(packet, VP_DROP_NO_CHECKSUM); /* RFC 8200 §8.1 */
 	return VP_GO_ON;
 }
 

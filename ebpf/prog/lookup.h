@@ -162,7 +162,7 @@ VP_INLINE void vp_find_upstream(struct vp_config *cfg, struct vp_packet *packet,
 }
 
 /* The flow of a NAT port, if the packet is from the transceiver that it leads to. */
-VP_INLINE enum vp_reason vp_find_downstream(struct vp_packet *packet, struct vp_down **found)
+VP_INLINE enum vp_fate vp_find_downstream(struct vp_packet *packet, struct vp_down **found)
 {
 	_Bool six = packet->family == VP_FAMILY_IPV6;
 	const __u32 *src = six ? ((struct vp_ipv6 *)packet->l2.l3)->src
@@ -171,10 +171,10 @@ VP_INLINE enum vp_reason vp_find_downstream(struct vp_packet *packet, struct vp_
 		vp_down_at(six, packet->local->slot_base + VP_BSWAP16(packet->udp->dst));
 
 	if (!record || record->state != VP_SLOT_LIVE)
-		return VP_DROP_NO_FLOW;
+		return vp_decide(packet, VP_DROP_NO_FLOW);
 	if (!vp_same(six, VP_ADDRESSES(record) + (six ? 4 : 1), src) ||
 	    record->transceiver_port != packet->udp->src)
-		return VP_DROP_WRONG_PEER;
+		return vp_decide(packet, VP_DROP_WRONG_PEER);
 	*found = record;
 	return VP_GO_ON;
 }

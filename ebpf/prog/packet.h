@@ -22,11 +22,16 @@
 #define VP_LIKELY(x)   __builtin_expect(!!(x), 1)
 #define VP_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
-/* Not reasons: the packet's fate is still open. */
-#define VP_GO_ON      VP_REASONS
-#define VP_ASKS_TOKEN (VP_REASONS + 1) /* a binding request of a stranger */
-#define VP_ASKS_UFRAG (VP_REASONS + 2) /* one for another ufrag than its flow's */
-#define VP_ASKS_MEDIA (VP_REASONS + 3) /* a stranger's DTLS, SRTP, SRTCP */
+/* What a part makes of a packet: its fate is decided, for a reason that is in vp_packet; or open.
+ */
+enum vp_fate {
+	VP_DECIDED,
+	VP_GO_ON,	/* nothing is against it so far */
+	VP_TRY_FORWARD, /* of a known flow; it may yet have no way out */
+	VP_ASKS_TOKEN,	/* a binding request of a stranger */
+	VP_ASKS_UFRAG,	/* one for another ufrag than its flow's */
+	VP_ASKS_MEDIA,	/* a stranger's DTLS, SRTP, SRTCP */
+};
 
 struct vp_packet {
 	struct vp_l2 l2;
@@ -35,7 +40,8 @@ struct vp_packet {
 	struct vp_local *local;
 	long vip; /* id; -1: none, so for a NAT port */
 	enum vp_family family;
-	__u32 bytes; /* of the network layer, as it says; 0 before that is read */
+	enum vp_reason reason; /* once its fate is decided */
+	__u32 bytes;	       /* of the network layer, as it says; 0 before that is read */
 };
 
 /* Of a packet upstream. */
@@ -50,5 +56,11 @@ struct vp_client {
 	__u64 port;
 	__u64 vip; /* id */
 };
+
+VP_INLINE enum vp_fate vp_decide(struct vp_packet *packet, enum vp_reason reason)
+{
+	packet->reason = reason;
+	return VP_DECIDED;
+}
 
 #endif

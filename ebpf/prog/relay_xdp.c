@@ -30,34 +30,32 @@
  * `backbone` says whether the interface leads to transceivers: a packet that claims to be from one
  * is believed only there.
  */
-VP_INLINE enum vp_reason vp_steer(struct xdp_md *ctx, struct vp_packet *packet,
-				  struct vp_ufrag *ufrag, _Bool backbone)
+VP_INLINE enum vp_fate vp_steer(struct xdp_md *ctx, struct vp_packet *packet,
+				struct vp_ufrag *ufrag, _Bool backbone)
 {
 	struct vp_config *cfg = vp_get_config();
 	struct vp_flow flow = {};
 	struct vp_down *down;
 	struct vp_egress egress;
-	enum vp_reason reason;
+	enum vp_fate fate;
 
 	if (!cfg)
-		return VP_PASS_NOT_IP;
-	reason = vp_locate(cfg, packet);
-	if (reason != VP_GO_ON)
-		return reason;
+		return vp_decide(packet, VP_PASS_NOT_IP);
+	if (vp_locate(cfg, packet) == VP_DECIDED)
+		return VP_DECIDED;
 	if (packet->vip < 0) {
 		if (!backbone)
-			return VP_DROP_WRONG_SIDE;
+			return vp_decide(packet, VP_DROP_WRONG_SIDE);
 		vp_prefetch_default_egress(cfg, packet, VP_DOWNSTREAM, &egress);
-		reason = vp_find_downstream(packet, &down);
-		if (reason != VP_GO_ON)
-			return reason;
+		if (vp_find_downstream(packet, &down) == VP_DECIDED)
+			return VP_DECIDED;
 		return vp_forward_down(ctx, cfg, packet, down, &egress);
 	}
 	vp_prefetch_default_egress(cfg, packet, VP_UPSTREAM, &egress);
 	vp_find_upstream(cfg, packet, &flow);
-	reason = vp_judge_upstream(packet, &flow, ufrag);
-	if (reason != VP_FORWARD_UP)
-		return reason;
+	fate = vp_judge_upstream(packet, &flow, ufrag);
+	if (fate != VP_TRY_FORWARD)
+		return fate;
 	return vp_forward_up(ctx, cfg, packet, &flow, &egress);
 }
 
@@ -65,25 +63,25 @@ VP_INLINE enum vp_reason vp_steer(struct xdp_md *ctx, struct vp_packet *packet,
  * strangers. */
 VP_INLINE int vp_process(struct xdp_md *ctx, _Bool backbone)
 {
-	struct vp_packet packet = {.end = (void *)(long)ctx->data_end};
-	enum vp_reason reason = VP_PASS_NOT_IP;
+	struct vp_packet packet = {.end = (void *)(long)ctx->data_end, .reason = VP_PASS_NOT_IP};
+	enum vp_fate fate = VP_DECIDED;
 	struct vp_ufrag ufrag;
 
 	if (!vp_parse_l2((void *)(long)ctx->data, packet.end, &packet.l2))
-		return vp_finish(&packet, reason);
+		return vp_finish(&packet);
 	if (packet.l2.type == VP_ETH_IPV4 && packet.l2.l3 + sizeof(struct vp_ipv4) <= packet.end) {
 		packet.family = VP_FAMILY_IPV4;
-		reason = vp_steer(ctx, &packet, &ufrag, backbone);
-		if (VP_LIKELY(reason < VP_REASONS))
-			return vp_finish(&packet, reason);
+		fate = vp_steer(ctx, &packet, &ufrag, backbone);
+		if (VP_LIKELY(fate == VP_DECIDED))
+			return vp_finish(&packet);
 	}
 	if (packet.l2.type == VP_ETH_IPV6 && packet.l2.l3 + sizeof(struct vp_ipv6) <= packet.end) {
 		packet.family = VP_FAMILY_IPV6;
-		reason = vp_steer(ctx, &packet, &ufrag, backbone);
+		fate = vp_steer(ctx, &packet, &ufrag, backbone);
 	}
-	if (reason >= VP_REASONS)
-		reason = vp_admit(&packet, &ufrag, reason);
-	return vp_finish(&packet, reason);
+	if (fate != VP_DECIDED)
+		vp_admit(&packet, &ufrag, fate);
+	return vp_finish(&packet);
 }
 
 /* For interfaces that face clients only. */
