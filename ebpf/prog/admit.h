@@ -69,7 +69,9 @@ VP_INLINE enum vp_fate vp_punt(struct vp_config *cfg, struct vp_packet *packet,
 	__u32 zero = 0;
 
 	total = punt_total.lookup(&zero);
-	if (!total || total->paid_at_ns[class] > now_ns + budget->total_burst_ns)
+	if (!total)
+		return vp_decide(packet, VP_DROP_INTERNAL);
+	if (total->paid_at_ns[class] > now_ns + budget->total_burst_ns)
 		return vp_decide(packet, VP_DROP_TOTAL_BUDGET);
 	source = vp_debt_of(packet);
 	if (!source)
@@ -93,7 +95,7 @@ VP_INLINE enum vp_fate vp_admit(struct vp_packet *packet, const struct vp_ufrag 
 	struct vp_config *cfg = vp_get_config();
 
 	if (!cfg)
-		return vp_decide(packet, VP_PASS_NOT_IP);
+		return vp_decide(packet, VP_DROP_INTERNAL);
 	if (asks == VP_ASKS_MEDIA)
 		return vp_punt(cfg, packet, VP_PUNT_CLASS_MEDIA, VP_PUNT_MEDIA);
 	if (vp_check_token(cfg, packet, ufrag) == VP_DECIDED)

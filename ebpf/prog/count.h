@@ -9,7 +9,7 @@
 
 VP_INLINE void vp_count(const struct vp_packet *packet)
 {
-	__u32 index = packet->family * VP_REASONS + packet->reason;
+	__u32 index = packet->family * VP_REASON_STRIDE + packet->reason;
 	struct vp_counter *counter = counters.lookup(&index);
 
 	if (!counter)

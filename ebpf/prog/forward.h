@@ -49,7 +49,7 @@ VP_INLINE enum vp_fate vp_address_frame(struct xdp_md *ctx, struct vp_packet *pa
 			return vp_decide(packet, VP_DROP_NO_HEADROOM);
 	}
 	if (!vp_write_l2((void *)(long)ctx->data, (void *)(long)ctx->data_end, adjacency, l2->type))
-		return vp_decide(packet, VP_DROP_MALFORMED);
+		return vp_decide(packet, VP_DROP_INTERNAL); /* there are headers behind it */
 	return VP_GO_ON;
 }
 
@@ -137,10 +137,8 @@ VP_INLINE enum vp_fate vp_forward_up(struct xdp_md *ctx, struct vp_config *cfg,
 		.tos_mask = cfg->tos_mask[VP_UPSTREAM],
 	};
 
-	if (!transceiver)
-		return vp_decide(
-			packet,
-			VP_DROP_NO_NEXTHOP); /* never: there are as many as there are numbers */
+	if (!transceiver) /* there are as many as there are numbers */
+		return vp_decide(packet, VP_DROP_INTERNAL);
 	to.dst_port = transceiver->port;
 	if (vp_send(ctx, cfg, packet, egress, transceiver->nexthop, ours->addr,
 		    VP_ADDRESSES(transceiver), &to) == VP_DECIDED)

@@ -40,7 +40,7 @@ VP_INLINE enum vp_fate vp_steer(struct xdp_md *ctx, struct vp_packet *packet,
 	enum vp_fate fate;
 
 	if (!cfg)
-		return vp_decide(packet, VP_PASS_NOT_IP);
+		return vp_decide(packet, VP_DROP_INTERNAL);
 	if (vp_locate(cfg, packet) == VP_DECIDED)
 		return VP_DECIDED;
 	if (packet->vip < 0) {

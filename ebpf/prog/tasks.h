@@ -181,7 +181,9 @@ VP_INLINE __u32 vp_run_index_task(_Bool six, const struct vp_index_request *requ
 	client.vip = record->vip;
 	if (request->task == VP_INDEX_LINK)
 		return vp_index_replace(six, cfg, &client, request->slot);
-	return vp_index_remove(six, cfg, vp_hash_of(six, cfg, &client), request->slot);
+	if (request->task == VP_INDEX_UNLINK)
+		return vp_index_remove(six, cfg, vp_hash_of(six, cfg, &client), request->slot);
+	return 0; /* of a newer relay */
 }
 
 /* Not for an interface: run by the relay, so that entries are exchanged atomically, by whichever of
