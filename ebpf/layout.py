@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from ctypes import Structure, c_uint8, c_uint16, c_uint32, c_uint64
 
-SCHEMA_VERSION = 5
-"""Part of the pin path; goes up with any change of a struct, a map's kind or its flags."""
+SCHEMA_VERSION = 6
+"""Part of the pin path. It rises only when the meaning of existing bytes changes, as every flow of a PoP ends
+at such an upgrade. A new field takes reserved bytes, in which zero means "as before"; a new reason goes to
+the end; a new kind of thing is a new map.
+"""
 
 LOCAL_CELLS_LOG2 = 9
 LOCAL_CELLS = 1 << LOCAL_CELLS_LOG2
@@ -40,7 +43,8 @@ SLOT_BITS = 24
 INDEX_FIND, INDEX_GROUP, INDEX_LINK, INDEX_UNLINK = 0, 1, 2, 3
 
 PUNT_CLASS_STUN, PUNT_CLASS_MEDIA = 0, 1
-PUNT_CLASSES = 2
+PUNT_CLASSES = 4
+"""There is room for."""
 CLOCK_SET = 0x10000
 UPSTREAM, DOWNSTREAM = 0, 1
 SLOT_OFF, SLOT_LIVE = 0, 1
@@ -59,17 +63,17 @@ class Local(Structure):
         ("vip_port", c_uint16 * LOCAL_VIPS),
         ("nat_first", c_uint16),
         ("nat_last", c_uint16),
-        ("pad", c_uint16),
+        ("reserved", c_uint16),
         ("slot_base", c_uint32),
         ("addr", c_uint32 * 4),
-        ("pad2", c_uint32 * 3),
+        ("reserved_end", c_uint32 * 3),
     )
 
 
 class Vip(Structure):
     """struct vp_vip."""
 
-    _fields_ = (("addr", c_uint32 * 4), ("port", c_uint16), ("pad", c_uint16 * 3))
+    _fields_ = (("addr", c_uint32 * 4), ("port", c_uint16), ("reserved", c_uint16 * 3))
 
 
 class Backbone(Structure):
@@ -92,11 +96,11 @@ class Budget(Structure):
 class TokenKey(Structure):
     """struct vp_token_key."""
 
-    _fields_ = (("k0", c_uint64), ("k1", c_uint64), ("set", c_uint32), ("pad", c_uint32))
+    _fields_ = (("k0", c_uint64), ("k1", c_uint64), ("set", c_uint32), ("reserved", c_uint32))
 
 
 class Adjacency(Structure):
-    """struct vp_adjacency: where a packet leaves."""
+    """struct vp_adjacency: how packets leave to a neighbour."""
 
     _fields_ = (
         ("macs", c_uint32 * 3),
@@ -109,9 +113,9 @@ class Adjacency(Structure):
 
 
 class NextHop(Structure):
-    """struct vp_nexthop: two ways, of which `live` names one."""
+    """struct vp_nexthop: two adjacencies, of which `live` names one."""
 
-    _fields_ = (("live", c_uint32), ("pad", c_uint32), ("adjacency", Adjacency * 2))
+    _fields_ = (("live", c_uint32), ("reserved", c_uint32), ("adjacency", Adjacency * 2))
 
 
 class Config(Structure):
@@ -122,19 +126,21 @@ class Config(Structure):
         ("clock_min", c_uint32),
         ("tos_set", c_uint8 * 2),
         ("tos_mask", c_uint8 * 2),
-        ("budget", Budget * PUNT_CLASSES),
         ("index_seed", c_uint64),
         ("index_buckets", c_uint32 * 2),
         ("index_groups", c_uint32 * 2),
         ("index_backbones", c_uint32 * 2),
         ("default_nexthop", c_uint16 * 2 * 2),
-        ("pad", c_uint64),
+        ("reserved", c_uint64),
+        ("budget", Budget * PUNT_CLASSES),
+        ("reserved_cold", c_uint64 * 8),
         ("local", Local * (2 * LOCAL_CELLS)),
         ("nexthop", NextHop * NEXTHOPS),
         ("backbone4", Backbone * BACKBONES),
         ("backbone6", Backbone * BACKBONES),
         ("vip", Vip * VIPS),
         ("token_key", TokenKey * TOKEN_KEYS),
+        ("reserved_end", c_uint64 * 640),
     )
 
 
@@ -166,6 +172,7 @@ class IndexRequest(Structure):
         ("client", c_uint32 * 4),
         ("port", c_uint16),
         ("vip", c_uint16),
+        ("reserved", c_uint32 * 4),
     )
 
 
@@ -191,7 +198,7 @@ class Up4(Structure):
 class Up6(Structure):
     """struct vp_up6."""
 
-    _fields_ = (("common", Up), ("client", c_uint32 * 4), ("pad", c_uint32))
+    _fields_ = (("common", Up), ("client", c_uint32 * 4), ("reserved", c_uint32))
 
 
 class Down(Structure):
@@ -206,7 +213,7 @@ class Down(Structure):
         ("transceiver_port", c_uint16),
         ("vip", c_uint8),
         ("state", c_uint8),
-        ("pad", c_uint16),
+        ("reserved", c_uint16),
     )
 
 
@@ -223,7 +230,7 @@ class Down6(Structure):
         ("common", Down),
         ("client", c_uint32 * 4),
         ("transceiver", c_uint32 * 4),
-        ("pad", c_uint64),
+        ("reserved", c_uint64),
     )
 
 
@@ -242,7 +249,7 @@ class Transceiver4(Structure):
 class Transceiver6(Structure):
     """struct vp_transceiver6."""
 
-    _fields_ = (("common", Transceiver), ("addr", c_uint32 * 4), ("pad", c_uint32))
+    _fields_ = (("common", Transceiver), ("addr", c_uint32 * 4), ("reserved", c_uint32))
 
 
 class Counter(Structure):

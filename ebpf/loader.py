@@ -19,9 +19,12 @@ from typing import Any
 from ebpf import clock, pins
 from ebpf.errors import CompileError, DataplaneError, VerifierError
 from ebpf.kernel import headers
+from ebpf.source import Source, join
 
 PROGRAM_DIR = Path(__file__).with_name("prog")
 SOURCE = PROGRAM_DIR / "relay_xdp.c"
+JOINED = "relay_xdp_joined.c"
+"""Its name for the compiler, which nobody else is told: see `ebpf.source`."""
 WARNINGS = ("-Wall", "-Werror")
 
 
@@ -54,16 +57,19 @@ class Loaded:
 def load(
     pin_dir: Path,
     *,
+    program: Path = SOURCE,
     extra: str = "",
     names: tuple[str, ...] = tuple(Program),
 ) -> Loaded:
-    """Compile relay_xdp.c, and C that is put behind it (`extra`), and load programs of it.
+    """Compile relay_xdp.c with its parts, and C that is put behind it (`extra`), and load programs of it.
 
     Raises HeadersError, CompileError, VerifierError, or DataplaneError where BCC or a right is missing.
     """
     with headers.tree() as tree:
-        module = _compile(SOURCE.read_text() + extra, pin_dir, tree)
-    return Loaded({name: _load_one(module, name) for name in names}, module)
+        source = join(program, tree / JOINED, extra)
+        source.path.write_text(source.text)
+        module = _compile(source, pin_dir, tree)
+    return Loaded({name: _load_one(module, name, source) for name in names}, module)
 
 
 def pin(loaded: Loaded, pin_dir: Path) -> None:
@@ -72,7 +78,7 @@ def pin(loaded: Loaded, pin_dir: Path) -> None:
         pins.pin_program(fd, pin_dir / name)
 
 
-def _compile(source: str, pin_dir: Path, tree: Path) -> Any:  # noqa: ANN401 - BCC has no types
+def _compile(source: Source, pin_dir: Path, tree: Path) -> Any:  # noqa: ANN401 - BCC has no types
     try:
         from bcc import BPF
     except ImportError:
@@ -80,16 +86,16 @@ def _compile(source: str, pin_dir: Path, tree: Path) -> Any:  # noqa: ANN401 - B
             "BCC is missing: install the package python3-bpfcc, and run with the distribution's Python"
         ) from None
     defines = f'-DVOXPOP_PIN_DIR="{pin_dir}"', f"-DVP_SEEN_SHIFT={clock.seen_shift()}"
-    flags = [f"-I{PROGRAM_DIR}", *WARNINGS, *defines]
+    flags = [*WARNINGS, *defines]
     with _environment(headers.ENVIRONMENT, str(tree)), captured_stderr() as output:
         try:
-            return BPF(text=source.encode(), cflags=flags)
+            return BPF(text=source.text.encode(), cflags=flags)
         except Exception as error:  # noqa: BLE001 - BCC raises nothing more precise
             message = f"{SOURCE.name} does not compile against {tree}: {error}"
-            raise CompileError(message, output()) from None
+            raise CompileError(message, source.named(output())) from None
 
 
-def _load_one(module: Any, name: str) -> int:  # noqa: ANN401 - BCC has no types
+def _load_one(module: Any, name: str, source: Source) -> int:  # noqa: ANN401 - BCC has no types
     with captured_stderr() as output:
         try:
             fd: int = module.load_func(name.encode(), module.XDP).fd
@@ -98,7 +104,7 @@ def _load_one(module: Any, name: str) -> int:  # noqa: ANN401 - BCC has no types
                 raise DataplaneError(
                     f"no right to load {name}: CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON are needed"
                 ) from None
-            raise VerifierError(f"the kernel refuses {name}: {error}", output()) from None
+            raise VerifierError(f"the kernel refuses {name}: {error}", source.named(output())) from None
     return fd
 
 

@@ -1,7 +1,7 @@
 """Where the fast path lives under bpffs, and the maps that must be there.
 
-    /sys/fs/bpf/voxpop/v5/config, upstream4, …   maps
-    /sys/fs/bpf/voxpop/v5/voxpop_public, …     the programs, as attached
+    /sys/fs/bpf/voxpop/v6/config, upstream4, …   maps
+    /sys/fs/bpf/voxpop/v6/voxpop_public, …       the programs, as attached
 
 The version is that of the layout: another version finds nothing instead of misreading something. Maps
 survive every process, but not a reboot.
@@ -191,10 +191,29 @@ def size_of(directory: Path, spec: AnySpec) -> int:
 def misfit(directory: Path, spec: AnySpec, wanted: int) -> str | None:
     """What to say of a pinned map that is not as large as it has to be. Raises PinError."""
     found = size_of(directory, spec)
-    if found == wanted:
-        return None
+    if found == wanted or spec.max_entries is not None:
+        return None  # sizes that no configuration decides are those that opening asks for
     unit, each = ("flows", FLOWS_PER_BUCKET) if spec.value is layout.Bucket else ("entries", 1)
     return f"{spec.name} has room for {found * each} {unit}, the configuration asks for {wanted * each}"
+
+
+def other_versions(directory: Path) -> list[Path]:
+    """What other versions of the layout have pinned beside `directory`."""
+    return sorted(path for path in directory.parent.glob("v*") if path != directory)
+
+
+def live_flows(directory: Path) -> int | None:
+    """How many flows another version's maps hold; None where its records are not of this version's shape."""
+    flows = 0
+    both: tuple[AnySpec, ...] = (UPSTREAM4, UPSTREAM6)
+    for spec in both:
+        try:
+            opened = BpfMap.open(spec, directory / spec.name)
+        except PinError:
+            return None
+        flows += int((opened.view()["common"]["state"] == layout.SLOT_LIVE).sum())
+        opened.close()
+    return flows
 
 
 def open_pinned_program(directory: Path, name: str) -> int:

@@ -23,7 +23,7 @@ from ebpf import layout, pins
 from ebpf.errors import DataplaneError
 from ebpf.flows import U64_MASK, FlowRecord, pack_address
 from ebpf.kernel.bpfmap import BpfMap, Records
-from ebpf.verdict import FAMILIES, REASONS, Family, Reason
+from ebpf.verdict import COUNTERS, FAMILIES, KNOWN, REASON_STRIDE, Family, Reason
 
 REST_S = 0.05
 """Far longer than a packet takes; programs run between two points of an RCU grace period."""
@@ -87,7 +87,7 @@ def _wire_port(port: int) -> int:
 
 
 def fold(packed: bytes) -> int:
-    """The 64 bits of an address that vp_local_at() of prog/relay_xdp.c hashes."""
+    """The 64 bits of an address that vp_local_at() of prog/locate.h hashes."""
     words = _words(packed)
     if len(packed) == 4:
         return words[0]
@@ -106,6 +106,7 @@ def find_multiplier(folded: Sequence[int]) -> int:
     for _ in range(1 << 16):
         if len({cell_of(value, multiplier) for value in folded}) == len(folded):
             return multiplier
+        # The linear congruential generator of Knuth's MMIX, but for an even increment: odd stays odd.
         multiplier = (multiplier * 0x5851F42D4C957F2D + 0x14057B7EF767814E) & U64_MASK | 1
     raise DataplaneError(f"{len(folded)} local addresses are too many, or one is there twice")
 
@@ -300,16 +301,17 @@ def group_slot(group: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
 
 
 def counts_of(counters: BpfMap[Any, Any]) -> dict[Family, dict[Reason, Count]]:
-    """What a map of counters holds."""
+    """What a map of counters holds; what a newer program has counted for reasons of its own, as UNKNOWN."""
     values = counters.per_cpu()
-    packets, sizes = values["packets"].sum(axis=1), values["bytes"].sum(axis=1)
-    return {
-        family: {
-            reason: Count(int(packets[i]), int(sizes[i]))
-            for i, reason in enumerate(REASONS, index * len(REASONS))
-        }
-        for index, family in enumerate(FAMILIES)
-    }
+    shape = len(FAMILIES), REASON_STRIDE
+    packets, sizes = (values[field][:COUNTERS].sum(axis=1).reshape(shape) for field in ("packets", "bytes"))
+    told: dict[Family, dict[Reason, Count]] = {}
+    for family, *rows in zip(FAMILIES, packets.tolist(), sizes.tolist(), strict=True):
+        counts = [Count(*row) for row in zip(*rows, strict=True)]
+        unknown = counts[len(KNOWN) :]
+        told[family] = dict(zip(KNOWN, counts, strict=False))
+        told[family][Reason.UNKNOWN] = Count(sum(c.packets for c in unknown), sum(c.bytes for c in unknown))
+    return told
 
 
 def _local_cell(address: LocalAddress, packed: bytes) -> tuple[object, ...]:

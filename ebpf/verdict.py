@@ -37,13 +37,13 @@ class Reason(StrEnum):
     """UDP over IPv6 with a checksum of zero (RFC 8200 §8.1)."""
     DROP_TTL = "drop_ttl"
     DROP_TOO_BIG = "drop_too_big"
-    """Larger than the MTU of its way out."""
+    """Larger than the MTU of its egress."""
     DROP_NO_NEXTHOP = "drop_no_nexthop"
     """The next hop has no neighbour entry, or no route."""
     DROP_NO_EGRESS = "drop_no_egress"
-    """The interface of the way out is gone."""
+    """The interface of its egress is gone."""
     DROP_NO_HEADROOM = "drop_no_headroom"
-    """The driver leaves no room for the tags of the way out."""
+    """The driver leaves no room for the tags of its adjacency."""
     DROP_WRONG_SIDE = "drop_wrong_side"
     """For a NAT port, from an interface that does not lead to transceivers."""
     DROP_NO_FLOW = "drop_no_flow"
@@ -64,10 +64,16 @@ class Reason(StrEnum):
     """The relay has not told the time yet, so no expiry can be judged."""
     DROP_SOURCE_BUDGET = "drop_source_budget"
     DROP_TOTAL_BUDGET = "drop_total_budget"
+    DROP_INTERNAL = "drop_internal"
+    """What cannot happen, but for a mistake of ours: a map without an element that it has."""
+    UNKNOWN = "unknown"
+    """None of the program's own: all that a newer program counts under reasons of which this version has not
+    heard.
+    """
 
     @property
     def action(self) -> Action:
-        """What the program does with such a packet."""
+        """What the program does with such a packet. Raises KeyError for UNKNOWN, as it may be anything."""
         return _ACTIONS[self.value.partition("_")[0]]
 
 
@@ -79,7 +85,11 @@ _ACTIONS = {
 }
 
 REASONS: tuple[Reason, ...] = tuple(Reason)
-"""In the order of the counters."""
+"""All that are told."""
+KNOWN: tuple[Reason, ...] = tuple(reason for reason in Reason if reason is not Reason.UNKNOWN)
+"""In the order of the counters, at the beginning of each family's block."""
+REASON_STRIDE = 64
+"""Counters in a block, used or not."""
 
 
 class Family(StrEnum):
@@ -92,4 +102,4 @@ class Family(StrEnum):
 
 
 FAMILIES: tuple[Family, ...] = tuple(Family)
-COUNTERS = len(REASONS) * len(FAMILIES)
+COUNTERS = REASON_STRIDE * len(FAMILIES)

@@ -190,7 +190,9 @@ def map_info(fd: int) -> MapInfo:
 
 
 def _check_shape(spec: MapSpec[K, V], info: MapInfo, path: Path) -> None:
-    """BCC and the kernel take any map under any declaration, so this has to be done by us."""
+    """BCC and the kernel take any map under any declaration, so this has to be done by us. A newer version
+    may have made one with more entries, of which this one uses its own.
+    """
     wanted: dict[str, int] = {
         "type": spec.kind,
         "key_size": ctypes.sizeof(spec.key),
@@ -202,7 +204,7 @@ def _check_shape(spec: MapSpec[K, V], info: MapInfo, path: Path) -> None:
     info.map_flags &= ~F_RDONLY_PROG  # the kernel sets it by itself on devmaps
     for field, expected in wanted.items():
         found = getattr(info, field)
-        if found != expected:
+        if found != expected and not (field == "max_entries" and found > expected):
             raise PinError(
                 f"{path} is not the map that this version works with: its {field} is {found}, not "
                 f"{expected}. `voxpop dataplane detach --unpin`, then `voxpop dataplane run`, makes it anew; "

@@ -2,12 +2,12 @@
 /*
  * Where the slot of a client is looked for.
  *
- * First in its group: there the tags of sixteen slots are two words, which stay in the caches where
- * the slots do not, so mostly a slot costs one miss of a cache, its own. Who found no slot in its
- * first group has a second one; who found none there either has an entry in one of two buckets of
- * sixteen, each a cache line: 24 bits of slot number below the tag; 0 is free, as no slot has NAT
- * port 0. In a bucket the look begins at a place of the client's own, so that the first one mostly
- * hits.
+ * First in its group, as in a SwissTable (Abseil): the tags of sixteen slots, its control bytes,
+ * are two words, which stay in the caches where the slots do not, so mostly a slot costs one miss
+ * of a cache, its own. Who found no slot in its first group has a second one; who found none there
+ * either has an entry in one of two buckets of sixteen, each a cache line: 24 bits of slot number
+ * below the tag; 0 is free, as no slot has NAT port 0. In a bucket the look begins at a place of
+ * the client's own, so that the first one mostly hits.
  */
 #ifndef VOXPOP_INDEX_H
 #define VOXPOP_INDEX_H
@@ -20,6 +20,7 @@ VP_INLINE _Bool vp_same6(const __u32 *a, const __u32 *b)
 	return a[3] == b[3] && a[2] == b[2] && a[1] == b[1] && a[0] == b[0];
 }
 
+/* The 128 bits of an address as 64. */
 VP_INLINE __u64 vp_fold6(const __u32 *addr)
 {
 	__u64 high = (__u64)addr[0] << 32 | addr[1];
@@ -53,7 +54,8 @@ VP_INLINE __u64 vp_client6_bits(const __u32 *client, __u16 port)
 }
 
 /*
- * The seed is secret and odd, so that nobody can choose addresses and ports that meet. What a
+ * Multiplicative hashing, twice, the second time Fibonacci hashing (Knuth, TAOCP vol. 3, §6.4). The
+ * seed is secret and odd, so that nobody can choose addresses and ports that meet. What a
  * multiplication has mixed best is the upper half: folding brings that down, for the next one.
  */
 VP_INLINE __u64 vp_hash_client(__u64 client, __u64 seed)
@@ -90,7 +92,10 @@ VP_INLINE void vp_find_buckets(struct vp_bucket_place *place, __u64 hash, __u64 
 
 #define VP_EACH_BYTE(byte) ((byte)*0x0101010101010101ULL)
 
-/* Bit 7 of each byte that is the same; the byte above such a one may be marked by mistake. */
+/*
+ * Bit 7 of each byte that is the same: the test for a zero byte (Mycroft 1987), as SwissTable has
+ * it where there is no SIMD. The byte above such a one may be marked by mistake.
+ */
 VP_INLINE __u64 vp_same_bytes(__u64 word, __u64 wanted)
 {
 	__u64 differ = word ^ wanted;
@@ -109,16 +114,22 @@ VP_INLINE __u64 vp_match_tags(const struct vp_group *group, __u32 tag)
 }
 
 /*
- * Which slot of its group a bit of a match stands for: the multiplication moves four bits of
- * VP_GROUP_ORDER to the top, other ones for each bit that there can be. So a tag's place follows
- * from the bit, and tags are not in the order of their slots.
+ * Which slot of its group a bit of a match stands for. BPF has no instruction that counts trailing
+ * zeros, so it is done as with a de Bruijn sequence (Leiserson, Prokop, Randall 1998): multiplying
+ * by 2^n moves the four bits of VP_GROUP_ORDER that begin n below its top there. n is 7, 15, … 63
+ * or 6, 14, … 62, for the two words of vp_match_tags(); VP_GROUP_ORDER was searched for so that
+ * these sixteen windows are sixteen different numbers. So tags are in the order of that, and not of
+ * their slots.
  */
 VP_INLINE __u32 vp_group_position(__u64 bit)
 {
 	return bit * VP_GROUP_ORDER >> 60;
 }
 
-/* The inverse: the place of a slot's tag. Four bits for each slot. */
+/*
+ * The inverse: the place of a slot's tag. Four bits for each slot: nibble s is the place t, of
+ * which the bit, 8 * (t % 8) + 7 - t / 8, has the position s.
+ */
 VP_INLINE __u32 vp_tag_place(__u32 slot)
 {
 	return 0x802f93c71ab54d6eULL >> slot % VP_GROUP_SLOTS * 4 & 0xf;

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * What the maps hold: shared with userspace, whose mirror is ebpf/layout.py. A test compares the
- * two field by field; a change of any struct here raises SCHEMA_VERSION there.
+ * two field by field.
+ *
+ * Maps outlive programs and relays of many versions, so SCHEMA_VERSION there, with which every flow
+ * of a PoP ends, rises only when the meaning of existing bytes changes. A new field takes reserved
+ * ones. They are zero where who wrote them did not know better, so zero means "as before", and no
+ * struct of a map changes its size. A new kind of thing is a new map, made where it is missing.
  *
  * Addresses, ports and MACs are in network order, everything else in the host's. No struct is
  * packed and none has padding that is not a field. Elements of arrays are multiples of 8 bytes, to
@@ -22,7 +27,7 @@
 #define VP_LOCAL_CELLS_LOG2 9
 #define VP_LOCAL_CELLS	    (1 << VP_LOCAL_CELLS_LOG2) /* per half */
 #define VP_LOCAL_VIPS	    8			  /* ports of one address, as relay.vips allows */
-#define VP_FOLD_MULTIPLIER  0x9e3779b97f4a7c15ULL /* folds an IPv6 address into 64 bits */
+#define VP_FOLD_MULTIPLIER  0x9e3779b97f4a7c15ULL /* 2^64 / golden ratio: Fibonacci hashing */
 
 #define VP_VIPS	      256
 #define VP_BACKBONES  256 /* per family */
@@ -37,16 +42,16 @@ struct vp_local {
 	__u16 vip_port[VP_LOCAL_VIPS];
 	__u16 nat_first; /* host order; first > last: not a backbone address */
 	__u16 nat_last;
-	__u16 pad;
+	__u16 reserved;
 	__u32 slot_base; /* slot of NAT port 0: backbone index * 65536 */
 	__u32 addr[4];	 /* IPv4 in the first word */
-	__u32 pad2[3];
+	__u32 reserved_end[3];
 };
 
 struct vp_vip {
 	__u32 addr[4];
 	__u16 port;
-	__u16 pad[3];
+	__u16 reserved[3];
 };
 
 struct vp_backbone {
@@ -65,17 +70,18 @@ struct vp_budget {
 enum vp_punt_class {
 	VP_PUNT_CLASS_STUN,  /* a token that checks out */
 	VP_PUNT_CLASS_MEDIA, /* DTLS, SRTP, SRTCP of a flow that only the relay may know */
-	VP_PUNT_CLASSES,
 };
+
+#define VP_PUNT_CLASSES 4 /* there is room for */
 
 struct vp_token_key {
 	__u64 k0;
 	__u64 k1;
 	__u32 set;
-	__u32 pad;
+	__u32 reserved;
 };
 
-/* Where a packet leaves: the other end's MAC and ours, tags, MTU of the network layer, egress. */
+/* How packets leave to a neighbour: its MAC and ours, tags, MTU of the network layer, egress. */
 struct vp_adjacency {
 	__u32 macs[3]; /* 12 bytes as on the wire: destination, source */
 	__u16 tags[4]; /* type and TCI, for each tag */
@@ -85,11 +91,11 @@ struct vp_adjacency {
 	__u32 egress; /* index of the devmap */
 };
 
-/* Two ways, of which one is live: a neighbour's change is written beside it and switched by one
- * store. */
+/* Two adjacencies, of which one is live: a neighbour's change is written beside it and switched by
+ * one store. */
 struct vp_nexthop {
 	__u32 live;
-	__u32 pad;
+	__u32 reserved;
 	struct vp_adjacency adjacency[2];
 };
 
@@ -107,27 +113,31 @@ struct vp_config {
 	__u32 clock_min;  /* minutes since the Unix epoch mod 2^16, plus VP_CLOCK_SET */
 	__u8 tos_set[2];  /* upstream, downstream: DSCP in the upper six bits */
 	__u8 tos_mask[2]; /* 0xfc to set the DSCP, 0 to keep the packet's own */
-	struct vp_budget budget[VP_PUNT_CLASSES];
 	__u64 index_seed; /* secret, odd; written once, before the first flow, as are these: */
 	__u32 index_buckets[2]; /* IPv4, IPv6 */
 	__u32 index_groups[2];	/* of all backbone addresses together, of which there are */
 	__u32 index_backbones[2];
 	__u16 default_nexthop[2][2]; /* IPv4, IPv6; upstream, downstream: see
 					vp_prefetch_default_egress() */
-	__u64 pad;		     /* cells begin on a cache line */
+	__u64 reserved; /* the last of the one cache line that each packet reads up to here */
+	struct vp_budget budget[VP_PUNT_CLASSES];
+	__u64 reserved_cold[8]; /* cells begin on a cache line */
 	struct vp_local local[2 * VP_LOCAL_CELLS];
 	struct vp_nexthop nexthop[VP_NEXTHOPS];
 	struct vp_backbone backbone4[VP_BACKBONES];
 	struct vp_backbone backbone6[VP_BACKBONES];
 	struct vp_vip vip[VP_VIPS];
 	struct vp_token_key token_key[VP_TOKEN_KEYS];
+	__u64 reserved_end[640]; /* for a table more */
 };
+
+_Static_assert(sizeof(struct vp_config) == 85 * 4096, "a new field takes reserved bytes");
 
 /*
  * Upstream look-up, see index.h. A group is sixteen neighbouring slots, of which each has a tag
- * here: eight bits of its client's hash, 0 for none. A client has two groups; if there is no slot
- * for it in either, it has an entry in one of two buckets, each a cache line. All this is written
- * by voxpop_index.
+ * here, as in SwissTable's control bytes: eight bits of its client's hash, 0 for none. A client has
+ * two groups; if there is no slot for it in either, it has an entry in one of two buckets, each a
+ * cache line. All this is written by voxpop_index.
  */
 #define VP_GROUP_SLOTS	 16
 #define VP_GROUP_FIRST	 4096 /* NAT port; those below are nobody's group */
@@ -171,6 +181,7 @@ struct vp_index_request {
 	__u32 client[4]; /* IPv4 in the first word */
 	__u16 port;
 	__u16 vip; /* id */
+	__u32 reserved[4];
 };
 
 enum vp_slot_state {
@@ -209,7 +220,7 @@ struct vp_up4 {
 struct vp_up6 {
 	struct vp_up common;
 	__u32 client[4];
-	__u32 pad;
+	__u32 reserved;
 };
 
 /* Packets are enough for a flow at 1,000 a second to last seven weeks, here as in vp_flow_aux. */
@@ -222,7 +233,7 @@ struct vp_down {
 	__u16 transceiver_port;
 	__u8 vip; /* id */
 	__u8 state;
-	__u16 pad;
+	__u16 reserved;
 };
 
 struct vp_down4 {
@@ -235,7 +246,7 @@ struct vp_down6 {
 	struct vp_down common;
 	__u32 client[4];
 	__u32 transceiver[4];
-	__u64 pad;
+	__u64 reserved;
 };
 
 /*
@@ -257,7 +268,7 @@ struct vp_transceiver4 {
 struct vp_transceiver6 {
 	struct vp_transceiver common;
 	__u32 addr[4];
-	__u32 pad;
+	__u32 reserved;
 };
 
 struct vp_counter {

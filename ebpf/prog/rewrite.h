@@ -114,7 +114,8 @@ VP_INLINE void vp_write_macs(struct vp_macs *macs, const struct vp_adjacency *ad
 		macs->words[i] = adjacency->macs[i];
 }
 
-/* Write the way's L2 header; `data` has room for it. The type of the network layer goes last. */
+/* Write the adjacency's L2 header; `data` has room for it. The type of the network layer goes last.
+ */
 VP_INLINE _Bool vp_write_l2(void *data, void *end, const struct vp_adjacency *adjacency, __u16 type)
 {
 	struct vp_macs *macs = data;

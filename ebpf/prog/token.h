@@ -149,7 +149,7 @@ VP_INLINE __u32 vp_ufrag_mark(const struct vp_ufrag *ufrag)
 {
 	__u64 tail = ufrag->chars[2] >> 32 | (__u64)ufrag->last << 32;
 
-	return tail * 0x9e3779b97f4a7c15ULL >> 32;
+	return tail * VP_FOLD_MULTIPLIER >> 32;
 }
 
 #endif

@@ -3,6 +3,9 @@
  * Every way in which a packet can end. Each packet is counted under exactly one reason, so the
  * counters add up to the packets seen. The names are metric labels; ebpf/verdict.py has them too,
  * held equal by a test, and says what each means.
+ *
+ * A new reason goes to the end, as the number of each is a place in pinned counters. One that is no
+ * longer used keeps its place.
  */
 #ifndef VOXPOP_VERDICT_H
 #define VOXPOP_VERDICT_H
@@ -39,7 +42,8 @@
 	X(DROP_TOKEN_EXPIRED, DROP, "drop_token_expired")       \
 	X(DROP_NO_CLOCK, DROP, "drop_no_clock")                 \
 	X(DROP_SOURCE_BUDGET, DROP, "drop_source_budget")       \
-	X(DROP_TOTAL_BUDGET, DROP, "drop_total_budget")
+	X(DROP_TOTAL_BUDGET, DROP, "drop_total_budget")         \
+	X(DROP_INTERNAL, DROP, "drop_internal")
 
 #define VP_REASON_ENUM(name, action, label) VP_##name,
 
@@ -47,7 +51,14 @@ enum vp_reason {
 	VP_REASON_LIST(VP_REASON_ENUM) VP_REASONS,
 };
 
-/* Counters come in a block of VP_REASONS for each family. */
+/*
+ * Counters come in a block of as many for each family, so that a new reason fits the map that is
+ * pinned already. It is the bits of vp_action()'s word as well: where it ends, both have to change,
+ * and SCHEMA_VERSION with them.
+ */
+#define VP_REASON_STRIDE 64
+_Static_assert(VP_REASONS <= VP_REASON_STRIDE, "no counter is left for another reason");
+
 enum vp_family {
 	VP_FAMILY_NONE,
 	VP_FAMILY_IPV4,
@@ -55,6 +66,6 @@ enum vp_family {
 	VP_FAMILIES,
 };
 
-#define VP_COUNTERS (VP_REASONS * VP_FAMILIES)
+#define VP_COUNTERS (VP_REASON_STRIDE * VP_FAMILIES)
 
 #endif

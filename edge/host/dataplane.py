@@ -78,6 +78,7 @@ def run(plan: Plan) -> list[tuple[str, Mode]]:
     with Netdev() as netdev:
         for name in plan.settings.interfaces:
             netdev.interface(name)
+        _warn_of_calls_that_end(plan, netdev)
         made = pins.ensure_maps(plan.directory, plan.sizes)
         logger.info(
             "%s: %s", plan.directory, f"made {len(made)} maps" if made else "adopts the maps of before"
@@ -91,6 +92,33 @@ def run(plan: Plan) -> list[tuple[str, Mode]]:
         finally:
             loaded.close()
     return modes
+
+
+def _warn_of_calls_that_end(plan: Plan, netdev: Netdev) -> None:
+    """Before they do, since the maps of another layout cannot be taken over."""
+    attached = (netdev.attached(name) for name in plan.settings.interfaces)
+    running = {found.program_id for found in attached if found is not None}
+    for other in pins.other_versions(plan.directory):
+        if running & _pinned_programs(other):
+            flows = pins.live_flows(other)
+            logger.warning(
+                "%s is in use, whose maps have another layout than those of v%d: %s cannot be taken over. "
+                "They end now, and begin anew at each client's next check, once a relay of this version runs",
+                other,
+                layout.SCHEMA_VERSION,
+                "its flows" if flows is None else f"its {flows} flows",
+            )
+
+
+def _pinned_programs(directory: Path) -> set[int]:
+    """The ids of the programs for interfaces that are pinned there."""
+    ids = set()
+    for name in (PUBLIC, BACKBONE):
+        with contextlib.suppress(PinError):
+            fd = pins.open_pinned_program(directory, name)
+            ids.add(program_info(fd).id)
+            os.close(fd)
+    return ids
 
 
 def _attach_all(plan: Plan, netdev: Netdev, fds: dict[str, int]) -> list[tuple[str, Mode]]:

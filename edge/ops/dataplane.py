@@ -22,7 +22,8 @@ The configuration needs, besides that of the relay:
 
 `run` ends when the fast path is on the interfaces: programs and maps stay in the kernel, and what carries
 calls is no process. Run again, by a newer version for example, it replaces the running program and keeps
-the flows; not one packet is lost. `voxpop doctor` tells beforehand what is in the way. See
+the flows; not one packet is lost. Where a version has another layout of the maps, which is rare, it warns
+of the calls that end before they do. `voxpop doctor` tells beforehand what is in the way. See
 docs/dataplane.md.
 """
 

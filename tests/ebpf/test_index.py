@@ -69,7 +69,7 @@ def test_a_client_is_led_to_one_slot_at_a_time(rig: Rig, flow: FlowRecord) -> No
 
 
 @FLOW
-def test_all_who_share_a_home_are_found_there(rig: Rig, flow: FlowRecord) -> None:
+def test_all_who_share_a_group_are_found_there(rig: Rig, flow: FlowRecord) -> None:
     """The sixteen slots of one, in any order; each client's packets go by its own record."""
     family = version_of(flow)
     clients = clients_of_a_group(rig, flow, layout.GROUP_SLOTS)
@@ -151,7 +151,7 @@ def clients_of_a_group(rig: Rig, flow: FlowRecord, count: int) -> list[Endpoint]
 
 
 @FLOW
-def test_homes_are_spread_over_all_ports_alike(rig: Rig, flow: FlowRecord) -> None:
+def test_groups_are_spread_over_all_ports_alike(rig: Rig, flow: FlowRecord) -> None:
     """Whatever clients' addresses have in common."""
     count = 8 * layout.GROUPS
     for which in range(layout.CLIENT_GROUPS):
@@ -165,7 +165,7 @@ def test_homes_are_spread_over_all_ports_alike(rig: Rig, flow: FlowRecord) -> No
         assert np.maximum(clients - layout.GROUP_SLOTS, 0).sum() < count // 50, "few find no place"
 
 
-def test_homes_of_several_addresses(bpffs: Path) -> None:
+def test_groups_of_several_addresses(bpffs: Path) -> None:
     """None lies among the ports below GROUP_FIRST, of whichever address."""
     directory = bpffs / "three"
     pins.ensure_maps(directory, pins.Sizes(64, 64, 3, 2, 64))
@@ -196,6 +196,15 @@ def test_what_is_off_is_not_found_but_can_be_taken_out(rig: Rig, flow: FlowRecor
     assert rig.index.find(flow.client, flow.vip_id) == 0
     assert rig.index.unlink(version_of(flow), flow.slot)
     assert rig.tables.linked(version_of(flow)).size == 0
+
+
+@FLOW
+def test_a_task_of_a_newer_relay_does_nothing(rig: Rig, flow: FlowRecord) -> None:
+    rig.install(flow)
+    rig.index._request.family, rig.index._request.slot = version_of(flow), flow.slot
+    for task in (layout.INDEX_UNLINK + 1, 2**32 - 1):
+        assert rig.index._do(task) == 0
+    assert rig.index.find(flow.client, flow.vip_id) == flow.slot
 
 
 @FLOW

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import subprocess
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from ebpf import layout
 from ebpf.loader import PROGRAM_DIR
-from ebpf.verdict import FAMILIES, REASONS
+from ebpf.verdict import COUNTERS, FAMILIES, KNOWN, REASON_STRIDE, REASONS, Reason
 
 CONSTANTS = (
     "LOCAL_CELLS_LOG2",
@@ -74,6 +75,8 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             VP_REASON_LIST(SAY)
             printf("reasons %d\\n", VP_REASONS);
             printf("families %d\\n", VP_FAMILIES);
+            printf("stride %d\\n", VP_REASON_STRIDE);
+            printf("counters %d\\n", VP_COUNTERS);
             return 0;
         }}
     """
@@ -109,13 +112,66 @@ def test_constants(compiled: dict[str, str]) -> None:
 
 
 def test_reasons(compiled: dict[str, str]) -> None:
-    assert compiled["reasons"] == str(len(REASONS))
+    assert compiled["reasons"] == str(len(KNOWN))
     assert compiled["families"] == str(len(FAMILIES))
-    for number, reason in enumerate(REASONS):
+    assert compiled["stride"] == str(REASON_STRIDE)
+    assert compiled["counters"] == str(COUNTERS)
+    assert (*KNOWN, Reason.UNKNOWN) == REASONS
+    for number, reason in enumerate(KNOWN):
         assert compiled[f"reason/{number}"] == f"{reason}/{reason.action.name}"
 
 
+def test_a_map_keeps_its_size_under_its_schema() -> None:
+    """A pinned map cannot be resized: a new field takes reserved bytes, or the version rises."""
+    assert layout.SCHEMA_VERSION == 6
+    sizes = {name: ctypes.sizeof(struct) for name, struct in layout.STRUCTS.items()}
+    known = {
+        "vp_config": 348160, "vp_group": 16, "vp_bucket": 64, "vp_up4": 16, "vp_up6": 32, "vp_down4": 32,
+        "vp_down6": 64, "vp_flow_aux": 16, "vp_transceiver4": 8, "vp_transceiver6": 24, "vp_counter": 16,
+        "vp_source": 12, "vp_debt": 32, "vp_index_request": 48,
+    }  # fmt: skip
+    assert {name: sizes[name] for name in known} == known
+
+
+@pytest.mark.parametrize(
+    ("header", "old", "new", "said"),
+    [
+        (
+            "verdict.h",
+            'X(DROP_INTERNAL, DROP, "drop_internal")',
+            " ".join(f'X(DROP_{n}, DROP, "{n}")' for n in range(64 - len(KNOWN) + 2)),
+            "no counter is left for another reason",
+        ),
+        ("layout.h", "__u64 reserved_cold[8];", "__u64 more, reserved_cold[8];", "takes reserved bytes"),
+    ],
+    ids=["reasons", "config"],
+)
+def test_where_the_room_ends_the_compiler_says_so(
+    tmp_path: Path, header: str, old: str, new: str, said: str
+) -> None:
+    text = (PROGRAM_DIR / header).read_text()
+    assert old in text
+    copy = tmp_path / header
+    command = ["clang", "-fsyntax-only", f"-I{PROGRAM_DIR}", str(copy)]
+    copy.write_text(text)
+    subprocess.run(command, check=True)
+    copy.write_text(text.replace(old, new))
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert refused.returncode != 0
+    assert said in refused.stderr
+
+
+def test_the_documents_have_every_reason() -> None:
+    text = (PROGRAM_DIR.parents[1] / "docs" / "fastpath.md").read_text()
+    text = text.partition("## Verdicts")[2].partition("\n## ")[0]
+    told = set(re.findall(r"`((?:forward|punt|pass|drop|unknown)[a-z_]*\*?)`", text))
+    whole = {each for each in told if not each.endswith("*")}
+    families = tuple(each.rstrip("*") for each in told if each.endswith("*"))
+    assert {reason for reason in REASONS if not reason.startswith(families)} <= whole <= set(REASONS)
+
+
 def test_a_packet_needs_one_cache_line_of_each_table() -> None:
+    assert layout.Config.budget.offset == 64  # type: ignore[attr-defined]
     assert 4 * ctypes.sizeof(layout.Up4) == 2 * ctypes.sizeof(layout.Up6) == 64
     assert 2 * ctypes.sizeof(layout.Down4) == ctypes.sizeof(layout.Down6) == 64
     assert ctypes.sizeof(layout.Bucket) == 64

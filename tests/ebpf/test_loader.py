@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -42,6 +43,51 @@ def test_a_program_that_the_kernel_refuses(pin_dir: Path) -> None:
         loader.load(pin_dir, extra=extra, names=("wild",))
     assert "invalid access to packet" in refusal.value.log
     assert "invalid access to packet" in str(refusal.value)
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    """A copy of the program, to make mistakes in."""
+    return Path(shutil.copytree(loader.PROGRAM_DIR, tmp_path / "prog")) / loader.SOURCE.name
+
+
+def insert(file: Path, function: str, statement: str) -> str:
+    """Put a statement at the beginning of a function; where it is then, as errors have it."""
+    lines = file.read_text().splitlines()
+    start = next(i for i, line in enumerate(lines) if f" {function}(" in line and line[:1].strip())
+    at = lines.index("{", start) + 1
+    file.write_text("\n".join([*lines[:at], statement, *lines[at:], ""]))
+    return f"{file.name}:{at + 1}"
+
+
+PLACES = (
+    ("relay_xdp.c", "vp_process"),
+    ("locate.h", "vp_locate4"),
+    ("forward.h", "vp_send"),
+    ("parse.h", "vp_parse_l2"),
+    ("tasks.h", "voxpop_index"),
+)
+
+
+@pytest.mark.parametrize(("file", "function"), PLACES, ids=[file for file, _ in PLACES])
+def test_the_compiler_names_the_part(pin_dir: Path, program: Path, file: str, function: str) -> None:
+    place = insert(program.with_name(file), function, "\tundeclared = 1;")
+    with pytest.raises(CompileError) as refusal:
+        loader.load(pin_dir, program=program)
+    assert f"\n{place}:2: error: use of undeclared identifier" in f"\n{refusal.value.output}"
+    assert loader.JOINED not in refusal.value.output
+
+
+@pytest.mark.parametrize(("file", "function"), PLACES, ids=[file for file, _ in PLACES])
+def test_the_verifier_names_the_part(pin_dir: Path, program: Path, file: str, function: str) -> None:
+    """Inlined or not. Newer kernels say file and line, which must be of the mistake; all show the text."""
+    wild = "\t*(volatile __u8 *)0xbad;"
+    place = insert(program.with_name(file), function, wild)
+    with pytest.raises(VerifierError) as refusal:
+        loader.load(pin_dir, program=program)
+    said = [line for line in refusal.value.log.splitlines() if line.startswith(f"; {wild.strip()}")]
+    assert said
+    assert all(line.endswith((f" @ {place}", wild)) for line in said)
 
 
 def test_missing_headers_are_said_before_bcc_is_asked(pin_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import dataclasses
 import os
@@ -15,7 +16,8 @@ from ebpf.errors import MapError, PinError
 from ebpf.kernel.bpfmap import BpfMap, MapSpec
 from ebpf.kernel.libbpf import MapKind
 from ebpf.tables import Tables
-from tests.ebpf.rig import SIZES
+from ebpf.verdict import COUNTERS, FAMILIES
+from tests.ebpf.rig import FLOW4, FLOW6, SIZES
 
 
 @pytest.fixture
@@ -79,6 +81,36 @@ def test_another_flag_is_refused(pin_dir: Path) -> None:
     impostor.close()
     with pytest.raises(PinError, match="its map_flags is 0"):
         Tables(pin_dir)
+
+
+def test_a_larger_map_than_this_version_needs_is_taken(pin_dir: Path) -> None:
+    """As a newer one may have made it. A smaller one is not."""
+    pins.ensure_maps(pin_dir, SIZES)
+    for change, refusal in ((64, None), (-1, "its max_entries is")):
+        (pin_dir / "counters").unlink()
+        other = BpfMap.create(pins.COUNTERS_MAP, COUNTERS + change)
+        other.pin(pin_dir / "counters")
+        other.close()
+        with pytest.raises(PinError, match=refusal) if refusal else contextlib.nullcontext():
+            pins.ensure_maps(pin_dir, SIZES)
+            assert len(Tables(pin_dir).counts()) == len(FAMILIES)
+
+
+def test_flows_of_another_version_are_counted_if_they_can_be_read(pin_dir: Path) -> None:
+    other = pin_dir.with_name("v2")
+    pins.ensure_maps(other, SIZES)
+    try:
+        assert pins.other_versions(pin_dir) == [other]
+        assert pins.live_flows(other) == 0
+        tables = Tables(other)
+        tables.write_slot(FLOW4)
+        tables.write_slot(FLOW6)
+        tables.close()
+        assert pins.live_flows(other) == 2
+        (other / "upstream6").unlink()
+        assert pins.live_flows(other) is None
+    finally:
+        pins.unpin(other)
 
 
 def test_without_the_dataplane(pin_dir: Path) -> None:

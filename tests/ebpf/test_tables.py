@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,8 +13,9 @@ from core.keyring import Keyring
 from ebpf import layout
 from ebpf.errors import DataplaneError
 from ebpf.flows import pack_address
-from ebpf.tables import LocalAddress, Rates, cell_of, find_multiplier, fold
-from ebpf.verdict import Reason
+from ebpf.kernel.libbpf import library
+from ebpf.tables import Count, LocalAddress, Rates, cell_of, find_multiplier, fold
+from ebpf.verdict import FAMILIES, KNOWN, REASON_STRIDE, Reason
 from tests.ebpf import rig as scene
 from tests.ebpf.rig import FLOW4, FLOW6, Rig, upstream
 
@@ -63,6 +66,25 @@ def test_a_key_that_is_taken_away_is_gone(rig: Rig) -> None:
 def test_counts_begin_at_zero_for_every_reason(rig: Rig) -> None:
     counts = rig.tables.counts()
     assert {len(reasons) for reasons in counts.values()} == {len(Reason)}
+
+
+def test_what_a_newer_program_counts_is_told_as_unknown(rig: Rig) -> None:
+    before = rig.tables.counts()
+    for block in range(len(FAMILIES)):
+        for number in (len(KNOWN), REASON_STRIDE - 1):
+            values = rig.tables.counters.per_cpu()[block * REASON_STRIDE + number]
+            values[0]["packets"] += 10 + block
+            values[-1]["bytes"] += 100
+            key = ctypes.c_uint32(block * REASON_STRIDE + number)
+            written = library().bpf_map_update_elem(
+                rig.tables.counters.fd, ctypes.byref(key), values.ctypes.data, 0
+            )
+            assert written == 0
+    after = rig.tables.counts()
+    for block, family in enumerate(FAMILIES):
+        was, now = before[family].pop(Reason.UNKNOWN), after[family].pop(Reason.UNKNOWN)
+        assert now == Count(was.packets + 2 * (10 + block), was.bytes + 200)
+    assert after == before
 
 
 def test_rates_are_costs(rig: Rig) -> None:

@@ -130,6 +130,8 @@ class Pop:
             **(dataplane or {}),
         }
         self.process: subprocess.Popen[bytes] | None = None
+        self.tree = REPOSITORY
+        """Whose sources run."""
         write_keys(scene.directory / "keys.toml", {1: MASTERS[1]}, 1)
         self.write_config()
 
@@ -151,7 +153,7 @@ class Pop:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """A command to its end, whatever that is."""
         return subprocess.run(
-            self.command(*arguments), cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False
+            self.command(*arguments), cwd=self.tree, capture_output=True, text=True, timeout=60, check=False
         )
 
     def succeed(self, *arguments: str) -> str:
@@ -162,7 +164,7 @@ class Pop:
 
     def start(self) -> Pop:
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.command("relay"), cwd=REPOSITORY, stderr=log)
+            self.process = subprocess.Popen(self.command("relay"), cwd=self.tree, stderr=log)
         eventually(lambda: self.is_ready() or self.has_ended(), "the relay is ready")
         assert not self.has_ended(), self.log.read_text()
         return self

@@ -64,13 +64,12 @@ def _maps(plan: Plan) -> Check:
 
 
 def _other_versions(plan: Plan) -> Check:
-    root = plan.directory.parent
-    others = sorted(p.name for p in root.glob("v*") if p != plan.directory) if root.exists() else []
+    others = [path.name for path in pins.other_versions(plan.directory)]
     if others:
         return note(
             "schema",
             f"this version is v{layout.SCHEMA_VERSION}; {', '.join(others)} of other versions take memory",
-            f"when no relay of theirs runs any more, remove them: rm -r {root}/{others[0]}",
+            f"when no relay of theirs runs any more, remove them: rm -r {plan.directory.parent}/{others[0]}",
         )
     return ok("schema", f"v{layout.SCHEMA_VERSION}, and no other")
 
