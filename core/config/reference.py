@@ -54,7 +54,8 @@ open = true                        # or: api_keys_file = "api-keys.toml"
 BACKENDS = f"""
 ## `[{BACKEND}.NAME]`
 
-The settings of the backend that `transceiver.backend` names, if it has any: see what it says of itself.
+The settings of the backend that `transceiver.backend` names, if it has any: see what it says of itself. A
+reload takes none of them. [backends.md](backends.md) tells how one is made.
 """
 
 
