@@ -28,9 +28,14 @@ class Kind:
     """What is allowed, for people: `1–65535`."""
 
 
-def setting(kind: Kind, help_text: str, **default: object) -> Any:  # noqa: ANN401 - as dataclasses.field
-    """A dataclass field that `read_table` understands. Without `default` the key must be given."""
-    return dataclasses.field(metadata={"kind": kind, "help": help_text}, **cast(dict[str, Any], default))
+def setting(kind: Kind, help_text: str, *, reloadable: bool | str = False, **default: object) -> Any:  # noqa: ANN401 - as dataclasses.field
+    """A dataclass field that `read_table` understands. Without `default` the key must be given.
+
+    `reloadable`: whether a daemon that runs takes a new value when it reads the file again; a daemon's
+    name where only that one does.
+    """
+    metadata = {"kind": kind, "help": help_text, "reloadable": reloadable}
+    return dataclasses.field(metadata=metadata, **cast(dict[str, Any], default))
 
 
 def integer(low: int, high: int, unit: str = "") -> Kind:
@@ -206,6 +211,16 @@ def suggest(wrong: object, known: Iterable[str]) -> str:
     """The end of a sentence about a word that is not known."""
     near = difflib.get_close_matches(str(wrong), list(known), n=1)
     return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+
+
+def needs_restart(old: T, new: T, daemon: str) -> list[str]:
+    """The settings that differ and that a reload of this daemon does not take, by name."""
+    return [
+        field.name
+        for field in dataclasses.fields(cast(Any, old))
+        if field.metadata["reloadable"] not in (True, daemon)
+        and getattr(old, field.name) != getattr(new, field.name)
+    ]
 
 
 def is_required(field: dataclasses.Field[Any]) -> bool:

@@ -4,6 +4,7 @@
 once. Reading files, the key files among them, is `core.service.files`.
 """
 
+from core.config.changes import restarts
 from core.config.parse import Config, parse
 from core.config.tables import (
     BACKEND,
@@ -29,4 +30,5 @@ __all__ = [
     "TokenSettings",
     "TransceiverSettings",
     "parse",
+    "restarts",
 ]

@@ -6,10 +6,11 @@ import dataclasses
 from collections.abc import Iterator
 
 from core.addr import Endpoint
-from core.config import TABLES
+from core.config import BACKEND, TABLES
 from core.schema import is_required
 
 ARRAYS = ("cluster", "pop")
+RELOAD = {True: "yes", False: "no"}
 
 PREAMBLE = """\
 # Configuration
@@ -20,7 +21,8 @@ the fix; `voxpop config reference` prints this page.
 
 Paths are relative to the directory of the file. A key that does not exist is a fault, not a remark. `SIGHUP`
 makes relays and transceivers read the file and the keys again; where something in it is wrong, the old
-settings stay.
+settings stay. A reload takes what has "yes" under reload, or the name of the one daemon that takes it; of
+anything else that has changed they say that it takes a restart, and go on with what they have.
 
 An example for one machine:
 
@@ -49,10 +51,17 @@ open = true                        # or: api_keys_file = "api-keys.toml"
 ```
 """
 
+BACKENDS = f"""
+## `[{BACKEND}.NAME]`
+
+The settings of the backend that `transceiver.backend` names, if it has any: see what it says of itself. A
+reload takes none of them. [backends.md](backends.md) tells how one is made.
+"""
+
 
 def write() -> str:
     """The page as Markdown."""
-    return PREAMBLE + "".join(_table(name, declared) for name, declared in TABLES.items())
+    return PREAMBLE + "".join(_table(name, declared) for name, declared in TABLES.items()) + BACKENDS
 
 
 def example() -> str:
@@ -67,7 +76,7 @@ def _table(name: str, declared: type) -> str:
     rows = "".join(_rows(declared))
     return (
         f"\n## `{heading}`\n\n{about[0].upper()}{about[1:]}\n\n"
-        f"| key | value | default | |\n| --- | --- | --- | --- |\n{rows}"
+        f"| key | value | default | reload | |\n| --- | --- | --- | --- | --- |\n{rows}"
     )
 
 
@@ -75,7 +84,8 @@ def _rows(declared: type) -> Iterator[str]:
     for field in dataclasses.fields(declared):
         words = field.metadata["kind"].words.replace("|", "\\|")
         default = "required" if is_required(field) else _show(field.default)
-        yield f"| `{field.name}` | {words} | {default} | {field.metadata['help']} |\n"
+        reload = RELOAD.get(field.metadata["reloadable"], field.metadata["reloadable"])
+        yield f"| `{field.name}` | {words} | {default} | {reload} | {field.metadata['help']} |\n"
 
 
 def _show(default: object) -> str:

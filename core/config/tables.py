@@ -32,28 +32,37 @@ class TokenSettings:
     """[token]: shared by everyone who mints or checks tokens."""
 
     keys_file: str = setting(
-        text("a path"), "file with the master keys, mode 0600; made by `voxpop keys new`"
+        text("a path"), "file with the master keys, mode 0600; made by `voxpop keys new`", reloadable=True
     )
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterSettings:
-    """[[cluster]]: an address prefix that tokens may lead into."""
+    """[[cluster]]: an address prefix that tokens may lead into. A transceiver keeps its own as it started."""
 
-    id: int = setting(integer(0, 65535), "number of the cluster, the same in every PoP")
-    ports: tuple[int, int] = setting(port_range(), "UDP ports of transceiver processes")
-    ipv4: IPv4Network | None = setting(network(4), "where IPv4 clients are led to", default=None)
-    ipv6: IPv6Network | None = setting(network(6), "where IPv6 clients are led to", default=None)
+    id: int = setting(integer(0, 65535), "number of the cluster, the same in every PoP", reloadable="relay")
+    ports: tuple[int, int] = setting(port_range(), "UDP ports of transceiver processes", reloadable="relay")
+    ipv4: IPv4Network | None = setting(
+        network(4), "where IPv4 clients are led to", default=None, reloadable="relay"
+    )
+    ipv6: IPv6Network | None = setting(
+        network(6), "where IPv6 clients are led to", default=None, reloadable="relay"
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class PopSettings:
     """[[pop]]: a PoP that transceivers may name in their answers."""
 
-    id: str = setting(name(), "name of the PoP")
-    vips: tuple[Endpoint, ...] = setting(list_of(endpoint(), 1, 8), "its public addresses and UDP ports")
+    id: str = setting(name(), "name of the PoP", reloadable=True)
+    vips: tuple[Endpoint, ...] = setting(
+        list_of(endpoint(), 1, 8), "its public addresses and UDP ports", reloadable=True
+    )
     status: Endpoint | None = setting(
-        endpoint(), "the relay.metrics of its host, to show forwarder and state to callers", default=None
+        endpoint(),
+        "the relay.metrics of its host, to show forwarder and state to callers",
+        default=None,
+        reloadable=True,
     )
 
 
@@ -71,15 +80,22 @@ class RelaySettings:
     workers: int = setting(integer(0, 256), "worker processes; 0 is one per core", default=0)
     max_flows: int = setting(integer(1, 4_000_000), "flows that the host carries at most", default=4096)
     idle_timeout_s: float = setting(
-        number(1, 3600, "s"), "a flow that is silent for longer is removed (RFC 7675 §5.1)", default=30.0
+        number(1, 3600, "s"),
+        "a flow that is silent for longer is removed (RFC 7675 §5.1)",
+        default=30.0,
+        reloadable=True,
     )
     takeover_silence_s: float = setting(
         number(0.5, 60, "s"),
         "a flow may be led to another transceiver only after it has been silent for this long",
         default=5.0,
+        reloadable=True,
     )
     drain_timeout_s: float = setting(
-        number(0, 86400, "s"), "after SIGTERM, how long existing flows are carried on", default=60.0
+        number(0, 86400, "s"),
+        "after SIGTERM, how long existing flows are carried on",
+        default=60.0,
+        reloadable=True,
     )
     metrics: Endpoint = setting(
         endpoint(), "where /metrics, /healthz and /readyz are served", default=Endpoint("127.0.0.1", 9464)
@@ -120,26 +136,37 @@ class DataplaneSettings:
         default="/sys/fs/bpf/voxpop",
     )
     dscp_upstream: int | None = setting(
-        integer(0, 63), "DSCP of packets to transceivers; not set, each keeps its own", default=None
+        integer(0, 63),
+        "DSCP of packets to transceivers; not set, each keeps its own",
+        default=None,
+        reloadable=True,
     )
     dscp_downstream: int | None = setting(
-        integer(0, 63), "DSCP of packets to clients; not set, each keeps its own", default=None
+        integer(0, 63),
+        "DSCP of packets to clients; not set, each keeps its own",
+        default=None,
+        reloadable=True,
     )
     punt_source_pps: int = setting(
         integer(1, 1_000_000, "packets/s"),
         "first packets of new flows that one source (/32, /64) may send to the relay",
         default=200,
+        reloadable=True,
     )
     punt_total_pps: int = setting(
-        integer(1, 10_000_000, "packets/s"), "the same of all sources together", default=20_000
+        integer(1, 10_000_000, "packets/s"),
+        "the same of all sources together",
+        default=20_000,
+        reloadable=True,
     )
     punt_media_source_pps: int = setting(
         integer(1, 1_000_000, "packets/s"),
         "DTLS and media packets of unknown flows that one source may send to the relay",
         default=20,
+        reloadable=True,
     )
     punt_media_total_pps: int = setting(
-        integer(1, 10_000_000, "packets/s"), "the same of all sources together", default=1000
+        integer(1, 10_000_000, "packets/s"), "the same of all sources together", default=1000, reloadable=True
     )
 
 
@@ -157,12 +184,16 @@ class TransceiverSettings:
         "addresses to listen on, one per family, where they differ from the cluster's, such as behind a NAT",
         default=(),
     )
-    api_keys_file: str | None = setting(text("a path"), "file with the hashed API keys", default=None)
+    api_keys_file: str | None = setting(
+        text("a path"), "file with the hashed API keys", default=None, reloadable=True
+    )
     open: bool = setting(
         boolean(), "take calls without an API key; only for a loopback http address", default=False
     )
     page: bool = setting(boolean(), "serve the demo page at /", default=False)
-    cors_origins: tuple[str, ...] = setting(list_of(origin()), "origins whose pages may call", default=())
+    cors_origins: tuple[str, ...] = setting(
+        list_of(origin()), "origins whose pages may call", default=(), reloadable=True
+    )
     dtls_role: str = setting(
         choice("passive", "active"), "role offered to clients that leave the choice to us", default="passive"
     )
@@ -181,7 +212,10 @@ class TransceiverSettings:
         number(1, 600, "s"), "a session whose client is silent for longer is closed", default=30.0
     )
     drain_timeout_s: float = setting(
-        number(0, 86400, "s"), "after SIGTERM, how long existing sessions are carried on", default=60.0
+        number(0, 86400, "s"),
+        "after SIGTERM, how long existing sessions are carried on",
+        default=60.0,
+        reloadable=True,
     )
     metrics: Endpoint = setting(
         endpoint(), "where /metrics of the whole host is served", default=Endpoint("127.0.0.1", 9465)

@@ -26,9 +26,14 @@ def load_secret_toml(path: Path) -> dict[str, object]:
 
 def load_config(path: Path) -> Config:
     """A validated configuration. Raises ConfigError with every problem, each with the file's name."""
+    return load_document(path)[1]
+
+
+def load_document(path: Path) -> tuple[dict[str, object], Config]:
+    """A configuration as it is in the file, and validated. Raises ConfigError as `load_config` does."""
     document = load_toml(path)
     try:
-        return parse(document)
+        return document, parse(document)
     except ConfigError as error:
         raise ConfigError([f"{path}: {problem}" for problem in error.problems]) from None
 

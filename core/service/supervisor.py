@@ -96,6 +96,11 @@ class Supervisor:
         """Whether workers that end are not replaced any more."""
         return self._stopping.is_set()
 
+    @property
+    def ready(self) -> int:
+        """How many workers are."""
+        return sum(worker.ready.is_set() for worker in self.workers)
+
     async def start(self) -> None:
         """Start every worker and wait until all are ready.
 

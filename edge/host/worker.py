@@ -6,10 +6,8 @@ come over the control socket, whose end is also how it learns that its superviso
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import gc
-import os
 import socket
 import sys
 import time
@@ -17,71 +15,38 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import uvloop
-
 from core.addr import from_sockaddr
-from core.service import log
+from core.service.handover import DRAIN, SETTINGS
 from core.service.supervisor import ControlChannel, Message
+from core.service.worker import Fd, WorkerArguments, run
 from edge.fastpath.forwarder import XdpForwarder
 from edge.fastpath.open import open_forwarder
 from edge.forwarders.userspace import DATAGRAM_BYTES, UserspaceForwarder
-from edge.host.settings import DRAIN, SETTINGS, WorkerSettings, decode
+from edge.host.settings import WorkerSettings, decode
 from edge.nexthops.messages import HOSTS, RESOLVE, ROUTES
 from edge.relay.counters import Counters
 from edge.relay.decide import Relay
 from edge.relay.slowpath import SlowPath
 
+MODULE = "edge.host.worker"
 PACKETS_PER_WAKEUP = 64
 """What one VIP may take of a wake-up before the others and the way back get their turn."""
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerArguments:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayArguments(WorkerArguments):
     """What a worker is started with."""
 
-    name: str
-    vip_fds: tuple[int, ...]
-    counters_fd: int
-    share: tuple[int, int]
-    """(its index, number of workers)"""
+    vip_fds: tuple[Fd, ...]
+    counters_fd: Fd
     max_flows: int
-    cpu: int
-    log_level: str
-    log_format: str
-
-    def to_argv(self) -> list[str]:
-        """The command of this worker; nothing in it is secret."""
-        fds = ",".join(map(str, self.vip_fds))
-        return [
-            sys.executable, "-m", "edge.host.worker", f"--name={self.name}", f"--vip-fds={fds}",
-            f"--counters-fd={self.counters_fd}", f"--share={self.share[0]}/{self.share[1]}",
-            f"--max-flows={self.max_flows}", f"--cpu={self.cpu}",
-            f"--log-level={self.log_level}", f"--log-format={self.log_format}",
-        ]  # fmt: skip
-
-
-def parse_arguments(argv: list[str]) -> WorkerArguments:
-    """The inverse of `WorkerArguments.to_argv`, without the interpreter."""
-    parser = argparse.ArgumentParser(prog="edge.host.worker", description="Started by `voxpop relay`.")
-    parser.add_argument("--name", required=True)
-    parser.add_argument("--vip-fds", required=True, type=lambda text: tuple(map(int, text.split(","))))
-    parser.add_argument("--share", required=True, type=_parse_share)
-    for option in ("--counters-fd", "--max-flows", "--cpu"):
-        parser.add_argument(option, required=True, type=int)
-    parser.add_argument("--log-level", default="info")
-    parser.add_argument("--log-format", default="text")
-    return WorkerArguments(**vars(parser.parse_args(argv)))
-
-
-def _parse_share(text: str) -> tuple[int, int]:
-    index, workers = text.split("/")
-    return int(index), int(workers)
+    """Its share of the host's."""
 
 
 class Worker:
     """Reads the VIP sockets, keeps time, follows the supervisor."""
 
-    def __init__(self, arguments: WorkerArguments, control: ControlChannel) -> None:
+    def __init__(self, arguments: RelayArguments, control: ControlChannel) -> None:
         self._arguments = arguments
         self._control = control
         self._vips = [socket.socket(fileno=fd) for fd in arguments.vip_fds]
@@ -127,14 +92,15 @@ class Worker:
             self._xdp.hops.learn_hosts(message)
 
     def _start(self, settings: WorkerSettings) -> None:
-        idle_ns = _to_ns(settings.idle_timeout_s)
+        idle_ns = _to_ns(settings.relay.idle_timeout_s)
         forwarder: UserspaceForwarder | XdpForwarder
         if settings.xdp is None:
             forwarder = UserspaceForwarder(self._vips, self._arguments.max_flows, idle_ns, self._counters)
         else:
+            arguments = self._arguments
             forwarder = self._xdp = open_forwarder(
                 settings.xdp, [from_sockaddr(vip.getsockname()) for vip in self._vips],
-                self._arguments.share, self._arguments.max_flows, idle_ns, self._counters, self._ask,
+                (arguments.index, arguments.count), arguments.max_flows, idle_ns, self._counters, self._ask,
             )  # fmt: skip
         self._slow_path = SlowPath(_make_relay(settings), forwarder, self._counters)
         forwarder.attach(asyncio.get_running_loop())
@@ -164,7 +130,7 @@ class Worker:
         relay = _make_relay(settings)
         relay.is_draining = slow_path.relay.is_draining
         slow_path.relay = relay
-        slow_path.forwarder.idle_timeout_ns = _to_ns(settings.idle_timeout_s)
+        slow_path.forwarder.idle_timeout_ns = _to_ns(settings.relay.idle_timeout_s)
         if self._xdp is not None and settings.xdp is not None:
             self._xdp.set_dscp(settings.xdp["dscp_upstream"])
 
@@ -187,21 +153,16 @@ class Worker:
 
 
 def _make_relay(settings: WorkerSettings) -> Relay:
-    return Relay(settings.keyring, settings.clusters, _to_ns(settings.takeover_silence_s))
+    return Relay(settings.keyring, settings.config.clusters, _to_ns(settings.relay.takeover_silence_s))
 
 
 def _to_ns(seconds: float) -> int:
     return int(seconds * 1e9)
 
 
-def main(argv: list[str]) -> None:
-    """Be a worker until told otherwise."""
-    arguments = parse_arguments(argv)
-    log.set_up(arguments.log_level, as_json=arguments.log_format == "json")
-    os.sched_setaffinity(0, {arguments.cpu})
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(Worker(arguments, ControlChannel()).run())
+async def _work(arguments: RelayArguments, control: ControlChannel) -> None:
+    await Worker(arguments, control).run()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(RelayArguments, sys.argv[1:], _work)

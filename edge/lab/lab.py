@@ -11,16 +11,18 @@ import fcntl
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TextIO
 
 from core.addr import Endpoint
 from core.errors import UnavailableError
-from core.service import interrupt, keysfile
+from core.service import interrupt, keysfile, process
+from core.service.process import Child, Inside
 from ebpf.kernel import bpffs
+from ebpf.net import netns
 from edge.host.capabilities import Capability, missing
 from edge.lab import network, processes, signaling
 from edge.lab.plan import DEFAULT_NAME, DIRECTORY, LOOPBACK, MAX_LABS, LabPlan, Place, load
-from edge.lab.processes import Daemon
 
 Tell = Callable[[str], None]
 
@@ -32,7 +34,7 @@ class Running:
     """A lab that is up, and what we started in it."""
 
     plan: LabPlan
-    daemons: list[Daemon] = field(default_factory=list)
+    daemons: list[Child] = field(default_factory=list)
 
     def build(self) -> None:
         """Everything but the processes to look at; `plan` is then what was made. Raises UnavailableError."""
@@ -66,29 +68,31 @@ class Running:
             tell("the fast path is attached")
         self.start_relay()
         tell("the relay is ready")
-        region = self.plan.namespaces[Place.REGION]
-        processes.until_ready(transceiver, region, self.plan.signaling)
+        process.until_ready(transceiver, self.plan.signaling, self._inside(Place.REGION))
         tell("the transceiver is ready")
 
     def load_dataplane(self) -> None:
         """Attach the fast path, in place of one that runs. Raises UnavailableError."""
         loading = self._start("dataplane", Place.POP, "run")
-        processes.finish(loading)
+        process.finish(loading)
         self.daemons.remove(loading)
 
-    def start_relay(self) -> Daemon:
+    def start_relay(self) -> Child:
         """Start the relay and wait until it is ready. Raises UnavailableError."""
         relay = self._start("relay", Place.POP)
-        processes.until_ready(relay, self.plan.namespaces[Place.POP], self.plan.relay_status)
+        process.until_ready(relay, self.plan.relay_status, self._inside(Place.POP))
         return relay
 
-    def _start(self, verb: str, place: Place, *words: str) -> Daemon:
+    def _start(self, verb: str, place: Place, *words: str) -> Child:
         return self._run(verb, place, ["voxpop", verb, *words, "--config", str(self.plan.config_path)])
 
-    def _run(self, name: str, place: Place, command: list[str], *fds: int) -> Daemon:
-        logs = self.plan.directory / "log"
-        self.daemons.append(processes.spawn(name, self.plan.namespaces[place], command, logs, fds))
+    def _run(self, name: str, place: Place, command: list[str], *fds: int) -> Child:
+        log = self.plan.directory / "log" / f"{name}.log"
+        self.daemons.append(process.spawn(name, command, log, fds, self._inside(place)))
         return self.daemons[-1]
+
+    def _inside(self, place: Place) -> Inside:
+        return partial(netns.inside, self.plan.namespaces[place])
 
     def remove(self) -> None:
         """Take the lab apart. Raises UnavailableError."""
@@ -100,9 +104,9 @@ class Running:
         for daemon in self.daemons:
             daemon.popen.wait()
 
-    def wait(self) -> Daemon:
+    def wait(self) -> Child:
         """Until one of the daemons ends. Raises KeyboardInterrupt when a postponed signal comes."""
-        return processes.ended(self.daemons)[0]
+        return process.ended(self.daemons)[0]
 
 
 def need_rights() -> None:

@@ -1,16 +1,12 @@
-"""The processes of a lab: starting them where they belong, and ending all that run in its namespaces."""
+"""The processes of a lab: sockets for them where they belong, and ending all that run in its namespaces."""
 
 from __future__ import annotations
 
 import contextlib
-import http.client
-import math
 import os
 import select
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,15 +14,10 @@ from pathlib import Path
 
 from core.addr import Endpoint
 from core.errors import UnavailableError
-from core.service import interrupt
 from ebpf.net import netns
 
-READY_TIMEOUT_S = 30.0
-READY_POLL_S = 0.05
-ANSWER_TIMEOUT_S = 2.0
 END_TIMEOUT_S = 3.0
 """What a process has between being asked to end and being killed."""
-LOG_LINES_SHOWN = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,82 +26,6 @@ class Process:
 
     pid: int
     command: str
-
-
-@dataclass(frozen=True, slots=True)
-class Daemon:
-    """One that we started."""
-
-    name: str
-    popen: subprocess.Popen[bytes]
-    log: Path
-
-    def tail(self) -> str:
-        """The end of its log."""
-        lines = self.log.read_text(errors="replace").splitlines()
-        return "\n".join(f"    {line}" for line in lines[-LOG_LINES_SHOWN:])
-
-
-def spawn(
-    name: str, namespace: str | None, command: Sequence[str], logs: Path, fds: Sequence[int] = ()
-) -> Daemon:
-    """Start a Python module in a namespace; it outlives us."""
-    path = logs / f"{name}.log"
-    with path.open("ab") as log, netns.inside(namespace):
-        popen = subprocess.Popen(
-            [sys.executable, "-m", *command],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            pass_fds=fds,
-            start_new_session=True,
-        )
-    return Daemon(name, popen, path)
-
-
-def finish(daemon: Daemon) -> None:
-    """Wait for one that does its work and ends. Raises UnavailableError with what it said."""
-    if not ended([daemon], READY_TIMEOUT_S):
-        raise UnavailableError(f"{daemon.name} did not end within {READY_TIMEOUT_S:g} s")
-    if daemon.popen.returncode != 0:
-        raise UnavailableError(f"{daemon.name} failed:\n{daemon.tail()}")
-
-
-def until_ready(daemon: Daemon, namespace: str | None, at: Endpoint) -> None:
-    """Wait until its /readyz says 200. Raises UnavailableError."""
-    deadline = time.monotonic() + READY_TIMEOUT_S
-    while time.monotonic() < deadline:
-        if ended([daemon], READY_POLL_S):
-            raise UnavailableError(
-                f"{daemon.name} ended with status {daemon.popen.returncode}:\n{daemon.tail()}"
-            )
-        if _is_ready(namespace, at):
-            return
-    raise UnavailableError(f"{daemon.name} was not ready within {READY_TIMEOUT_S:g} s:\n{daemon.tail()}")
-
-
-def ended(daemons: Sequence[Daemon], timeout_s: float = math.inf) -> list[Daemon]:
-    """Wait until some of these have ended; none when it is time before. Raises KeyboardInterrupt when a
-    postponed signal comes.
-    """
-    with contextlib.ExitStack() as open_pids:
-        handles = []
-        for daemon in daemons:
-            if daemon.popen.poll() is None:
-                handles.append(os.pidfd_open(daemon.popen.pid))
-                open_pids.callback(os.close, handles[-1])
-        interrupt.wait(handles, timeout_s if len(handles) == len(daemons) else 0.0)
-    return [daemon for daemon in daemons if daemon.popen.poll() is not None]
-
-
-def _is_ready(namespace: str | None, at: Endpoint) -> bool:
-    connection = http.client.HTTPConnection(at.host, at.port, timeout=ANSWER_TIMEOUT_S)
-    with contextlib.closing(connection), netns.inside(namespace):
-        try:
-            connection.request("GET", "/readyz")
-            return connection.getresponse().status == 200
-        except (OSError, http.client.HTTPException):
-            return False
 
 
 def listen(namespace: str | None, at: Endpoint) -> socket.socket:

@@ -28,8 +28,6 @@ from edge.metrics.catalogue import (
 from edge.metrics.status import HostStatus
 from edge.relay.counters import FIRST_PACKET_BUCKETS_NS, SHARED, Direction
 
-CONTENT_TYPE = exposition.CONTENT_TYPE
-
 
 def render(status: HostStatus) -> bytes:
     """The text of a scrape."""
@@ -40,8 +38,7 @@ def _families(status: HostStatus) -> Iterator[Family]:
     fast_path = status.fast_path
     counts = fastpath_metrics.read(None if fast_path is None else fast_path.tables)
     restarts = [worker.restarts for worker in status.supervisor.workers]
-    reloads = {"done": status.reloads, "refused": status.failed_reloads}
-    yield from daemon_metrics.families(status.state, reloads, restarts)
+    yield from daemon_metrics.families(status.lifecycle.state, status.lifecycle.reloads, restarts)
     for name, series in SHARED.items():
         yield _shared(status, name, series)
     yield from _carried(status, counts)
@@ -88,4 +85,4 @@ def _host(status: HostStatus) -> Iterator[Family]:
     }
     yield by_label(KERNEL_DROPS, drops)
     yield family(INFO, {(status.pop, status.forwarder): 1})
-    yield plain(CONFIG_LOADED, status.loaded_at_s)
+    yield plain(CONFIG_LOADED, status.lifecycle.loaded_at_s)

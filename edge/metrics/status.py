@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping, Sequence, Sized
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from core.addr import Endpoint
+from core.service.daemon import Lifecycle
 from core.service.supervisor import Supervisor
 from ebpf.tables import Tables
 from edge.relay.counters import Counters
-
-
-class State(StrEnum):
-    """Whether this PoP takes calls."""
-
-    STARTING = "starting"
-    READY = "ready"
-    DRAINING = "draining"
 
 
 class NextHopCounts(Sized, Protocol):
@@ -63,11 +55,7 @@ class HostStatus:
     sockets: list[list[socket.socket]]
     """[worker][VIP]"""
     supervisor: Supervisor
-    state: State = State.STARTING
-    reloads: int = 0
-    failed_reloads: int = 0
-    loaded_at_s: float = 0.0
-    """When the configuration in use was read, Unix time."""
+    lifecycle: Lifecycle = field(default_factory=Lifecycle)
     why_not_xdp: str | None = None
     """Where the forwarder is not `xdp`."""
     fast_path: FastPathStatus | None = None
@@ -81,8 +69,8 @@ class HostStatus:
             "forwarder": self.forwarder,
             **why_not,
             **modes,
-            "state": self.state,
-            "workers": sum(worker.ready.is_set() for worker in self.supervisor.workers),
+            "state": self.lifecycle.state,
+            "workers": self.supervisor.ready,
             "flows": sum(counters.get("flows") for counters in self.counters),
             "vips": [str(vip) for vip in self.vips],
         }

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from core import schema
 from core.addr import Endpoint
-from core.schema import Kind, read_table, setting, suggest
+from core.schema import Kind, needs_restart, read_table, setting, suggest
 
 GOOD: list[tuple[Kind, object, object]] = [
     (schema.integer(1, 5), 1, 1),
@@ -151,3 +151,20 @@ def test_what_is_not_a_table_is_refused(table: object) -> None:
 def test_a_hint_is_given_for_what_looks_like_a_slip() -> None:
     assert suggest("relais", ["relay", "token"]) == "did you mean relay?"
     assert suggest(7, ["relay", "token"]) == "known are relay, token"
+
+
+@dataclass(frozen=True)
+class Reloadable:
+    """Settings of each kind of reload."""
+
+    fixed: int = setting(schema.integer(0, 9), "fixed", default=0)
+    free: int = setting(schema.integer(0, 9), "free", default=0, reloadable=True)
+    relays: int = setting(schema.integer(0, 9), "relays", default=0, reloadable="relay")
+
+
+def test_what_no_reload_takes_is_named_when_it_differs() -> None:
+    old = Reloadable()
+    assert needs_restart(old, old, "relay") == []
+    assert needs_restart(old, Reloadable(1, 1, 1), "relay") == ["fixed"]
+    assert needs_restart(old, Reloadable(1, 1, 1), "transceiver") == ["fixed", "relays"]
+    assert needs_restart(old, Reloadable(free=1), "transceiver") == []

@@ -125,8 +125,8 @@ async def until(holds: Callable[[], bool], what: str) -> None:
 
 def process_tree(daemon: Daemon) -> list[int]:
     """A daemon's process and its descendants."""
-    assert daemon.process is not None
-    found = [daemon.process.pid]
+    assert daemon.child is not None
+    found = [daemon.child.popen.pid]
     for pid in found:
         for children in Path(f"/proc/{pid}/task").glob("*/children"):
             found += map(int, children.read_text().split())

@@ -175,9 +175,9 @@ def test_the_relay_is_killed_and_started_again(tmp_path: Path, say: Callable[[st
             await asyncio.gather(*map(is_answered, calls))
 
     async def kill(host: LocalHost) -> int:
-        assert host.relay.process is not None
-        os.killpg(host.relay.process.pid, signal.SIGKILL)
-        await host.relay.process.wait()
+        assert host.relay.child is not None
+        os.killpg(host.relay.child.popen.pid, signal.SIGKILL)
+        await asyncio.to_thread(host.relay.child.popen.wait)
         return time.monotonic_ns()
 
     async def next_audio(call: Call) -> None:

@@ -30,9 +30,7 @@ class TwoPops:
         self.far: Endpoint = self.far_plan.vips[0]
         far_folder = folder / FAR_POP
         far_folder.mkdir()
-        self.far_relay = Daemon(
-            "relay", far_folder, f"http://{self.far_plan.relay_metrics}/readyz", verbose=False
-        )
+        self.far_relay = Daemon("relay", far_folder, self.far_plan.relay_metrics, verbose=False)
         keys = far_folder / KEYS_FILE
         keys.write_bytes((folder / KEYS_FILE).read_bytes())
         keys.chmod(0o600)

@@ -13,7 +13,7 @@ from pathlib import Path
 import aiohttp
 
 from core.errors import UnavailableError, VoxpopError
-from core.service import log
+from core.service import log, process
 from transceiver.caller.api import SignalingClient, calls_url
 from transceiver.caller.call import Call
 from transceiver.caller.report import Report, make_report, render
@@ -147,16 +147,9 @@ async def place_call(url: str) -> Report:
 
 async def _watch(host: LocalHost) -> int:
     """Return when a daemon ends that nobody asked to."""
-    daemons = (host.relay, host.transceiver)
-    waits = [asyncio.create_task(d.process.wait()) for d in daemons if d.process is not None]
-    try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()
-    for daemon in daemons:
-        if daemon.process is not None and daemon.process.returncode is not None:
-            print(f"voxpop demo: the {daemon.verb} ended:\n{daemon.tail()}", file=sys.stderr)
+    children = [daemon.child for daemon in (host.relay, host.transceiver) if daemon.child is not None]
+    for child in await asyncio.to_thread(process.ended, children):
+        print(f"voxpop demo: the {child.name} ended:\n{child.tail()}", file=sys.stderr)
     return EXIT_FAILED
 
 

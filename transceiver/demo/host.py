@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import signal
 import socket
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import aiohttp
-
 from core.addr import Endpoint
 from core.errors import UnavailableError
-from core.service import keysfile
+from core.service import keysfile, process
+from core.service.process import Child
 
-READY_TIMEOUT_S = 30.0
-READY_POLL_S = 0.05
-STOP_TIMEOUT_S = 10.0
-LOG_LINES_SHOWN = 12
 POP_ID = "demo"
 KEYS_FILE = "keys.toml"
 CONFIG_FILE = "voxpop.toml"
@@ -163,70 +156,29 @@ def _hold_tcp(held: ExitStack, port: int) -> Endpoint:
 
 
 class Daemon:
-    """One `voxpop` process and its log."""
+    """One `voxpop` process that can be started again, its configuration and its log in `folder`."""
 
-    def __init__(self, verb: str, folder: Path, ready_url: str, verbose: bool) -> None:
+    def __init__(self, verb: str, folder: Path, status: Endpoint, verbose: bool) -> None:
+        """`status` has its /readyz; `verbose` shows its log instead of keeping it."""
         self.verb = verb
         self._folder = folder
-        self._ready_url = ready_url
-        self._verbose = verbose
-        self.log = folder / f"{verb}.log"
-        self.process: asyncio.subprocess.Process | None = None
+        self._status = status
+        self._log = None if verbose else folder / f"{verb}.log"
+        self.child: Child | None = None
 
     async def start(self) -> float:
         """Start it and wait until it is ready; the seconds that took. Raises UnavailableError."""
         began = time.monotonic()
-        with self.log.open("ab") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                *dies_with_us(),
-                *(sys.executable, "-m", "voxpop", self.verb, "--config", str(self._folder / CONFIG_FILE)),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=None if self._verbose else log,
-                stderr=None if self._verbose else log,
-                start_new_session=True,  # Ctrl-C is for us to act on
-            )
-        await self._until_ready(self.process, began + READY_TIMEOUT_S)
+        command = ["voxpop", self.verb, "--config", str(self._folder / CONFIG_FILE)]
+        self.child = process.spawn(self.verb, command, self._log, ends_with_us=True)
+        await asyncio.to_thread(process.until_ready, self.child, self._status)
         return time.monotonic() - began
-
-    async def _until_ready(self, process: asyncio.subprocess.Process, deadline: float) -> None:
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2.0)) as http:
-            while time.monotonic() < deadline:
-                if process.returncode is not None:
-                    raise UnavailableError(
-                        f"{self.verb} ended with status {process.returncode}:\n{self.tail()}"
-                    )
-                try:
-                    async with http.get(self._ready_url) as response:
-                        if response.status == 200:
-                            return
-                except (aiohttp.ClientError, TimeoutError):
-                    pass  # not listening yet
-                await asyncio.sleep(READY_POLL_S)
-        raise UnavailableError(f"{self.verb} was not ready within {READY_TIMEOUT_S:g} s:\n{self.tail()}")
 
     async def stop(self, number: int = signal.SIGINT) -> None:
         """End it; kill it when it does not. Idempotent."""
-        process, self.process = self.process, None
-        if process is None or process.returncode is not None:
-            return
-        process.send_signal(number)
-        try:
-            async with asyncio.timeout(STOP_TIMEOUT_S):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-
-    def tail(self) -> str:
-        """The end of its log."""
-        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
-        return "\n".join(f"    {line}" for line in lines[-LOG_LINES_SHOWN:])
-
-
-def dies_with_us() -> list[str]:
-    """A prefix that ends the child with this process, even when this process is killed."""
-    setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
+        child, self.child = self.child, None
+        if child is not None:
+            await asyncio.to_thread(process.end, child, number)
 
 
 class LocalHost:
@@ -234,8 +186,8 @@ class LocalHost:
 
     def __init__(self, plan: HostPlan, folder: Path, verbose: bool = False) -> None:
         self.plan = plan
-        self.relay = Daemon("relay", folder, f"http://{plan.relay_metrics}/readyz", verbose)
-        self.transceiver = Daemon("transceiver", folder, f"http://{plan.transceiver_metrics}/readyz", verbose)
+        self.relay = Daemon("relay", folder, plan.relay_metrics, verbose)
+        self.transceiver = Daemon("transceiver", folder, plan.transceiver_metrics, verbose)
         keysfile.new(folder / KEYS_FILE)
         (folder / CONFIG_FILE).write_text(plan.config())
 

@@ -8,12 +8,17 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
+import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from core.errors import UnavailableError
-from transceiver.demo.host import dies_with_us
+from core.service import process
+from core.service.process import Child
 
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 30.0
@@ -56,7 +61,8 @@ class Lab:
         """`port` is the page's, if it is free."""
         self._name = f"demo-{os.getpid()}"
         self._port = port
-        self._process: asyncio.subprocess.Process | None = None
+        self._folder = tempfile.TemporaryDirectory(prefix="voxpop-demo-")
+        self._child: Child | None = None
         self.url = ""
         self.vips: list[str] = []
         self.namespaces: list[str] = []
@@ -64,21 +70,13 @@ class Lab:
 
     async def start(self) -> None:
         """Make it. Raises UnavailableError, and nothing stays."""
-        self._process = await asyncio.create_subprocess_exec(
-            *dies_with_us(),
-            *_voxpop("lab", "up", "--name", self._name, "--client", "host", "--http-port", str(self._port)),
-            *("--start", "--foreground", "--json"),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for us to act on
+        command = ["voxpop", "lab", "up", "--name", self._name, "--client", "host"]
+        options = ["--http-port", str(self._port), "--start", "--foreground", "--json"]
+        log = Path(self._folder.name) / "lab.log"
+        self._child = process.spawn(
+            "lab", [*command, *options], log, stdout=subprocess.PIPE, ends_with_us=True
         )
-        assert self._process.stdout is not None
-        try:
-            async with asyncio.timeout(START_TIMEOUT_S):
-                status = await self._process.stdout.readline()
-        except TimeoutError:
-            raise UnavailableError(f"the lab was not up within {START_TIMEOUT_S:g} s") from None
+        status = await asyncio.to_thread(process.first_line, self._child, START_TIMEOUT_S)
         if not status:
             raise UnavailableError(await self.ended())
         self._learn(json.loads(status))
@@ -90,7 +88,7 @@ class Lab:
     async def traffic(self) -> Traffic:
         """All packets since the start. Raises UnavailableError."""
         process = await asyncio.create_subprocess_exec(
-            *_voxpop("stats", "--json", "--config", self._config),
+            *(sys.executable, "-m", "voxpop", "stats", "--json", "--config", self._config),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -107,23 +105,15 @@ class Lab:
 
     async def ended(self) -> str:
         """Wait until it ends by itself; why it did."""
-        assert self._process is not None
-        _, complaint = await self._process.communicate()
-        return complaint.decode(errors="replace").strip().removeprefix("voxpop: ")
+        assert self._child is not None
+        await asyncio.to_thread(process.ended, [self._child])
+        return self._child.text().strip().removeprefix("voxpop: ")
 
     async def stop(self) -> None:
         """Take it apart. Idempotent."""
-        process, self._process = self._process, None
-        if process is None or process.returncode is not None:
-            return
-        process.terminate()
-        try:
-            async with asyncio.timeout(STOP_TIMEOUT_S):
-                await process.communicate()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-
-
-def _voxpop(*words: str) -> tuple[str, ...]:
-    return sys.executable, "-m", "voxpop", *words
+        child, self._child = self._child, None
+        if child is not None:
+            await asyncio.to_thread(process.end, child, signal.SIGTERM, STOP_TIMEOUT_S)
+            assert child.popen.stdout is not None
+            child.popen.stdout.close()
+        self._folder.cleanup()

@@ -1,14 +1,7 @@
-"""What the workers of a transceiver are told by their supervisor, at the start and after each reload.
-
-It holds the keys, so it goes over the control socket only: a command line or an environment is readable
-for others. Workers open no file of the operator's, so one that is half-edited cannot keep a worker that
-died from coming back.
-"""
+"""What a transceiver and its workers know of the configuration."""
 
 from __future__ import annotations
 
-import base64
-import json
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,19 +10,21 @@ from typing import Any
 
 from core.addr import Endpoint
 from core.cluster import Cluster
-from core.config import Config, TransceiverSettings, parse
+from core.config import Config, TransceiverSettings
 from core.errors import ConfigError
 from core.keyring import Keyring
-from core.service.files import keys_path, load_config, load_masters, load_toml
-from core.service.supervisor import MESSAGE_BYTES, Message
+from core.service import handover
+from core.service.handover import Loaded
+from core.service.supervisor import Message
 from transceiver.backends.registry import ChosenBackend, choose
 from transceiver.signaling.apikeys import ApiKeys, load_api_keys
 
-SETTINGS = "settings"
-DRAIN = "drain"
 STOP = "stop"
+"""To a worker: say goodbye to every call, and end."""
 DRAINED = "drained"
-"""Types of messages: the first three to a worker, the last one from it."""
+"""From a worker: no call is left."""
+IS_DRAINING = "is_draining"
+"""The key of settings for whether a worker that starts is to take calls at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,62 +54,45 @@ class WorkerSettings:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A configuration that passed every check, and what the workers are told of it."""
-
-    settings: WorkerSettings
-    message: Message
-
-
-def load(path: Path) -> Loaded:
+def load(path: Path) -> Loaded[WorkerSettings]:
     """Read and check the configuration, the master keys and the API keys. Raises ConfigError."""
-    config = load_config(path)
-    if config.transceiver is None:
-        raise ConfigError([f"{path}: [transceiver] is missing; a transceiver needs that table"])
-    _check_backends(config, path)
-    masters, mint_with = load_masters(keys_path(config, path))
-    api_keys = None
-    if not config.transceiver.open:
-        assert config.transceiver.api_keys_file is not None  # core.config asks for one of the two
-        api_keys = load_api_keys(path.parent / config.transceiver.api_keys_file)
-    message = {
-        "type": SETTINGS,
-        "document": load_toml(path),
-        "masters": {str(key_id): base64.b64encode(master).decode() for key_id, master in masters.items()},
-        "mint_with": mint_with,
-        "api_keys": None if api_keys is None else api_keys.digests,
-        "is_draining": False,
-    }
-    if len(json.dumps(message)) > MESSAGE_BYTES:
-        raise ConfigError([f"{path}: with its keys, this is more than a worker can be told; use fewer"])
-    settings = decode(message)
+    loaded = handover.load(path, _judge, decode)
+    settings = loaded.settings
     if not settings.vips:
         families = f"a family of cluster {settings.cluster.id}"
         raise ConfigError([f"{path}: no [[pop]] has a VIP in {families}, so no client could get in"])
-    return Loaded(settings, message)
+    return loaded
 
 
-def _check_backends(config: Config, path: Path) -> None:
-    assert config.transceiver is not None
+def _judge(config: Config, path: Path) -> Mapping[str, object]:
+    if config.transceiver is None:
+        raise ConfigError([f"{path}: [transceiver] is missing; a transceiver needs that table"])
+    _check_backends(config, config.transceiver, path)
+    if config.transceiver.open:
+        return {"api_keys": None, IS_DRAINING: False}
+    assert config.transceiver.api_keys_file is not None  # core.config asks for one of the two
+    api_keys = load_api_keys(path.parent / config.transceiver.api_keys_file)
+    return {"api_keys": api_keys.digests, IS_DRAINING: False}
+
+
+def _check_backends(config: Config, transceiver: TransceiverSettings, path: Path) -> None:
     try:
-        choose(config.transceiver.backend, config.backends)
+        choose(transceiver.backend, config.backends)
     except ConfigError as error:
         raise ConfigError([f"{path}: {problem}" for problem in error.problems]) from None
 
 
-def decode(message: Mapping[str, Any]) -> WorkerSettings:
+def decode(message: Message) -> WorkerSettings:
     """What a worker does with the message."""
-    config = parse(message["document"])
+    config = handover.decode_config(message)
     assert config.transceiver is not None
-    masters = {int(key_id): base64.b64decode(text) for key_id, text in message["masters"].items()}
-    api_keys = message["api_keys"]
+    api_keys: Any = message["api_keys"]
     name = config.transceiver.backend
     own = {name: config.backends[name]} if name in config.backends else {}
     return WorkerSettings(
         config=config,
         transceiver=config.transceiver,
-        keyring=Keyring(masters, message["mint_with"]),
+        keyring=handover.decode_keyring(message),
         api_keys=None if api_keys is None else ApiKeys(api_keys),
         backend=choose(name, own),
     )

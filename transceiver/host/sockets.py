@@ -32,11 +32,6 @@ class ProcessSockets:
     http: socket.socket
     siblings: socket.socket
 
-    @property
-    def fds(self) -> list[int]:
-        """All of them by number."""
-        return [s.fileno() for s in (*self.udp, self.http, self.siblings)]
-
 
 def open_sockets(
     addresses: Sequence[str], first_port: int, http: Endpoint, folder: Path, count: int

@@ -7,24 +7,21 @@ learns that its supervisor is gone.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import gc
 import logging
-import os
 import resource
 import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import uvloop
 from aiohttp import web
 
-from core.errors import UnavailableError
-from core.service import log
+from core.service.handover import DRAIN
 from core.service.supervisor import ControlChannel, Message
-from transceiver.host.settings import DRAIN, DRAINED, STOP, WorkerSettings, decode
+from core.service.worker import Fd, WorkerArguments, run
+from transceiver.host.settings import DRAINED, IS_DRAINING, STOP, WorkerSettings, decode
 from transceiver.host.worker_metrics import Metrics, SessionCollector
 from transceiver.media.ticker import Ticker
 from transceiver.observer import Observer
@@ -41,12 +38,12 @@ from transceiver.transport.warmup import warm_up
 
 logger = logging.getLogger(__name__)
 
+MODULE = "transceiver.host.worker"
 MAX_CONNECTIONS = 1_024
 """HTTP connections of one process; more are closed as they come."""
 OPEN_FILES = 4 * MAX_CONNECTIONS
 """Enough that strangers, at `MAX_CONNECTIONS`, leave descriptors to siblings and supervisor. The soft limit
 that services start with, 1,024, is not."""
-EXIT_FAILED = 1
 IDLE_TIMEOUT_S = 20.0
 """A connection that has not sent a whole header by then is closed, on the first request and after."""
 DRAIN_CHECK_S = 0.05
@@ -54,43 +51,15 @@ BACKEND_CLOSE_TIMEOUT_S = 2.0
 """Within what the supervisor gives us to say goodbye."""
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerArguments:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransceiverArguments(WorkerArguments):
     """What a worker is started with."""
 
-    index: int
-    count: int
-    udp_fds: tuple[int, ...]
-    http_fd: int
-    sibling_fd: int
+    udp_fds: tuple[Fd, ...]
+    http_fd: Fd
+    sibling_fd: Fd
     folder: Path
-    cpu: int
-    log_level: str
-    log_format: str
-
-    def to_argv(self) -> list[str]:
-        """The command of this worker; nothing in it is secret."""
-        fds = ",".join(map(str, self.udp_fds))
-        return [
-            sys.executable, "-m", "transceiver.host.worker", f"--index={self.index}", f"--count={self.count}",
-            f"--udp-fds={fds}", f"--http-fd={self.http_fd}", f"--sibling-fd={self.sibling_fd}",
-            f"--folder={self.folder}", f"--cpu={self.cpu}", f"--log-level={self.log_level}",
-            f"--log-format={self.log_format}",
-        ]  # fmt: skip
-
-
-def parse_arguments(argv: list[str]) -> WorkerArguments:
-    """The inverse of `WorkerArguments.to_argv`, without the interpreter."""
-    parser = argparse.ArgumentParser(
-        prog="transceiver.host.worker", description="Started by `voxpop transceiver`."
-    )
-    parser.add_argument("--udp-fds", required=True, type=lambda text: tuple(map(int, text.split(","))))
-    for option in ("--index", "--count", "--http-fd", "--sibling-fd", "--cpu"):
-        parser.add_argument(option, required=True, type=int)
-    parser.add_argument("--folder", required=True, type=Path)
-    parser.add_argument("--log-level", default="info")
-    parser.add_argument("--log-format", default="text")
-    return WorkerArguments(**vars(parser.parse_args(argv)))
+    """Where the siblings' sockets are."""
 
 
 class Refuse(asyncio.Protocol):
@@ -141,7 +110,7 @@ class HttpServer:
 class Worker:
     """One process: built from its first settings, changed by later ones, ended by a word."""
 
-    def __init__(self, arguments: WorkerArguments, control: ControlChannel) -> None:
+    def __init__(self, arguments: TransceiverArguments, control: ControlChannel) -> None:
         self._arguments = arguments
         self._control = control
         self._running: Running | None = None
@@ -177,7 +146,7 @@ class Worker:
             gc.collect()
             gc.freeze()  # what is alive here lives to the end; later collections need not look at it
             self._control.ready()
-            if message["is_draining"]:
+            if message[IS_DRAINING]:
                 self._start_drain()
 
     def _start_drain(self) -> None:
@@ -195,7 +164,7 @@ class Worker:
 class Running:
     """Everything that a process has open."""
 
-    def __init__(self, arguments: WorkerArguments, settings: WorkerSettings) -> None:
+    def __init__(self, arguments: TransceiverArguments, settings: WorkerSettings) -> None:
         transceiver = settings.transceiver
         self.metrics = Metrics()
         self._ticker = Ticker()
@@ -267,18 +236,10 @@ def _raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def main(argv: list[str]) -> None:
-    """Run one process to its end."""
-    arguments = parse_arguments(argv)
-    log.set_up(arguments.log_level, as_json=arguments.log_format == "json")
+async def _work(arguments: TransceiverArguments, control: ControlChannel) -> None:
     _raise_file_limit()
-    os.sched_setaffinity(0, {arguments.cpu})
-    try:
-        uvloop.run(Worker(arguments, ControlChannel()).run())
-    except UnavailableError as error:
-        logger.error("%s", error)  # what is missing, such as a backend's other end: no fault of the code
-        sys.exit(EXIT_FAILED)
+    await Worker(arguments, control).run()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(TransceiverArguments, sys.argv[1:], _work)

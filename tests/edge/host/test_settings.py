@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from core.addr import Endpoint
 from core.cluster import Cluster
 from core.errors import ConfigError
 from core.service.files import load_config
-from edge.host.settings import decode, load
+from edge.host.settings import XDP_ROOM_BYTES, decode, load
 from tests.edge.kit import KEYRING, MASTERS, RelayProcess, write_keys
 
 
@@ -25,15 +24,15 @@ def relay(tmp_path: Path) -> RelayProcess:
 def test_a_worker_decodes_what_was_configured(relay: RelayProcess) -> None:
     loaded = load(relay.config)
     settings = decode(json.loads(json.dumps(loaded.message)))
-    assert settings.clusters == load_config(relay.config).clusters
-    assert settings.takeover_silence_s == 2.5
+    assert settings.config.clusters == load_config(relay.config).clusters
+    assert settings.relay.takeover_silence_s == 2.5
     assert settings.keyring.key_ids == [1]
     assert settings.keyring.tag_key(1) == KEYRING.tag_key(1)
 
 
 def test_clusters_of_one_family_survive(relay: RelayProcess) -> None:
     relay.write_config('[[cluster]]\nid = 9\nipv6 = "2001:db8::/64"\nports = [5000, 5000]')
-    clusters = decode(json.loads(json.dumps(load(relay.config).message))).clusters
+    clusters = decode(json.loads(json.dumps(load(relay.config).message))).config.clusters
     assert isinstance(clusters[9], Cluster)
     assert clusters[9].address(1, Endpoint("::", 1).family) == "2001:db8::1"
     assert clusters[9].address(1, Endpoint("0.0.0.0", 1).family) is None
@@ -42,7 +41,7 @@ def test_clusters_of_one_family_survive(relay: RelayProcess) -> None:
 def test_every_key_reaches_the_worker(relay: RelayProcess) -> None:
     write_keys(relay.directory / "keys.toml", MASTERS, 2)
     loaded = load(relay.config)
-    assert loaded.key_ids == (1, 2)
+    assert loaded.settings.keyring.key_ids == [1, 2]
     assert decode(loaded.message).keyring.mint_with == 2
 
 
@@ -64,5 +63,26 @@ def test_more_clusters_than_a_message_holds_are_refused_in_time(relay: RelayProc
 
 
 def test_settings_do_not_show_keys(relay: RelayProcess) -> None:
-    shown = repr(dataclasses.asdict(load(relay.config).relay)) + repr(decode(load(relay.config).message))
+    loaded = load(relay.config)
+    shown = repr(loaded.settings) + repr(decode(loaded.message))
     assert "master" not in shown
+
+
+def test_a_worker_has_the_whole_document(relay: RelayProcess) -> None:
+    """A new setting reaches it by its declaration alone."""
+    loaded = load(relay.config)
+    settings = decode(json.loads(json.dumps(loaded.message)))
+    assert settings.config == loaded.settings.config == load_config(relay.config)
+
+
+def test_there_is_room_for_what_the_fast_path_adds() -> None:
+    hosts = [f"2001:db8:ffff:ffff:ffff:ffff:ffff:{n:x}" for n in range(0xFF00, 0x10000)]
+    message = {
+        "pin_dir": "/sys/fs/bpf/" + "x" * 200,
+        "vip_ids": list(range(8)),
+        "backbones": {"4": [], "6": [list(row) for row in enumerate(hosts)]},
+        "nat_ports": (10000, 32767),
+        "dscp_upstream": 63,
+    }
+    assert len(hosts) == 256
+    assert len(json.dumps(message)) <= XDP_ROOM_BYTES

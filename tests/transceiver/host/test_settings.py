@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 
 from core.errors import ConfigError
 from core.service import keysfile
-from transceiver.host.settings import load
+from core.service.files import load_config
+from transceiver.host.settings import decode, load
 
 CONFIG = """\
 [token]
@@ -46,3 +48,17 @@ def test_a_backend_that_nobody_has_is_refused(config: Path) -> None:
         f"{config}: transceiver.backend: there is no backend parot; did you mean parrot?",
         f"{config}: [backend.{name}]: there is no backend {name}; known are parrot",
     ]
+
+
+def test_a_pop_without_a_family_of_the_cluster_is_refused(config: Path) -> None:
+    config.write_text(CONFIG.replace("192.0.2.7:3478", "[2001:db8::1]:3478"))
+    with pytest.raises(ConfigError, match="so no client could get in"):
+        load(config)
+
+
+def test_a_worker_has_the_whole_document(config: Path) -> None:
+    """A new setting reaches it by its declaration alone."""
+    loaded = load(config)
+    settings = decode(json.loads(json.dumps(loaded.message)))
+    assert settings.config == loaded.settings.config == load_config(config)
+    assert (settings.transceiver, settings.api_keys) == (settings.config.transceiver, None)

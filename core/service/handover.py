@@ -1,0 +1,108 @@
+"""What workers are told by their supervisor, at the start and after each reload: the whole configuration.
+
+It holds the keys, so it goes over the control socket only: a command line or an environment is readable
+for others. Workers open no file of the operator's, so one that is half-edited cannot keep a worker that
+died from coming back. They parse the document that the supervisor has parsed before, so a new key of the
+configuration needs its declaration and its use, and nothing between.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from core.config import Config, parse
+from core.errors import ConfigError
+from core.keyring import Keyring
+from core.service.files import keys_path, load_document, load_masters
+from core.service.supervisor import MESSAGE_BYTES, Message
+
+SETTINGS = "settings"
+DRAIN = "drain"
+"""Types of messages to a worker. The first of each is settings."""
+
+
+class WorkerSettings(Protocol):
+    """What a worker of any kind knows."""
+
+    @property
+    def config(self) -> Config:
+        """The whole configuration."""
+
+    @property
+    def keyring(self) -> Keyring:
+        """The keys of `token.keys_file`."""
+
+
+S = TypeVar("S", bound=WorkerSettings)
+S_co = TypeVar("S_co", bound=WorkerSettings, covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded(Generic[S_co]):
+    """A configuration that passed every check, and what the workers are told of it."""
+
+    settings: S_co
+    message: Message
+
+
+def load(
+    path: Path,
+    judge: Callable[[Config, Path], Mapping[str, object]],
+    decode: Callable[[Message], S],
+    room_bytes: int = 0,
+) -> Loaded[S]:
+    """Read and check a configuration and the files that it points to.
+
+    `judge` checks what this daemon wants beyond the declarations, and returns what else its workers must
+    know; `decode` is what they make of the message. `room_bytes` is what the daemon adds to the message
+    later. Raises ConfigError with every problem.
+    """
+    document, config = load_document(path)
+    problems: list[str] = []
+    more: Mapping[str, object] = {}
+    masters: dict[int, bytes] = {}
+    mint_with = 0
+    try:
+        more = judge(config, path)
+    except ConfigError as error:
+        problems += error.problems
+    try:
+        masters, mint_with = load_masters(keys_path(config, path))
+    except ConfigError as error:
+        problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    message: Message = {
+        "type": SETTINGS,
+        "document": document,
+        "masters": {str(key_id): base64.b64encode(master).decode() for key_id, master in masters.items()},
+        "mint_with": mint_with,
+        **more,
+    }
+    size = len(json.dumps(message)) + room_bytes
+    if size > MESSAGE_BYTES:
+        raise ConfigError(
+            [
+                f"{path}: with its keys, this is more than a worker can take, {size} bytes of at most "
+                f"{MESSAGE_BYTES}: use fewer [[cluster]] and [[pop]] tables, or fewer keys"
+            ]
+        )
+    return Loaded(decode(message), message)
+
+
+def decode_config(message: Message) -> Config:
+    """The configuration in a message."""
+    document: Any = message["document"]
+    return parse(document)
+
+
+def decode_keyring(message: Message) -> Keyring:
+    """The keys in a message."""
+    masters: Any = message["masters"]
+    mint_with: Any = message["mint_with"]
+    return Keyring({int(key_id): base64.b64decode(text) for key_id, text in masters.items()}, mint_with)

@@ -1,0 +1,63 @@
+"""The status endpoint of a daemon: /metrics for Prometheus, /healthz and /readyz for everyone who asks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from core.addr import Endpoint
+from core.errors import UnavailableError
+from core.service.metrics.exposition import CONTENT_TYPE
+
+SHUTDOWN_S = 1.0
+"""What requests in progress get when the daemon ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What there is to ask."""
+
+    exposition: Callable[[], Awaitable[bytes]]
+    """Text format of Prometheus."""
+    summary: Callable[[], Mapping[str, object]]
+    """For people, as JSON."""
+    is_ready: Callable[[], bool]
+    """Whether a load balancer may send work."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Of /healthz and /readyz."""
+
+
+def build_app(status: Status) -> web.Application:
+    """The three endpoints."""
+
+    async def show_metrics(_: web.Request) -> web.Response:
+        return web.Response(body=await status.exposition(), headers={"Content-Type": CONTENT_TYPE})
+
+    async def show_health(_: web.Request) -> web.Response:
+        return web.json_response(status.summary(), headers=status.headers)
+
+    async def show_readiness(_: web.Request) -> web.Response:
+        code = 200 if status.is_ready() else 503
+        return web.json_response(status.summary(), status=code, headers=status.headers)
+
+    app = web.Application()
+    app.router.add_get("/metrics", show_metrics)
+    app.router.add_get("/healthz", show_health)
+    app.router.add_get("/readyz", show_readiness)
+    return app
+
+
+async def serve(status: Status, at: Endpoint, setting: str) -> web.AppRunner:
+    """Start serving; `cleanup()` of the result ends it. Raises UnavailableError that names the setting."""
+    runner = web.AppRunner(build_app(status), access_log=None, shutdown_timeout=SHUTDOWN_S)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, at.host, at.port).start()
+    except OSError as error:
+        await runner.cleanup()
+        reason = os.strerror(error.errno or 0)
+        raise UnavailableError(f"{setting}: cannot listen on {at}: {reason}") from None
+    return runner
