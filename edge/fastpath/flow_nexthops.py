@@ -10,7 +10,7 @@ import numpy as np
 
 from core.addr import Endpoint
 from ebpf import layout
-from ebpf.flows import pack_address
+from core.addr import pack_address
 from ebpf.tables import Tables
 from edge.fastpath.nat_slots import Slots
 from edge.fastpath.transceiver_ids import Transceivers

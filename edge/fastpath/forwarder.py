@@ -28,7 +28,8 @@ from core.addr import Endpoint
 from ebpf import layout
 from ebpf.clock import SeenClock
 from ebpf.errors import MapError, MapFullError
-from ebpf.flows import FlowRecord, pack_address, ufrag_mark
+from core.addr import pack_address
+from ebpf.flows import FlowRecord, ufrag_mark
 from ebpf.index import Index
 from ebpf.tables import Tables
 from edge.fastpath.flow import XdpFlow

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.addr import Endpoint
-from ebpf.flows import pack_address
+from core.addr import pack_address
 from ebpf.layout import SLOT_LIVE, TRANSCEIVERS, UPSTREAM
 from ebpf.tables import REST_S, Tables
 

@@ -26,7 +26,7 @@ from core.keyring import Keyring
 from core.service.supervisor import Message
 from ebpf import layout, pins
 from ebpf.errors import DataplaneError, PinError
-from ebpf.flows import pack_address
+from core.addr import pack_address
 from ebpf.net.attach import Netdev
 from ebpf.net.snapshot import Link, Netlink, Network
 from ebpf.tables import REST_S, Adjacency, LocalAddress, Rates, Tables

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from ebpf.flows import pack_address
+from core.addr import pack_address
 
 if TYPE_CHECKING:
     from ebpf.net.snapshot import Route

@@ -29,7 +29,8 @@ from core.stun import Attribute, MessageType, encode
 from core.token import Token, mint
 from ebpf import layout, loader, pins
 from ebpf.clock import SeenClock
-from ebpf.flows import FlowRecord, pack_address, ufrag_mark
+from core.addr import pack_address
+from ebpf.flows import FlowRecord, ufrag_mark
 from ebpf.index import Index
 from ebpf.kernel.bpfmap import BpfMap, MapSpec
 from ebpf.kernel.libbpf import F_MMAPABLE, MapKind

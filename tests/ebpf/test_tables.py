@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.addr import Endpoint
+from core.addr import Endpoint, pack_address
 from core.keyring import Keyring
 from ebpf import layout
 from ebpf.errors import DataplaneError
-from ebpf.flows import pack_address
 from ebpf.tables import LocalAddress, Rates, cell_of, find_multiplier, fold
 from ebpf.verdict import Reason
 from tests.ebpf import rig as scene

@@ -15,7 +15,7 @@ from core.stun import Attribute, MessageType, encode
 from core.token import Token, expiry_after, mint
 from ebpf import layout, pins
 from ebpf.errors import DataplaneError
-from ebpf.flows import pack_address
+from core.addr import pack_address
 from ebpf.kernel.testrun import XdpAction, run
 from ebpf.tables import Tables
 from edge.fastpath.raw_send import udp_datagram

@@ -12,7 +12,8 @@ import pytest
 
 from core.addr import Endpoint
 from ebpf import pins
-from ebpf.flows import FlowRecord, pack_address
+from core.addr import pack_address
+from ebpf.flows import FlowRecord
 from ebpf.index import Index
 from ebpf.kernel.testrun import XdpAction, run
 from ebpf.tables import Tables

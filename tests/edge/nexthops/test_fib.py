@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.service.supervisor import MESSAGE_BYTES, _encode
-from ebpf.flows import pack_address
-from ebpf.net.snapshot import Route, RouteLeg
+from core.addr import pack_address
+from ebpf.net.messages import Route, RouteLeg
 from edge.nexthops.fib import (
     MAX_INTERVALS,
     NOWHERE,

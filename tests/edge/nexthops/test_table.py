@@ -6,7 +6,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from ebpf.net.snapshot import Link, Neighbour, Network, Route, RouteLeg
+from ebpf.net.messages import Link, Neighbour, Route, RouteLeg
+from ebpf.net.snapshot import Network
 from ebpf.tables import Adjacency
 from edge.nexthops.fib import NOWHERE, ON_LINK
 from edge.nexthops.table import SCARCE, Changes, NextHops
