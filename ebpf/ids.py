@@ -17,9 +17,9 @@ VipId = NewType("VipId", int)
 TransceiverId = NewType("TransceiverId", int)
 """By which upstream records name a transceiver, in its family; 0 is none."""
 NextHopId = NewType("NextHopId", int)
-"""By which records name a router or a host on a link; 0 leads nowhere."""
+"""By which records name a router or a host on a link; 0 is none."""
 EgressId = NewType("EgressId", int)
 """By which adjacencies name an interface."""
 
 NOWHERE = NextHopId(0)
-"""The next hop of whom nothing leads to."""
+"""The next hop of whom cannot be reached."""

@@ -285,7 +285,7 @@ class Tables:
         return np.flatnonzero(self.records[family][layout.UPSTREAM]["common"]["state"] == layout.SLOT_LIVE)
 
     def linked(self, family: IpFamily) -> npt.NDArray[np.uint32]:
-        """The slots that clients are found at at present, in no order."""
+        """The slots of the clients in the index, in no order."""
         group, tag = np.nonzero(self.groups[family])
         in_group = group_slot(group) + np.array(layout.TAG_SLOTS)[tag]
         entries = self.buckets[family]

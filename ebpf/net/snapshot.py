@@ -1,7 +1,7 @@
 """Following what the network of this host is: interfaces, routes and neighbours, over netlink.
 
 What the kernel says is read as whole tables, and a change only tells that it is time to read again. So a
-notification that was lost costs nothing, and there is one way by which a state comes about.
+notification that was lost costs nothing, and a state comes about by one path of code.
 """
 
 from __future__ import annotations

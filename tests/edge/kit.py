@@ -24,6 +24,7 @@ from core.addr import Endpoint, family_of
 from core.keyring import Keyring
 from core.stun import Attribute, MessageType, encode, encode_u32
 from core.token import Token, expiry_after, mint
+from ebpf.ids import VipId
 from tests.paths import ROOT
 from tests.processes import end
 
@@ -82,7 +83,7 @@ DTLS = b"\x16\xfe\xfd" + bytes(60)
 class Vip(NamedTuple):
     """A VIP, and its number in the tables of the fast path."""
 
-    id: int
+    id: VipId
     endpoint: Endpoint
 
 
