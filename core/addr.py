@@ -4,9 +4,53 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from enum import IntEnum
 from typing import NamedTuple
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class IpFamily(IntEnum):
+    """The version of IP that an address is of, and the key of whatever there is once for each.
+
+    Its value is the version and not an AF_ number of sockets: those are `af`.
+    """
+
+    V4 = 4
+    V6 = 6
+
+    @property
+    def af(self) -> socket.AddressFamily:
+        """AF_INET or AF_INET6, as sockets want it."""
+        return socket.AF_INET6 if self is _V6 else socket.AF_INET
+
+    @property
+    def address_bytes(self) -> int:
+        """Length of a packed address: 4 or 16."""
+        return 16 if self is _V6 else 4
+
+
+_V4, _V6 = IpFamily.V4, IpFamily.V6  # a member of an enum is found by far slower than a name of a module
+
+
+def family_of(host: str) -> IpFamily:
+    """The family of an address in text, which must be one."""
+    return _V6 if ":" in host else _V4
+
+
+def family_of_packed(packed: bytes) -> IpFamily:
+    """The family of 4 or 16 bytes in network order."""
+    return _V4 if len(packed) == 4 else _V6
+
+
+def pack_address(host: str) -> bytes:
+    """4 or 16 bytes in network order. Raises OSError for what is no address."""
+    return socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
+
+
+def unpack_address(packed: bytes) -> str:
+    """The inverse, spelled as sockets spell it. Raises ValueError for other lengths than 4 and 16."""
+    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
 
 
 class Endpoint(NamedTuple):
@@ -16,8 +60,13 @@ class Endpoint(NamedTuple):
     port: int
 
     @property
-    def family(self) -> socket.AddressFamily:
-        """AF_INET or AF_INET6."""
+    def family(self) -> IpFamily:
+        """Of its address."""
+        return _V6 if ":" in self.host else _V4
+
+    @property
+    def af(self) -> socket.AddressFamily:
+        """AF_INET or AF_INET6, as sockets want it."""
         return socket.AF_INET6 if ":" in self.host else socket.AF_INET
 
     @property
@@ -67,12 +116,7 @@ def parse_address(text: str) -> str:
             raise ValueError(f"{text!r}: an address with a scope leads nowhere from another machine")
         if address.ipv4_mapped is not None:
             raise ValueError(f"{text!r}: write IPv4 as {address.ipv4_mapped}")
-    return _spell(address.packed)
-
-
-def _spell(packed: bytes) -> str:
-    """As the kernel's addresses reach Python; `ipaddress` differs for a few, and is slower."""
-    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
+    return unpack_address(address.packed)  # `ipaddress` spells a few otherwise, and is slower
 
 
 def from_sockaddr(sockaddr: tuple[str, int] | tuple[str, int, int, int]) -> Endpoint:
@@ -89,4 +133,4 @@ def host_in_prefix(prefix: IPNetwork, host: int) -> str | None:
     if host >> (prefix.max_prefixlen - prefix.prefixlen):
         return None
     network = prefix.network_address
-    return _spell((int(network) | host).to_bytes(network.max_prefixlen >> 3, "big"))
+    return unpack_address((int(network) | host).to_bytes(network.max_prefixlen >> 3, "big"))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
-from core.addr import Endpoint, host_in_prefix
+from core.addr import Endpoint, IpFamily, host_in_prefix
 from core.errors import TokenError
 from core.token import Token, TokenReason
 
@@ -22,13 +21,17 @@ class Cluster:
     port_last: int
     """UDP ports of transceiver processes, both ends included."""
 
-    def address(self, host: int, family: int) -> str | None:
+    def prefix(self, family: IpFamily) -> IPv4Network | IPv6Network | None:
+        """Where its transceivers of a family are; None where it has none."""
+        return self.ipv6 if family == IpFamily.V6 else self.ipv4
+
+    def address(self, host: int, family: IpFamily) -> str | None:
         """The address of a host number in a family; None where the prefix has no such host."""
-        prefix = self.ipv6 if family == socket.AF_INET6 else self.ipv4
+        prefix = self.prefix(family)
         return None if prefix is None else host_in_prefix(prefix, host)
 
 
-def resolve_untrusted(token: Token, clusters: dict[int, Cluster], family: int) -> Endpoint:
+def resolve_untrusted(token: Token, clusters: dict[int, Cluster], family: IpFamily) -> Endpoint:
     """The transceiver that a token leads to, in the client's own family. Raises TokenError.
 
     The tag proves only that a minter wrote the fields; that the address lies in a configured cluster
@@ -39,7 +42,7 @@ def resolve_untrusted(token: Token, clusters: dict[int, Cluster], family: int) -
         raise TokenError(TokenReason.UNKNOWN_CLUSTER)
     if not cluster.port_first <= token.port <= cluster.port_last:
         raise TokenError(TokenReason.PORT_OUT_OF_RANGE)
-    if (cluster.ipv6 if family == socket.AF_INET6 else cluster.ipv4) is None:
+    if cluster.prefix(family) is None:
         raise TokenError(TokenReason.NO_PREFIX_IN_FAMILY)
     address = cluster.address(token.host, family)
     if address is None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, TypeVar, cast
 
-from core.addr import Endpoint, parse_address, parse_endpoint
+from core.addr import Endpoint, IpFamily, parse_address, parse_endpoint
 
 T = TypeVar("T")
 
@@ -135,11 +135,12 @@ def address() -> Kind:
     return Kind(parse, "IP address")
 
 
-def network(version: int) -> Kind:
-    """A unicast prefix of one address family, without host bits."""
-    of_family = IPv4Network if version == 4 else IPv6Network
-    multicast = of_family("224.0.0.0/4" if version == 4 else "ff00::/8")
-    words = f"an IPv{version} prefix such as {'192.0.2.0/24' if version == 4 else '2001:db8::/64'}"
+def network(family: IpFamily) -> Kind:
+    """A unicast prefix of one family, without host bits."""
+    of_family = IPv4Network if family is IpFamily.V4 else IPv6Network
+    multicast = of_family("224.0.0.0/4" if family is IpFamily.V4 else "ff00::/8")
+    example = "192.0.2.0/24" if family is IpFamily.V4 else "2001:db8::/64"
+    words = f"an IPv{family} prefix such as {example}"
 
     def parse(value: object) -> IPv4Network | IPv6Network:
         if not isinstance(value, str) or "%" in value:
@@ -152,7 +153,7 @@ def network(version: int) -> Kind:
             raise ValueError(f"must be {words}; {prefix} has multicast addresses in it")
         return prefix
 
-    return Kind(parse, f"IPv{version} prefix")
+    return Kind(parse, f"IPv{family} prefix")
 
 
 def port_range() -> Kind:

@@ -13,13 +13,12 @@ asked for. Anything that breaks a rule raises `StunError` with one of `StunReaso
 from __future__ import annotations
 
 import hmac
-import socket
 import struct
 import zlib
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
-from core.addr import Endpoint
+from core.addr import Endpoint, pack_address, unpack_address
 from core.errors import StunError
 
 HEADER_BYTES = 20
@@ -205,7 +204,7 @@ def encode(
 
 def encode_xor_address(endpoint: Endpoint, transaction_id: bytes) -> bytes:
     """The value of XOR-MAPPED-ADDRESS (RFC 8489 §14.2)."""
-    packed = socket.inet_pton(endpoint.family, endpoint.host)
+    packed = pack_address(endpoint.host)
     family = 1 if len(packed) == 4 else 2
     masked = bytes(a ^ b for a, b in zip(packed, COOKIE_BYTES + transaction_id, strict=False))
     return struct.pack("!BBH", 0, family, endpoint.port ^ (MAGIC_COOKIE >> 16)) + masked
@@ -217,9 +216,8 @@ def parse_xor_address_untrusted(value: bytes, transaction_id: bytes) -> Endpoint
     if len(value) < 4 or len(value) - 4 != sizes.get(value[1]):
         raise StunError(StunReason.BAD_ATTRIBUTE)
     packed = bytes(a ^ b for a, b in zip(value[4:], COOKIE_BYTES + transaction_id, strict=False))
-    family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6
     port = _U16.unpack_from(value, 2)[0] ^ (MAGIC_COOKIE >> 16)
-    return Endpoint(socket.inet_ntop(family, packed), port)
+    return Endpoint(unpack_address(packed), port)
 
 
 def encode_error_code(code: int, phrase: str) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -62,11 +63,13 @@ class JiffiesClock:
 class SeenClock:
     """The stamps of records as monotonic time: both clocks go alike, so only their distance is asked for.
 
-    Stamps begin anew after an hour and more: silence that has lasted longer looks
-    shorter, which no flow lives to see while there is a relay.
+    `monotonic_ns` is read for that distance alone, beside the jiffies; the present is told by whoever asks.
+    Stamps begin anew after an hour and more: silence that has lasted longer looks shorter, which no flow
+    lives to see while there is a relay.
     """
 
-    def __init__(self, pin_dir: Path) -> None:
+    def __init__(self, pin_dir: Path, monotonic_ns: Callable[[], int]) -> None:
+        self._monotonic_ns = monotonic_ns
         self._jiffies = JiffiesClock(pin_dir)
         self._tick_ns, self._shift = tick_ns(), seen_shift()
         self.unit_ns = self._tick_ns << self._shift
@@ -75,7 +78,7 @@ class SeenClock:
 
     def adjust(self) -> None:
         """Ask again; now and then, as one of the clocks may be slewed."""
-        self._ahead = self._jiffies.now - time.monotonic_ns() // self._tick_ns
+        self._ahead = self._jiffies.now - self._monotonic_ns() // self._tick_ns
 
     def stamp(self, now_ns: int) -> int:
         """The stamp of a time."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import socket
 from typing import NamedTuple
 
 from core.addr import Endpoint
+from ebpf.ids import NatSlot, NextHopId, TransceiverId, VipId
 from ebpf.layout import FOLD_MULTIPLIER
 
 U64_MASK = (1 << 64) - 1
@@ -14,19 +14,13 @@ U64_MASK = (1 << 64) - 1
 class FlowRecord(NamedTuple):
     """What is written once, when a flow begins."""
 
-    slot: int
-    """Backbone index * 65536 + NAT port."""
+    slot: NatSlot
     client: Endpoint
-    vip_id: int
+    vip_id: VipId
     transceiver: Endpoint
-    transceiver_number: int
+    transceiver_id: TransceiverId
     """By which the upstream record names it."""
-    nexthop_down: int
-
-
-def pack_address(host: str) -> bytes:
-    """4 or 16 bytes in network order."""
-    return socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
+    nexthop_down: NextHopId
 
 
 def ufrag_mark(ufrag: bytes) -> int:

@@ -1,7 +1,7 @@
 """The index of flows by client, groups included, which only the program itself reads and writes.
 
 Packets of the same moment read it on other CPUs, and other workers write to it, so its entries are
-exchanged by atomic instructions. Python has none, but the program does: the task is handed to
+exchanged by atomic instructions. Python has none, but the program does: each request is handed to
 `voxpop_index` of prog/tasks.h by BPF_PROG_TEST_RUN, which costs about as much as an update of a map.
 """
 
@@ -14,10 +14,10 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from core.addr import Endpoint
+from core.addr import Endpoint, IpFamily, family_of_packed, pack_address
 from ebpf import layout, pins
 from ebpf.errors import MapFullError
-from ebpf.flows import pack_address
+from ebpf.ids import NatSlot, VipId
 from ebpf.kernel.libbpf import TestRunOptions, check, library
 
 PROGRAM = "voxpop_index"
@@ -37,12 +37,12 @@ class Index:
         )
         self._options_at = ctypes.byref(self._options)
 
-    def find(self, client: Endpoint, vip_id: int) -> int:
+    def find(self, client: Endpoint, vip_id: VipId) -> NatSlot:
         """The slot of a client's live flow at a VIP; 0 where there is none."""
         self._request.vip = vip_id
         return self._ask(layout.INDEX_FIND, client)
 
-    def groups(self, client: Endpoint) -> Iterator[int]:
+    def groups(self, client: Endpoint) -> Iterator[NatSlot]:
         """The slots of which a client best has one, since its packets find those with one miss of the caches
         less: the first of `layout.GROUP_SLOTS` ones, for each of its groups, the best one first.
         """
@@ -50,30 +50,30 @@ class Index:
             self._request.slot = which
             yield self._ask(layout.INDEX_GROUP, client)
 
-    def link(self, family: int, slot: int) -> None:
-        """Lead the client of a live slot there, wherever it was led before. Raises MapFullError."""
+    def link(self, family: IpFamily, slot: NatSlot) -> None:
+        """Let the client of a live slot be found there and nowhere else. Raises MapFullError."""
         self._request.family, self._request.slot = family, slot
-        if not self._do(layout.INDEX_LINK):
+        if not self._run_task(layout.INDEX_LINK):
             full = f"index{family} is full where the client of slot {slot} belongs"
             raise MapFullError(full, errno.ENOSPC)
 
-    def unlink(self, family: int, slot: int) -> bool:
-        """No longer lead to a slot, whose record is as it was; False where nothing did."""
+    def unlink(self, family: IpFamily, slot: NatSlot) -> bool:
+        """Let nobody be found at a slot, whose record is as it was; False where nobody was."""
         self._request.family, self._request.slot = family, slot
-        return self._do(layout.INDEX_UNLINK) != 0
+        return self._run_task(layout.INDEX_UNLINK) != 0
 
-    def _ask(self, task: int, client: Endpoint) -> int:
+    def _ask(self, task: int, client: Endpoint) -> NatSlot:
         request, packed = self._request, pack_address(client.host)
-        request.family = 4 if len(packed) == 4 else 6
+        request.family = family_of_packed(packed)
         request.port = socket.htons(client.port)
         ctypes.memmove(request.client, packed, len(packed))
-        return self._do(task)
+        return NatSlot(self._run_task(task))
 
-    def _do(self, task: int) -> int:
+    def _run_task(self, task: int) -> int:
         self._request.task = task
         self._options.data_size_out = 0  # the kernel says there how much it would have given back
         check(self._run(self._fd, self._options_at), "run the program of the index")
-        return int(self._options.retval)
+        return self._options.retval
 
     def close(self) -> None:
         """Close the program; once."""

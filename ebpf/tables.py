@@ -3,6 +3,8 @@
 The program reads while we write, so what it reads changes by one store each: to a half of the address
 table, to one of the two adjacencies of a next hop, to the state of a slot. The half, adjacency or slot
 that was given up may be in use by a packet for a moment longer, and rests for REST_S before it is written to.
+
+What there is once for each family is a dict by `IpFamily`.
 """
 
 from __future__ import annotations
@@ -17,14 +19,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from core.addr import Endpoint
+from core.addr import Endpoint, IpFamily, family_of, family_of_packed, pack_address
 from core.keyring import KEY_IDS, Keyring
 from ebpf import layout, pins
 from ebpf.errors import DataplaneError
-from ebpf.flows import U64_MASK, FlowRecord, pack_address
+from ebpf.flows import U64_MASK, FlowRecord
+from ebpf.ids import BackboneIndex, EgressId, NatSlot, NextHopId, TransceiverId, VipId
 from ebpf.kernel.bpfmap import BpfMap, Records
 from ebpf.verdict import COUNTERS, FAMILIES, KNOWN, REASON_STRIDE, Family, Reason
 
+V4, V6 = IpFamily.V4, IpFamily.V6
 REST_S = 0.05
 """Far longer than a packet takes; programs run between two points of an RCU grace period."""
 
@@ -34,9 +38,9 @@ class LocalAddress:
     """What we are at one address: VIPs by port, a backbone address, or both."""
 
     host: str
-    vips: Mapping[int, int] = field(default_factory=dict)
+    vips: Mapping[int, VipId] = field(default_factory=dict)
     """Port → id of the VIP."""
-    backbone: int | None = None
+    backbone: BackboneIndex | None = None
     """Index among the backbone addresses of its family."""
     nat_ports: tuple[int, int] = (4096, 65535)
     """First and last NAT port, where it is one."""
@@ -58,8 +62,7 @@ class Adjacency(NamedTuple):
     neighbour_mac: bytes
     own_mac: bytes
     mtu: int
-    egress: int
-    """Index in the egress table."""
+    egress: EgressId
     tags: tuple[tuple[int, int], ...] = ()
 
 
@@ -127,19 +130,19 @@ class Tables:
 
             self.config: np.void = view(pins.CONFIG)[0]
             self.records = {
-                4: (view(pins.UPSTREAM4), view(pins.DOWNSTREAM4)),
-                6: (view(pins.UPSTREAM6), view(pins.DOWNSTREAM6)),
+                V4: (view(pins.UPSTREAM4), view(pins.DOWNSTREAM4)),
+                V6: (view(pins.UPSTREAM6), view(pins.DOWNSTREAM6)),
             }
             """The directions of flows, upstream first, by slot."""
-            self.aux = {4: view(pins.FLOW_AUX4), 6: view(pins.FLOW_AUX6)}
+            self.aux = {V4: view(pins.FLOW_AUX4), V6: view(pins.FLOW_AUX6)}
             """What is seldom needed of flows, by slot."""
-            self.marks = {version: aux["ufrag"] for version, aux in self.aux.items()}
-            """Of the ufrags that flows go by, by slot."""
-            self.transceivers = {4: view(pins.TRANSCEIVERS4), 6: view(pins.TRANSCEIVERS6)}
-            """By number."""
-            self.groups = {4: view(pins.GROUPS4)["tag"], 6: view(pins.GROUPS6)["tag"]}
-            self.buckets = {4: view(pins.INDEX4)["entry"], 6: view(pins.INDEX6)["entry"]}
-            """Where clients are led to, for reading: `ebpf.index` writes."""
+            self.marks = {family: aux["ufrag"] for family, aux in self.aux.items()}
+            """Of the flows' ufrags, by slot."""
+            self.transceivers = {V4: view(pins.TRANSCEIVERS4), V6: view(pins.TRANSCEIVERS6)}
+            """By their ids."""
+            self.groups = {V4: view(pins.GROUPS4)["tag"], V6: view(pins.GROUPS6)["tag"]}
+            self.buckets = {V4: view(pins.INDEX4)["entry"], V6: view(pins.INDEX6)["entry"]}
+            """The index, for reading: `ebpf.index` writes."""
         with contextlib.ExitStack() as stack:
 
             def keep(spec: pins.AnySpec) -> BpfMap[Any, Any]:
@@ -186,13 +189,13 @@ class Tables:
                 halves = (int.from_bytes(key[i : i + 8], "little") for i in (0, 8))
                 self.config["token_key"][key_id] = (*halves, 1, 0)
 
-    def set_vip(self, vip_id: int, vip: Endpoint) -> None:
+    def set_vip(self, vip_id: VipId, vip: Endpoint) -> None:
         """What a VIP id stands for. Before the address is made known, and never again."""
         self.config["vip"][vip_id] = (_words(pack_address(vip.host)), _wire_port(vip.port), [0] * 3)
 
-    def set_backbone(self, index: int, host: str) -> None:
+    def set_backbone(self, index: BackboneIndex, host: str) -> None:
         """What a backbone index stands for. Before the address is made known, and never again."""
-        self.config["backbone6" if ":" in host else "backbone4"][index] = (_words(pack_address(host)),)
+        self.config[f"backbone{family_of(host)}"][index] = (_words(pack_address(host)),)
 
     def set_locals(self, addresses: Sequence[LocalAddress]) -> None:
         """Replace the whole set of our addresses at once; at most once per REST_S."""
@@ -208,7 +211,7 @@ class Tables:
         self.config["local"][start : start + layout.LOCAL_CELLS] = cells
         self.config["local_hash"] = multiplier & ~1 | half
 
-    def set_nexthop(self, nexthop_id: int, adjacency: Adjacency | None) -> None:
+    def set_nexthop(self, nexthop_id: NextHopId, adjacency: Adjacency | None) -> None:
         """Where a next hop's packets leave; None: nowhere. At most once per REST_S for each."""
         record = self.config["nexthop"][nexthop_id]
         other = 1 - (int(record["live"]) & 1)
@@ -217,31 +220,31 @@ class Tables:
         )
         record["live"] = other
 
-    def set_egress(self, index: int, ifindex: int) -> None:
+    def set_egress(self, index: EgressId, ifindex: int) -> None:
         """Which interface an egress is; the kernel removes it when the interface goes away."""
         self.egresses.update(ctypes.c_uint32(index), ctypes.c_uint32(ifindex))
 
-    def set_transceiver(self, number: int, transceiver: Endpoint, nexthop: int) -> None:
-        """Who a number stands for. While no live record has it, and none has had it for REST_S."""
+    def set_transceiver(self, number: TransceiverId, transceiver: Endpoint, nexthop: NextHopId) -> None:
+        """Whom an id stands for. While no live record has it, and none has had it for REST_S."""
         words = _words(pack_address(transceiver.host))
         common = _wire_port(transceiver.port), nexthop
-        if ":" in transceiver.host:
-            self.transceivers[6][number] = (common, words, 0)
+        if transceiver.family is V6:
+            self.transceivers[V6][number] = (common, words, 0)
         else:
-            self.transceivers[4][number] = (common, words[0])
+            self.transceivers[V4][number] = (common, words[0])
 
     def write_slot(self, flow: FlowRecord, mark: int = 0, seen: int = 0) -> None:
         """Write the records of a slot that rests, and let it live last of all.
 
-        `mark` is that of the ufrag that it goes by, `seen` the stamp of when its client was heard.
+        `mark` is that of its ufrag, `seen` the stamp of when its client was heard.
         """
-        family = 6 if ":" in flow.client.host else 4
+        family = flow.client.family
         addresses = (_words(pack_address(e.host)) for e in (flow.client, flow.transceiver))
-        client, transceiver = ((a if family == 6 else a[0]) for a in addresses)
-        port, pad = _wire_port(flow.client.port), (0,) * (family == 6)
+        client, transceiver = ((a if family is V6 else a[0]) for a in addresses)
+        port, pad = _wire_port(flow.client.port), (0,) * (family is V6)
         upstream, downstream = self.records[family]
         self.aux[family][flow.slot] = (0, 0, mark)
-        up = (0, flow.transceiver_number, seen, port, flow.vip_id, layout.SLOT_OFF)
+        up = (0, flow.transceiver_id, seen, port, flow.vip_id, layout.SLOT_OFF)
         upstream[flow.slot] = (up, client, *pad)
         ports = port, _wire_port(flow.transceiver.port)
         down = (0, 0, 0, flow.nexthop_down, *ports, flow.vip_id, layout.SLOT_OFF, 0)
@@ -249,14 +252,14 @@ class Tables:
         self.set_slot_state(family, flow.slot, layout.SLOT_LIVE)
 
     def nexthops(
-        self, family: int, slots: npt.NDArray[np.intp]
+        self, family: IpFamily, slots: npt.NDArray[np.intp]
     ) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]]:
         """By which next hops flows go, upstream and downstream."""
         upstream, downstream = (records["common"] for records in self.records[family])
-        leads_to = self.transceivers[family]["common"]
-        return leads_to["nexthop"][upstream["transceiver"][slots]], downstream["nexthop"][slots]
+        transceivers = self.transceivers[family]["common"]
+        return transceivers["nexthop"][upstream["transceiver"][slots]], downstream["nexthop"][slots]
 
-    def traffic(self, family: int, slots: npt.NDArray[np.intp]) -> tuple[Traffic, Traffic]:
+    def traffic(self, family: IpFamily, slots: npt.NDArray[np.intp]) -> tuple[Traffic, Traffic]:
         """What flows have carried, upstream and downstream."""
         upstream, downstream = self.records[family]
         aux = self.aux[family][slots]  # before the rest, so that nothing is counted twice
@@ -270,7 +273,7 @@ class Tables:
             Traffic(down["packets"].astype(np.uint64), down["bytes"]),
         )
 
-    def set_slot_state(self, family: int, slot: int, state: int) -> None:
+    def set_slot_state(self, family: IpFamily, slot: NatSlot, state: int) -> None:
         """Switch a slot off, or on again: it lives while its upstream direction does, which is the first to
         end and the last to begin.
         """
@@ -278,12 +281,12 @@ class Tables:
         for records in (upstream, downstream) if state == layout.SLOT_OFF else (downstream, upstream):
             records["common"]["state"][slot] = state
 
-    def live(self, family: int) -> npt.NDArray[np.intp]:
+    def live(self, family: IpFamily) -> npt.NDArray[np.intp]:
         """The slots of flows, ascending."""
         return np.flatnonzero(self.records[family][layout.UPSTREAM]["common"]["state"] == layout.SLOT_LIVE)
 
-    def linked(self, family: int) -> npt.NDArray[np.uint32]:
-        """The slots that clients are led to at present, in no order."""
+    def linked(self, family: IpFamily) -> npt.NDArray[np.uint32]:
+        """The slots of the clients in the index, in no order."""
         group, tag = np.nonzero(self.groups[family])
         in_group = group_slot(group) + np.array(layout.TAG_SLOTS)[tag]
         entries = self.buckets[family]
@@ -320,7 +323,7 @@ def _local_cell(address: LocalAddress, packed: bytes) -> tuple[object, ...]:
     spare = layout.LOCAL_VIPS - len(address.vips)
     first, last = (1, 0) if address.backbone is None else address.nat_ports
     return (
-        4 if len(packed) == 4 else 6,
+        family_of_packed(packed),
         len(address.vips),
         [*address.vips.values(), *[0] * spare],
         [*map(_wire_port, address.vips), *[0] * spare],

@@ -11,7 +11,7 @@ import socket
 import struct
 from dataclasses import dataclass
 
-from core.addr import Endpoint
+from core.addr import Endpoint, IpFamily, pack_address
 
 CLIENT_MAC = bytes.fromhex("020000000001")
 POP_MAC = bytes.fromhex("020000000002")
@@ -60,7 +60,7 @@ class UdpFrame:
     @property
     def is_ipv6(self) -> bool:
         """Whether the packet is IPv6."""
-        return self.source.family == socket.AF_INET6
+        return self.source.family is IpFamily.V6
 
     @property
     def l3_bytes(self) -> int:
@@ -75,7 +75,7 @@ class UdpFrame:
         return self.macs + tags + ethertype.to_bytes(2, "big") + packet + self.padding
 
     def _addresses(self) -> bytes:
-        return b"".join(socket.inet_pton(e.family, e.host) for e in (self.source, self.destination))
+        return b"".join(pack_address(e.host) for e in (self.source, self.destination))
 
     def _udp(self) -> bytes:
         length = 8 + len(self.payload)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
+from core.addr import IpFamily, family_of
 from core.cluster import Cluster
 from core.config.tables import (
     BACKEND,
@@ -21,8 +21,6 @@ from core.config.tables import (
 )
 from core.errors import ConfigError
 from core.schema import name, read_table, suggest
-
-FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,14 +215,11 @@ def _check_dataplane(read: DataplaneSettings, problems: list[str]) -> None:
 def _check_nat_ports(read: DataplaneSettings, relay: RelaySettings, problems: list[str]) -> None:
     """Whether there is a NAT port for every flow that the relay may carry."""
     ports = read.nat_ports[1] - read.nat_ports[0] + 1
-    for version in (4, 6):
-        addresses = sum((":" in host) == (version == 6) for host in read.backbone)
-        if (
-            any((":" in vip.host) == (version == 6) for vip in relay.vips)
-            and addresses * ports < relay.max_flows
-        ):
+    for family in IpFamily:
+        addresses = sum(family_of(host) is family for host in read.backbone)
+        if any(vip.family is family for vip in relay.vips) and addresses * ports < relay.max_flows:
             problems.append(
-                f"dataplane.backbone: {addresses} IPv{version} addresses with {ports} NAT ports each are too "
+                f"dataplane.backbone: {addresses} IPv{family} addresses with {ports} NAT ports each are too "
                 f"few for relay.max_flows = {relay.max_flows}: add addresses, or widen dataplane.nat_ports"
             )
 
@@ -253,13 +248,13 @@ def _check_access(read: TransceiverSettings, problems: list[str]) -> None:
 
 def _check_listen(read: TransceiverSettings, problems: list[str]) -> None:
     """Datagrams leave by the socket of their family, so each family has one."""
-    if len({":" in host for host in read.listen}) < len(read.listen):
+    if len({family_of(host) for host in read.listen}) < len(read.listen):
         problems.append("transceiver.listen: give at most one address per family, IPv4 and IPv6")
 
 
 def _place(read: TransceiverSettings, cluster: Cluster, problems: list[str]) -> TransceiverSettings:
     """Check that the host lies in its cluster; returns the settings with their derived port filled in."""
-    if all(cluster.address(read.host, family) is None for family in FAMILIES):
+    if all(cluster.address(read.host, family) is None for family in IpFamily):
         problems.append(f"transceiver.host {read.host} does not fit into a prefix of cluster {cluster.id}")
     port = read.port or cluster.port_first
     last = port + max(read.processes, 1) - 1

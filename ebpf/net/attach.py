@@ -1,17 +1,16 @@
-"""Interfaces, their addresses, and putting a program on an interface."""
+"""Interfaces, their addresses, and putting a program on one."""
 
 from __future__ import annotations
 
 import errno
 import logging
 import os
-import socket
-from dataclasses import dataclass
 from enum import StrEnum
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from ebpf.errors import AttachError, DataplaneError
+from ebpf.net.messages import Link, attribute, read_address, read_link
 from ebpf.net.netlink import IPRoute, NetlinkError
 
 log = logging.getLogger("voxpop.netdev")
@@ -19,8 +18,6 @@ log = logging.getLogger("voxpop.netdev")
 # linux/if_link.h
 _FLAG_IF_ABSENT, _FLAG_GENERIC, _FLAG_NATIVE, _FLAG_REPLACE = 1, 2, 4, 16
 _ATTACHED_NATIVE, _ATTACHED_GENERIC = "xdp", "xdpgeneric"
-# linux/neighbour.h: states in which the kernel itself would use the address
-_NUD_VALID = 0x02 | 0x04 | 0x08 | 0x10 | 0x40 | 0x80
 _DRIVER_REFUSES = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOMEM, errno.ERANGE, errno.E2BIG, errno.ENOSPC)
 
 
@@ -38,26 +35,6 @@ class Attachment(NamedTuple):
 
     mode: Mode
     program_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class Interface:
-    """A network interface."""
-
-    index: int
-    name: str
-    mac: bytes
-    mtu: int
-    is_up: bool
-
-
-class Route(NamedTuple):
-    """Where the kernel would send a packet."""
-
-    ifindex: int
-    gateway: str | None
-    """None: the destination is on the link itself."""
-    source: str | None
 
 
 class Netdev:
@@ -78,47 +55,29 @@ class Netdev:
         """Close the connection."""
         self._route.close()
 
-    def interfaces(self) -> list[Interface]:
+    def links(self) -> list[Link]:
         """Every interface."""
-        return [_interface(link) for link in self._route.get_links()]
+        return [read_link(message) for message in self._route.get_links()]
 
-    def interface(self, name: str) -> Interface:
+    def link(self, name: str) -> Link:
         """The interface of a name. Raises DataplaneError, which lists those that there are."""
-        return _interface(self._link(name))
+        return read_link(self._message(name))
 
-    def addresses(self, ifindex: int) -> list[str]:
-        """The IPv4 and IPv6 addresses of an interface."""
-        return [str(a.get("IFA_ADDRESS")) for a in self._route.get_addr(index=ifindex)]
-
-    def route_to(self, host: str) -> Route | None:
-        """The way to an address; None where there is none."""
-        try:
-            found = next(iter(self._route.route("get", dst=host)))
-        except NetlinkError as error:
-            if error.code in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL):
-                return None
-            raise _failed(f"look up the route to {host}", error) from error
-        return Route(found.get("RTA_OIF"), found.get("RTA_GATEWAY"), found.get("RTA_PREFSRC"))
-
-    def neighbour(self, ifindex: int, host: str) -> bytes | None:
-        """The MAC of a neighbour that the kernel would use now; None where it has to ask first."""
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        for entry in self._route.get_neighbours(family=family, ifindex=ifindex, dst=host):
-            mac = entry.get("NDA_LLADDR")
-            if mac and entry["state"] & _NUD_VALID:
-                return _mac(mac)
-        return None
+    def addresses(self, link: int) -> list[str]:
+        """The IPv4 and IPv6 addresses of an interface, which is given by its number (ifindex)."""
+        return [read_address(message) for message in self._route.get_addr(index=link)]
 
     def attached(self, name: str) -> Attachment | None:
         """The XDP program of an interface."""
-        xdp = self._link(name).get("IFLA_XDP")
-        state = xdp.get("IFLA_XDP_ATTACHED") if xdp else None
+        message = self._message(name)
+        state = attribute(message, "IFLA_XDP", "IFLA_XDP_ATTACHED")
         if state is None:
             return None
+        program_id = attribute(message, "IFLA_XDP", "IFLA_XDP_PROG_ID")
         if state == _ATTACHED_NATIVE:
-            return Attachment(Mode.NATIVE, xdp.get("IFLA_XDP_PROG_ID"))
+            return Attachment(Mode.NATIVE, program_id)
         if state == _ATTACHED_GENERIC:
-            return Attachment(Mode.GENERIC, xdp.get("IFLA_XDP_PROG_ID"))
+            return Attachment(Mode.GENERIC, program_id)
         raise AttachError(
             f"{name} has an XDP program in mode {state}, which is none that we attach in: "
             f"`ip link set dev {name} xdp off` removes it"
@@ -176,36 +135,18 @@ class Netdev:
             flags |= _FLAG_REPLACE
             attributes.append(("IFLA_XDP_EXPECTED_FD", expected_fd))
         attributes.append(("IFLA_XDP_FLAGS", flags))
-        index = self._link(name)["index"]
+        index = self._message(name)["index"]
         try:
             self._route.link("set", index=index, IFLA_XDP={"attrs": attributes})
         except NetlinkError as error:
             raise _refused(name, mode, expected_fd, error) from error
 
-    def _link(self, name: str) -> Any:  # noqa: ANN401 - pyroute2 has no types
+    def _message(self, name: str) -> Any:  # noqa: ANN401 - pyroute2 has no types
         indexes = self._route.link_lookup(ifname=name)
         if not indexes:
-            known = ", ".join(interface.name for interface in self.interfaces())
+            known = ", ".join(link.name for link in self.links())
             raise DataplaneError(f"there is no interface {name}; there are {known}")
         return next(iter(self._route.get_links(indexes[0])))
-
-
-def _interface(link: Any) -> Interface:  # noqa: ANN401 - pyroute2 has no types
-    return Interface(
-        link["index"],
-        link.get("IFLA_IFNAME"),
-        _mac(link.get("IFLA_ADDRESS") or ""),
-        link.get("IFLA_MTU"),
-        link.get("IFLA_OPERSTATE") == "UP",
-    )
-
-
-def _mac(text: str) -> bytes:
-    return bytes.fromhex(text.replace(":", ""))
-
-
-def _failed(doing: str, error: NetlinkError) -> DataplaneError:
-    return DataplaneError(f"cannot {doing}: {os.strerror(error.code)}")
 
 
 def _refused(name: str, mode: Mode, expected_fd: int | None, error: NetlinkError) -> AttachError:

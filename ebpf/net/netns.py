@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from core.addr import IpFamily, family_of
 from ebpf.errors import DataplaneError
 from ebpf.net.netlink import IPRoute, NetlinkError, netns
 
@@ -162,15 +163,17 @@ class Wiring:
                 index=self._index(name),
                 address=host,
                 prefixlen=int(length),
-                family=_family(host),
-                **({"flags": _NO_DUPLICATE_DETECTION} if ":" in host else {}),
+                family=family_of(host).af,
+                **({"flags": _NO_DUPLICATE_DETECTION} if family_of(host) is IpFamily.V6 else {}),
             )
 
     def route(self, destination: str, gateway: str, source: str | None = None) -> None:
-        """RouteTarget a prefix to a gateway; `source` is what to send from where a sender does not choose."""
+        """Send a prefix to a gateway; `source` is what to send from where a sender does not choose."""
         preferred = {} if source is None else {"prefsrc": source}
         with self._doing(f"route {destination} to {gateway}"):
-            self._route.route("add", dst=destination, gateway=gateway, family=_family(gateway), **preferred)
+            self._route.route(
+                "add", dst=destination, gateway=gateway, family=family_of(gateway).af, **preferred
+            )
 
     def prepare_for_xdp(self, name: str) -> None:
         """Make the end of a pair fit for an XDP program on the other end.
@@ -202,10 +205,6 @@ class Wiring:
             raise DataplaneError(f"cannot {what}: {os.strerror(error.code)}") from error
         except OSError as error:
             raise _failed(what, error) from error
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def _failed(what: str, error: OSError) -> DataplaneError:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.addr import Endpoint
+from core.addr import Endpoint, IpFamily
 from ebpf.flows import ufrag_mark
-from edge.relay.forwarder import Sockaddr
+from ebpf.ids import NatSlot
+from edge.relay.forwarder import Sockaddr, VipIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,10 +15,9 @@ class XdpFlow:
     """What a record says at the moment of asking; see `edge.relay.forwarder.Flow`."""
 
     client: Sockaddr
-    vip: int
-    family: int
-    """4 or 6."""
-    slot: int
+    vip: VipIndex
+    family: IpFamily
+    slot: NatSlot
     mark: int
     transceiver: Endpoint
     last_upstream_ns: int

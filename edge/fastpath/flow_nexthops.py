@@ -2,75 +2,81 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-from core.addr import Endpoint
-from ebpf import layout
-from ebpf.flows import pack_address
+from core.addr import Endpoint, IpFamily, pack_address, unpack_address
+from ebpf.ids import NOWHERE, NatSlot, NextHopId, TransceiverId
 from ebpf.tables import Tables
-from edge.fastpath.nat_slots import Slots
-from edge.fastpath.transceiver_ids import Transceivers
-from edge.nexthops.fib import NOWHERE, RouteCache
+from edge.fastpath.flow_store import FlowStore
+from edge.nexthops.fib import RouteCache
 
-FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
-Waiter = tuple[int, int, int]
-"""IP version, direction, and number of the transceiver or slot of the flow."""
+class TransceiverWaiter(NamedTuple):
+    """A transceiver whose next hop is to be filled in."""
+
+    family: IpFamily
+    number: TransceiverId
+
+
+class ClientWaiter(NamedTuple):
+    """A flow whose client's next hop is to be filled in."""
+
+    family: IpFamily
+    slot: NatSlot
+
+
+Waiter: TypeAlias = TransceiverWaiter | ClientWaiter
+
+
+class _Columns:
+    """The fields of a family's records that this is about, over the maps themselves."""
+
+    def __init__(self, tables: Tables, family: IpFamily) -> None:
+        upstream, downstream = tables.records[family]
+        self.transceiver: npt.NDArray[np.uint16] = upstream["common"]["transceiver"]
+        self.client: npt.NDArray[np.uint32] = downstream["client"]
+        self.down: npt.NDArray[np.uint16] = downstream["common"]["nexthop"]
+        self.up: npt.NDArray[np.uint16] = tables.transceivers[family]["common"]["nexthop"]
 
 
 class FlowNextHops:
     """Keeps the next hops of flows true to what the supervisor says; `ask` asks it for hosts on a link."""
 
-    def __init__(
-        self,
-        tables: Tables,
-        slots: Mapping[int, Slots],
-        transceivers: Mapping[int, Transceivers],
-        ask: Callable[[list[str]], None],
-    ) -> None:
-        self._slots = slots
-        self._transceivers = transceivers
+    def __init__(self, store: FlowStore, ask: Callable[[list[str]], None]) -> None:
+        self._families = store.families
         self._routes = RouteCache()
         self._ask = ask
-        self._clients = {
-            version: records[layout.DOWNSTREAM]["client"] for version, records in tables.records.items()
-        }
-        self._down = {
-            version: records[layout.DOWNSTREAM]["common"]["nexthop"]
-            for version, records in tables.records.items()
-        }
-        self._up = {version: rows["common"]["nexthop"] for version, rows in tables.transceivers.items()}
-        self._numbers = {
-            version: records[layout.UPSTREAM]["common"]["transceiver"]
-            for version, records in tables.records.items()
-        }
+        tables = store.maps.tables
+        self._columns = {family: _Columns(tables, family) for family in store.families}
         self._live_adjacency = tables.config["nexthop"]["live"]
         self._is_usable = tables.config["nexthop"]["adjacency"]["usable"]
         self._waiting: dict[str, list[Waiter]] = {}
 
-    def lookup(self, host: str) -> int | None:
-        """The next hop that leads to a host, NOWHERE for none; None: it has to be waited for."""
+    def lookup(self, host: str) -> NextHopId | None:
+        """The next hop of a host, NOWHERE for none; None: it has to be waited for."""
         return self._routes.lookup(pack_address(host))
 
-    def transceiver(self, version: int, endpoint: Endpoint, nexthop: int | None, now_ns: int) -> int | None:
-        """The number of a transceiver, to which `nexthop` leads; None: there is none left."""
-        transceivers = self._transceivers[version]
+    def transceiver(
+        self, family: IpFamily, endpoint: Endpoint, nexthop: NextHopId | None, now_ns: int
+    ) -> TransceiverId | None:
+        """The number of a transceiver, whose next hop is `nexthop`; None: there is none left."""
+        transceivers = self._families[family].transceivers
         number = transceivers.find(endpoint)
         if number is None:
             number = transceivers.take(endpoint, nexthop or NOWHERE, now_ns)
             if number is not None and nexthop is None:
-                self._await(endpoint.host, (version, layout.UPSTREAM, number))
-        elif nexthop is not None:  # it may have led nowhere when its last flow began
-            self._up[version][number] = nexthop
+                self._await(endpoint.host, TransceiverWaiter(family, number))
+        elif nexthop is not None:  # it may have been out of reach when its last flow began
+            self._columns[family].up[number] = nexthop
         return number
 
-    def await_client(self, version: int, slot: int, host: str) -> None:
+    def await_client(self, family: IpFamily, slot: NatSlot, host: str) -> None:
         """Have the next hop of a flow's client filled in when the supervisor has found it."""
-        self._await(host, (version, layout.DOWNSTREAM, slot))
+        self._await(host, ClientWaiter(family, slot))
 
     def _await(self, host: str, waiter: Waiter) -> None:
         self._waiting.setdefault(host, []).append(waiter)
@@ -82,27 +88,30 @@ class FlowNextHops:
         if fresh:
             self._ask(fresh)
 
-    def has_usable_nexthops(self, version: int, slot: int) -> bool:
-        """Whether the program can send both ways."""
-        hops = self._up[version][self._numbers[version][slot]], self._down[version][slot]
+    def has_usable_nexthops(self, family: IpFamily, slot: NatSlot) -> bool:
+        """Whether the program can send in both directions."""
+        columns = self._columns[family]
+        hops = columns.up[columns.transceiver[slot]], columns.down[slot]
         return all(self._is_usable[hop, self._live_adjacency[hop] & 1] for hop in hops)
 
     def learn_hosts(self, message: Any) -> None:  # noqa: ANN401 - JSON of our own making
         """Take in what the supervisor says of hosts on a link."""
         self._routes.add_hosts(message)
         for host, nexthop in message["hosts"].items():
-            for version, direction, number in self._waiting.pop(host, ()):
-                self._fill_in(version, direction, number, pack_address(host), nexthop or NOWHERE)
+            address = pack_address(host)
+            for waiter in self._waiting.pop(host, ()):
+                self._fill_in(waiter, address, nexthop or NOWHERE)
         if None in message["hosts"].values():
             self._update_all()
 
-    def _fill_in(self, version: int, direction: int, number: int, address: bytes, nexthop: int) -> None:
+    def _fill_in(self, waiter: Waiter, address: bytes, nexthop: NextHopId) -> None:
         """Fill in what was waited for; meanwhile the number or slot may be somebody else's."""
-        if direction == layout.UPSTREAM:
-            if self._transceivers[version].is_held(number, address):
-                self._up[version][number] = nexthop
-        elif self._clients[version][number].tobytes() == address:
-            self._down[version][number] = nexthop
+        columns = self._columns[waiter.family]
+        if isinstance(waiter, TransceiverWaiter):
+            if self._families[waiter.family].transceivers.is_held(waiter.number, address):
+                columns.up[waiter.number] = nexthop
+        elif columns.client[waiter.slot].tobytes() == address:
+            columns.down[waiter.slot] = nexthop
 
     def learn_routes(self, message: Any) -> None:  # noqa: ANN401 - JSON of our own making
         """Take in new routes, and look every flow's next hops up in them."""
@@ -111,38 +120,34 @@ class FlowNextHops:
 
     def _update_all(self) -> None:
         unknown: list[str] = []
-        for version in self._slots:
-            for host, waiter in (*self._update_transceivers(version), *self._update_clients(version)):
+        for family in self._families:
+            for host, waiter in (*self._update_transceivers(family), *self._update_clients(family)):
                 self._waiting.setdefault(host, []).append(waiter)
                 unknown.append(host)
         self._ask_for(list(dict.fromkeys(unknown)))
 
-    def _update_transceivers(self, version: int) -> Iterator[tuple[str, Waiter]]:
+    def _update_transceivers(self, family: IpFamily) -> Iterator[tuple[str, Waiter]]:
         """Who has to be waited for."""
-        for number, key in self._transceivers[version].held():
+        for number, key in self._families[family].transceivers.held():
             hop = self._routes.lookup(key[:-2])
             if hop is None:
-                yield socket.inet_ntop(FAMILIES[version], key[:-2]), (version, layout.UPSTREAM, number)
+                yield unpack_address(key[:-2]), TransceiverWaiter(family, number)
             else:
-                self._up[version][number] = hop
+                self._columns[family].up[number] = hop
 
-    def _update_clients(self, version: int) -> Iterator[tuple[str, Waiter]]:
+    def _update_clients(self, family: IpFamily) -> Iterator[tuple[str, Waiter]]:
         """Who has to be waited for. Many flows may have one client address, behind a NAT."""
-        slots = self._slots[version]
+        slots, columns = self._families[family].slots, self._columns[family]
         live = slots.numbers[slots.is_live]
         if not len(live):
             return
-        clients = np.ascontiguousarray(self._clients[version][live])
-        addresses = clients.view(f"V{4 if version == 4 else 16}").ravel()
+        clients = np.ascontiguousarray(columns.client[live])
+        addresses = clients.view(f"V{family.address_bytes}").ravel()
         unique, inverse = np.unique(addresses, return_inverse=True)
         hops = [self._routes.lookup(address.tobytes()) for address in unique]
         known = np.array([-1 if hop is None else hop for hop in hops], np.int32)[inverse]
         settled = known >= 0
-        self._down[version][live[settled]] = known[settled]
-        names = {
-            index: socket.inet_ntop(FAMILIES[version], unique[index].tobytes())
-            for index, hop in enumerate(hops)
-            if hop is None
-        }
+        columns.down[live[settled]] = known[settled]
+        names = {i: unpack_address(unique[i].tobytes()) for i, hop in enumerate(hops) if hop is None}
         for slot, which in zip(live[~settled].tolist(), inverse[~settled].tolist(), strict=True):
-            yield names[which], (version, layout.DOWNSTREAM, slot)
+            yield names[which], ClientWaiter(family, slot)

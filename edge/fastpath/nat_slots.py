@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ebpf.clock import SeenClock
+from ebpf.ids import BackboneIndex, NatSlot
 from ebpf.kernel.bpfmap import Records
 from ebpf.layout import GROUP_SLOTS, PORTS, SLOT_LIVE, UPSTREAM
 
@@ -31,14 +32,15 @@ DirectionRecords = Sequence[Records]
 class NatRange(NamedTuple):
     """NAT ports of one backbone address, both ends included."""
 
-    backbone: int
-    """Index of the address."""
+    backbone: BackboneIndex
     first: int
     last: int
     step: int = 1
 
 
-def share_ports(backbones: Sequence[int], first: int, last: int, index: int, workers: int) -> list[NatRange]:
+def share_ports(
+    backbones: Sequence[BackboneIndex], first: int, last: int, index: int, workers: int
+) -> list[NatRange]:
     """What worker `index` of `workers` owns: every `workers`-th port of every address, so that each of them
     has a part of every client's group.
     """
@@ -94,7 +96,11 @@ class Slots:
     """See above. `records` are the maps' own; `taken` says which ports are a VIP's."""
 
     def __init__(
-        self, records: DirectionRecords, ranges: Sequence[NatRange], taken: frozenset[int], clock: SeenClock
+        self,
+        records: DirectionRecords,
+        ranges: Sequence[NatRange],
+        taken: frozenset[NatSlot],
+        clock: SeenClock,
     ) -> None:
         self._clock = clock
         parts = [np.arange(r.first, r.last + 1, r.step, dtype=np.uint32) + r.backbone * PORTS for r in ranges]
@@ -108,18 +114,18 @@ class Slots:
         """Position by slot; `size` for what is another worker's."""
         self._positions[self.numbers] = np.arange(size)
         self.marks = np.zeros(size, np.uint32)
-        """Of the ufrags that flows go by, by position; 0 where it is not known."""
+        """Of the flows' ufrags, by position; 0 where it is not known."""
         self.is_live = np.zeros(size, bool)
         self.addresses: Counter[int] = Counter()
         """Flows by mark."""
         self._rested_at = np.zeros(size + 1, np.int64)
         """When a slot may be taken, by position; NEVER while it lives."""
         self._rested_at[size] = NEVER
-        self._line = FreeQueue(size)
+        self._free = FreeQueue(size)
         self.live = 0
 
     def adopt(self, marks: npt.NDArray[np.uint32], now_ns: int) -> None:
-        """Begin with what the map holds; `marks` of the ufrags that flows go by are by slot."""
+        """Begin with what the map holds; `marks`, of the flows' ufrags, are by slot."""
         self.is_live[:] = self._columns.state[self.numbers] == SLOT_LIVE
         self.live = int(self.is_live.sum())
         self.marks[self.is_live] = marks[self.numbers[self.is_live]]
@@ -129,14 +135,18 @@ class Slots:
         resting = ~self.is_live & (self._clock.idle(seen, now_ns).min(axis=0) < rest) & seen.any(axis=0)
         self._rested_at[:-1][self.is_live] = NEVER
         self._rested_at[:-1][resting] = now_ns + REST_NS
-        self._line.fill(np.concatenate([np.flatnonzero(~self.is_live & ~resting), np.flatnonzero(resting)]))
+        self._free.fill(np.concatenate([np.flatnonzero(~self.is_live & ~resting), np.flatnonzero(resting)]))
 
-    def position_of(self, slot: int) -> int | None:
+    def slot_at(self, position: int) -> NatSlot:
+        """The slot at a position."""
+        return NatSlot(int(self.numbers[position]))
+
+    def position_of(self, slot: NatSlot) -> int | None:
         """The position of a slot; None for one of another worker."""
         position = int(self._positions[slot])
         return None if position == len(self.numbers) else position
 
-    def take(self, groups: Iterable[int], mark: int, now_ns: int) -> int | None:
+    def take(self, groups: Iterable[NatSlot], mark: int, now_ns: int) -> NatSlot | None:
         """A slot that has rested, to be written to, at the first of these groups that has one, or anywhere;
         None where there is none at all.
         """
@@ -147,18 +157,18 @@ class Slots:
                 position = best
                 break
         else:
-            position = self._line.first
+            position = self._free.first
         if self._rested_at[position] > now_ns:
             return None
-        self._line.leave(position)
+        self._free.leave(position)
         self._rested_at[position] = NEVER
         self.is_live[position] = True
         self.live += 1
         self.mark(position, mark)
-        return int(self.numbers[position])
+        return self.slot_at(position)
 
     def mark(self, position: int, mark: int) -> None:
-        """Note the ufrag that a flow goes by."""
+        """Note the ufrag of a flow."""
         old = int(self.marks[position])
         if old:
             self.addresses[old] -= 1
@@ -174,10 +184,10 @@ class Slots:
         self.is_live[position] = False
         self.live -= 1
         self._rested_at[position] = rested_at_ns
-        self._line.join(position)
+        self._free.join(position)
 
     def ended(self, begin: int, end: int, now_ns: int, timeout_ns: int) -> npt.NDArray[np.intp]:
-        """Positions from `begin` up to `end` of flows that are idle, or that someone switched off."""
+        """Positions from `begin` up to `end`, ascending, of flows that are idle or were switched off."""
         part = slice(begin, end)
         where = self._where(begin, end)
         idle = self._clock.idle(self._columns.heard[where], now_ns) > self._clock.units(timeout_ns)

@@ -1,74 +1,79 @@
-"""Opening the `xdp` forwarder of one worker: its part of the tables, with all that is in them already."""
+"""Opening the maps for one worker: its part of the tables, with all that is in them already."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from core.addr import Endpoint
+from core.addr import Endpoint, IpFamily
 from ebpf.clock import SeenClock
+from ebpf.ids import BackboneIndex, NatSlot, VipId
 from ebpf.index import Index
 from ebpf.layout import PORTS
 from ebpf.tables import Tables
-from edge.fastpath.forwarder import XdpForwarder
+from edge.fastpath.flow_store import FamilyFlows, FlowStore, Maps
 from edge.fastpath.nat_slots import Slots, share_ports
 from edge.fastpath.transceiver_ids import Transceivers
-from edge.relay.counters import Counters
+
+Share: TypeAlias = tuple[int, int]
+"""(index of a worker, number of workers)"""
 
 
-def open_forwarder(
-    told: Any,  # noqa: ANN401 - JSON of our own making, `XdpHost.message`
-    vips: Sequence[Endpoint],
-    share: tuple[int, int],
-    max_flows: int,
-    idle_timeout_ns: int,
-    counters: Counters,
-    ask: Callable[[list[str]], None],
-) -> XdpForwarder:
-    """The forwarder of worker `share[0]` of `share[1]`. Raises DataplaneError, PermissionError."""
-    pin_dir = Path(told["pin_dir"])
-    tables, index, clock = Tables(pin_dir), Index(pin_dir), SeenClock(pin_dir)
-    backbones = {version: dict(told["backbones"][str(version)]) for version in (4, 6)}
-    slots = {
-        version: _adopt(tables, clock, version, hosts, vips, told["nat_ports"], share)
-        for version, hosts in backbones.items()
-    }
-    now_ns = time.monotonic_ns()
-    transceivers = {version: Transceivers(tables, version, share, now_ns) for version in slots}
-    vip_ids: list[int] = told["vip_ids"]
-    assert len(vip_ids) == len(vips), "one for each"
-    forwarder = XdpForwarder(
-        tables,
-        index,
-        clock,
-        slots,
-        vip_ids,
-        backbones,
-        transceivers,
-        max_flows,
-        idle_timeout_ns,
-        counters,
-        ask,
+@dataclass(frozen=True, slots=True)
+class Identities:
+    """What a worker must know to use the maps; the supervisor's `XdpHost.message` says it."""
+
+    pin_dir: Path
+    vip_ids: Sequence[VipId]
+    """In the order of the VIPs in the configuration."""
+    backbones: Mapping[IpFamily, Mapping[BackboneIndex, str]]
+    nat_ports: tuple[int, int]
+    """First and last, of every backbone address."""
+
+
+def read_identities(message: Any) -> Identities:  # noqa: ANN401 - JSON of our own making
+    """What `XdpHost.message` says."""
+    first, last = message["nat_ports"]
+    return Identities(
+        Path(message["pin_dir"]),
+        message["vip_ids"],
+        {family: dict(message["backbones"][str(family)]) for family in IpFamily},
+        (first, last),
     )
-    forwarder.set_dscp(told["dscp_upstream"])
-    return forwarder
 
 
-def _adopt(
-    tables: Tables,
-    clock: SeenClock,
-    version: int,
-    hosts: dict[int, str],
-    vips: Sequence[Endpoint],
-    nat_ports: tuple[int, int],
-    share: tuple[int, int],
-) -> Slots:
-    taken = frozenset(
-        index * PORTS + vip.port for index, host in hosts.items() for vip in vips if vip.host == host
+def open_store(
+    identities: Identities, vips: Sequence[Endpoint], share: Share, monotonic_ns: Callable[[], int]
+) -> FlowStore:
+    """The store of worker `share[0]` of `share[1]`; `monotonic_ns` is kept for the clock of the stamps.
+
+    Raises DataplaneError.
+    """
+    assert len(identities.vip_ids) == len(vips), "one for each"
+    now_ns = monotonic_ns()
+    pin_dir = identities.pin_dir
+    maps = Maps(Tables(pin_dir), Index(pin_dir), SeenClock(pin_dir, monotonic_ns))
+    families = {}
+    for family, hosts in identities.backbones.items():
+        slots = Slots(
+            maps.tables.records[family],
+            share_ports(sorted(hosts), *identities.nat_ports, *share),
+            _taken(hosts, vips),
+            maps.clock,
+        )
+        slots.adopt(maps.tables.marks[family], now_ns)
+        transceivers = Transceivers(maps.tables, family, share, now_ns)
+        families[family] = FamilyFlows(family, maps, slots, transceivers, hosts)
+    return FlowStore(maps, identities.vip_ids, families)
+
+
+def _taken(backbones: Mapping[BackboneIndex, str], vips: Sequence[Endpoint]) -> frozenset[NatSlot]:
+    """The slots whose NAT port is a VIP's."""
+    return frozenset(
+        NatSlot(index * PORTS + vip.port)
+        for index, host in backbones.items()
+        for vip in vips
+        if vip.host == host
     )
-    ranges = share_ports(sorted(hosts), *nat_ports, *share)
-    slots = Slots(tables.records[version], ranges, taken, clock)
-    slots.adopt(tables.marks[version], time.monotonic_ns())
-    return slots

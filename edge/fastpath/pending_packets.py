@@ -1,4 +1,4 @@
-"""Where a flow's first packets wait until the program knows the MAC addresses on both of its ways.
+"""Where a flow's first packets wait until the program knows the MAC addresses of both of its next hops.
 
 The relay itself could send them, since the kernel asks for what it does not know. But the answer would
 come back within a round trip, and the program, which asks nobody, would drop it, and the client's DTLS
@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from core.addr import IpFamily
+from ebpf.ids import NatSlot
 from edge.fastpath.flow import XdpFlow
 
 LOOK_S = 0.002
@@ -20,19 +22,24 @@ MAX_FLOWS = 256
 MAX_PACKETS = 4
 """Of a flow; the rest is sent without waiting."""
 
-HasUsableNextHops = Callable[[XdpFlow], bool]
+NeedNotWait = Callable[[XdpFlow], bool]
 Send = Callable[[XdpFlow, bytes], bool]
+Drop = Callable[[bytes], None]
 
 
 class PendingPackets:
-    """Holds packets of flows that are not led yet, a bounded number for a bounded time."""
+    """Holds packets of flows without usable next hops, a bounded number for a bounded time.
 
-    def __init__(self, has_usable_nexthops: HasUsableNextHops, send: Send) -> None:
-        self._has_usable_nexthops = has_usable_nexthops
+    Each ends by `send` or, where the relay ends first, by `drop`.
+    """
+
+    def __init__(self, need_not_wait: NeedNotWait, send: Send, drop: Drop) -> None:
+        self._need_not_wait = need_not_wait
         self._send = send
+        self._drop = drop
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._waiting: dict[tuple[int, int], tuple[XdpFlow, int, list[bytes]]] = {}
+        self._waiting: dict[tuple[IpFamily, NatSlot], tuple[XdpFlow, int, list[bytes]]] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -43,7 +50,7 @@ class PendingPackets:
 
     def take(self, flow: XdpFlow, datagram: memoryview, now_ns: int) -> bool:
         """Keep a packet for later; False when it should be sent at once."""
-        if self._loop is None or self._has_usable_nexthops(flow):
+        if self._loop is None or self._need_not_wait(flow):
             return False
         place = flow.family, flow.slot
         if place not in self._waiting:
@@ -66,7 +73,7 @@ class PendingPackets:
     def look(self, now_ns: int) -> None:
         """Send on what need not wait any longer."""
         for place, (flow, deadline_ns, packets) in list(self._waiting.items()):
-            if now_ns >= deadline_ns or self._has_usable_nexthops(flow):
+            if now_ns >= deadline_ns or self._need_not_wait(flow):
                 del self._waiting[place]
                 for packet in packets:
                     self._send(flow, packet)
@@ -77,4 +84,7 @@ class PendingPackets:
             self._timer.cancel()
             self._timer = None
         self._loop = None
+        for _, _, packets in self._waiting.values():
+            for packet in packets:
+                self._drop(packet)
         self._waiting.clear()

@@ -15,8 +15,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from core.addr import Endpoint
-from ebpf.flows import pack_address
+from core.addr import Endpoint, IpFamily, pack_address
+from ebpf.ids import NOWHERE, NextHopId, TransceiverId
 from ebpf.layout import SLOT_LIVE, TRANSCEIVERS, UPSTREAM
 from ebpf.tables import REST_S, Tables
 
@@ -35,41 +35,43 @@ Key: TypeAlias = bytes
 class Transceivers:
     """The numbers of worker `index` of `workers` in an address family; begins with what the maps hold."""
 
-    def __init__(self, tables: Tables, version: int, share: tuple[int, int], now_ns: int) -> None:
+    def __init__(self, tables: Tables, family: IpFamily, share: tuple[int, int], now_ns: int) -> None:
         index, workers = share
         self._tables = tables
-        self._version = version
-        self._rows = tables.transceivers[version]
+        self._family = family
+        self._rows = tables.transceivers[family]
         self._nexthops = self._rows["common"]["nexthop"]
-        self._numbers: dict[Key, int] = {}
-        self._held: dict[int, Key] = {}
+        self._numbers: dict[Key, TransceiverId] = {}
+        self._held: dict[TransceiverId, Key] = {}
         self._reclaimed_ns = now_ns
         own = np.arange(1 + index, TRANSCEIVERS, workers)
         is_held, is_fresh = self._in_use()[own], self._rows["common"]["port"][own] == 0
         for number in own[is_held].tolist():
             self._hold(number, self._key_of(number))
         left = own[~is_held & ~is_fresh]
-        self._nexthops[left] = 0
+        self._nexthops[left] = NOWHERE
         self._fresh = own[~is_held & is_fresh].astype(np.uint16)
         """Which never stood for anybody; those before `_taken` do by now."""
         self._taken = 0
-        self._resting: deque[tuple[int, int]] = deque((now_ns + REST_NS, int(n)) for n in left)
+        self._resting: deque[tuple[int, TransceiverId]] = deque(
+            (now_ns + REST_NS, TransceiverId(int(n))) for n in left
+        )
         """(when it has rested, number), in this order."""
 
-    def held(self) -> ItemsView[int, Key]:
+    def held(self) -> ItemsView[TransceiverId, Key]:
         """Number → whom it stands for; the address is all but the last two bytes."""
         return self._held.items()
 
-    def is_held(self, number: int, address: bytes) -> bool:
+    def is_held(self, number: TransceiverId, address: bytes) -> bool:
         """Whether a number still stands for a transceiver at that address."""
         return self._held.get(number, b"")[:-2] == address
 
-    def find(self, transceiver: Endpoint) -> int | None:
+    def find(self, transceiver: Endpoint) -> TransceiverId | None:
         """The number that it has."""
         return self._numbers.get(_key(transceiver))
 
-    def take(self, transceiver: Endpoint, nexthop: int, now_ns: int) -> int | None:
-        """A number for one that has none; None if live flows lead to as many as there are."""
+    def take(self, transceiver: Endpoint, nexthop: NextHopId, now_ns: int) -> TransceiverId | None:
+        """A number for one that has none; None if live flows have as many transceivers as there are."""
         if now_ns - self._reclaimed_ns >= RECLAIM_NS:
             self.reclaim(now_ns)
         number = self._free_one(now_ns)
@@ -86,35 +88,35 @@ class Transceivers:
             del self._held[number]
             if self._numbers.get(key) == number:
                 del self._numbers[key]
-            self._nexthops[number] = 0
+            self._nexthops[number] = NOWHERE
             self._resting.append((now_ns + REST_NS, number))
         if not self._resting and self._taken == len(self._fresh):
             logger.error(
                 "IPv%d flows of this worker lead to %d transceivers: no room for another",
-                self._version,
+                self._family,
                 len(self._held),
             )
 
-    def _free_one(self, now_ns: int) -> int | None:
+    def _free_one(self, now_ns: int) -> TransceiverId | None:
         if self._taken < len(self._fresh):
             self._taken += 1
-            return int(self._fresh[self._taken - 1])
+            return TransceiverId(int(self._fresh[self._taken - 1]))
         if self._resting and self._resting[0][0] <= now_ns:
             return self._resting.popleft()[1]
         return None
 
-    def _hold(self, number: int, key: Key) -> None:
+    def _hold(self, number: TransceiverId, key: Key) -> None:
         self._held[number] = key
         self._numbers.setdefault(key, number)
 
-    def _key_of(self, number: int) -> Key:
+    def _key_of(self, number: TransceiverId) -> Key:
         row = self._rows[number]
         key: Key = row["addr"].tobytes() + row["common"]["port"].tobytes()
         return key
 
     def _in_use(self) -> npt.NDArray[np.bool_]:
         """By number, whether a live record has it, whichever worker's."""
-        record = self._tables.records[self._version][UPSTREAM]["common"]
+        record = self._tables.records[self._family][UPSTREAM]["common"]
         found = np.zeros(TRANSCEIVERS, bool)
         found[record["transceiver"][record["state"] == SLOT_LIVE]] = True
         return found

@@ -13,7 +13,6 @@ costs no loop handle.
 from __future__ import annotations
 
 import asyncio
-import math
 import select
 import socket
 from collections import Counter
@@ -21,6 +20,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from core.addr import Endpoint
+from edge.forwarders.sweep import TICK_S, part_of
+from edge.forwarders.tally import DOWN, DOWN_FAILED, RECEIVED_DOWN, UP, FlowTally, count_up_failed
 from edge.relay.counters import (
     PENDING_ERRORS,
     SEND_FAILURES,
@@ -31,7 +32,7 @@ from edge.relay.counters import (
     classify_error,
     counter_index,
 )
-from edge.relay.forwarder import MAX_ADDRESSES_PER_TOKEN, Sockaddr
+from edge.relay.forwarder import MAX_ADDRESSES_PER_TOKEN, Sockaddr, VipIndex
 from edge.relay.verdict import RelayReason
 
 DATAGRAM_BYTES = 65536
@@ -39,40 +40,18 @@ DATAGRAM_BYTES = 65536
 FLOWS_PER_WAKEUP = 64
 PACKETS_PER_FLOW = 8
 """What one flow may take of a wake-up. The rest waits for the next one, behind everyone else."""
-SWEEP_TICK_S = 0.05
-SWEEPS_PER_TIMEOUT = 8
-"""A flow is looked at this often in an idle timeout, so it ends at most an eighth late."""
 REMOVALS_PER_SWEEP = 32
 REST_AFTER_REMOVALS_S = 0.002
 
-_RECEIVED = (
-    counter_index("received_packets", Direction.DOWNSTREAM),
-    counter_index("received_bytes", Direction.DOWNSTREAM),
-)
-_UP = (
-    counter_index("packets", Direction.UPSTREAM, "forwarded"),
-    counter_index("bytes", Direction.UPSTREAM, "forwarded"),
-)
-_UP_FAILED = (
-    counter_index("packets", Direction.UPSTREAM, "failed"),
-    counter_index("bytes", Direction.UPSTREAM, "failed"),
-)
-_DOWN = (
-    counter_index("packets", Direction.DOWNSTREAM, "forwarded"),
-    counter_index("bytes", Direction.DOWNSTREAM, "forwarded"),
-)
-_DOWN_FAILED = (
-    counter_index("packets", Direction.DOWNSTREAM, "failed"),
-    counter_index("bytes", Direction.DOWNSTREAM, "failed"),
-)
-_FLOWS = counter_index("flows")
-_INSTALLED = counter_index("installs", "installed")
-_RELABELLED = counter_index("installs", "rebound")
-_SEND_FAILURES = {pair: counter_index("send_failures", *pair) for pair in SEND_FAILURES}
+_UP_PACKETS, _UP_BYTES = UP
+_DOWN_FAILURES = {
+    error: counter_index("send_failures", direction, error)
+    for direction, error in SEND_FAILURES
+    if direction is Direction.DOWNSTREAM
+}
 _PENDING_ERRORS = {
     e: counter_index("pending_errors", e if e in PENDING_ERRORS else SendError.OTHER) for e in SendError
 }
-_REMOVALS = {cause: counter_index("removals", cause) for cause in Removal}
 
 
 @dataclass(slots=True, eq=False)
@@ -80,7 +59,7 @@ class UserspaceFlow:
     """A flow and its socket; see `edge.relay.forwarder.Flow`."""
 
     client: Sockaddr
-    vip: int
+    vip: VipIndex
     ufrag: bytes
     transceiver: Endpoint
     last_upstream_ns: int
@@ -93,7 +72,7 @@ class UserspaceFlow:
         self.send = self.socket.send
 
     def matches_ufrag(self, ufrag: bytes) -> bool:
-        """Whether a ufrag is the one that the flow goes by."""
+        """Whether a ufrag is the flow's own."""
         return ufrag == self.ufrag
 
 
@@ -121,30 +100,28 @@ class UserspaceForwarder:
         self._buffer = bytearray(DATAGRAM_BYTES)
         self._view = memoryview(self._buffer)
         self._loop: asyncio.AbstractEventLoop | None = None
-        counters.add(_REMOVALS[Removal.LOST], self._values[_FLOWS])  # of the worker before this one
-        self._values[_FLOWS] = 0
+        self._tally = FlowTally(counters, flows=0)
 
     def __len__(self) -> int:
         return len(self._by_fd)
 
-    def find(self, client: Sockaddr, vip: int) -> UserspaceFlow | None:
+    def find(self, client: Sockaddr, vip: VipIndex, now_ns: int) -> UserspaceFlow | None:
         """The flow of a client address at a VIP."""
         return self._by_client[vip].get(client)
 
     def install(
-        self, client: Sockaddr, vip: int, ufrag: bytes, transceiver: Endpoint, now_ns: int
+        self, client: Sockaddr, vip: VipIndex, ufrag: bytes, transceiver: Endpoint, now_ns: int
     ) -> UserspaceFlow | RelayReason:
         """Open the flow's socket and enter it everywhere."""
         outcome = self._install(client, vip, ufrag, transceiver, now_ns)
         if isinstance(outcome, RelayReason):
-            self._counters.add(counter_index("installs", outcome))
+            self._tally.refused(outcome)
         else:
-            self._counters.add(_INSTALLED)
-            self._values[_FLOWS] = len(self._by_fd)
+            self._tally.installed(len(self._by_fd))
         return outcome
 
     def _install(
-        self, client: Sockaddr, vip: int, ufrag: bytes, transceiver: Endpoint, now_ns: int
+        self, client: Sockaddr, vip: VipIndex, ufrag: bytes, transceiver: Endpoint, now_ns: int
     ) -> UserspaceFlow | RelayReason:
         if self._addresses[ufrag] >= MAX_ADDRESSES_PER_TOKEN:
             return RelayReason.TOO_MANY_ADDRESSES
@@ -169,9 +146,9 @@ class UserspaceForwarder:
         self._count_address(flow.ufrag, -1)
         flow.ufrag = ufrag
         self._count_address(ufrag, 1)
-        self._counters.add(_RELABELLED)
+        self._tally.rebound()
 
-    def remove(self, flow: UserspaceFlow) -> None:
+    def remove(self, flow: UserspaceFlow, now_ns: int) -> None:
         """End a flow that makes room for another."""
         self._remove(flow, Removal.MOVED)
 
@@ -182,8 +159,7 @@ class UserspaceForwarder:
         self._free.append(flow.place)
         self._count_address(flow.ufrag, -1)
         flow.socket.close()  # which also takes it out of the epoll set: there is no other reference
-        self._values[_FLOWS] = len(self._by_fd)
-        self._counters.add(_REMOVALS[cause])
+        self._tally.removed(cause, len(self._by_fd))
 
     def _count_address(self, ufrag: bytes, change: int) -> None:
         self._addresses[ufrag] += change
@@ -198,11 +174,9 @@ class UserspaceForwarder:
             flow.send(datagram)
         except OSError as error:
             if not self._send_again(flow, datagram, error):
-                values[_UP_FAILED[0]] += 1
-                values[_UP_FAILED[1]] += len(datagram)
                 return False
-        values[_UP[0]] += 1
-        values[_UP[1]] += len(datagram)
+        values[_UP_PACKETS] += 1
+        values[_UP_BYTES] += len(datagram)
         return True
 
     def _send_again(self, flow: UserspaceFlow, datagram: memoryview, first: OSError) -> bool:
@@ -218,7 +192,7 @@ class UserspaceForwarder:
             else:
                 self._counters.add(_PENDING_ERRORS[reason])
                 return True
-        self._counters.add(_SEND_FAILURES[Direction.UPSTREAM, reason])
+        count_up_failed(self._counters, reason, len(datagram))
         return False
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -251,14 +225,14 @@ class UserspaceForwarder:
             except OSError as error:
                 failed += 1
                 failed_bytes += size
-                self._counters.add(_SEND_FAILURES[Direction.DOWNSTREAM, classify_error(error)])
+                self._counters.add(_DOWN_FAILURES[classify_error(error)])
         values = self._values
-        values[_RECEIVED[0]] += received
-        values[_RECEIVED[1]] += received_bytes
-        values[_DOWN[0]] += received - failed
-        values[_DOWN[1]] += received_bytes - failed_bytes
-        values[_DOWN_FAILED[0]] += failed
-        values[_DOWN_FAILED[1]] += failed_bytes
+        values[RECEIVED_DOWN.packets] += received
+        values[RECEIVED_DOWN.bytes] += received_bytes
+        values[DOWN.packets] += received - failed
+        values[DOWN.bytes] += received_bytes - failed_bytes
+        values[DOWN_FAILED.packets] += failed
+        values[DOWN_FAILED.bytes] += failed_bytes
 
     def sweep(self, now_ns: int) -> float:
         """End idle flows. Closing a socket costs as much as a packet, so there are rests in between."""
@@ -266,7 +240,7 @@ class UserspaceForwarder:
         table = self._table
         position = self._sweep_position
         removals = 0
-        for _ in range(self._sweep_length()):
+        for _ in range(part_of(len(table), self.idle_timeout_ns)):
             position = position + 1 if position + 1 < len(table) else 0
             flow = table[position]
             if flow is not None and flow.last_upstream_ns < deadline_ns:
@@ -275,12 +249,7 @@ class UserspaceForwarder:
                 if removals == REMOVALS_PER_SWEEP:
                     break
         self._sweep_position = position
-        return REST_AFTER_REMOVALS_S if removals == REMOVALS_PER_SWEEP else SWEEP_TICK_S
-
-    def _sweep_length(self) -> int:
-        """How many places one call looks at, so that the whole table gets its turn in time."""
-        calls = max(self.idle_timeout_ns * 1e-9 / SWEEPS_PER_TIMEOUT / SWEEP_TICK_S, 1.0)
-        return math.ceil(len(self._table) / calls)
+        return REST_AFTER_REMOVALS_S if removals == REMOVALS_PER_SWEEP else TICK_S
 
     def close(self) -> None:
         """Close every upstream socket; the VIP sockets are not ours."""
@@ -294,7 +263,7 @@ class UserspaceForwarder:
 def _connect(transceiver: Endpoint) -> socket.socket | RelayReason:
     """A non-blocking UDP socket that talks with one peer."""
     try:
-        upstream = socket.socket(transceiver.family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        upstream = socket.socket(transceiver.af, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     except OSError:
         return RelayReason.NO_DESCRIPTORS
     try:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.addr import IpFamily, family_of
 from core.config import DataplaneSettings, RelaySettings
 from core.errors import ConfigError
 from core.service.files import load_config
@@ -44,14 +46,13 @@ class Plan:
     @property
     def sizes(self) -> pins.Sizes:
         """How large the tables are."""
-        backbone = self.settings.backbone
-        families = {6 if ":" in vip.host else 4 for vip in self.relay.vips}
-        count6 = sum(":" in host for host in backbone)
+        families = {vip.family for vip in self.relay.vips}
+        backbones = Counter(map(family_of, self.settings.backbone))
         return pins.Sizes(
-            max_flows4=self.relay.max_flows if 4 in families else 1,
-            max_flows6=self.relay.max_flows if 6 in families else 1,
-            backbones4=len(backbone) - count6,
-            backbones6=count6,
+            max_flows4=self.relay.max_flows if IpFamily.V4 in families else 1,
+            max_flows6=self.relay.max_flows if IpFamily.V6 in families else 1,
+            backbones4=backbones[IpFamily.V4],
+            backbones6=backbones[IpFamily.V6],
         )
 
     def program_for(self, interface: str) -> str:
@@ -77,7 +78,7 @@ def run(plan: Plan) -> list[tuple[str, Mode]]:
         raise DataplaneError(f"no right to load and attach: {', '.join(lacking)} needed, such as root has")
     with Netdev() as netdev:
         for name in plan.settings.interfaces:
-            netdev.interface(name)
+            netdev.link(name)
         _warn_of_calls_that_end(plan, netdev)
         made = pins.ensure_maps(plan.directory, plan.sizes)
         logger.info(
@@ -185,13 +186,13 @@ def detach(plan: Plan, unpin: bool) -> list[str]:
     """
     taken = []
     with Netdev() as netdev:
-        for interface in netdev.interfaces():
-            running = netdev.attached(interface.name)
+        for link in netdev.links():
+            running = netdev.attached(link.name)
             fd = None if running is None else _open_ours(plan.directory, running.program_id)
             if fd is not None:
-                netdev.detach(interface.name, fd)
+                netdev.detach(link.name, fd)
                 os.close(fd)
-                taken.append(interface.name)
+                taken.append(link.name)
     if unpin:
         pins.unpin(plan.directory)
     return taken
@@ -212,7 +213,7 @@ class InterfaceState:
 def interfaces(plan: Plan) -> Iterator[InterfaceState]:
     """The state of every interface of a plan."""
     with Netdev() as netdev:
-        present = {interface.name for interface in netdev.interfaces()}
+        present = {link.name for link in netdev.links()}
         for name in plan.settings.interfaces:
             running = netdev.attached(name) if name in present else None
             if running is None:

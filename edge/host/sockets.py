@@ -8,7 +8,7 @@ import resource
 import socket
 from collections.abc import Sequence
 
-from core.addr import Endpoint
+from core.addr import Endpoint, IpFamily
 from core.errors import ConfigError, UnavailableError
 
 logger = logging.getLogger(__name__)
@@ -40,14 +40,14 @@ def open_vips(vips: Sequence[Endpoint], workers: int) -> list[list[socket.socket
 def _check_free(vip: Endpoint) -> None:
     """Binding without SO_REUSEPORT fails where joining someone's group would silently share its packets."""
     try:
-        with socket.socket(vip.family, socket.SOCK_DGRAM) as probe:
+        with socket.socket(vip.af, socket.SOCK_DGRAM) as probe:
             _bind(probe, vip)
     except OSError as error:
         raise UnavailableError(f"relay.vips: cannot listen on {vip}: {_explain(error)}") from None
 
 
 def _open(vip: Endpoint) -> socket.socket:
-    opened = socket.socket(vip.family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    opened = socket.socket(vip.af, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
@@ -60,7 +60,7 @@ def _open(vip: Endpoint) -> socket.socket:
 
 
 def _bind(opened: socket.socket, vip: Endpoint) -> None:
-    if vip.family == socket.AF_INET6:
+    if vip.family is IpFamily.V6:
         opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     opened.bind(vip)
 

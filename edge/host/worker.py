@@ -15,22 +15,23 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from core.addr import from_sockaddr
+from core.addr import IpFamily, from_sockaddr
 from core.service.handover import DRAIN, SETTINGS
 from core.service.supervisor import ControlChannel, Message
 from core.service.worker import Fd, WorkerArguments, run
 from edge.fastpath.forwarder import XdpForwarder
-from edge.fastpath.open import open_forwarder
+from edge.fastpath.open import open_store, read_identities
 from edge.forwarders.userspace import DATAGRAM_BYTES, UserspaceForwarder
 from edge.host.settings import WorkerSettings, decode
 from edge.nexthops.messages import HOSTS, RESOLVE, ROUTES
 from edge.relay.counters import Counters
 from edge.relay.decide import Relay
+from edge.relay.forwarder import VipIndex
 from edge.relay.slowpath import SlowPath
 
 MODULE = "edge.host.worker"
 PACKETS_PER_WAKEUP = 64
-"""What one VIP may take of a wake-up before the others and the way back get their turn."""
+"""What one VIP may take of a wake-up before the others and what comes downstream get their turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,12 +98,14 @@ class Worker:
         if settings.xdp is None:
             forwarder = UserspaceForwarder(self._vips, self._arguments.max_flows, idle_ns, self._counters)
         else:
-            arguments = self._arguments
-            forwarder = self._xdp = open_forwarder(
-                settings.xdp, [from_sockaddr(vip.getsockname()) for vip in self._vips],
-                (arguments.index, arguments.count), arguments.max_flows, idle_ns, self._counters, self._ask,
-            )  # fmt: skip
-        self._slow_path = SlowPath(_make_relay(settings), forwarder, self._counters)
+            vips = [from_sockaddr(vip.getsockname()) for vip in self._vips]
+            arguments, identities = self._arguments, read_identities(settings.xdp)
+            store = open_store(identities, vips, (arguments.index, arguments.count), time.monotonic_ns)
+            forwarder = self._xdp = XdpForwarder(
+                store, arguments.max_flows, idle_ns, self._counters, self._ask
+            )
+            self._xdp.set_dscp(settings.xdp["dscp_upstream"])
+        self._slow_path = SlowPath(_make_relay(settings), forwarder, self._counters, time.monotonic_ns)
         forwarder.attach(asyncio.get_running_loop())
         if self._xdp is None:
             self._read_vips(self._slow_path)
@@ -119,7 +122,8 @@ class Worker:
         self._is_reading = True
         loop = asyncio.get_running_loop()
         for index, vip in enumerate(self._vips):
-            loop.add_reader(vip.fileno(), partial(self._read, slow_path, index, vip))
+            family = IpFamily.V6 if vip.family == socket.AF_INET6 else IpFamily.V4
+            loop.add_reader(vip.fileno(), partial(self._read, slow_path, VipIndex(index), vip, family))
         self._sweep(loop, slow_path)
         # A full collection stops the worker for tens of milliseconds once there are thousands of flows,
         # and finds nothing: what is made for a packet or a flow has no reference cycles.
@@ -134,9 +138,9 @@ class Worker:
         if self._xdp is not None and settings.xdp is not None:
             self._xdp.set_dscp(settings.xdp["dscp_upstream"])
 
-    def _read(self, slow_path: SlowPath[Any], index: int, vip: socket.socket) -> None:
+    def _read(self, slow_path: SlowPath[Any], index: VipIndex, vip: socket.socket, family: IpFamily) -> None:
         """Deal with a bounded number of datagrams of one VIP."""
-        receive, buffer, view, family = vip.recvfrom_into, self._buffer, self._view, vip.family
+        receive, buffer, view = vip.recvfrom_into, self._buffer, self._view
         now_ns, now_min = time.monotonic_ns(), int(time.time() // 60)
         for _ in range(PACKETS_PER_WAKEUP):
             try:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from core.addr import IpFamily
 from core.errors import UnavailableError
 from core.service import interrupt
 from core.service.cli.options import add_json
@@ -147,7 +148,7 @@ def _up(arguments: argparse.Namespace) -> int:
         name=arguments.name,
         host_is_client=arguments.client == "host",
         forwarder=arguments.forwarder,
-        families=(4, 6) if arguments.family == "both" else (int(arguments.family),),
+        families=tuple(IpFamily) if arguments.family == "both" else (IpFamily(int(arguments.family)),),
         http_port=arguments.http_port,
         backbones=arguments.backbones,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from core.addr import IpFamily, family_of
 from core.service import interrupt
 from ebpf.net import netns
 from ebpf.net.netns import Wiring
@@ -25,12 +26,12 @@ def build(plan: LabPlan) -> None:
     with Wiring(names[Place.CLIENT]) as client:
         _configure(client, plan.client)
         for vip, gateway, host in zip(plan.vips, plan.gateways, plan.client_hosts, strict=True):
-            client.route(f"{vip.host}/{128 if ':' in vip.host else 32}", gateway, source=host)
+            client.route(f"{vip.host}/{8 * vip.family.address_bytes}", gateway, source=host)
     with Wiring(names[Place.REGION]) as region:
         _configure(region, plan.region)
     with Wiring(names[Place.POP]) as pop:
         for router in plan.routers:
-            pop.route("::/0" if ":" in router else "0.0.0.0/0", router)
+            pop.route("::/0" if family_of(router) is IpFamily.V6 else "0.0.0.0/0", router)
 
 
 def _configure(wiring: Wiring, link: Link) -> None:

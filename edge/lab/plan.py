@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from core.addr import Endpoint
+from core.addr import Endpoint, IpFamily
 
 DIRECTORY = Path("/run/voxpop/lab")
 """A directory for each lab."""
@@ -59,7 +59,7 @@ class LabPlan:
     host_is_client: bool = False
     """The client is no namespace but this machine: its browsers call through the PoP."""
     forwarder: str = "xdp"
-    families: tuple[int, ...] = (4, 6)
+    families: tuple[IpFamily, ...] = tuple(IpFamily)
     """IP versions of the VIPs that answers name; the relay serves both."""
     http_port: int = SIGNALING_PORT
     """Of 127.0.0.1 at the client, where signaling and the page are."""
@@ -173,7 +173,7 @@ class LabPlan:
     def config(self) -> str:
         """The TOML of all processes."""
         vips = [str(vip) for vip in self.vips]
-        offered = [vip for vip, version in zip(vips, (4, 6), strict=True) if version in self.families]
+        offered = [str(vip) for vip in self.vips if vip.family in self.families]
         ports = (40000, 40000 + self.processes - 1)
         ipv4, ipv6 = self.region_hosts
         cluster = {"id": 1, "ipv4": f"{ipv4}/32", "ipv6": f"{ipv6}/128", "ports": ports}

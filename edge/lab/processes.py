@@ -30,9 +30,8 @@ class Process:
 
 def listen(namespace: str | None, at: Endpoint) -> socket.socket:
     """A listening socket in a namespace. Raises UnavailableError."""
-    family = socket.AF_INET6 if ":" in at.host else socket.AF_INET
     with netns.inside(namespace):
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener = socket.socket(at.af, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((at.host, at.port))

@@ -70,19 +70,19 @@ def examine(plan: LabPlan) -> LabStatus:
 def _place(plan: LabPlan, place: Place, name: str | None, running: list[Process]) -> PlaceStatus:
     if name is not None and not netns.exists(name):
         return PlaceStatus(place, name, exists=False, interfaces=[], processes=[])
-    ours = {link.interface for link in (plan.client, plan.public, plan.backbone, plan.region)}
+    ours = {end.interface for end in (plan.client, plan.public, plan.backbone, plan.region)}
     with netns.inside(name), Netdev() as netdev:
         interfaces = [
             InterfaceStatus(
-                name=interface.name,
-                mac=interface.mac.hex(":"),
-                mtu=interface.mtu,
-                is_up=interface.is_up,
-                addresses=netdev.addresses(interface.index),
-                xdp=attached.mode if (attached := netdev.attached(interface.name)) else None,
+                name=link.name,
+                mac=link.mac.hex(":"),
+                mtu=link.mtu,
+                is_up=link.is_up,
+                addresses=netdev.addresses(link.number),
+                xdp=attached.mode if (attached := netdev.attached(link.name)) else None,
             )
-            for interface in netdev.interfaces()
-            if interface.name in ours and (name is not None or interface.name == plan.client.interface)
+            for link in netdev.links()
+            if link.name in ours and (name is not None or link.name == plan.client.interface)
         ]
     return PlaceStatus(place, name, exists=True, interfaces=interfaces, processes=running)
 

@@ -19,7 +19,7 @@ class NextHopCounts(Sized, Protocol):
 
     @property
     def usable(self) -> int:
-        """Of them, how many lead somewhere."""
+        """Of them, how many have an adjacency."""
 
 
 class FastPathStatus(Protocol):

@@ -1,7 +1,7 @@
-"""Which way an address leads, as a worker asks it for each new flow: a sorted list and one bisection.
+"""The next hop of an address, as a worker asks for it with each new flow: a sorted list and one bisection.
 
 The routes of the kernel's main table overlap; laid out flat, as intervals that do not, a look-up costs
-under a microsecond and neighbouring intervals that target the same way are one. What is behind a gateway
+under a microsecond and neighbouring intervals of the same target are one. What is behind a gateway
 shares its next hop; what is on a link is a next hop of its own.
 """
 
@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-from ebpf.flows import pack_address
+from core.addr import IpFamily, pack_address
+from ebpf.ids import NOWHERE, NextHopId
+from ebpf.net.messages import Route
+from edge.nexthops.messages import ON_LINK
 
-if TYPE_CHECKING:
-    from ebpf.net.snapshot import Route
-
-NOWHERE, ON_LINK = 0, -1
 MAX_INTERVALS = 1000
 """In both families together, so that they fit into a control message."""
 
@@ -35,12 +34,12 @@ class OnLink(NamedTuple):
 
 
 RouteTarget: TypeAlias = Gateway | OnLink | None
-"""Where a route leads; None: nowhere."""
+"""What a route says of its destinations; None: they cannot be reached."""
 Interval: TypeAlias = tuple[int, RouteTarget]
 """The first address of an interval, which ends where the next one begins."""
 
 
-def flatten(routes: Iterable[Route], version: int) -> list[Interval]:
+def flatten(routes: Iterable[Route], family: IpFamily) -> list[Interval]:
     """The routes of an address family as intervals, in order; the first begins at address 0.
 
     Of a route with several live legs it is always the first: which of them the kernel would choose for a
@@ -48,7 +47,7 @@ def flatten(routes: Iterable[Route], version: int) -> list[Interval]:
     """
     best: dict[tuple[int, int], tuple[int, Route]] = {}
     for route in routes:
-        if route.prefix.version == version and _is_usable(route):
+        if route.prefix.version == family and _is_usable(route):
             key = (int(route.prefix.network_address), route.prefix.prefixlen)
             if key not in best or route.metric < best[key][0]:
                 best[key] = (route.metric, route)
@@ -59,7 +58,7 @@ def flatten(routes: Iterable[Route], version: int) -> list[Interval]:
         target = _target(route)
         intervals.append((start, target))
         around.append((int(route.prefix.broadcast_address), target))
-    end = 1 << (32 if version == 4 else 128)
+    end = 1 << 8 * family.address_bytes
     _close(around, intervals, end)
     return _merged([interval for interval in intervals if interval[0] < end])
 
@@ -97,16 +96,17 @@ class RouteCache:
     """The routes as a worker has them from its supervisor, for one look-up per new flow."""
 
     def __init__(self) -> None:
+        # By the length of packed addresses, which a look-up has at hand.
         self._starts: dict[int, list[bytes]] = {4: [bytes(4)], 16: [bytes(16)]}
-        self._targets: dict[int, list[int]] = {4: [NOWHERE], 16: [NOWHERE]}
-        self._hosts: dict[bytes, int] = {}
+        self._targets: dict[int, list[NextHopId]] = {4: [NOWHERE], 16: [NOWHERE]}
+        self._hosts: dict[bytes, NextHopId] = {}
         self.asked: set[str] = set()
         """Hosts on a link whose next hop the supervisor was asked for."""
 
     def set_routes(self, message: Any) -> None:  # noqa: ANN401 - JSON of our own making
         """Replace the routes, by a message of `routes_message`."""
-        for size, name in ((4, "4"), (16, "6")):
-            rows = message[name]
+        for family in IpFamily:
+            rows, size = message[str(family)], family.address_bytes
             self._starts[size] = [bytes.fromhex(start) for start, _ in rows]
             self._targets[size] = [target for _, target in rows]
 
@@ -119,8 +119,8 @@ class RouteCache:
                 self._hosts[pack_address(host)] = nexthop
             self.asked.discard(host)
 
-    def lookup(self, address: bytes) -> int | None:
-        """The next hop that leads to an address, NOWHERE for none; None: the supervisor has to be asked."""
+    def lookup(self, address: bytes) -> NextHopId | None:
+        """The next hop of a packed address, NOWHERE for none; None: the supervisor has to be asked."""
         size = len(address)
         target = self._targets[size][bisect_right(self._starts[size], address) - 1]
         return target if target != ON_LINK else self._hosts.get(address)

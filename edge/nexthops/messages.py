@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeAlias
 
+from core.addr import IpFamily
 from core.service.supervisor import Message
+from ebpf.ids import NextHopId
 
 ROUTES, HOSTS, RESOLVE = "routes", "hosts", "resolve"
 """To a worker: routes, hosts on a link. From it: which hosts to find."""
 HOSTS_PER_MESSAGE = 500
+ON_LINK = NextHopId(-1)
+"""In place of a next hop: the destination is on a link, and is one by itself."""
+
+RouteTables: TypeAlias = Mapping[IpFamily, Sequence[tuple[int, NextHopId]]]
+"""By family, intervals as (first address, next hop, NOWHERE or ON_LINK); each ends where the next begins."""
 
 
-def routes_message(tables: dict[int, list[tuple[int, int]]]) -> Message:
-    """What tells workers the routes: intervals as (first address, next hop or ON_LINK), by IP version."""
+def routes_message(tables: RouteTables) -> Message:
+    """What tells workers the routes."""
     return {
         "type": ROUTES,
-        "4": [[f"{start:08x}", target] for start, target in tables[4]],
-        "6": [[f"{start:032x}", target] for start, target in tables[6]],
+        **{
+            str(family): [[f"{start:0{2 * family.address_bytes}x}", target] for start, target in rows]
+            for family, rows in tables.items()
+        },
     }
 
 
-def hosts_messages(hosts: Mapping[str, int | None]) -> Iterator[Message]:
+def hosts_messages(hosts: Mapping[str, NextHopId | None]) -> Iterator[Message]:
     """What tells workers the next hops of hosts on a link; None: no longer one."""
     rows = list(hosts.items())
     for start in range(0, len(rows), HOSTS_PER_MESSAGE):

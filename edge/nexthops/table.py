@@ -6,15 +6,19 @@ workers must know. An id means the same hop for as long as a flow may refer to i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import NamedTuple, TypeAlias
 
+from core.addr import IpFamily
+from ebpf.ids import NOWHERE, EgressId, NextHopId
 from ebpf.layout import NEXTHOPS
-from ebpf.net.snapshot import Link, Network
+from ebpf.net.messages import Link
+from ebpf.net.snapshot import Network
 from ebpf.tables import Adjacency
-from edge.nexthops.fib import MAX_INTERVALS, NOWHERE, ON_LINK, Gateway, Interval, OnLink, RouteTarget, flatten
+from edge.nexthops.fib import MAX_INTERVALS, Gateway, Interval, OnLink, RouteTarget, flatten
+from edge.nexthops.messages import ON_LINK
 
 MAX_TAGS = 2
 SCARCE = NEXTHOPS * 3 // 4
@@ -36,7 +40,7 @@ NetworkAddress: TypeAlias = tuple[int, str]
 class Changes:
     """What follows from a look at the network."""
 
-    adjacencies: dict[int, Adjacency | None] = field(default_factory=dict)
+    adjacencies: dict[NextHopId, Adjacency | None] = field(default_factory=dict)
     """To be written, by next hop."""
     resolve: list[NetworkAddress] = field(default_factory=list)
     """Whose MAC the kernel does not know."""
@@ -53,28 +57,28 @@ class NextHops:
 
     def __init__(
         self,
-        written: dict[int, Adjacency],
-        egress_of: Callable[[Link], int | None],
-        in_use: Callable[[], Collection[int]],
+        written: Mapping[NextHopId, Adjacency],
+        egress_of: Callable[[Link], EgressId | None],
+        in_use: Callable[[], Collection[NextHopId]],
     ) -> None:
-        self._adjacencies: dict[int, Adjacency | None] = dict(written)
+        self._adjacencies: dict[NextHopId, Adjacency | None] = dict(written)
         self._egress_of = egress_of
         self._in_use = in_use
-        self._ids: dict[NextHop, int] = {}
+        self._ids: dict[NextHop, NextHopId] = {}
         self._network: Network | None = None
         self._complained: set[str] = set()
-        self._intervals: dict[int, list[Interval]] = {4: [(0, None)], 6: [(0, None)]}
+        self._intervals: dict[IpFamily, list[Interval]] = {family: [(0, None)] for family in IpFamily}
 
     @property
-    def tables(self) -> dict[int, list[tuple[int, int]]]:
-        """The intervals as workers need them, by IP version."""
+    def tables(self) -> dict[IpFamily, list[tuple[int, NextHopId]]]:
+        """The intervals as workers need them."""
         return {
-            version: [(start, self._target(target)) for start, target in intervals]
-            for version, intervals in self._intervals.items()
+            family: [(start, self._target(target)) for start, target in intervals]
+            for family, intervals in self._intervals.items()
         }
 
     @property
-    def hosts(self) -> dict[str, int]:
+    def hosts(self) -> dict[str, NextHopId]:
         """The next hops of the hosts on a link."""
         return {hop.host: number for hop, number in self._ids.items() if isinstance(hop, OnLinkHost)}
 
@@ -95,10 +99,10 @@ class NextHops:
         """Adopt a new view of the network."""
         self._network = network
         changes = Changes()
-        intervals = {version: flatten(network.routes, version) for version in (4, 6)}
+        intervals = {family: flatten(network.routes, family) for family in IpFamily}
         if sum(map(len, intervals.values())) > MAX_INTERVALS:
             self._complain(
-                changes, f"more than {MAX_INTERVALS} routes that differ in their way: the old stay"
+                changes, f"more than {MAX_INTERVALS} routes that differ in their next hop: the old stay"
             )
         else:
             self._intervals = intervals
@@ -133,7 +137,7 @@ class NextHops:
         for hop in list(hops):
             del self._ids[hop]
 
-    def _number(self, hop: NextHop, changes: Changes) -> int | None:
+    def _number(self, hop: NextHop, changes: Changes) -> NextHopId | None:
         """An id for a new hop: one that has its very adjacency already, or one that no flow refers to."""
         taken = set(self._ids.values())
         adjacency = self._adjacency(hop, changes)
@@ -141,7 +145,7 @@ class NextHops:
             n for n, written in self._adjacencies.items() if adjacency is not None and written == adjacency
         )
         in_use = self._in_use()
-        fresh = (n for n in range(1, NEXTHOPS) if n not in in_use)
+        fresh = (NextHopId(n) for n in range(1, NEXTHOPS) if n not in in_use)
         number = next((n for source in (same, fresh) for n in source if n not in taken), None)
         if number is None:
             self._complain(
@@ -153,11 +157,11 @@ class NextHops:
             self._adjacencies[number] = changes.adjacencies[number] = None
         return number
 
-    def _update(self, hop: NextHop, number: int, changes: Changes) -> None:
+    def _update(self, hop: NextHop, number: NextHopId, changes: Changes) -> None:
         old = self._adjacencies.get(number)
         neighbour = self._neighbour_of(hop)
         if neighbour is None:
-            return  # no longer on a link: its flows are led another way, or none, in a moment
+            return  # no longer on a link: its flows get another next hop, or none, in a moment
         adjacency = self._adjacency(hop, changes)
         if adjacency is None and self._network is not None:
             known = self._network.neighbours.get(neighbour)
@@ -180,7 +184,7 @@ class NextHops:
     def _target_of(self, host: str) -> RouteTarget:
         address = ip_address(host)
         found: RouteTarget = None
-        for start, target in self._intervals[address.version]:
+        for start, target in self._intervals[IpFamily(address.version)]:
             if start > int(address):
                 break
             found = target
@@ -199,8 +203,8 @@ class NextHops:
         if egress is None:
             self._complain(
                 changes,
-                f"the way to {neighbour[1]} leaves by {link.name}, which is not among dataplane.interfaces: "
-                "packets that go there are dropped",
+                f"the route to {neighbour[1]} leaves by {link.name}, which is not among "
+                "dataplane.interfaces: packets that go there are dropped",
             )
             return None
         return Adjacency(known.mac, link.mac, min(link.mtu, 0xFFFF), egress, tags)
@@ -214,7 +218,7 @@ class NextHops:
             below = None if self._network is None else self._network.links.get(below.parent or 0)
         return below, tuple(tags)
 
-    def _target(self, target: RouteTarget) -> int:
+    def _target(self, target: RouteTarget) -> NextHopId:
         if isinstance(target, Gateway):
             return self._ids.get(target, NOWHERE)
         return NOWHERE if target is None else ON_LINK

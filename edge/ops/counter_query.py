@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +12,7 @@ from ebpf.verdict import Family, Reason
 
 
 class Row(NamedTuple):
-    """Packets that ended in one way."""
+    """Packets of one verdict."""
 
     verdict: Reason
     family: Family
@@ -29,17 +27,15 @@ class Reading(NamedTuple):
     rows: list[Row]
 
 
-def read(pin_dir: Path) -> Reading:
-    """Raises PinError."""
+def read(pin_dir: Path, now_s: float) -> Reading:
+    """What there is at `now_s`, monotonic seconds. Raises PinError."""
     opened = BpfMap.open(pins.COUNTERS_MAP, pin_dir / pins.COUNTERS_MAP.name)
     try:
         counts = counts_of(opened)
     finally:
         opened.close()
     rows = [Row(r, family, c) for family, reasons in counts.items() for r, c in reasons.items()]
-    return Reading(
-        time.monotonic(), sorted(rows, key=lambda row: (list(Reason).index(row.verdict), row.family))
-    )
+    return Reading(now_s, sorted(rows, key=lambda row: (list(Reason).index(row.verdict), row.family)))
 
 
 def rates(before: Reading, after: Reading) -> list[tuple[Row, float, float]]:
@@ -53,13 +49,3 @@ def rates(before: Reading, after: Reading) -> list[tuple[Row, float, float]]:
         )
         for old, new in zip(before.rows, after.rows, strict=True)
     ]
-
-
-def watch(pin_dir: Path, interval_s: float) -> Iterator[tuple[Reading, Reading]]:
-    """Two readings at a time, `interval_s` apart, for as long as the caller likes."""
-    before = read(pin_dir)
-    while True:
-        time.sleep(interval_s)
-        after = read(pin_dir)
-        yield before, after
-        before = after

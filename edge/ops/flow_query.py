@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 import socket
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from core.addr import Endpoint
+from core.addr import Endpoint, IpFamily, unpack_address
 from ebpf import layout
 from ebpf.clock import SeenClock
 from ebpf.tables import Tables
@@ -77,8 +77,8 @@ class ShownFlow:
 class Selection:
     """What was found."""
 
-    matching: dict[int, int]
-    """Number of flows by IP version, shown or not."""
+    matching: dict[IpFamily, int]
+    """Number of flows, shown or not."""
     total: int
     shown: list[ShownFlow] = field(default_factory=list)
 
@@ -108,54 +108,55 @@ def parse_idle(text: str) -> Idle:
     return Idle(match[1] == ">", round(float(match[2]) * _UNITS_NS[match[3]]))
 
 
-def select(pin_dir: Path, wanted: Filter, limit: int | None) -> Selection:
+def select(pin_dir: Path, wanted: Filter, limit: int | None, monotonic_ns: Callable[[], int]) -> Selection:
     """The flows that match, of which up to `limit` are shown; none at 0. Raises PinError."""
     tables = Tables(pin_dir, writable=False)
     try:
-        clock = SeenClock(pin_dir)
+        clock = SeenClock(pin_dir, monotonic_ns)
         try:
-            return _select(tables, clock, wanted, limit)
+            return _select(_View(tables, clock, monotonic_ns()), wanted, limit)
         finally:
             clock.close()
     finally:
         tables.close()
 
 
-def _select(tables: Tables, clock: SeenClock, wanted: Filter, limit: int | None) -> Selection:
-    now_ns = time.monotonic_ns()
+class _View(NamedTuple):
+    """The maps at one time."""
+
+    tables: Tables
+    clock: SeenClock
+    now_ns: int
+
+
+def _select(view: _View, wanted: Filter, limit: int | None) -> Selection:
     matching, total = {}, 0
     shown: list[ShownFlow] = []
-    for version in (4, 6):
-        live = tables.live(version)
+    for family in IpFamily:
+        live = view.tables.live(family)
         total += len(live)
-        found = live[_matches(tables, clock, live, wanted, version, now_ns)]
-        matching[version] = len(found)
+        found = live[_matches(view, family, live, wanted)]
+        matching[family] = len(found)
         room = len(found) if limit is None else max(limit - len(shown), 0)
-        shown.extend(_show(tables, clock, version, found[:room], now_ns))
+        shown.extend(_show(view, family, found[:room]))
     return Selection(matching, total, shown)
 
 
-def _matches(
-    tables: Tables,
-    clock: SeenClock,
-    slots: npt.NDArray[np.intp],
-    wanted: Filter,
-    version: int,
-    now_ns: int,
-) -> Mask:
-    up, down = (records[slots] for records in tables.records[version])
+def _matches(view: _View, family: IpFamily, slots: npt.NDArray[np.intp], wanted: Filter) -> Mask:
+    tables, clock, now_ns = view
+    up, down = (records[slots] for records in tables.records[family])
     record = up["common"]
     mask: Mask = np.ones(len(slots), bool)
     if wanted.client is not None:
-        mask &= _is_within(wanted.client, version, up["client"], record["client_port"])
+        mask &= _is_within(wanted.client, family, up["client"], record["client_port"])
     if wanted.transceiver is not None:
         mask &= _is_within(
-            wanted.transceiver, version, down["transceiver"], down["common"]["transceiver_port"]
+            wanted.transceiver, family, down["transceiver"], down["common"]["transceiver_port"]
         )
     if wanted.vip is not None:
         vips = tables.config["vip"]
-        addresses = vips["addr"] if version == 6 else vips["addr"][:, 0]
-        mask &= _is_within(wanted.vip, version, addresses, vips["port"])[record["vip"]]
+        addresses = vips["addr"] if family is IpFamily.V6 else vips["addr"][:, 0]
+        mask &= _is_within(wanted.vip, family, addresses, vips["port"])[record["vip"]]
     if wanted.idle is not None:
         idle_ns = clock.idle(record["seen"], now_ns) * np.int64(clock.unit_ns)
         mask &= idle_ns > wanted.idle.than_ns if wanted.idle.is_more else idle_ns < wanted.idle.than_ns
@@ -163,10 +164,10 @@ def _matches(
 
 
 def _is_within(
-    side: Side, version: int, addresses: npt.NDArray[np.uint32], ports: npt.NDArray[np.uint16]
+    side: Side, family: IpFamily, addresses: npt.NDArray[np.uint32], ports: npt.NDArray[np.uint16]
 ) -> Mask:
     """Whether each of the addresses and ports, in network order, is on that side."""
-    if side.prefix.version != version:
+    if side.prefix.version != family:
         return np.zeros(len(ports), bool)
     network = np.frombuffer(side.prefix.network_address.packed, np.uint32)
     netmask = np.frombuffer(side.prefix.netmask.packed, np.uint32)
@@ -177,23 +178,22 @@ def _is_within(
     return mask
 
 
-def _show(
-    tables: Tables, clock: SeenClock, version: int, slots: npt.NDArray[np.intp], now_ns: int
-) -> Iterator[ShownFlow]:
+def _show(view: _View, family: IpFamily, slots: npt.NDArray[np.intp]) -> Iterator[ShownFlow]:
+    tables, clock, now_ns = view
     if not len(slots):
         return
-    up, down = (records[slots] for records in tables.records[version])
+    up, down = (records[slots] for records in tables.records[family])
     record, vips = up["common"], tables.config["vip"]  # by columns: many times faster than record by record
     zeros = np.zeros(layout.BACKBONES, np.uint16)
-    backbones = [e.host for e in _endpoints(version, tables.config[f"backbone{version}"]["addr"], zeros)]
-    vip_names = [str(endpoint) for endpoint in _endpoints(version, vips["addr"], vips["port"])]
+    backbones = [e.host for e in _endpoints(family, tables.config[f"backbone{family}"]["addr"], zeros)]
+    vip_names = [str(endpoint) for endpoint in _endpoints(family, vips["addr"], vips["port"])]
     columns = zip(
         slots.tolist(),
-        _endpoints(version, up["client"], record["client_port"]),
-        _endpoints(version, down["transceiver"], down["common"]["transceiver_port"]),
+        _endpoints(family, up["client"], record["client_port"]),
+        _endpoints(family, down["transceiver"], down["common"]["transceiver_port"]),
         record["vip"].tolist(),
         record["seen"].tolist(),
-        *(column.tolist() for traffic in tables.traffic(version, slots) for column in traffic),
+        *(column.tolist() for traffic in tables.traffic(family, slots) for column in traffic),
         strict=True,
     )
     for number, client, transceiver, vip, seen, *traffic in columns:
@@ -212,11 +212,10 @@ def _show(
 
 
 def _endpoints(
-    version: int, words: npt.NDArray[np.uint32], ports: npt.NDArray[np.uint16]
+    family: IpFamily, words: npt.NDArray[np.uint32], ports: npt.NDArray[np.uint16]
 ) -> Iterator[Endpoint]:
     """The address in each row of `words` with each of `ports`, both in network order."""
-    size, family = (4, socket.AF_INET) if version == 4 else (16, socket.AF_INET6)
-    packed = words.tobytes()
+    size, packed = family.address_bytes, words.tobytes()
     row = len(packed) // len(ports)  # IPv4 may be in the first word of several
     for at, port in zip(range(0, len(packed), row), ports.byteswap().tolist(), strict=True):
-        yield Endpoint(socket.inet_ntop(family, packed[at : at + size]), port)
+        yield Endpoint(unpack_address(packed[at : at + size]), port)

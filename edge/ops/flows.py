@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from edge.ops.source import add_source, pins_of
 
 if TYPE_CHECKING:
     from core.service.cli.options import Verbs
+    from edge.ops.flow_query import Selection
 
 
 FLOW_COLUMNS = (
@@ -76,11 +78,17 @@ def _idle(text: str) -> object:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _list(arguments: argparse.Namespace) -> int:
-    from edge.ops import flow_query, render
+def _select(arguments: argparse.Namespace, limit: int | None) -> Selection:
+    from edge.ops import flow_query
 
     wanted = flow_query.Filter(arguments.client, arguments.vip, arguments.transceiver, arguments.idle)
-    found = flow_query.select(pins_of(arguments), wanted, arguments.limit)
+    return flow_query.select(pins_of(arguments), wanted, limit, time.monotonic_ns)
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from edge.ops import render
+
+    found = _select(arguments, arguments.limit)
     matching = sum(found.matching.values())
     if arguments.json:
         print(json.dumps({
@@ -101,13 +109,12 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _count(arguments: argparse.Namespace) -> int:
-    from edge.ops import flow_query
+    from core.addr import IpFamily
 
-    wanted = flow_query.Filter(arguments.client, arguments.vip, arguments.transceiver, arguments.idle)
-    found = flow_query.select(pins_of(arguments), wanted, 0)
+    found = _select(arguments, 0)
     number = sum(found.matching.values())
     if arguments.json:
-        by_family = {"ipv4": found.matching[4], "ipv6": found.matching[6]}
+        by_family = {f"ipv{family}": found.matching[family] for family in IpFamily}
         print(json.dumps({"flows": number, **by_family, "total": found.total}))
     else:
         print(number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from typing import TYPE_CHECKING
 
 from edge.ops.source import add_source, pins_of
@@ -33,11 +34,14 @@ def _stats(arguments: argparse.Namespace) -> int:
 
     directory = pins_of(arguments)
     if arguments.watch is None:
-        _print_counts(counter_query.read(directory).rows, arguments)
+        _print_counts(counter_query.read(directory, time.monotonic()).rows, arguments)
         return 0
-    for before, after in counter_query.watch(directory, arguments.watch):
+    before = counter_query.read(directory, time.monotonic())
+    while True:
+        time.sleep(arguments.watch)
+        after = counter_query.read(directory, time.monotonic())
         _print_rates(counter_query.rates(before, after), arguments)
-    return 0
+        before = after
 
 
 def _print_counts(rows: list[Row], arguments: argparse.Namespace) -> None:

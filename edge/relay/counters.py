@@ -12,13 +12,17 @@ import mmap
 import os
 from collections.abc import Iterator
 from enum import StrEnum
+from typing import NewType
 
 from core.service.metrics import WORKER, Kind, Series, counter, gauge, histogram
 from edge.relay.verdict import REFUSALS, RelayReason
 
+CounterIndex = NewType("CounterIndex", int)
+"""Of a series, in the array of a worker."""
+
 
 class Direction(StrEnum):
-    """Which way a packet goes."""
+    """Whom a packet is for: upstream the transceiver, downstream the client."""
 
     UPSTREAM = "upstream"
     DOWNSTREAM = "downstream"
@@ -167,13 +171,13 @@ def _keys(name: str, series: Series) -> Iterator[tuple[str, ...]]:
 
 
 _INDEXES = {
-    key: index
+    key: CounterIndex(index)
     for index, key in enumerate(key for name, series in SHARED.items() for key in _keys(name, series))
 }
 ARRAY_BYTES = len(_INDEXES) * 8
 
 
-def counter_index(name: str, *row: str) -> int:
+def counter_index(name: str, *row: str) -> CounterIndex:
     """The index of a series; KeyError for one that does not exist."""
     return _INDEXES[(name, *row)]
 
@@ -189,7 +193,7 @@ class Counters:
         self.values: memoryview = memoryview(self._map).cast("Q")
         """Indexed by `counter_index`; the hot path writes here itself."""
 
-    def add(self, index: int, amount: int = 1) -> None:
+    def add(self, index: CounterIndex, amount: int = 1) -> None:
         """Count something."""
         self.values[index] += amount
 

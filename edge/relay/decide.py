@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from core.addr import IpFamily
 from core.cluster import Cluster, resolve_untrusted
 from core.demux import PacketKind, classify_untrusted
 from core.errors import TokenError, WireError
@@ -40,11 +41,11 @@ class Relay:
         self.is_draining = False
 
     def decide_untrusted(
-        self, datagram: memoryview, family: int, flow: Flow | None, now_ns: int, now_min: int
+        self, datagram: memoryview, family: IpFamily, flow: Flow | None, now_ns: int, now_min: int
     ) -> Verdict:
         """The verdict on a datagram that came to a VIP of an address family. Never raises.
 
-        `flow` is what its client address leads to at that VIP, `now_ns` is monotonic, `now_min` the
+        `flow` is that of its client address at that VIP, `now_ns` is monotonic, `now_min` the
         wall clock in minutes since the Unix epoch.
         """
         if flow is None:
@@ -53,7 +54,7 @@ class Relay:
             return FORWARD
         return self._decide_request(bytes(datagram), family, flow, now_ns, now_min)
 
-    def _decide_stranger(self, datagram: memoryview, family: int, now_min: int) -> Verdict:
+    def _decide_stranger(self, datagram: memoryview, family: IpFamily, now_min: int) -> Verdict:
         kind = classify_untrusted(datagram)
         if kind is not PacketKind.STUN:
             return _UNKNOWN_FLOW[kind]
@@ -67,7 +68,9 @@ class Relay:
             return DROPS[error.reason]
         return self._unless_draining(verdict)
 
-    def _decide_request(self, datagram: bytes, family: int, flow: Flow, now_ns: int, now_min: int) -> Verdict:
+    def _decide_request(
+        self, datagram: bytes, family: IpFamily, flow: Flow, now_ns: int, now_min: int
+    ) -> Verdict:
         try:
             message = parse_untrusted(datagram)
             ufrag = _server_ufrag_untrusted(message)
@@ -87,7 +90,9 @@ class Relay:
             return DROPS[RelayReason.DRAINING]
         return verdict
 
-    def _admit(self, message: Message, ufrag: bytes, family: int, now_min: int, action: Action) -> Verdict:
+    def _admit(
+        self, message: Message, ufrag: bytes, family: IpFamily, now_min: int, action: Action
+    ) -> Verdict:
         """`action` for a request that proves token and password; raises TokenError for a bad token."""
         token = open_untrusted(ufrag, self._keyring, now_min)
         transceiver = resolve_untrusted(token, self._clusters, family)

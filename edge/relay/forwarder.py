@@ -1,19 +1,23 @@
 """What carries packets once a flow is decided on: the seam between the relay and its two forwarders.
 
 A forwarder owns the flows of one worker: their table, their bound, when each was last heard, their end.
-It counts what it carries, in `edge.relay.counters`. Nothing here may raise because of what the network did.
+Its clock is what it is told: `now_ns` is monotonic, in integer nanoseconds. It counts
+what it carries, in `edge.relay.counters`. Nothing here may raise because of what the network did.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol, TypeAlias, TypeVar
+from typing import NewType, Protocol, TypeAlias, TypeVar
 
-from core.addr import Endpoint
+from core.addr import Endpoint, IpFamily
 from edge.relay.verdict import RelayReason
 
 Sockaddr: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
 """A client's address exactly as the kernel spells it."""
+
+VipIndex = NewType("VipIndex", int)
+"""Which of `relay.vips`; the maps of the fast path have ids of their own (`ebpf.ids.VipId`)."""
 
 MAX_ADDRESSES_PER_TOKEN = 16
 """Flows that one ufrag may have at a worker at once. A client needs a few: one for each of its own
@@ -22,19 +26,19 @@ token could fill the table with checks from spoofed addresses."""
 
 
 class Flow(Protocol):
-    """One client address at one VIP, and the transceiver that it leads to. Read-only outside."""
+    """One client address at one VIP, and its transceiver. Read-only outside."""
 
     @property
     def client(self) -> Sockaddr:
         """Where the client sends from."""
 
     @property
-    def vip(self) -> int:
-        """Index of the VIP that it sends to."""
+    def vip(self) -> VipIndex:
+        """Which VIP it sends to."""
 
     @property
     def transceiver(self) -> Endpoint:
-        """Where it leads."""
+        """Who gets what it sends."""
 
     @property
     def last_upstream_ns(self) -> int:
@@ -43,9 +47,15 @@ class Flow(Protocol):
         """
 
     def matches_ufrag(self, ufrag: bytes) -> bool:
-        """Whether a ufrag is the one that the flow goes by."""
+        """Whether a ufrag is the flow's own."""
 
 
+def family_of_sockaddr(client: Sockaddr) -> IpFamily:
+    """The family of a socket's address, by its shape."""
+    return _V6 if len(client) == 4 else _V4
+
+
+_V4, _V6 = IpFamily.V4, IpFamily.V6
 F = TypeVar("F", bound=Flow)
 
 
@@ -60,11 +70,11 @@ class Forwarder(Protocol[F]):
     def __len__(self) -> int:
         """Flows that exist."""
 
-    def find(self, client: Sockaddr, vip: int) -> F | None:
-        """The flow of a client address at a VIP."""
+    def find(self, client: Sockaddr, vip: VipIndex, now_ns: int) -> F | None:
+        """The flow of a client address at a VIP; `now_ns` for when it was last heard."""
 
     def install(
-        self, client: Sockaddr, vip: int, ufrag: bytes, transceiver: Endpoint, now_ns: int
+        self, client: Sockaddr, vip: VipIndex, ufrag: bytes, transceiver: Endpoint, now_ns: int
     ) -> F | RelayReason:
         """A new flow, in the table and ready to carry; or why there is none, all as it was before.
 
@@ -72,13 +82,13 @@ class Forwarder(Protocol[F]):
         """
 
     def rebind_ufrag(self, flow: F, ufrag: bytes) -> None:
-        """Let a flow go by another ufrag. Its transceiver sees the same source address as before."""
+        """Give a flow another ufrag. Its transceiver sees the same source address as before."""
 
-    def remove(self, flow: F) -> None:
+    def remove(self, flow: F, now_ns: int) -> None:
         """End a flow, and free all that it held."""
 
     def forward(self, flow: F, datagram: memoryview, now_ns: int) -> bool:
-        """Send one upstream datagram of a flow on its way and count it. False when it was not sent."""
+        """Send one upstream datagram of a flow and count it; False when it was not sent, or not yet."""
 
     def sweep(self, now_ns: int) -> float:
         """Look for idle flows among a part of the table, end those found, a bounded number per call.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from bisect import bisect_left
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Generic
 
+from core.addr import IpFamily
 from edge.relay.counters import FIRST_PACKET_BUCKETS_NS, REFUSAL_INDEXES, Counters, Direction, counter_index
 from edge.relay.decide import Relay
-from edge.relay.forwarder import F, Forwarder, Sockaddr
+from edge.relay.forwarder import F, Forwarder, Sockaddr, VipIndex
 from edge.relay.verdict import Action, RelayReason, Verdict
 
 _RECEIVED = (
@@ -28,22 +29,36 @@ _FIRST_SUM = counter_index("first_packet_sum_ns")
 
 class SlowPath(Generic[F]):
     """Applies a relay's verdicts to the flows of a forwarder. Every datagram that comes in is counted
-    once as received and once as forwarded, refused (by reason) or failed (by error).
+    once as received and once as forwarded, refused (by reason) or failed (by error); what waits for a
+    neighbour is counted when its wait is over.
     """
 
-    def __init__(self, relay: Relay, forwarder: Forwarder[F], counters: Counters) -> None:
+    def __init__(
+        self, relay: Relay, forwarder: Forwarder[F], counters: Counters, monotonic_ns: Callable[[], int]
+    ) -> None:
+        """`monotonic_ns` is read once for each new flow, when its first packet has been sent on."""
         self.relay = relay
         self.forwarder = forwarder
         self._values = counters.values
+        self._monotonic_ns = monotonic_ns
 
     def receive_untrusted(
-        self, datagram: memoryview, client: Sockaddr, vip: int, family: int, now_ns: int, now_min: int
+        self,
+        datagram: memoryview,
+        client: Sockaddr,
+        vip: VipIndex,
+        family: IpFamily,
+        now_ns: int,
+        now_min: int,
     ) -> None:
-        """Deal with one datagram from a client; `now_ns` is when the wake-up began that read it."""
+        """Deal with one datagram from a client.
+
+        `now_ns` is when the wake-up began that read it, monotonic; `now_min` minutes since the Unix epoch.
+        """
         values, forwarder = self._values, self.forwarder
         values[_RECEIVED[0]] += 1
         values[_RECEIVED[1]] += len(datagram)
-        flow = forwarder.find(client, vip)
+        flow = forwarder.find(client, vip, now_ns)
         verdict = self.relay.decide_untrusted(datagram, family, flow, now_ns, now_min)
         if verdict.action is Action.FORWARD and flow is not None:
             forwarder.forward(flow, datagram, now_ns)
@@ -55,7 +70,13 @@ class SlowPath(Generic[F]):
             values[_REFUSED[1]] += len(datagram)
 
     def _apply(
-        self, verdict: Verdict, flow: F | None, datagram: memoryview, client: Sockaddr, vip: int, now_ns: int
+        self,
+        verdict: Verdict,
+        flow: F | None,
+        datagram: memoryview,
+        client: Sockaddr,
+        vip: VipIndex,
+        now_ns: int,
     ) -> StrEnum | None:
         """Carry out a verdict that is not a plain FORWARD; the reason if it ended in a refusal."""
         if verdict.transceiver is None:
@@ -65,12 +86,12 @@ class SlowPath(Generic[F]):
             self.forwarder.forward(flow, datagram, now_ns)
             return None
         if flow is not None:
-            self.forwarder.remove(flow)
+            self.forwarder.remove(flow, now_ns)
         new = self.forwarder.install(client, vip, verdict.ufrag, verdict.transceiver, now_ns)
         if isinstance(new, RelayReason):
             return new
         if self.forwarder.forward(new, datagram, now_ns):
-            self._observe_first_packet(time.monotonic_ns() - now_ns)
+            self._observe_first_packet(self._monotonic_ns() - now_ns)
         return None
 
     def _observe_first_packet(self, duration_ns: int) -> None:

@@ -39,7 +39,7 @@ class Action(Enum):
     CREATE = "create"
     """Install a flow, then forward."""
     REBIND_UFRAG = "rebind_ufrag"
-    """The flow leads where it led; it goes by another ufrag from here on. Then forward."""
+    """The flow keeps its transceiver, under another ufrag from here on. Then forward."""
     MOVE = "move"
     """Replace the flow by one to another transceiver, then forward."""
     DROP = "drop"

@@ -23,13 +23,13 @@ from statistics import median
 import numpy as np
 import numpy.typing as npt
 
-from core.addr import Endpoint
+from core.addr import Endpoint, pack_address
 from core.keyring import Keyring
 from core.stun import Attribute, MessageType, encode
 from core.token import Token, mint
 from ebpf import layout, loader, pins
 from ebpf.clock import SeenClock
-from ebpf.flows import FlowRecord, pack_address, ufrag_mark
+from ebpf.flows import FlowRecord, ufrag_mark
 from ebpf.index import Index
 from ebpf.kernel.bpfmap import BpfMap, MapSpec
 from ebpf.kernel.libbpf import F_MMAPABLE, MapKind
@@ -200,7 +200,7 @@ def install(directory: Path, fds: dict[str, int], tables: Tables, clients: list[
     """A flow for each client; in the slots that are told, which are chosen as a relay does it."""
     for program in (loader.Program.INDEX, loader.Program.CLOCK):
         pins.pin_program(fds[program], directory / program)
-    index, clock = Index(directory), SeenClock(directory)
+    index, clock = Index(directory), SeenClock(directory, time.monotonic_ns)
     ranges = share_ports(range(len(tables.records[4][0]) // layout.PORTS), NAT_FIRST, layout.PORTS - 1, 0, 1)
     free = Slots(tables.records[4], ranges, frozenset(), clock)
     free.adopt(tables.marks[4], 1)

@@ -215,9 +215,9 @@ def rig(cpus: list[int]) -> Iterator[Rig]:
 def _client(plan: LabPlan) -> Iterator[tuple[socket.socket, bytes]]:
     """A socket for whole frames, and the MAC addresses of the frames that it is for."""
     with netns.inside(plan.namespaces[Place.POP]), Netdev() as netdev:
-        public = netdev.interface(plan.public.interface)
+        public = netdev.link(plan.public.interface)
     with netns.inside(plan.namespaces[Place.CLIENT]), Netdev() as netdev:
-        own = netdev.interface(plan.client.interface)
+        own = netdev.link(plan.client.interface)
         opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # receives nothing
     with opened:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 << 20)

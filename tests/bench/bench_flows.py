@@ -18,23 +18,22 @@ from pathlib import Path
 
 import numpy as np
 
-from core.addr import Endpoint
+from core.addr import Endpoint, IpFamily
 from core.cluster import Cluster
 from core.keyring import Keyring
 from core.stun import Attribute, MessageType, encode
 from core.token import Token, mint
 from ebpf import layout, loader, pins
-from ebpf.clock import SeenClock
-from ebpf.index import Index
+from ebpf.ids import BackboneIndex, NextHopId, VipId
 from ebpf.kernel import bpffs
 from ebpf.tables import Tables
 from edge.fastpath.forwarder import XdpFlow, XdpForwarder
-from edge.fastpath.nat_slots import Slots, share_ports
-from edge.fastpath.transceiver_ids import Transceivers
+from edge.fastpath.open import Identities, open_store
 from edge.nexthops.messages import routes_message
 from edge.ops import flow_query as flows
 from edge.relay.counters import create
 from edge.relay.decide import Relay
+from edge.relay.forwarder import VipIndex
 from edge.relay.slowpath import SlowPath
 from edge.relay.verdict import RelayReason
 from tests.bench.result import Figure, percentile
@@ -44,7 +43,8 @@ FLOWS = 1_000_000
 ADDRESSES = 17
 """Backbone addresses; 61,440 flows each."""
 PORTS = (4096, 65535)
-VIP = Vip(1, Endpoint("198.51.100.1", 3478))
+VIP = Vip(VipId(1), Endpoint("198.51.100.1", 3478))
+AT = VipIndex(0)
 KEYRING = Keyring({1: bytes(range(32))}, 1)
 NOW_MIN = 29_900_000
 LOOPBACK_HOST = 1
@@ -77,28 +77,17 @@ def _pinned(max_flows: int, addresses: int) -> Iterator[Path]:
 
 
 def _open(pin_dir: Path, max_flows: int = FLOWS) -> XdpForwarder:
-    tables, index, clock = Tables(pin_dir), Index(pin_dir), SeenClock(pin_dir)
+    hosts = {BackboneIndex(number): f"127.0.0.{number + 10}" for number in range(ADDRESSES)}
+    tables = Tables(pin_dir)
     tables.set_vip(VIP.id, VIP.endpoint)
-    hosts = {number: f"127.0.0.{number + 10}" for number in range(ADDRESSES)}
     for number, host in hosts.items():
         tables.set_backbone(number, host)
-    slots = Slots(tables.records[4], share_ports(sorted(hosts), *PORTS, 0, 1), frozenset(), clock)
-    slots.adopt(tables.marks[4], time.monotonic_ns())
+    tables.close()
+    identities = Identities(pin_dir, [VIP.id], {IpFamily.V4: hosts}, PORTS)
+    store = open_store(identities, [VIP.endpoint], (0, 1), time.monotonic_ns)
     counters, _ = create()
-    forwarder = XdpForwarder(
-        tables,
-        index,
-        clock,
-        {4: slots},
-        [VIP.id],
-        {4: hosts},
-        {4: Transceivers(tables, 4, (0, 1), time.monotonic_ns())},
-        max_flows,
-        30_000_000_000,
-        counters,
-        lambda _: None,
-    )
-    forwarder.hops.learn_routes(routes_message({4: [(0, 1)], 6: [(0, 1)]}))
+    forwarder = XdpForwarder(store, max_flows, 30_000_000_000, counters, lambda _: None)
+    forwarder.hops.learn_routes(routes_message({family: [(0, NextHopId(1))] for family in IpFamily}))
     return forwarder
 
 
@@ -114,18 +103,18 @@ def _million(pin_dir: Path) -> list[Figure]:
     gc.disable()  # as a worker does
     began = time.perf_counter()
     for number in range(FLOWS):
-        made = forwarder.install(_client(number), 0, ufrags[number & 0xFFFF], to, time.monotonic_ns())
+        made = forwarder.install(_client(number), AT, ufrags[number & 0xFFFF], to, time.monotonic_ns())
         assert isinstance(made, XdpFlow), made
     rate = FLOWS / (time.perf_counter() - began)
-    refused = forwarder.install(_client(FLOWS), 0, b"x" * 28, to, time.monotonic_ns())
+    refused = forwarder.install(_client(FLOWS), AT, b"x" * 28, to, time.monotonic_ns())
     assert refused is RelayReason.TABLE_FULL, refused
-    slots = forwarder._slots[4]
+    slots = forwarder._families[IpFamily.V4].slots
     sweep_ms = _median_ms(lambda: slots.ended(0, SWEPT, time.monotonic_ns(), 30_000_000_000))
-    find_ms = _median_ms(lambda: [forwarder.find(_client(n), 0) for n in range(1000)])
+    find_ms = _median_ms(lambda: [forwarder.find(_client(n), AT, time.monotonic_ns()) for n in range(1000)])
     own_mib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib) / 1024
-    count_ms = _median_ms(lambda: flows.select(pin_dir, flows.Filter(), 0), 5)
-    list_ms = _median_ms(lambda: flows.select(pin_dir, flows.Filter(), 100), 5)
-    list_all_s = _median_ms(lambda: flows.select(pin_dir, flows.Filter(), None), 1) / 1000
+    count_ms = _median_ms(lambda: _select(pin_dir, 0), 5)
+    list_ms = _median_ms(lambda: _select(pin_dir, 100), 5)
+    list_all_s = _median_ms(lambda: _select(pin_dir, None), 1) / 1000
     forwarder.close()
     began = time.perf_counter()
     successor = _open(pin_dir)
@@ -144,6 +133,10 @@ def _million(pin_dir: Path) -> list[Figure]:
         Figure("maps for a million flows", _maps_mib(pin_dir), "MiB", note=f"{ADDRESSES} backbone addresses"),
         Figure("memory of the worker's process", own_mib, "MiB", note="growth, mapped records included"),
     ]  # fmt: skip
+
+
+def _select(pin_dir: Path, limit: int | None) -> flows.Selection:
+    return flows.select(pin_dir, flows.Filter(), limit, time.monotonic_ns)
 
 
 def _median_ms(action: Callable[[], object], rounds: int = ROUNDS) -> float:
@@ -169,21 +162,23 @@ def _maps_mib(pin_dir: Path) -> float:
 def _first_packets(pin_dir: Path) -> list[Figure]:
     """The whole slow path of new flows: parse, token, integrity, record, entry, packet."""
     tables = Tables(pin_dir)
-    for record in (each["common"] for each in tables.records[4]):
+    for record in (each["common"] for each in tables.records[IpFamily.V4]):
         record["state"], record["seen"] = layout.SLOT_OFF, 0
-    tables.buckets[4][:] = 0
-    tables.groups[4][:] = 0
+    tables.buckets[IpFamily.V4][:] = 0
+    tables.groups[IpFamily.V4][:] = 0
     tables.close()
     forwarder = _open(pin_dir)
     counters, _ = create()
     relay = Relay(KEYRING, {1: Cluster(1, IPv4Network("127.0.0.0/24"), None, 1024, 65535)}, 5_000_000_000)
-    slow_path = SlowPath(relay, forwarder, counters)
+    slow_path = SlowPath(relay, forwarder, counters, time.monotonic_ns)
     checks = [_check(number) for number in range(FIRST_PACKETS)]
     taken = np.empty(FIRST_PACKETS)
     gc.disable()
     for number, check in enumerate(checks):
         began = time.perf_counter()
-        slow_path.receive_untrusted(memoryview(check), _client(number), 0, 2, time.monotonic_ns(), NOW_MIN)
+        slow_path.receive_untrusted(
+            memoryview(check), _client(number), AT, IpFamily.V4, time.monotonic_ns(), NOW_MIN
+        )
         taken[number] = time.perf_counter() - began
     gc.enable()
     assert len(forwarder) == FIRST_PACKETS, len(forwarder)

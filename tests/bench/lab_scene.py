@@ -266,19 +266,19 @@ def _connect(made: Scene, tables: Tables) -> Scene:
         for host in (VIP.host, PEER.host):
             wiring.route(f"{host}/32", plan.gateways[0], source=plan.client_hosts[0])
     with netns.inside(names[Place.CLIENT]), Netdev() as netdev:
-        client = netdev.interface(plan.client.interface)
+        client = netdev.link(plan.client.interface)
         netdev.attach(client.name, made.fds["lab_pass"], mode=Mode.NATIVE)
         # So that the generator is in the kernel's dispatcher, and each run need not put it there.
         netdev.attach("spare0", made.fds["lab_generate"], mode=Mode.NATIVE)
     with netns.inside(names[Place.REGION]), Netdev() as netdev:
-        region = netdev.interface(plan.region.interface)
+        region = netdev.link(plan.region.interface)
     with Wiring(names[Place.POP]) as wiring:
         wiring.route(f"{PEER.host}/32", plan.region_hosts[0])
     with netns.inside(names[Place.POP]), Netdev() as netdev:
-        public = netdev.interface(plan.public.interface)
-        backbone = netdev.interface(plan.backbone.interface)
-        tables.set_egress(0, backbone.index)
-        tables.set_egress(1, public.index)
+        public = netdev.link(plan.public.interface)
+        backbone = netdev.link(plan.backbone.interface)
+        tables.set_egress(0, backbone.number)
+        tables.set_egress(1, public.number)
         Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
     made.state["macs"] = list(public.mac + client.mac)
     made.state["way_macs"] = list(region.mac + backbone.mac)
@@ -288,7 +288,7 @@ def _connect(made: Scene, tables: Tables) -> Scene:
     tables.set_nexthop(2, Adjacency(client.mac, public.mac, 1500, 1))
     return replace(
         made,
-        client_index=client.index,
+        client_index=client.number,
         pop_thread=_threaded(names[Place.POP], public.name),
         sink_thread=_threaded(names[Place.REGION], region.name),
     )

@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.addr import Endpoint, from_sockaddr, host_in_prefix, parse_address, parse_endpoint
+from core.addr import (
+    Endpoint,
+    IpFamily,
+    family_of,
+    family_of_packed,
+    from_sockaddr,
+    host_in_prefix,
+    pack_address,
+    parse_address,
+    parse_endpoint,
+    unpack_address,
+)
 
 addresses = st.ip_addresses(v=4) | st.ip_addresses(v=6).filter(lambda a: a.ipv4_mapped is None)
 ports = st.integers(1, 65535)
@@ -20,6 +31,25 @@ def test_what_is_written_is_read_back(address: IPv4Address | IPv6Address, port: 
     endpoint = Endpoint(parse_address(str(address)), port)
     assert parse_endpoint(str(endpoint)) == endpoint
     assert ip_address(endpoint.host) == address
+
+
+@given(addresses)
+def test_families_agree_and_packing_is_undone(address: IPv4Address | IPv6Address) -> None:
+    host = parse_address(str(address))
+    family, packed = family_of(host), pack_address(host)
+    assert family == address.version
+    assert family is family_of_packed(packed) is Endpoint(host, 1).family
+    assert packed == address.packed
+    assert (len(packed), f"{family}") == (family.address_bytes, str(address.version))
+    assert unpack_address(packed) == host
+
+
+def test_a_family_is_a_key_of_its_own_and_no_number_of_sockets() -> None:
+    assert [*IpFamily] == [4, 6]
+    assert [family.af for family in IpFamily] == [socket.AF_INET, socket.AF_INET6]
+    for packed in (b"", bytes(5), bytes(15)):
+        with pytest.raises(ValueError, match="length"):
+            unpack_address(packed)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -35,7 +65,7 @@ def test_an_endpoint_equals_what_a_socket_reports(host: str) -> None:
         _, source = server.recvfrom(10)
         mine = Endpoint(host, client.getsockname()[1])
     assert from_sockaddr(source) == mine == parse_endpoint(str(mine))
-    assert mine.family == family
+    assert (mine.family, mine.family.af, mine.af) == (family_of(host), family, family)
     assert mine.is_loopback
 
 

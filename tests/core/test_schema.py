@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core import schema
-from core.addr import Endpoint
+from core.addr import Endpoint, IpFamily
 from core.schema import Kind, needs_restart, read_table, setting, suggest
 
 GOOD: list[tuple[Kind, object, object]] = [
@@ -27,9 +27,9 @@ GOOD: list[tuple[Kind, object, object]] = [
     (schema.origin(), "http://[::1]:8080", "http://[::1]:8080"),
     (schema.endpoint(), "[2001:DB8::1]:3478", Endpoint("2001:db8::1", 3478)),
     (schema.address(), "192.0.2.1", "192.0.2.1"),
-    (schema.network(4), "10.0.0.0/8", IPv4Network("10.0.0.0/8")),
-    (schema.network(4), "192.0.2.1", IPv4Network("192.0.2.1/32")),
-    (schema.network(6), "2001:db8::/64", IPv6Network("2001:db8::/64")),
+    (schema.network(IpFamily.V4), "10.0.0.0/8", IPv4Network("10.0.0.0/8")),
+    (schema.network(IpFamily.V4), "192.0.2.1", IPv4Network("192.0.2.1/32")),
+    (schema.network(IpFamily.V6), "2001:db8::/64", IPv6Network("2001:db8::/64")),
     (schema.port_range(), [40000, 40000], (40000, 40000)),
     (schema.port_range(), [1, 65535], (1, 65535)),
     (schema.list_of(schema.integer(0, 9)), [], ()),
@@ -63,13 +63,13 @@ BAD: list[tuple[Kind, object, str]] = [
     (schema.endpoint(), "localhost:3478", "not an IP address"),
     (schema.address(), "localhost", "not an IP address"),
     (schema.address(), None, "in quotes"),
-    (schema.network(4), "10.0.0.1/8", "host bits"),
-    (schema.network(4), "2001:db8::/64", "IPv4 prefix"),
-    (schema.network(4), 167772160, "in quotes"),
-    (schema.network(4), "0.0.0.0/0", "multicast"),
-    (schema.network(4), "239.0.0.0/24", "multicast"),
-    (schema.network(6), "::/0", "multicast"),
-    (schema.network(6), "fe80::%eth0/64", "IPv6 prefix"),
+    (schema.network(IpFamily.V4), "10.0.0.1/8", "host bits"),
+    (schema.network(IpFamily.V4), "2001:db8::/64", "IPv4 prefix"),
+    (schema.network(IpFamily.V4), 167772160, "in quotes"),
+    (schema.network(IpFamily.V4), "0.0.0.0/0", "multicast"),
+    (schema.network(IpFamily.V4), "239.0.0.0/24", "multicast"),
+    (schema.network(IpFamily.V6), "::/0", "multicast"),
+    (schema.network(IpFamily.V6), "fe80::%eth0/64", "IPv6 prefix"),
     (schema.port_range(), [40001, 40000], "first"),
     (schema.port_range(), [0, 1], "first"),
     (schema.port_range(), [1, 65536], "first"),

@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.addr import Endpoint
+from core.addr import Endpoint, pack_address
 from core.keyring import Keyring
 from ebpf import layout
 from ebpf.errors import DataplaneError
-from ebpf.flows import pack_address
 from ebpf.kernel.libbpf import library
 from ebpf.tables import Count, LocalAddress, Rates, cell_of, find_multiplier, fold
 from ebpf.verdict import FAMILIES, KNOWN, REASON_STRIDE, Reason

@@ -14,7 +14,9 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
+from core.addr import IpFamily
 from ebpf import layout, loader, pins
+from ebpf.ids import BackboneIndex
 from ebpf.kernel import bpffs
 from ebpf.kernel.bpfmap import BpfMap, MapSpec
 from ebpf.kernel.libbpf import F_MMAPABLE, MapKind
@@ -35,7 +37,7 @@ from tests.edge.churner import (
 from tests.edge.kit import PATIENCE_S, REPOSITORY
 
 HARNESS = Path(__file__).with_name("churn_harness.c")
-PROGRAMS = {4: "churn4", 6: "churn6"}
+PROGRAMS = {IpFamily.V4: "churn4", IpFamily.V6: "churn6"}
 LOOPBACK = 1
 BATCH = 500_000
 RTP = bytes.fromhex("806f1234000003c0deadbeef") + bytes(20)
@@ -86,7 +88,7 @@ def fast_path(root: Path) -> Iterator[Path]:
         tables.set_egress(0, LOOPBACK)
         for version, vip in VIPS.items():
             tables.set_vip(vip.id, vip.endpoint)
-            tables.set_backbone(0, BACKBONES[version][0])
+            tables.set_backbone(BackboneIndex(0), BACKBONES[version][BackboneIndex(0)])
         nat_ports = (FIRST_PORT, LAST_PORT)
         tables.set_locals([
             *(LocalAddress(vip.endpoint.host, {vip.endpoint.port: vip.id}) for vip in VIPS.values()),

@@ -14,7 +14,9 @@ import select
 import sys
 from pathlib import Path
 
+from core.addr import IpFamily
 from ebpf.flows import FlowRecord
+from ebpf.ids import NatSlot, TransceiverId
 from ebpf.index import Index
 from ebpf.layout import GROUP_SLOTS, SLOT_BITS, SLOT_OFF
 from ebpf.tables import Tables
@@ -29,8 +31,8 @@ from tests.edge.churner import (
 )
 
 SEEDS = 1000
-Slots = dict[int, list[int]]
-"""By IP version, in the order of the clients."""
+Slots = dict[IpFamily, list[NatSlot]]
+"""In the order of the clients."""
 
 
 def choose_slots(index: Index) -> Slots:
@@ -41,7 +43,7 @@ def choose_slots(index: Index) -> Slots:
         for number in range(CLIENTS):
             group = next(index.groups(client_of(number, version)))
             free = set(range(group, group + GROUP_SLOTS)) - set(slots[version])
-            slots[version].append(min(free) if free and number % 2 else elsewhere + number)
+            slots[version].append(NatSlot(min(free) if free and number % 2 else elsewhere + number))
     return slots
 
 
@@ -49,8 +51,9 @@ def write_records(tables: Tables, slots: Slots) -> None:
     for version, vip in VIPS.items():
         for number, slot in enumerate(slots[version]):
             ends = client_of(number, version), transceiver_of(number, version)
-            tables.set_transceiver(number + 1, ends[1], ROUTE_UP)
-            tables.write_slot(FlowRecord(slot, ends[0], vip.id, ends[1], number + 1, ROUTE_UP))
+            transceiver_id = TransceiverId(number + 1)
+            tables.set_transceiver(transceiver_id, ends[1], ROUTE_UP)
+            tables.write_slot(FlowRecord(slot, ends[0], vip.id, ends[1], transceiver_id, ROUTE_UP))
 
 
 def make_some_meet(tables: Tables, index: Index) -> Slots:
@@ -67,7 +70,7 @@ def make_some_meet(tables: Tables, index: Index) -> Slots:
     raise RuntimeError(f"nobody met by {SEEDS} seeds")
 
 
-def link_all_and_compare(tables: Tables, index: Index, version: int, slots: list[int]) -> bool:
+def link_all_and_compare(tables: Tables, index: Index, version: IpFamily, slots: list[NatSlot]) -> bool:
     groups, buckets = tables.groups[version], tables.buckets[version]
     groups[:], buckets[:] = 0, 0
     for slot in slots:

@@ -20,10 +20,11 @@ from typing import NamedTuple
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from core.addr import Endpoint
+from core.addr import Endpoint, family_of
 from core.keyring import Keyring
 from core.stun import Attribute, MessageType, encode, encode_u32
 from core.token import Token, expiry_after, mint
+from ebpf.ids import VipId
 from tests.paths import ROOT
 from tests.processes import end
 
@@ -82,7 +83,7 @@ DTLS = b"\x16\xfe\xfd" + bytes(60)
 class Vip(NamedTuple):
     """A VIP, and its number in the tables of the fast path."""
 
-    id: int
+    id: VipId
     endpoint: Endpoint
 
 
@@ -90,7 +91,7 @@ class Peer:
     """A UDP socket with patience: a client, or a transceiver."""
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        self.socket = socket.socket(Endpoint(host, port).family, socket.SOCK_DGRAM)
+        self.socket = socket.socket(family_of(host).af, socket.SOCK_DGRAM)
         self.socket.bind((host, port))
         self.address = Endpoint(*self.socket.getsockname()[:2])
 
@@ -111,7 +112,7 @@ class Peer:
 
 
 def free_port(host: str, kind: socket.SocketKind) -> int:
-    with socket.socket(Endpoint(host, 0).family, kind) as probe:
+    with socket.socket(family_of(host).af, kind) as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
 

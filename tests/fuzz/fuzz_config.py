@@ -8,11 +8,11 @@ open only on loopback.
 from __future__ import annotations
 
 import copy
-import socket
 import tomllib
 from collections.abc import Iterator
 from typing import Any
 
+from core.addr import IpFamily
 from core.config import TABLES, Config, parse
 from core.errors import ConfigError
 
@@ -57,7 +57,7 @@ def _hold(config: Config) -> None:
     if config.transceiver is not None:
         mine = config.clusters[config.transceiver.cluster]
         assert mine.port_first <= config.transceiver.port <= mine.port_last
-        addresses = [mine.address(config.transceiver.host, f) for f in (socket.AF_INET, socket.AF_INET6)]
+        addresses = [mine.address(config.transceiver.host, f) for f in (IpFamily.V4, IpFamily.V6)]
         assert any(addresses)
         assert config.transceiver.http.is_loopback or not config.transceiver.open
         assert config.transceiver.open == (config.transceiver.api_keys_file is None)

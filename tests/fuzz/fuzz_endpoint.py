@@ -19,8 +19,8 @@ def test_one_input(data: bytes) -> None:
     except ValueError:
         return
     assert 0 < endpoint.port < 65536
-    packed = socket.inet_pton(endpoint.family, endpoint.host)
-    assert socket.inet_ntop(endpoint.family, packed) == endpoint.host
+    packed = socket.inet_pton(endpoint.af, endpoint.host)
+    assert socket.inet_ntop(endpoint.af, packed) == endpoint.host
     assert parse_endpoint(str(endpoint)) == endpoint
     assert from_sockaddr(endpoint) == endpoint
     assert not (endpoint.is_loopback and endpoint.is_wildcard)

@@ -9,9 +9,8 @@ that is right but for its password, and of one that is right, which must be admi
 from __future__ import annotations
 
 import ipaddress
-import socket
 
-from core.addr import Endpoint
+from core.addr import Endpoint, IpFamily
 from core.cluster import Cluster
 from core.keyring import Keyring
 from core.stun import Attribute, encode, parse_untrusted
@@ -51,7 +50,7 @@ def test_one_input(data: bytes) -> None:
 
 
 def _decide(datagram: bytes, flow: _Flow | None, now_ns: int) -> Verdict:
-    return _RELAY.decide_untrusted(memoryview(datagram), socket.AF_INET, flow, now_ns, _NOW_MIN)
+    return _RELAY.decide_untrusted(memoryview(datagram), IpFamily.V4, flow, now_ns, _NOW_MIN)
 
 
 def _check(datagram: bytes, verdict: Verdict, allowed: Action) -> None:

@@ -8,9 +8,9 @@ accepted: what is made of the input's fields with a right tag is, and only then 
 from __future__ import annotations
 
 import ipaddress
-import socket
 import struct
 
+from core.addr import IpFamily
 from core.cluster import Cluster, resolve_untrusted
 from core.errors import TokenError
 from core.keyring import Keyring
@@ -45,17 +45,17 @@ def _open(ufrag: bytes) -> None:
     assert mint(token, _KEYRING).encode() == ufrag
     assert minutes_left(token.expiry_min, _NOW_MIN) >= 0 or token.expiry_min == (_NOW_MIN + 0x8000) & 0xFFFF
     assert len(_KEYRING.ice_password(token.key_id, ufrag)) == 32
-    for family in (socket.AF_INET, socket.AF_INET6):
+    for family in (IpFamily.V4, IpFamily.V6):
         _resolve(token, family)
 
 
-def _resolve(token: Token, family: socket.AddressFamily) -> None:
+def _resolve(token: Token, family: IpFamily) -> None:
     try:
         endpoint = resolve_untrusted(token, _CLUSTERS, family)
     except TokenError:
         return
     cluster = _CLUSTERS[token.cluster]
-    prefix = cluster.ipv4 if family == socket.AF_INET else cluster.ipv6
+    prefix = cluster.ipv4 if family == IpFamily.V4 else cluster.ipv6
     assert prefix is not None
     assert ipaddress.ip_address(endpoint.host) in prefix
     assert cluster.port_first <= endpoint.port <= cluster.port_last

@@ -216,7 +216,7 @@ class Client:
 
     def open(self) -> socket.socket:
         """Another address of this client."""
-        opened = socket.socket(self.server.family, socket.SOCK_DGRAM)
+        opened = socket.socket(self.server.af, socket.SOCK_DGRAM)
         opened.setblocking(False)
         opened.bind(("::1" if opened.family == socket.AF_INET6 else "127.0.0.1", 0))
         index = len(self.sockets)

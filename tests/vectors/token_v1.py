@@ -8,10 +8,10 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
-import socket
 import sys
 from ipaddress import IPv4Network, IPv6Network
 
+from core.addr import IpFamily
 from core.cluster import Cluster, resolve_untrusted
 from core.errors import TokenError
 from core.keyring import PASSWORD_INFO, TAG_INFO, Keyring, hkdf_sha256
@@ -26,7 +26,7 @@ CLUSTERS = {
     2: Cluster(2, None, IPv6Network("2001:db8:2::/112"), 5000, 5000),
     65535: Cluster(65535, IPv4Network("0.0.0.0/1"), IPv6Network("2001:db8:ffff::/64"), 1, 65535),
 }
-FAMILIES = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
+FAMILIES = {"ipv4": IpFamily.V4, "ipv6": IpFamily.V6}
 NOW = 29_900_000
 """Minutes since the Unix epoch, in November 2026; mod 2^16 it is 15584."""
 NOW_FIELD = NOW & 0xFFFF
@@ -104,7 +104,7 @@ def invalid() -> list[tuple[str, str, int, str]]:
     ]
 
 
-def resolve(token: Token, family: int) -> str | None:
+def resolve(token: Token, family: IpFamily) -> str | None:
     """The endpoint as text; None where the token leads nowhere in that family."""
     try:
         return str(resolve_untrusted(token, CLUSTERS, family))

@@ -59,7 +59,7 @@ class Links:
             self._release(self._sockets.popitem()[1])
 
     def _open(self, to: Endpoint) -> socket.socket:
-        link = socket.socket(to.family, socket.SOCK_DGRAM)
+        link = socket.socket(to.af, socket.SOCK_DGRAM)
         try:
             link.setblocking(False)
             link.connect(to)

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from core.addr import Endpoint
+from core.addr import Endpoint, IpFamily, family_of
 from core.errors import UnavailableError
 from core.service import keysfile, process
 from core.service.process import Child
@@ -52,7 +52,7 @@ class HostPlan:
         """The TOML of this host."""
         vips = [str(vip) for vip in self.vips]
         cluster: dict[str, object] = {"id": 1, "ipv4": f"{LOOPBACK}/32", "ports": self.ports}
-        if any(vip.family == socket.AF_INET6 for vip in self.vips):
+        if any(vip.family is IpFamily.V6 for vip in self.vips):
             cluster["ipv6"] = f"{LOOPBACK_6}/128"
         relay = {
             "pop": POP_ID,
@@ -142,8 +142,7 @@ def _hold_run(held: ExitStack, hosts: Sequence[str], length: int) -> int:
 
 
 def _hold_udp(held: ExitStack, host: str, port: int) -> int:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    holder = held.enter_context(socket.socket(family, socket.SOCK_DGRAM))
+    holder = held.enter_context(socket.socket(family_of(host).af, socket.SOCK_DGRAM))
     holder.bind((host, port))
     return int(holder.getsockname()[1])
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.addr import Endpoint
+from core.addr import Endpoint, IpFamily
 from core.cluster import Cluster
 from core.config import Config, TransceiverSettings
 from core.errors import ConfigError
@@ -102,8 +101,5 @@ def listen_addresses(settings: WorkerSettings) -> list[str]:
     """Where the UDP sockets of this host are: `transceiver.listen`, or the host's place in its cluster."""
     if settings.transceiver.listen:
         return list(settings.transceiver.listen)
-    places = (
-        settings.cluster.address(settings.transceiver.host, family)
-        for family in (socket.AF_INET, socket.AF_INET6)
-    )
+    places = (settings.cluster.address(settings.transceiver.host, family) for family in IpFamily)
     return [place for place in places if place is not None]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.addr import Endpoint
+from core.addr import Endpoint, IpFamily
 from core.errors import UnavailableError
 from transceiver.signaling.siblings import socket_path
 from transceiver.transport.mux import open_udp_port
@@ -54,7 +54,7 @@ def open_sockets(
 
 def _check_free(http: Endpoint) -> None:
     """Binding without SO_REUSEPORT fails where joining someone's group would share their connections."""
-    with socket.socket(http.family, socket.SOCK_STREAM) as probe:
+    with socket.socket(http.af, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         _bind(probe, http)
 
@@ -67,7 +67,7 @@ def _open_udp(addresses: Sequence[str], port: int) -> tuple[socket.socket, ...]:
 
 
 def _open_http(http: Endpoint) -> socket.socket:
-    opened = socket.socket(http.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    opened = socket.socket(http.af, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -89,7 +89,7 @@ def _open_unix(path: Path) -> socket.socket:
 
 def _bind(opened: socket.socket, http: Endpoint) -> None:
     try:
-        if http.family == socket.AF_INET6:
+        if http.family is IpFamily.V6:
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         opened.bind(http)
     except OSError as error:

@@ -20,7 +20,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Protocol
 
-from core.addr import Endpoint, from_sockaddr
+from core.addr import Endpoint, IpFamily, from_sockaddr
 from core.demux import KIND_BY_FIRST_BYTE, PacketKind, is_rtcp
 from core.errors import StunError, UnavailableError
 from core.service.sockets import kernel_drops
@@ -168,7 +168,7 @@ class Mux:
     def send(self, datagram: bytes, to: Endpoint) -> None:
         """Send, or count why not: a datagram may be lost, nobody waits for a socket."""
         try:
-            self._sockets[to.family].sendto(datagram, to)
+            self._sockets[to.af].sendto(datagram, to)
         except KeyError:
             self.stats.send_errors["EAFNOSUPPORT"] += 1
         except OSError as error:
@@ -271,9 +271,9 @@ def open_udp_port(addresses: Sequence[str], port: int) -> list[socket.socket]:
 
 
 def _open_socket(endpoint: Endpoint) -> socket.socket:
-    sock = socket.socket(endpoint.family, socket.SOCK_DGRAM)
+    sock = socket.socket(endpoint.af, socket.SOCK_DGRAM)
     try:
-        if endpoint.family == socket.AF_INET6:
+        if endpoint.family is IpFamily.V6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         _enlarge(sock, _SO_RCVBUFFORCE, socket.SO_RCVBUF)
         _enlarge(sock, _SO_SNDBUFFORCE, socket.SO_SNDBUF)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import datetime
-import socket
 
+from core.addr import IpFamily
 from core.cluster import Cluster, resolve_untrusted
 from core.errors import TokenError
 from core.keyring import Keyring
 from core.token import Token, TokenReason, minutes_left, open_untrusted, peek_untrusted
 
-FAMILIES = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
+FAMILIES = {"ipv4": IpFamily.V4, "ipv6": IpFamily.V6}
 
 WHY = {
     TokenReason.NO_USERNAME: "there is nothing before the colon",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from typing import TYPE_CHECKING
 
 from core.service.cli.options import add_config, add_json
@@ -33,7 +34,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
     from edge.ops.doctor import examine
     from edge.ops.doctor.checks import Status
 
-    checks = examine.examine(arguments.config)
+    checks = examine.examine(arguments.config, int(time.time() // 60))
     is_well = all(check.status is not Status.FAILED for check in checks)
     if arguments.json:
         print(json.dumps({"ok": is_well, "checks": [check.to_json() for check in checks]}))

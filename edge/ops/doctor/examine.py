@@ -15,10 +15,14 @@ from edge.ops.doctor.checks import Check, Status
 MARKS = {Status.OK: "ok", Status.NOTE: "note", Status.FAILED: "FAILED", Status.SKIPPED: "skipped"}
 
 
-def examine(config_path: Path) -> list[Check]:
-    """Every check. Raises ConfigError where the configuration itself cannot be used."""
+def examine(config_path: Path, now_min: int) -> list[Check]:
+    """Every check. `now_min` is the wall clock in minutes since the Unix epoch.
+
+    Raises ConfigError where the configuration itself cannot be used.
+    """
     plan = dataplane.load_plan(config_path)
-    return list(itertools.chain(host_checks.check(plan), map_checks.check(plan, _keyring_of(config_path))))
+    keyring = _keyring_of(config_path)
+    return list(itertools.chain(host_checks.check(plan), map_checks.check(plan, keyring, now_min)))
 
 
 def _keyring_of(config_path: Path) -> Keyring | None:

@@ -12,7 +12,8 @@ from core.errors import UnavailableError
 from ebpf import pins
 from ebpf.kernel import headers
 from ebpf.kernel.libbpf import SONAME, library
-from ebpf.net.attach import Interface, Mode, Netdev
+from ebpf.net.attach import Mode, Netdev
+from ebpf.net.messages import Link
 from edge.host.capabilities import DATAPLANE, RELAY, missing
 from edge.host.dataplane import InterfaceState, Plan, interfaces
 from edge.ops.doctor.checks import Check, failed, note, ok
@@ -116,7 +117,7 @@ def _bpffs(plan: Plan) -> Check:
 def _interfaces(plan: Plan) -> Iterator[Check]:
     try:
         with Netdev() as netdev:
-            present = {interface.name: interface for interface in netdev.interfaces()}
+            present = {link.name: link for link in netdev.links()}
         states = {state.name: state for state in interfaces(plan)}
     except UnavailableError as error:
         yield failed("interfaces", str(error), "see above")
@@ -131,17 +132,17 @@ def _interfaces(plan: Plan) -> Iterator[Check]:
         yield _mode(label, states[name])
 
 
-def _link(label: str, interface: Interface) -> Check:
-    driver = Path(f"/sys/class/net/{interface.name}/device/driver")
-    queues = list(Path(f"/sys/class/net/{interface.name}/queues").glob("rx-*"))
+def _link(label: str, link: Link) -> Check:
+    driver = Path(f"/sys/class/net/{link.name}/device/driver")
+    queues = list(Path(f"/sys/class/net/{link.name}/queues").glob("rx-*"))
     words = f"driver {driver.resolve().name}" if driver.exists() else "virtual"
     words += f", {len(queues)} receive queues" if queues else ""
-    words += f", MTU {interface.mtu}"
-    if not interface.is_up:
-        return failed(label, f"is down; {words}", f"`ip link set dev {interface.name} up`; check the cable")
-    if len(interface.mac) != 6:
+    words += f", MTU {link.mtu}"
+    if not link.is_up:
+        return failed(label, f"is down; {words}", f"`ip link set dev {link.name} up`; check the cable")
+    if not link.is_ethernet:
         return failed(label, f"is no Ethernet interface; {words}", "the fast path knows Ethernet only")
-    if interface.mtu > PAGE_MTU:
+    if link.mtu > PAGE_MTU:
         return note(label, words, f"most drivers have no native XDP over MTU {PAGE_MTU}")
     return ok(label, words)
 
@@ -166,7 +167,7 @@ def _mode(label: str, state: InterfaceState) -> Check:
 
 def _addresses(plan: Plan) -> Iterator[Check]:
     with Netdev() as netdev:
-        own = {host for i in netdev.interfaces() for host in netdev.addresses(i.index)}
+        own = {host for link in netdev.links() for host in netdev.addresses(link.number)}
     missing_vips = [vip.host for vip in plan.relay.vips if vip.host not in own]
     if missing_vips:
         yield failed(

@@ -5,30 +5,30 @@ from __future__ import annotations
 import os
 import socket
 import struct
-import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from core.addr import Endpoint
+from core.addr import Endpoint, IpFamily, family_of, pack_address
 from core.keyring import KEY_IDS, Keyring
 from core.stun import Attribute, MessageType, encode
 from core.token import Token, expiry_after, mint
 from ebpf import layout, pins
 from ebpf.errors import DataplaneError
-from ebpf.flows import pack_address
 from ebpf.kernel.testrun import XdpAction, run
 from ebpf.tables import Tables
 from edge.fastpath.raw_send import udp_datagram
 from edge.host.dataplane import BACKBONE, Plan
 from edge.ops.doctor.checks import Check, failed, note, ok, skipped
 
-PROBE_HOSTS = {4: "192.0.0.8", 6: "100::8"}
+PROBE_HOSTS = {IpFamily.V4: "192.0.0.8", IpFamily.V6: "100::8"}
 """Whose packets we pretend to see: the dummy address of RFC 7600, the discard prefix of RFC 6666."""
 STALE_MIN = 2
 
 
-def check(plan: Plan, keyring: Keyring | None) -> Iterator[Check]:
-    """Every check; `keyring` is that of the configuration, None where it cannot be read."""
+def check(plan: Plan, keyring: Keyring | None, now_min: int) -> Iterator[Check]:
+    """Every check; `keyring` is that of the configuration, None where it cannot be read, `now_min` the wall
+    clock in minutes since the Unix epoch.
+    """
     maps = _maps(plan)
     yield maps
     yield _other_versions(plan)
@@ -39,12 +39,12 @@ def check(plan: Plan, keyring: Keyring | None) -> Iterator[Check]:
         return
     try:
         yield _locals(tables)
-        yield _clock(tables)
+        yield _clock(tables, now_min)
         yield _keys(tables, keyring)
         yield _nexthops(tables)
-        yield _pending(tables, plan)
+        yield _room(tables, plan)
         if int(tables.config["local_hash"]):
-            yield from _probes(plan, keyring)
+            yield from _probes(plan, keyring, now_min)
     finally:
         tables.close()
 
@@ -88,13 +88,13 @@ def _locals(tables: Tables) -> Check:
     return ok("addresses", f"the fast path knows {vips} VIPs and {backbones} backbone addresses")
 
 
-def _clock(tables: Tables) -> Check:
+def _clock(tables: Tables, now_min: int) -> Check:
     told = int(tables.config["clock_min"])
     if not told & layout.CLOCK_SET:
         return failed(
             "clock", "no relay has told the time, so every new flow is refused", "start `voxpop relay`"
         )
-    age = (int(time.time() // 60) - told) & 0xFFFF
+    age = (now_min - told) & 0xFFFF
     if STALE_MIN < age < 0x8000:
         return note(
             "clock",
@@ -136,8 +136,8 @@ def _nexthops(tables: Tables) -> Check:
     return ok("next hops", f"{usable} usable")
 
 
-def _pending(tables: Tables, plan: Plan) -> Check:
-    live = [len(tables.live(version)) for version in (4, 6)]
+def _room(tables: Tables, plan: Plan) -> Check:
+    live = [len(tables.live(family)) for family in IpFamily]
     limit = plan.relay.max_flows
     words = f"{live[0]} IPv4 and {live[1]} IPv6 flows, room for {limit}"
     if sum(live) > 0.8 * limit:
@@ -153,7 +153,7 @@ class _Probe(NamedTuple):
     action: XdpAction
 
 
-def _probes(plan: Plan, keyring: Keyring | None) -> Iterator[Check]:
+def _probes(plan: Plan, keyring: Keyring | None, now_min: int) -> Iterator[Check]:
     """Run known packets through the program that is pinned; they show in its counters."""
     try:
         fd = pins.open_pinned_program(plan.directory, BACKBONE)
@@ -161,7 +161,7 @@ def _probes(plan: Plan, keyring: Keyring | None) -> Iterator[Check]:
         yield skipped("packets", str(error))
         return
     try:
-        for probe in _frames(plan, keyring):
+        for probe in _frames(plan, keyring, now_min):
             action = run(fd, probe.frame).action
             label = f"packet: {probe.name}"
             if action is probe.action:
@@ -175,44 +175,40 @@ def _probes(plan: Plan, keyring: Keyring | None) -> Iterator[Check]:
         os.close(fd)
 
 
-def _frames(plan: Plan, keyring: Keyring | None) -> Iterator[_Probe]:
+def _frames(plan: Plan, keyring: Keyring | None, now_min: int) -> Iterator[_Probe]:
     yield _Probe("ARP is passed", b"\xff" * 6 + bytes(6) + b"\x08\x06" + bytes(46), XdpAction.PASS)
-    for version in (4, 6):
-        vip = next((v for v in plan.relay.vips if (":" in v.host) == (version == 6)), None)
+    for family in IpFamily:
+        vip = next((vip for vip in plan.relay.vips if vip.family is family), None)
         if vip is None:
             continue
-        label = f"IPv{version}"
-        stranger = Endpoint(PROBE_HOSTS[version], 40000)
-        to_others = Endpoint(PROBE_HOSTS[version], 53)
-        yield _Probe(f"{label}, UDP to others is passed", _frame(stranger, to_others, b"x"), XdpAction.PASS)
-        yield _Probe(
-            f"{label}, TCP to a VIP is passed",
-            _frame(stranger, vip, b"x", socket.IPPROTO_TCP),
-            XdpAction.PASS,
-        )
-        yield _Probe(
-            f"{label}, junk to {vip} is dropped", _frame(stranger, vip, b"\xff junk"), XdpAction.DROP
-        )
-        if keyring is not None:
-            good = _check(keyring)
-            forged = _check(Keyring({keyring.mint_with: os.urandom(32)}, keyring.mint_with))
-            yield _Probe(f"{label}, a forged token is dropped", _frame(stranger, vip, forged), XdpAction.DROP)
-            yield _Probe(
-                f"{label}, a valid token goes to the relay", _frame(stranger, vip, good), XdpAction.PASS
-            )
-        backbone = next((h for h in plan.settings.backbone if (":" in h) == (version == 6)), None)
+        label, stranger = f"IPv{family}", Endpoint(PROBE_HOSTS[family], 40000)
+        for what, frame, action in _from_stranger(stranger, vip, keyring, now_min):
+            yield _Probe(f"{label}, {what}", frame, action)
+        backbone = next((host for host in plan.settings.backbone if family_of(host) is family), None)
         if backbone is not None:
             nat = Endpoint(backbone, plan.settings.nat_ports[0])
-            yield _Probe(
-                f"{label}, what no transceiver sent to a NAT port is dropped",
-                _frame(stranger, nat, b"x"),
-                XdpAction.DROP,
-            )
+            what = "what no transceiver sent to a NAT port is dropped"
+            yield _Probe(f"{label}, {what}", _frame(stranger, nat, b"x"), XdpAction.DROP)
 
 
-def _check(keyring: Keyring) -> bytes:
-    """A connectivity check with a fresh token; it leads nowhere, as it has no integrity."""
-    expiry = expiry_after(int(time.time() // 60), 5)
+def _from_stranger(
+    stranger: Endpoint, vip: Endpoint, keyring: Keyring | None, now_min: int
+) -> Iterator[tuple[str, bytes, XdpAction]]:
+    """What has to become of it, the frame, and how."""
+    others = stranger._replace(port=53)
+    yield "UDP to others is passed", _frame(stranger, others, b"x"), XdpAction.PASS
+    yield "TCP to a VIP is passed", _frame(stranger, vip, b"x", socket.IPPROTO_TCP), XdpAction.PASS
+    yield f"junk to {vip} is dropped", _frame(stranger, vip, b"\xff junk"), XdpAction.DROP
+    if keyring is not None:
+        good = _check(keyring, now_min)
+        forged = _check(Keyring({keyring.mint_with: os.urandom(32)}, keyring.mint_with), now_min)
+        yield "a forged token is dropped", _frame(stranger, vip, forged), XdpAction.DROP
+        yield "a valid token goes to the relay", _frame(stranger, vip, good), XdpAction.PASS
+
+
+def _check(keyring: Keyring, now_min: int) -> bytes:
+    """A connectivity check with a fresh token; nothing comes of it, as its integrity is wrong."""
+    expiry = expiry_after(now_min, 5)
     ufrag = mint(Token(keyring.mint_with, 0, 0, 1, expiry, 0), keyring).encode()
     return encode(
         MessageType.BINDING_REQUEST, os.urandom(12), [(Attribute.USERNAME, ufrag + b":doctor")], b"-"

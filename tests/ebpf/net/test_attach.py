@@ -38,9 +38,6 @@ def namespace() -> Iterator[str]:
         link set {BRIDGE} up
         addr add 192.0.2.1/24 dev pop0
         addr add 2001:db8::1/64 dev pop0 nodad
-        route add 10.0.0.0/8 via 192.0.2.2
-        neigh replace 192.0.2.2 lladdr 02:00:00:00:00:09 dev pop0 nud permanent
-        neigh replace 192.0.2.3 dev pop0 nud failed
     """
     for line in script.strip().splitlines():
         subprocess.run(["ip", "-n", name, *line.split()], check=True)
@@ -55,23 +52,21 @@ def links(namespace: str) -> Iterator[Netdev]:
 
 
 def test_what_there_is(links: Netdev) -> None:
-    pop = links.interface("pop0")
+    pop = links.link("pop0")
     assert (pop.name, pop.mtu, len(pop.mac), pop.is_up) == ("pop0", 1500, 6, True)
-    assert {"192.0.2.1", "2001:db8::1"} <= set(links.addresses(pop.index))
-    assert {i.name for i in links.interfaces()} == {"lo", "pop0", "client0", BRIDGE}
+    assert (pop.is_ethernet, pop.kind, pop.xdp_program) == (True, "veth", None)
+    assert {"192.0.2.1", "2001:db8::1"} <= set(links.addresses(pop.number))
+    assert {each.name for each in links.links()} == {"lo", "pop0", "client0", BRIDGE}
     with pytest.raises(DataplaneError, match=r"no interface eth9; there are .*pop0"):
-        links.interface("eth9")
+        links.link("eth9")
 
 
-def test_ways(links: Netdev) -> None:
-    pop = links.interface("pop0").index
-    assert links.route_to("10.1.2.3") == (pop, "192.0.2.2", "192.0.2.1")
-    assert links.route_to("192.0.2.7") == (pop, None, "192.0.2.1")
-    assert links.route_to("2001:db8::7") == (pop, None, "2001:db8::1")
-    assert links.route_to("203.0.113.1") is None
-    assert links.neighbour(pop, "192.0.2.2") == bytes.fromhex("020000000009")
-    assert links.neighbour(pop, "192.0.2.3") is None
-    assert links.neighbour(pop, "192.0.2.4") is None
+def test_of_an_address_with_a_peer_it_is_ours(namespace: str, links: Netdev) -> None:
+    words = "addr add 10.9.0.1 peer 10.9.0.2/32 dev pop0"
+    subprocess.run(["ip", "-n", namespace, *words.split()], check=True)
+    addresses = links.addresses(links.link("pop0").number)
+    assert "10.9.0.1" in addresses
+    assert "10.9.0.2" not in addresses
 
 
 def test_attach_replace_detach(links: Netdev, rig: Rig) -> None:

@@ -1,4 +1,4 @@
-"""What netlink tells of changes, and how soon, in a network namespace of the test's own."""
+"""What netlink tells: what there is, and of changes how soon, in a network namespace of the test's own."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import asyncio
 import os
 import subprocess
 from collections.abc import Iterator
+from ipaddress import ip_address
 from statistics import median
 
 import pytest
 
 from ebpf.net import netns
-from ebpf.net.snapshot import STORM_PAUSE_S, Netlink
+from ebpf.net.messages import RouteLeg
+from ebpf.net.snapshot import STORM_PAUSE_S, Netlink, Network
 
 pytestmark = pytest.mark.netns
 
@@ -30,9 +32,55 @@ def namespace() -> Iterator[str]:
     netns.remove(name)
 
 
-def change(number: int) -> None:
-    words = f"neigh replace 192.0.2.{number} lladdr 02:00:00:00:00:01 dev near nud permanent"
+def ip(words: str) -> None:
     subprocess.run(["ip", *words.split()], check=True)
+
+
+def look() -> Network:
+    async def run() -> Network:
+        async with Netlink() as netlink:
+            return await netlink.network()
+
+    return asyncio.run(run())
+
+
+def test_links_routes_and_neighbours(namespace: str) -> None:
+    with netns.inside(namespace):
+        for words in (
+            "addr add 192.0.2.1/24 dev near",
+            "addr add 2001:db8::1/64 dev near nodad",
+            "route add 10.0.0.0/8 via 192.0.2.2 metric 20",
+            "route add 10.1.0.0/16 nexthop via 192.0.2.2 dev near nexthop via 192.0.2.3 dev near",
+            "route add blackhole 10.2.0.0/16",
+            "-6 route add 2001:db8:1::/48 via 2001:db8::2",
+            "neigh replace 192.0.2.2 lladdr 02:00:00:00:00:09 dev near nud permanent",
+            "neigh replace 192.0.2.3 dev near nud failed",
+        ):
+            ip(words)
+        found = look()
+    near, lo = found.link_named("near"), found.link_named("lo")
+    assert near is not None
+    assert lo is not None
+    assert (near.is_up, near.is_ethernet, near.kind, near.vlan) == (True, True, "veth", None)
+    assert (lo.is_ethernet, lo.kind) == (False, "")
+    routes = {str(route.prefix): route for route in found.routes}
+    via = RouteLeg(near.number, "192.0.2.2", True)
+    assert routes["10.0.0.0/8"][1:] == (20, (via,))
+    assert routes["10.1.0.0/16"].legs == (via, via._replace(gateway="192.0.2.3"))
+    assert routes["10.2.0.0/16"].legs == ()
+    assert routes["192.0.2.0/24"].legs == (RouteLeg(near.number, None, True),)
+    assert routes["2001:db8::/64"].legs == (RouteLeg(near.number, None, True),)
+    assert routes["2001:db8:1::/48"].legs == (RouteLeg(near.number, "2001:db8::2", True),)
+    to = ip_address("203.0.113.1")
+    assert not any(to in route.prefix for route in found.routes if route.prefix.version == to.version)
+    assert found.neighbours[near.number, "192.0.2.2"].mac == bytes.fromhex("020000000009")
+    failed = found.neighbours[near.number, "192.0.2.3"]
+    assert (failed.mac, failed.is_failed) == (None, True)
+    assert (near.number, "192.0.2.4") not in found.neighbours
+
+
+def change(number: int) -> None:
+    ip(f"neigh replace 192.0.2.{number} lladdr 02:00:00:00:00:01 dev near nud permanent")
 
 
 def test_of_two_changes_in_a_row_the_second_is_told_as_soon(namespace: str) -> None:

@@ -132,7 +132,7 @@ def test_a_transceiver_is_not_believed_on_the_public_side(rig: Rig, flow: FlowRe
 def test_tags(rig: Rig, flow: FlowRecord, ways: str, before: tuple[tuple[int, int], ...], after: int) -> None:
     way = scene.NEXTHOPS[after]
     assert way is not None
-    rig.install(flow._replace(transceiver_number=after, nexthop_down=after))
+    rig.install(flow._replace(transceiver_id=after, nexthop_down=after))
     if ways == "up":
         frame = upstream(flow).but(tags=before)
         expected = sent_upstream(flow, frame).but(tags=way.tags)
@@ -250,7 +250,7 @@ def test_any_address_keeps_its_checksums(rig: Rig, data: st.DataObject) -> None:
 
     base = FLOW6 if is_ipv6 else FLOW4
     client, transceiver = (Endpoint(_canonical(host()), data.draw(ports)) for _ in range(2))
-    flow = base._replace(client=client, transceiver=transceiver, transceiver_number=scene.SPARE)
+    flow = base._replace(client=client, transceiver=transceiver, transceiver_id=scene.SPARE)
     rig.tables.set_transceiver(scene.SPARE, transceiver, scene.UP)
     payload = data.draw(st.binary(max_size=40).filter(lambda p: not is_binding_request_untrusted(p)))
     rig.install(flow)
@@ -731,7 +731,7 @@ def test_ttl_ends_here(rig: Rig, flow: FlowRecord, ttl: int, direction: Directio
 @FLOW
 @pytest.mark.parametrize("over", [0, 1])
 def test_mtu_of_the_way_out(rig: Rig, flow: FlowRecord, over: int) -> None:
-    rig.install(flow._replace(transceiver_number=scene.NARROW))
+    rig.install(flow._replace(transceiver_id=scene.NARROW))
     headers = 48 if flow is FLOW6 else 28
     frame = upstream(flow, RTP[:1] + bytes(200 - headers - 1 + over))
     outcome = rig.send(frame)
@@ -753,7 +753,7 @@ def test_mtu_of_the_way_out(rig: Rig, flow: FlowRecord, over: int) -> None:
 )
 def test_no_way_out(rig: Rig, flow: FlowRecord, nexthop: int, reason: Reason) -> None:
     rig.tables.set_transceiver(scene.SPARE, flow.transceiver, nexthop)
-    rig.install(flow._replace(transceiver_number=scene.SPARE))
+    rig.install(flow._replace(transceiver_id=scene.SPARE))
     assert rig.send(upstream(flow)).reason == reason
     assert rig.traffic(flow) == [(0, 0), (0, 0)]
 

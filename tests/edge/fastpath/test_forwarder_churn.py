@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from core.addr import Endpoint
+from core.addr import Endpoint, IpFamily, pack_address
 from ebpf import pins
-from ebpf.flows import FlowRecord, pack_address
+from ebpf.flows import FlowRecord
+from ebpf.ids import BackboneIndex, NatSlot, TransceiverId
 from ebpf.index import Index
 from ebpf.kernel.testrun import XdpAction, run
 from ebpf.tables import Tables
@@ -34,6 +35,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root: loads BPF programs"),
 ]
 
+V4 = IpFamily.V4
 SECONDS = 3.0
 FORWARDED = 20_000_000
 
@@ -44,9 +46,9 @@ def pin_dir(tmp_path: Path) -> Iterator[Path]:
         yield directory
 
 
-def ends_of(frame: bytes, version: int) -> tuple[bytes, int, int]:
+def ends_of(frame: bytes, version: IpFamily) -> tuple[bytes, int, int]:
     """(destination address, source port, destination port)"""
-    at, size = (30, 4) if version == 4 else (38, 16)
+    at, size = (30, 4) if version is V4 else (38, 16)
     ports = frame[at + size : at + size + 4]
     return frame[at : at + size], int.from_bytes(ports[:2], "big"), int.from_bytes(ports[2:], "big")
 
@@ -61,7 +63,7 @@ def test_no_packet_goes_by_another_flows_record(pin_dir: Path) -> None:
     fd = pins.open_pinned_program(pin_dir, BACKBONE)
     frames = {
         (version, number): bytes(UdpFrame(client_of(number, version), VIPS[version].endpoint, RTP))
-        for version in (4, 6)
+        for version in IpFamily
         for number in range(CLIENTS)
     }
     sent = {"up": 0, "down": 0}
@@ -70,7 +72,7 @@ def test_no_packet_goes_by_another_flows_record(pin_dir: Path) -> None:
         deadline = time.monotonic() + SECONDS
         while time.monotonic() < deadline:
             for _ in range(500):
-                version, number = drawn.choice((4, 6)), drawn.randrange(CLIENTS)
+                version, number = drawn.choice((*IpFamily,)), drawn.randrange(CLIENTS)
                 up = run(fd, frames[version, number])
                 if up.action is not XdpAction.REDIRECT:
                     continue
@@ -78,7 +80,7 @@ def test_no_packet_goes_by_another_flows_record(pin_dir: Path) -> None:
                 host, nat_port, port = ends_of(up.frame, version)
                 assert (host, port) == packed(transceiver_of(number, version))
                 check_sums(up.frame)
-                nat = Endpoint(BACKBONES[version][0], nat_port)
+                nat = Endpoint(BACKBONES[version][BackboneIndex(0)], nat_port)
                 down = run(fd, bytes(UdpFrame(transceiver_of(number, version), nat, RTP)))
                 if down.action is XdpAction.REDIRECT:
                     sent["down"] += 1
@@ -89,7 +91,7 @@ def test_no_packet_goes_by_another_flows_record(pin_dir: Path) -> None:
     assert churner.changes > 10 * CLIENTS, "there was churn"
     assert min(sent.values()) > 10 * CLIENTS, "there was traffic"
     tables = Tables(pin_dir)
-    for version in (4, 6):
+    for version in IpFamily:
         assert len(tables.live(version)) <= CLIENTS
     tables.close()
 
@@ -110,15 +112,16 @@ def test_none_of_millions_goes_astray(pin_dir: Path, module: str) -> None:
 
 
 def test_a_wrong_address_is_noticed(pin_dir: Path) -> None:
-    """One record that leads client 0 to the transceiver of client 1, and one that leads back amiss."""
+    """One record gives client 0 the transceiver of client 1, and one sends the answers amiss."""
     traffic, tables = Traffic(pin_dir), Tables(pin_dir)
-    vip = VIPS[4]
-    for slot, (client, transceiver) in enumerate([(0, 1), (1, 0)], FIRST_PORT):
-        ends = client_of(client, 4), transceiver_of(transceiver, 4)
-        tables.set_transceiver(slot, ends[1], ROUTE_UP)
-        tables.write_slot(FlowRecord(slot, ends[0], vip.id, ends[1], slot, ROUTE_UP))
+    vip = VIPS[V4]
+    for number, (client, transceiver) in enumerate([(0, 1), (1, 0)], FIRST_PORT):
+        slot, transceiver_id = NatSlot(number), TransceiverId(number)
+        ends = client_of(client, V4), transceiver_of(transceiver, V4)
+        tables.set_transceiver(transceiver_id, ends[1], ROUTE_UP)
+        tables.write_slot(FlowRecord(slot, ends[0], vip.id, ends[1], transceiver_id, ROUTE_UP))
     index = Index(pin_dir)
-    index.link(4, FIRST_PORT)
+    index.link(V4, NatSlot(FIRST_PORT))
     index.close()
     outcome = traffic.send_batches()
     tables.close()

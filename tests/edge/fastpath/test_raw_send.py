@@ -9,8 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from core.addr import Endpoint
-from ebpf.flows import pack_address
+from core.addr import Endpoint, pack_address
 from edge.fastpath.raw_send import RawSender, udp_datagram
 from tests.builders import UdpFrame
 from tests.edge.kit import Peer

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.addr import Endpoint
+from core.addr import Endpoint, IpFamily
 from ebpf import layout, pins
 from ebpf.flows import FlowRecord
 from ebpf.kernel import bpffs
@@ -19,15 +19,16 @@ from edge.fastpath.transceiver_ids import RECLAIM_NS, REST_NS, Transceivers
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: makes BPF maps")
 
-CLIENTS = {4: Endpoint("203.0.113.1", 5000), 6: Endpoint("2001:db8:c::1", 5000)}
+V4, V6 = IpFamily.V4, IpFamily.V6
+CLIENTS = {V4: Endpoint("203.0.113.1", 5000), V6: Endpoint("2001:db8:c::1", 5000)}
 FEW = 20_000
 """Workers, so many that each has three numbers or four."""
 S = 1_000_000_000
 
 
-def transceiver(number: int, version: int = 4) -> Endpoint:
+def transceiver(number: int, version: IpFamily = V4) -> Endpoint:
     """Four ports of each host."""
-    host = f"10.20.{number // 1024}.{number // 4 % 256}" if version == 4 else f"2001:db8:1::{number // 4:x}"
+    host = f"10.20.{number // 1024}.{number // 4 % 256}" if version is V4 else f"2001:db8:1::{number // 4:x}"
     return Endpoint(host, 40000 + number % 4)
 
 
@@ -50,13 +51,13 @@ def tables(pinned: Path) -> Iterator[Tables]:
 
 
 def wipe(tables: Tables) -> None:
-    for version in (4, 6):
+    for version in IpFamily:
         tables.transceivers[version][:] = 0
         for records in tables.records[version]:
             records["common"]["state"] = layout.SLOT_OFF
 
 
-def begin_flow(tables: Tables, slot: int, number: int, version: int = 4) -> None:
+def begin_flow(tables: Tables, slot: int, number: int, version: IpFamily = V4) -> None:
     tables.write_slot(FlowRecord(slot, CLIENTS[version], 1, transceiver(0, version), number, 1))
 
 
@@ -68,8 +69,8 @@ def take_all(numbers: Transceivers, now_ns: int = 0) -> list[int]:
     return taken
 
 
-@pytest.mark.parametrize("version", [4, 6])
-def test_a_number_stands_for_an_address_and_a_port(tables: Tables, version: int) -> None:
+@pytest.mark.parametrize("version", [*IpFamily])
+def test_a_number_stands_for_an_address_and_a_port(tables: Tables, version: IpFamily) -> None:
     numbers = Transceivers(tables, version, (0, 1), 0)
     ends = [transceiver(n, version) for n in range(8)]
     given_away = [numbers.take(end, 7, 0) for end in ends]
@@ -89,13 +90,13 @@ def test_a_number_stands_for_an_address_and_a_port(tables: Tables, version: int)
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 64])
 def test_each_number_is_one_workers(tables: Tables, workers: int) -> None:
-    shares = [Transceivers(tables, 4, (index, workers), 0) for index in range(workers)]
+    shares = [Transceivers(tables, V4, (index, workers), 0) for index in range(workers)]
     every = [number for share in shares for number in take_all(share)]
     assert sorted(every) == list(range(1, layout.TRANSCEIVERS))
 
 
-@pytest.mark.parametrize("version", [4, 6])
-def test_a_number_that_flows_have_is_not_taken_back(tables: Tables, version: int) -> None:
+@pytest.mark.parametrize("version", [*IpFamily])
+def test_a_number_that_flows_have_is_not_taken_back(tables: Tables, version: IpFamily) -> None:
     numbers = Transceivers(tables, version, (0, 1), 0)
     used, idle = (numbers.take(transceiver(n, version), 7, 0) for n in (1, 2))
     assert used is not None
@@ -108,7 +109,7 @@ def test_a_number_that_flows_have_is_not_taken_back(tables: Tables, version: int
 
 def test_what_is_taken_back_rests(tables: Tables, caplog: pytest.LogCaptureFixture) -> None:
     """A packet may have read the record just before its flow ended."""
-    numbers = Transceivers(tables, 4, (0, FEW), 0)
+    numbers = Transceivers(tables, V4, (0, FEW), 0)
     taken = take_all(numbers)
     for slot, number in enumerate(taken[1:], 5000):
         begin_flow(tables, slot, number)
@@ -126,17 +127,17 @@ def test_what_is_taken_back_rests(tables: Tables, caplog: pytest.LogCaptureFixtu
 
 def test_a_successor_finds_what_flows_have(tables: Tables) -> None:
     """Also where there are more workers than before: what is theirs now stays what it is."""
-    before = Transceivers(tables, 4, (0, 1), 0)
+    before = Transceivers(tables, V4, (0, 1), 0)
     taken = [before.take(transceiver(n), 7, 0) for n in range(6)]
     for slot, number in enumerate(taken[:4], 5000):
         assert number is not None
         begin_flow(tables, slot, number)
-    workers = [Transceivers(tables, 4, (index, 2), S) for index in (0, 1)]
+    workers = [Transceivers(tables, V4, (index, 2), S) for index in (0, 1)]
     assert [[w.find(transceiver(n)) for n in range(6)] for w in workers] == [
         [number if n < 4 and number and number % 2 == which else None for n, number in enumerate(taken)]
         for which in (1, 0)
     ]
-    assert tables.transceivers[4]["common"]["nexthop"][taken].tolist() == [7, 7, 7, 7, 0, 0]
+    assert tables.transceivers[V4]["common"]["nexthop"][taken].tolist() == [7, 7, 7, 7, 0, 0]
     fresh = [number for worker in workers for number in take_all(worker, S + REST_NS - 1)]
     assert len(fresh) == layout.TRANSCEIVERS - 1 - 6, "what never was anybody's need not rest"
     rested = [
@@ -154,7 +155,7 @@ def test_no_live_record_ever_leads_to_another(pinned: Path, data: st.DataObject)
     wipe(tables)
     flows: dict[int, int] = {}
     now_ns, index, workers = 0, 0, FEW
-    numbers = Transceivers(tables, 4, (index, workers), now_ns)
+    numbers = Transceivers(tables, V4, (index, workers), now_ns)
     steps = st.tuples(st.sampled_from(["begin", "begin", "end", "wait", "replace"]), st.integers(0, 7))
     for step, which in data.draw(st.lists(steps, max_size=40)):
         if step == "begin" and which not in flows:
@@ -170,10 +171,10 @@ def test_no_live_record_ever_leads_to_another(pinned: Path, data: st.DataObject)
             now_ns += RECLAIM_NS // 2
         elif step == "replace":
             index, workers = which % 2, FEW + which // 2
-            numbers = Transceivers(tables, 4, (index, workers), now_ns)
+            numbers = Transceivers(tables, V4, (index, workers), now_ns)
         for slot, to in flows.items():
-            number = int(tables.records[4][layout.UPSTREAM]["common"]["transceiver"][5000 + slot])
-            row = tables.transceivers[4][number]
+            number = int(tables.records[V4][layout.UPSTREAM]["common"]["transceiver"][5000 + slot])
+            row = tables.transceivers[V4][number]
             found = ".".join(map(str, row["addr"].tobytes())), int(row["common"]["port"].byteswap())
             assert found == transceiver(to)
     tables.close()

@@ -6,9 +6,12 @@ from ipaddress import ip_network
 
 import pytest
 
-from ebpf.net.snapshot import Link, Neighbour, Network, Route, RouteLeg
+from core.addr import IpFamily
+from ebpf.ids import NOWHERE
+from ebpf.net.messages import Link, Neighbour, Route, RouteLeg
+from ebpf.net.snapshot import Network
 from ebpf.tables import Adjacency
-from edge.nexthops.fib import NOWHERE, ON_LINK
+from edge.nexthops.messages import ON_LINK
 from edge.nexthops.table import SCARCE, Changes, NextHops
 
 ROUTER, OTHER_ROUTER = "192.0.2.1", "192.0.2.2"
@@ -50,7 +53,7 @@ class Hops:
 
     @property
     def router(self) -> int:
-        return self.hops.tables[4][0][1]
+        return self.hops.tables[IpFamily.V4][0][1]
 
 
 WAY = Adjacency(MAC, OWN, 1500, EGRESS)
@@ -60,7 +63,7 @@ def test_a_router_gets_a_next_hop_and_its_link_does_not() -> None:
     hops = Hops()
     changes = hops.look(network())
     assert hops.adjacencies == {hops.router: WAY}
-    assert [target for _, target in hops.hops.tables[4]] == [hops.router, ON_LINK, hops.router]
+    assert [target for _, target in hops.hops.tables[IpFamily.V4]] == [hops.router, ON_LINK, hops.router]
     assert not changes.resolve
     assert hops.look(network()).adjacencies == {}, "nothing new, nothing written"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import struct
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
@@ -11,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.addr import Endpoint
+from core.addr import Endpoint, IpFamily
 from core.cluster import Cluster
 from core.keyring import Keyring
 from core.stun import (
@@ -72,7 +71,7 @@ def make_relay(keyring: Keyring = KEYRING) -> Relay:
 
 
 def decide(
-    data: bytes, flow: AFlow | None = None, now_ns: int = 100 * S, family: int = socket.AF_INET
+    data: bytes, flow: AFlow | None = None, now_ns: int = 100 * S, family: IpFamily = IpFamily.V4
 ) -> Verdict:
     return make_relay().decide_untrusted(memoryview(data), family, flow, now_ns, now_min())
 
@@ -97,7 +96,7 @@ def test_a_proven_request_of_a_stranger_creates_a_flow() -> None:
 
 
 def test_a_flow_keeps_its_family() -> None:
-    verdict = decide(REQUEST, family=socket.AF_INET6)
+    verdict = decide(REQUEST, family=IpFamily.V6)
     assert verdict.transceiver == Endpoint("2001:db8::1", PORT)
 
 
@@ -240,7 +239,7 @@ def test_a_draining_relay_takes_no_new_flow_and_carries_the_old() -> None:
     flow, other = AFlow(UFRAG), request(mint_ufrag(OTHER_PORT))
 
     def on(data: bytes, flow: AFlow | None, now_ns: int = 100 * S) -> Verdict:
-        return relay.decide_untrusted(memoryview(data), socket.AF_INET, flow, now_ns, now_min())
+        return relay.decide_untrusted(memoryview(data), IpFamily.V4, flow, now_ns, now_min())
 
     assert on(REQUEST, None) == DROPS[RelayReason.DRAINING]
     assert on(other, flow, 200 * S) == DROPS[RelayReason.DRAINING]
@@ -255,7 +254,7 @@ def test_keys_rotate_with_both_accepted() -> None:
     for key_id in (1, 2):
         ufrag = mint_ufrag(PORT, keyring=both, key_id=key_id)
         check = request(ufrag, both.ice_password(key_id, ufrag))
-        verdict = make_relay(both).decide_untrusted(memoryview(check), socket.AF_INET, None, 0, now_min())
+        verdict = make_relay(both).decide_untrusted(memoryview(check), IpFamily.V4, None, 0, now_min())
         assert verdict.action is Action.CREATE
 
 

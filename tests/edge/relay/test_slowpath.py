@@ -14,14 +14,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from core.addr import Endpoint
+from core.addr import Endpoint, IpFamily
 from core.cluster import Cluster
 from core.token import TokenReason
 from edge.forwarders.userspace import UserspaceFlow, UserspaceForwarder
 from edge.relay import counters
 from edge.relay.counters import Counters
 from edge.relay.decide import Relay
-from edge.relay.forwarder import MAX_ADDRESSES_PER_TOKEN, Sockaddr
+from edge.relay.forwarder import MAX_ADDRESSES_PER_TOKEN, Sockaddr, VipIndex
 from edge.relay.slowpath import SlowPath
 from edge.relay.verdict import RelayReason
 from tests.edge.kit import (
@@ -48,12 +48,14 @@ VIPS = 2
 class Rig:
     """One worker's innards, two VIPs, two transceivers, and a clock that the test sets."""
 
-    slow_path: SlowPath[UserspaceFlow]
     forwarder: UserspaceForwarder
     counters: Counters
     vips: list[Peer]
     transceivers: list[Peer]
+    slow_path: SlowPath[UserspaceFlow] = field(init=False)
     now_ns: int = 1000 * S
+    takes_ns: int = 0
+    """How much later it is when a first packet has been sent on."""
     received: int = field(default=0)
 
     def ufrag(self, index: int = 0) -> bytes:
@@ -62,8 +64,12 @@ class Rig:
 
     def take(self, data: bytes, client: Sockaddr, vip: int = 0) -> None:
         self.received += 1
-        family = socket.AF_INET
-        self.slow_path.receive_untrusted(memoryview(data), client, vip, family, self.now_ns, now_min())
+        self.slow_path.receive_untrusted(
+            memoryview(data), client, VipIndex(vip), IpFamily.V4, self.now_ns, now_min()
+        )
+
+    def find(self, client: Sockaddr, vip: int = 0) -> UserspaceFlow | None:
+        return self.forwarder.find(client, VipIndex(vip), self.now_ns)
 
     def sweep_all(self) -> None:
         """As many sweeps as a whole round of the table takes."""
@@ -90,7 +96,9 @@ def open_rig(max_flows: int = MAX_FLOWS) -> Iterator[Rig]:
     cluster = Cluster(CLUSTER, IPv4Network(PREFIX), None, 1024, 65535)
     relay = Relay(KEYRING, {CLUSTER: cluster}, TAKEOVER_NS)
     try:
-        yield Rig(SlowPath(relay, forwarder, shared), forwarder, shared, vips, transceivers)
+        rig = Rig(forwarder, shared, vips, transceivers)
+        rig.slow_path = SlowPath(relay, forwarder, shared, lambda: rig.now_ns + rig.takes_ns)
+        yield rig
     finally:
         forwarder.close()
         shared.close()
@@ -122,6 +130,19 @@ def test_the_first_packet_arrives_as_it_came(rig: Rig) -> None:
     assert rig.transceivers[0].receive()[0] == check
     assert rig.get("installs", "installed") == rig.get("flows") == len(rig.forwarder) == 1
     assert rig.total("first_packet_bucket") == 1
+
+
+@pytest.mark.parametrize(
+    ("takes_ns", "bucket"),
+    [(0, "50000"), (50_000, "50000"), (50_001, "100000"), (249_999_999, "250000000"), (2 * S, "inf")],
+)
+def test_what_a_first_packet_takes_is_told_by_the_clock_that_was_given(
+    rig: Rig, takes_ns: int, bucket: str
+) -> None:
+    rig.takes_ns = takes_ns
+    rig.take(request(rig.ufrag()), CLIENT)
+    assert rig.get("first_packet_bucket", bucket) == rig.total("first_packet_bucket") == 1
+    assert rig.get("first_packet_sum_ns") == takes_ns
 
 
 def test_a_transceiver_sees_every_client_at_an_address_of_its_own(rig: Rig) -> None:
@@ -214,8 +235,8 @@ def test_silence_ends_a_flow_and_downstream_does_not_keep_it(rig: Rig) -> None:
     assert len(rig.forwarder) == 2
     rig.now_ns += 1
     rig.sweep_all()
-    assert rig.forwarder.find(tuple(client.address), 0) is None
-    assert rig.forwarder.find(OTHER_CLIENT, 0) is not None
+    assert rig.find(tuple(client.address)) is None
+    assert rig.find(OTHER_CLIENT) is not None
     assert rig.get("removals", "idle") == 1
     client.close()
 
@@ -236,14 +257,14 @@ def test_a_move_leads_to_the_other_transceiver_from_a_new_address(rig: Rig) -> N
     assert rig.transceivers[1].receive()[0] == MEDIA
 
 
-def test_a_relabelled_flow_keeps_the_address_that_its_transceiver_knows(rig: Rig) -> None:
+def test_a_rebound_flow_keeps_the_address_that_its_transceiver_knows(rig: Rig) -> None:
     renewed = request(rig.ufrag())
     rig.take(request(rig.ufrag()), CLIENT)
     rig.take(renewed, CLIENT)
     sources = {rig.transceivers[0].receive()[1] for _ in range(2)}
     assert len(sources) == 1
     assert rig.get("installs", "rebound") == 1
-    assert rig.forwarder.find(CLIENT, 0) is not None
+    assert rig.find(CLIENT) is not None
 
 
 def test_a_closed_port_is_counted_and_kills_nothing(rig: Rig) -> None:
@@ -361,7 +382,7 @@ class RelayMachine(RuleBasedStateMachine):
 
     def flows(self) -> list[UserspaceFlow]:
         keys = [(("127.0.0.1", 100 + n), vip) for n in range(7) for vip in range(VIPS)]
-        found = [self.rig.forwarder.find(client, vip) for client, vip in keys]
+        found = [self.rig.find(client, vip) for client, vip in keys]
         return [flow for flow in found if flow is not None]
 
     @invariant()

@@ -87,7 +87,7 @@ class Setting:
 async def setting(address: str = "127.0.0.1") -> AsyncIterator[Setting]:
     counts = Counts()
     mux = Mux(open_udp_port([address], 0), counts)
-    with socket.socket(Endpoint(address, 1).family, socket.SOCK_DGRAM) as stranger:
+    with socket.socket(Endpoint(address, 1).af, socket.SOCK_DGRAM) as stranger:
         stranger.bind((address, 0))
         stranger.setblocking(False)
         try:

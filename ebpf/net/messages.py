@@ -1,0 +1,150 @@
+"""What rtnetlink says, as values: interfaces, addresses, routes and neighbours of a host.
+
+The one reader of its messages, whoever has asked for them: `snapshot` follows them on an event loop, `attach`
+looks at an interface before it changes it. Numbers of links are the kernel's (ifindex).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Any, NamedTuple
+
+from core.addr import IpFamily
+
+IFF_UP, IFF_LOWER_UP = 1 << 0, 1 << 16
+"""linux/if.h"""
+ARPHRD_ETHER = 1
+RTN_UNICAST = 1
+RTM_F_CLONED = 0x200
+"""An entry of the routing cache."""
+RTNH_F_DEAD, RTNH_F_LINKDOWN = 1, 16
+NUD_FAILED = 0x20
+NUD_VALID = 0x02 | 0x04 | 0x08 | 0x10 | 0x40 | 0x80
+"""The kernel's word for the states in which a neighbour's MAC is good to send to (linux/neighbour.h)."""
+ETH_P_8021Q = 0x8100
+
+
+class Link(NamedTuple):
+    """An interface."""
+
+    number: int
+    name: str
+    mac: bytes
+    """6 bytes for Ethernet; other kinds of interface have other lengths, or none."""
+    mtu: int
+    is_up: bool
+    """Switched on, and with a carrier."""
+    is_ethernet: bool
+    kind: str
+    """`veth`, `vlan`, …; empty for hardware."""
+    parent: int | None
+    """The interface that it is on top of."""
+    vlan: tuple[int, int] | None
+    """(type, number) of the tag that it adds, for a VLAN interface."""
+    xdp_program: int | None
+    """Id of the XDP program that it runs."""
+
+
+class RouteLeg(NamedTuple):
+    """One leg of a route: out of an interface, to a gateway, or straight to the destination (None)."""
+
+    link: int
+    gateway: str | None
+    is_up: bool
+
+
+class Route(NamedTuple):
+    """A route; without legs it refuses on purpose (blackhole, unreachable)."""
+
+    prefix: IPv4Network | IPv6Network
+    metric: int
+    legs: tuple[RouteLeg, ...]
+
+
+class Neighbour(NamedTuple):
+    """What the kernel knows of a host on a link."""
+
+    link: int
+    host: str
+    mac: bytes | None
+    """None where it is not known, or found to be gone."""
+    is_failed: bool
+
+
+Message = Any
+"""pyroute2 has no types. Its messages are mappings, with attributes by `get_attr`, None for an absent one."""
+
+
+def read_link(message: Message) -> Link:
+    """An RTM_NEWLINK message."""
+    vlan_id = attribute(message, "IFLA_LINKINFO", "IFLA_INFO_DATA", "IFLA_VLAN_ID")
+    protocol = attribute(message, "IFLA_LINKINFO", "IFLA_INFO_DATA", "IFLA_VLAN_PROTOCOL")
+    flags = message["flags"]
+    return Link(
+        number=message["index"],
+        name=message.get_attr("IFLA_IFNAME"),
+        mac=_mac(message.get_attr("IFLA_ADDRESS")),
+        mtu=message.get_attr("IFLA_MTU") or 0,
+        is_up=bool(flags & IFF_UP and flags & IFF_LOWER_UP),
+        is_ethernet=message["ifi_type"] == ARPHRD_ETHER,
+        kind=attribute(message, "IFLA_LINKINFO", "IFLA_INFO_KIND") or "",
+        parent=message.get_attr("IFLA_LINK"),
+        vlan=None if vlan_id is None else (protocol or ETH_P_8021Q, vlan_id),
+        xdp_program=attribute(message, "IFLA_XDP", "IFLA_XDP_PROG_ID"),
+    )
+
+
+def read_address(message: Message) -> str:
+    """An RTM_NEWADDR message: the address that is ours, where the link has two ends and names both."""
+    return str(message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS"))
+
+
+def read_route(message: Message) -> Route | None:
+    """An RTM_NEWROUTE message; None for what is no route of a table."""
+    if message["flags"] & RTM_F_CLONED:
+        return None
+    destination = message.get_attr("RTA_DST") or _any_host(message["family"])
+    prefix = ip_network(f"{destination}/{message['dst_len']}")
+    legs = tuple(_legs(message)) if message["type"] == RTN_UNICAST else ()
+    return Route(prefix, message.get_attr("RTA_PRIORITY") or 0, legs)
+
+
+def read_neighbour(message: Message) -> Neighbour | None:
+    """An RTM_NEWNEIGH message; None for an entry of a bridge, which is of no host."""
+    host = message.get_attr("NDA_DST")
+    if host is None:
+        return None
+    state = message["state"]
+    mac = _mac(message.get_attr("NDA_LLADDR")) if state & NUD_VALID else None
+    return Neighbour(message["ifindex"], host, mac or None, bool(state & NUD_FAILED))
+
+
+def attribute(message: Message, *path: str) -> Any:  # noqa: ANN401 - pyroute2 has no types
+    """An attribute within attributes; None where one on the path is absent."""
+    for name in path:
+        message = None if message is None else message.get_attr(name)
+    return message
+
+
+def _any_host(af: int) -> str:
+    return "0.0.0.0" if af == IpFamily.V4.af else "::"  # noqa: S104 - of a prefix
+
+
+def _legs(message: Message) -> Iterator[RouteLeg]:
+    parts = message.get_attr("RTA_MULTIPATH")
+    if parts is None:
+        yield _leg(message, message.get_attr("RTA_OIF"))
+        return
+    for part in parts:
+        yield _leg(part, part["oif"])
+
+
+def _leg(part: Message, link: int) -> RouteLeg:
+    via = part.get_attr("RTA_VIA")
+    gateway = via["addr"] if via else part.get_attr("RTA_GATEWAY")
+    return RouteLeg(link, gateway, not part["flags"] & (RTNH_F_DEAD | RTNH_F_LINKDOWN))
+
+
+def _mac(text: str | None) -> bytes:
+    return bytes.fromhex(text.replace(":", "")) if text else b""
