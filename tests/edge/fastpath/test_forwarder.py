@@ -73,7 +73,7 @@ class Rig:
 
     def __init__(
         self, pin_dir: Path, share: tuple[int, int] = (0, 1), ports: tuple[int, int] = (20000, 20031)
-    ):
+    ) -> None:
         self.pin_dir = pin_dir
         self.share, self.ports = share, ports
         self.counters: Counters

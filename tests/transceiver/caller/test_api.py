@@ -138,7 +138,7 @@ def test_nobody_listening_is_said_in_one_line() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound and not listening: refused
 
-        async def run():
+        async def run() -> None:
             async with aiohttp.ClientSession() as http:
                 url = calls_url(f"http://127.0.0.1:{unused.getsockname()[1]}")
                 await SignalingClient(http, url, None).place(OFFER, {})

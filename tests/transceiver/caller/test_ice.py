@@ -64,11 +64,11 @@ def run(ice: IceClient, until_ns: int, answers=lambda endpoint, now_ns: False, s
     return sent
 
 
-def always(endpoint, now_ns):
+def always(endpoint, now_ns) -> bool:
     return True
 
 
-def never(endpoint, now_ns):
+def never(endpoint, now_ns) -> bool:
     return False
 
 

@@ -47,7 +47,7 @@ def open_files() -> int:
 
 
 def run_with_links(body) -> None:
-    async def run():
+    async def run() -> None:
         received: asyncio.Queue = asyncio.Queue()
         links = Links(lambda data, source: received.put_nowait((data, source)))
         try:
@@ -61,7 +61,7 @@ def run_with_links(body) -> None:
 
 
 def test_datagrams_go_both_ways(far) -> None:
-    async def body(links, received):
+    async def body(links, received) -> None:
         assert links.send(b"out", far.endpoint)
         data, source = far.receive()
         assert (data, source) == (b"out", links.local(far.endpoint))
@@ -72,7 +72,7 @@ def test_datagrams_go_both_ways(far) -> None:
 
 
 def test_a_stranger_is_not_heard(far, other) -> None:
-    async def body(links, received):
+    async def body(links, received) -> None:
         links.send(b"out", far.endpoint)
         source = far.receive()[1]
         if source.family == socket.AF_INET:
@@ -85,7 +85,7 @@ def test_a_stranger_is_not_heard(far, other) -> None:
 
 
 def test_rebinding_changes_the_port_and_goes_on(far) -> None:
-    async def body(links, received):
+    async def body(links, received) -> None:
         links.send(b"1", far.endpoint)
         before = far.receive()[1]
         links.rebind()
@@ -100,7 +100,7 @@ def test_rebinding_changes_the_port_and_goes_on(far) -> None:
 
 
 def test_only_the_wanted_socket_stays(far, other) -> None:
-    async def body(links, received):
+    async def body(links, received) -> None:
         links.send(b"1", far.endpoint)
         links.send(b"1", other.endpoint)
         links.keep_only(far.endpoint)
@@ -111,7 +111,7 @@ def test_only_the_wanted_socket_stays(far, other) -> None:
 
 
 def test_a_port_that_nobody_has_is_no_reason_to_give_up(far) -> None:
-    async def body(links, received):
+    async def body(links, received) -> None:
         far.socket.close()
         for _ in range(3):
             assert links.send(b"anyone?", far.endpoint)
@@ -122,7 +122,7 @@ def test_a_port_that_nobody_has_is_no_reason_to_give_up(far) -> None:
 
 
 def test_where_there_is_no_route_is_said() -> None:
-    async def body(links, received):
+    async def body(links, received) -> None:
         # A socket without SO_BROADCAST may not send there: the one address that no machine has a way to.
         assert not links.send(b"x", Endpoint("255.255.255.255", 9))
 

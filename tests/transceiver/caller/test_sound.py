@@ -15,7 +15,7 @@ from transceiver.media import FRAME_BYTES, FRAME_SAMPLES, SAMPLE_RATE
 from transceiver.turns.rule import ServerVad
 
 
-def write(path, samples, rate, width=2):
+def write(path, samples, rate, width=2) -> None:
     """`samples`: floats in ±1, one column per channel."""
     scale = 2 ** (8 * width - 1) - 1
     integers = np.round(samples * scale).astype("<i4")

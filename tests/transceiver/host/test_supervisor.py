@@ -41,7 +41,7 @@ def start(tmp_path):
         assert "Traceback" not in "".join(host.log)
 
 
-def test_a_full_process_hands_over_until_all_are_full(start):
+def test_a_full_process_hands_over_until_all_are_full(start) -> None:
     host = start(max_sessions="3")
     owners = [owner(host.call(CHROMIUM)) for _ in range(6)]
     assert sorted(owners) == [0, 0, 0, 1, 1, 1]
@@ -53,7 +53,7 @@ def test_a_full_process_hands_over_until_all_are_full(start):
     assert (ready.status, json.loads(ready.body)["state"]) == (503, "full")
 
 
-def test_a_call_that_was_handed_over_has_the_caller_who_made_it(start):
+def test_a_call_that_was_handed_over_has_the_caller_who_made_it(start) -> None:
     host = start(max_sessions="2")
     paths = [host.call(CHROMIUM, "bob") for _ in range(4)]
     for path in paths:
@@ -61,7 +61,7 @@ def test_a_call_that_was_handed_over_has_the_caller_who_made_it(start):
         assert host.request("DELETE", path, key="bob").status == 200
 
 
-def test_a_late_process_takes_no_calls(start):
+def test_a_late_process_takes_no_calls(start) -> None:
     host = start(processes=1, max_loop_lag_ms="1")
     with socket.create_connection(("127.0.0.1", host.http)):
         host.wait_until(
@@ -70,7 +70,7 @@ def test_a_late_process_takes_no_calls(start):
     assert host.metrics()["voxpop_transceiver_http_refusals_total{reason=overloaded}"] >= 1
 
 
-def test_more_connections_than_the_soft_limit_of_files(start):
+def test_more_connections_than_the_soft_limit_of_files(start) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
     try:
@@ -84,7 +84,7 @@ def test_more_connections_than_the_soft_limit_of_files(start):
         assert host.metrics()["voxpop_transceiver_worker_up{}"] == 1
 
 
-def test_reload_adopts_keys_and_origins(start):
+def test_reload_adopts_keys_and_origins(start) -> None:
     host = start()
     carol = host.new_api_key("carol")
     assert host.request("GET", "/v1/pops", key=carol).status == 401
@@ -109,7 +109,7 @@ def key_ids(host, path):
     return [b64decode(attributes(text.text, "ice-ufrag")[0])[0] & 31 for text in (fragment, answer)]
 
 
-def test_a_new_master_key_signs_what_follows(start):
+def test_a_new_master_key_signs_what_follows(start) -> None:
     host = start(processes=1)
     path = host.call(CHROMIUM)
     rotated = host.verb("keys", "rotate", host.folder / "keys.toml")
@@ -122,7 +122,7 @@ def test_a_new_master_key_signs_what_follows(start):
 
 
 @pytest.mark.parametrize("damage", ["config", "api-keys", "keys"])
-def test_a_faulty_reload_changes_nothing(start, damage):
+def test_a_faulty_reload_changes_nothing(start, damage) -> None:
     host = start(processes=1)
     file = {
         "config": host.config,
@@ -141,7 +141,7 @@ def test_a_faulty_reload_changes_nothing(start, damage):
     host.call(CHROMIUM)
 
 
-def test_a_process_that_dies_is_replaced_on_its_sockets(start):
+def test_a_process_that_dies_is_replaced_on_its_sockets(start) -> None:
     host = start()
     paths = {}
     while set(paths) != {0, 1}:
@@ -159,7 +159,7 @@ def test_a_process_that_dies_is_replaced_on_its_sockets(start):
     host.wait_until(lambda: owner(host.call(CHROMIUM)) == 1, "the new process takes calls")
 
 
-def test_drain_carries_calls_to_their_end(start):
+def test_drain_carries_calls_to_their_end(start) -> None:
     host = start(drain_timeout_s="600")
     kept, other = host.call(CHROMIUM), host.call(CHROMIUM)
     host.process.send_signal(signal.SIGTERM)
@@ -175,7 +175,7 @@ def test_drain_carries_calls_to_their_end(start):
     assert host.process.wait(30) == 0
 
 
-def test_a_process_that_dies_in_a_drain_comes_back_draining(start):
+def test_a_process_that_dies_in_a_drain_comes_back_draining(start) -> None:
     host = start(drain_timeout_s="600")
     while owner(kept := host.call(CHROMIUM)) != 0:
         pass
@@ -190,21 +190,21 @@ def test_a_process_that_dies_in_a_drain_comes_back_draining(start):
     assert host.process.wait(30) == 0
 
 
-def test_drain_ends_when_its_time_is_up(start):
+def test_drain_ends_when_its_time_is_up(start) -> None:
     host = start(drain_timeout_s="0")
     host.call(CHROMIUM)
     assert host.stop(signal.SIGTERM) == 0
     assert "ended: drained" in "".join(host.log)
 
 
-def test_ctrl_c_hangs_up_and_ends(start):
+def test_ctrl_c_hangs_up_and_ends(start) -> None:
     host = start()
     host.call(CHROMIUM)
     assert host.stop(signal.SIGINT) == 130
     assert "ended: drained" in "".join(host.log)
 
 
-def test_nothing_is_left_listening_and_no_file_lies_around(start, monkeypatch, tmp_path):
+def test_nothing_is_left_listening_and_no_file_lies_around(start, monkeypatch, tmp_path) -> None:
     runtime = tmp_path / "run"
     runtime.mkdir()
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(runtime))
@@ -219,7 +219,7 @@ def test_nothing_is_left_listening_and_no_file_lies_around(start, monkeypatch, t
             probe.bind(("127.0.0.1", port))
 
 
-def test_a_second_host_on_the_same_port_is_refused(start):
+def test_a_second_host_on_the_same_port_is_refused(start) -> None:
     host = start()
     second = host.verb("transceiver", "--config", host.config)
     assert second.returncode == 1
@@ -227,14 +227,14 @@ def test_a_second_host_on_the_same_port_is_refused(start):
     host.call(CHROMIUM)
 
 
-def test_each_process_has_one_udp_port(start):
+def test_each_process_has_one_udp_port(start) -> None:
     host = start()
     rows = Path("/proc/net/udp").read_text().splitlines()[1:]
     ports = [int(row.split()[1].split(":")[1], 16) for row in rows]
     assert sorted(port for port in ports if port in range(host.udp, host.udp + 2)) == [host.udp, host.udp + 1]
 
 
-def test_ipv6(tmp_path):
+def test_ipv6(tmp_path) -> None:
     with Host(tmp_path, has_ipv6=True) as host:
         answer = host.request("POST", CALLS, CHROMIUM, SDP)
         candidates = parse_answer_untrusted(answer.text).candidates
@@ -246,7 +246,7 @@ def test_ipv6(tmp_path):
         assert host.stop() == 130
 
 
-def test_a_scrape_is_what_the_catalogue_says(start):
+def test_a_scrape_is_what_the_catalogue_says(start) -> None:
     host = start()
     host.request("DELETE", host.call(CHROMIUM))
     host.request("POST", CALLS, "no description", SDP)
@@ -261,7 +261,7 @@ def test_a_scrape_is_what_the_catalogue_says(start):
     assert unknown == [], "every reason is among those that were declared"
 
 
-def test_every_series_is_there_before_anything_happens(start):
+def test_every_series_is_there_before_anything_happens(start) -> None:
     host = start()
     metrics = host.metrics()
     expected = [

@@ -64,7 +64,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 @pytest.mark.parametrize("name", OFFERS)
-def test_an_offer_is_answered(host, name):
+def test_an_offer_is_answered(host, name) -> None:
     response = host.request("POST", CALLS, OFFERS[name], SDP)
     assert response.status == 201
     assert response.headers["Content-Type"] == "application/sdp"
@@ -78,7 +78,7 @@ def test_an_offer_is_answered(host, name):
     assert host.request("DELETE", path).status == 404
 
 
-def test_an_answer_names_vips_alone_in_the_order_of_the_pops(host, call):
+def test_an_answer_names_vips_alone_in_the_order_of_the_pops(host, call) -> None:
     """The cluster has no IPv6 prefix, so an IPv6 VIP would lead nowhere; and no address of the host
     itself may be told.
     """
@@ -105,18 +105,18 @@ def test_an_answer_names_vips_alone_in_the_order_of_the_pops(host, call):
         ({"Content-Type": "application/sdp; charset=utf-8"}, CHROMIUM),
     ],
 )  # fmt: skip
-def test_every_form_of_a_call(host, headers, body):
+def test_every_form_of_a_call(host, headers, body) -> None:
     response = host.request("POST", CALLS, body, headers)
     assert response.status == 201, response.text
     assert host.request("DELETE", response.headers["Location"]).status == 200
 
 
-def test_hanging_up_as_the_openai_api_does(host, call):
+def test_hanging_up_as_the_openai_api_does(host, call) -> None:
     assert host.request("POST", call + "/hangup").status == 200
     assert host.request("POST", call + "/hangup").status == 404
 
 
-def test_session_settings_reach_the_backend(host):
+def test_session_settings_reach_the_backend(host) -> None:
     bad = {"audio": {"input": {"turn_detection": {"type": "server_vad", "threshold": 7}}}}
     response = host.request("POST", CALLS, json.dumps({"sdp": CHROMIUM, "session": bad}), JSON)
     assert (response.status, response.code) == (400, "http_bad_session")
@@ -130,13 +130,13 @@ def patch(host, path, body, **headers):
     return host.request("PATCH", path, body, {"Content-Type": FRAGMENT, **headers})
 
 
-def test_trickled_candidates_are_taken_and_ignored(host, call):
+def test_trickled_candidates_are_taken_and_ignored(host, call) -> None:
     assert patch(host, call, TRICKLE).status == 204
     assert patch(host, call, TRICKLE, **{"If-Match": '"0"'}).status == 204
     assert patch(host, call, "a=end-of-candidates\r\n").status == 204
 
 
-def test_ice_restart_gives_new_credentials_and_a_new_etag(host, call):
+def test_ice_restart_gives_new_credentials_and_a_new_etag(host, call) -> None:
     first = patch(host, call, RESTART, **{"If-Match": "*"})
     assert first.status == 200
     assert first.headers["Content-Type"] == FRAGMENT
@@ -153,7 +153,7 @@ def test_ice_restart_gives_new_credentials_and_a_new_etag(host, call):
     assert patch(host, call, RESTART.replace("NEWU", "NEWV")).status == 204, "the client's current ufrag"
 
 
-def test_a_restart_that_is_refused_leaves_the_call(host, call):
+def test_a_restart_that_is_refused_leaves_the_call(host, call) -> None:
     assert patch(host, call, RESTART).code == "http_no_if_match"
     assert patch(host, call, RESTART.replace("NEWU", "N"), **{"If-Match": "*"}).code == "sdp_bad_ice"
     assert patch(host, call, TRICKLE).status == 204
@@ -176,14 +176,14 @@ def test_a_restart_that_is_refused_leaves_the_call(host, call):
         "Bearer " + "x" * 5000,
     ],
 )
-def test_without_a_valid_key(host, header):
+def test_without_a_valid_key(host, header) -> None:
     headers = SDP if header is None else SDP | {"Authorization": header}
     response = host.request("POST", CALLS, CHROMIUM, headers, key=None)
     assert (response.status, response.code) == (401, "http_unauthorized")
     assert response.headers["WWW-Authenticate"] == "Bearer"
 
 
-def test_the_call_of_another(host, call):
+def test_the_call_of_another(host, call) -> None:
     for method, path, body, headers in (
         ("DELETE", call, None, {}),
         ("POST", call + "/hangup", None, {}),
@@ -194,7 +194,7 @@ def test_the_call_of_another(host, call):
     assert patch(host, call, TRICKLE).status == 204, "it goes on"
 
 
-def test_nobody_becomes_another_by_a_header_of_the_hand_over(host, call):
+def test_nobody_becomes_another_by_a_header_of_the_hand_over(host, call) -> None:
     response = host.request("DELETE", call, None, {"X-Voxpop-Caller": "alice"}, key="bob")
     assert response.status == 404
 
@@ -202,7 +202,7 @@ def test_nobody_becomes_another_by_a_header_of_the_hand_over(host, call):
 # Pages of other origins
 
 
-def test_preflight_of_a_configured_origin(host):
+def test_preflight_of_a_configured_origin(host) -> None:
     asked = {
         "Origin": ORIGIN,
         "Access-Control-Request-Method": "POST",
@@ -217,14 +217,14 @@ def test_preflight_of_a_configured_origin(host):
     assert "application/sdp" in response.headers["Accept-Post"]
 
 
-def test_a_page_of_a_configured_origin_sees_location_and_etag(host):
+def test_a_page_of_a_configured_origin_sees_location_and_etag(host) -> None:
     response = host.request("POST", CALLS, CHROMIUM, SDP | {"Origin": ORIGIN})
     assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
     assert {"Location", "ETag"} <= set(response.headers["Access-Control-Expose-Headers"].split(", "))
     host.request("DELETE", response.headers["Location"])
 
 
-def test_errors_too_can_be_read_by_a_page_of_a_configured_origin(host):
+def test_errors_too_can_be_read_by_a_page_of_a_configured_origin(host) -> None:
     response = host.request("POST", CALLS, "x", SDP | {"Origin": ORIGIN})
     assert response.status == 400
     assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
@@ -242,7 +242,7 @@ def test_errors_too_can_be_read_by_a_page_of_a_configured_origin(host):
         "http://a\xff",
     ],
 )
-def test_pages_of_other_origins_are_kept_out(host, origin):
+def test_pages_of_other_origins_are_kept_out(host, origin) -> None:
     """A form needs no preflight, so it is the request itself that is refused."""
     headers = FORM | {"Origin": origin}
     response = host.request("POST", CALLS, form(("sdp", CHROMIUM, "")), headers)
@@ -252,7 +252,7 @@ def test_pages_of_other_origins_are_kept_out(host, origin):
     assert host.request("OPTIONS", CALLS, None, headers, key=None).status == 403
 
 
-def test_the_page_that_we_serve(host):
+def test_the_page_that_we_serve(host) -> None:
     response = host.request("POST", CALLS, CHROMIUM, SDP | {"Origin": f"http://127.0.0.1:{host.http}"})
     assert response.status == 201
     host.request("DELETE", response.headers["Location"])
@@ -350,7 +350,7 @@ def holdings(host):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_bad_input_is_refused_and_counted_once(host, case):
+def test_bad_input_is_refused_and_counted_once(host, case) -> None:
     method, path, headers, body, status, code = CASES[case]
     before = refusals(host)
     response = host.request(method, path, body, headers)
@@ -360,7 +360,7 @@ def test_bad_input_is_refused_and_counted_once(host, case):
     assert grown == {f"voxpop_transceiver_http_refusals_total{{reason={code}}}": 1}
 
 
-def test_bad_input_leaves_nothing_behind(host):
+def test_bad_input_leaves_nothing_behind(host) -> None:
     holdings(host)  # connections between the processes stay open, so make them first
     for _ in range(8):
         host.request("DELETE", f"{CALLS}/{new_session_id(0)}")
@@ -372,7 +372,7 @@ def test_bad_input_leaves_nothing_behind(host):
     host.wait_until(lambda: holdings(host) == before, "sockets, tasks or routes are left")
 
 
-def test_a_call_that_ends_leaves_nothing_behind(host):
+def test_a_call_that_ends_leaves_nothing_behind(host) -> None:
     before = holdings(host)
     for _ in range(10):
         path = host.call(CHROMIUM)
@@ -404,7 +404,7 @@ def raw(host, data, *, is_cut=False):
         b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 300 + b"\r\n",
     ],
 )
-def test_what_is_not_http_gets_400_and_a_count_and_no_traceback(host, data):
+def test_what_is_not_http_gets_400_and_a_count_and_no_traceback(host, data) -> None:
     before = refusals(host)
     assert raw(host, data).split(b"\r\n")[0] in (b"HTTP/1.1 400 Bad Request", b"HTTP/1.0 400 Bad Request")
     grown = {name: value - before[name] for name, value in refusals(host).items() if value != before[name]}
@@ -412,7 +412,7 @@ def test_what_is_not_http_gets_400_and_a_count_and_no_traceback(host, data):
     assert "Traceback" not in "".join(host.log)
 
 
-def test_two_megabytes_in_chunks_of_unknown_length(host):
+def test_two_megabytes_in_chunks_of_unknown_length(host) -> None:
     key = host.keys["alice"].encode()
     head = b"POST /v1/realtime/calls HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + key
     head += b"\r\nContent-Type: application/sdp\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
@@ -422,7 +422,7 @@ def test_two_megabytes_in_chunks_of_unknown_length(host):
 
 
 @pytest.mark.slow
-def test_a_body_that_trickles_in_is_given_up(host):
+def test_a_body_that_trickles_in_is_given_up(host) -> None:
     key = host.keys["alice"].encode()
     head = b"POST /v1/realtime/calls HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + key
     head += b"\r\nContent-Type: application/sdp\r\nContent-Length: 1000\r\n\r\nv=0\r\n"
@@ -432,11 +432,11 @@ def test_a_body_that_trickles_in_is_given_up(host):
 
 
 @pytest.mark.slow
-def test_a_header_that_never_ends_is_given_up(host):
+def test_a_header_that_never_ends_is_given_up(host) -> None:
     assert raw(host, b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ") == b""
 
 
-def test_clients_that_leave_early(host):
+def test_clients_that_leave_early(host) -> None:
     key = host.keys["alice"].encode()
     head = b"POST /v1/realtime/calls HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + key
     before = holdings(host)
@@ -448,12 +448,12 @@ def test_clients_that_leave_early(host):
 # What else is served
 
 
-def test_health(host):
+def test_health(host) -> None:
     assert host.request("GET", "/healthz", key=None).status == 200
     assert json.loads(host.request("GET", "/readyz", key=None).body) == {"state": "ready"}
 
 
-def test_pops(host):
+def test_pops(host) -> None:
     listing = json.loads(host.request("GET", "/v1/pops").body)
     assert [pop["id"] for pop in listing] == ["near", "far"]
     assert listing[0] == {
@@ -465,7 +465,7 @@ def test_pops(host):
     assert host.request("GET", "/v1/pops", key=None).status == 401
 
 
-def test_the_page(host):
+def test_the_page(host) -> None:
     index = host.request("GET", "/", key=None)
     assert index.status == 200
     assert index.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -488,11 +488,11 @@ def test_the_page(host):
         "/web",
     ],
 )
-def test_nothing_but_the_page_is_served(host, path):
+def test_nothing_but_the_page_is_served(host, path) -> None:
     assert host.request("GET", path, key=None).status == 404
 
 
-def test_no_version_is_told(host):
+def test_no_version_is_told(host) -> None:
     for path in ("/", "/nowhere", CALLS):
         assert host.request("GET", path).headers["Server"] == "voxpop"
 
@@ -500,7 +500,7 @@ def test_no_version_is_told(host):
 # Several processes
 
 
-def test_a_request_reaches_the_owner_through_any_process(host):
+def test_a_request_reaches_the_owner_through_any_process(host) -> None:
     """Each request is a connection of its own, which the kernel gives to either process."""
     paths = [host.call(CHROMIUM) for _ in range(24)]
     owners = [owner_of(path.removeprefix(CALLS + "/")) for path in paths]

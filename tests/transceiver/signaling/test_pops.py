@@ -36,7 +36,7 @@ def near(host):
     return json.loads(host.request("GET", "/v1/pops").body)[0]
 
 
-def test_forwarder_and_state_are_the_relays_own_words(relay, tmp_path):
+def test_forwarder_and_state_are_the_relays_own_words(relay, tmp_path) -> None:
     address, process = relay
     with Host(tmp_path, processes=1, status=address) as host:
         assert near(host)["forwarder"] == "userspace"
