@@ -27,8 +27,10 @@ from ebpf import layout, loader, pins
 from ebpf.clock import SeenClock
 from ebpf.index import Index
 from ebpf.kernel import bpffs
+from ebpf.kernel.libbpf import library
 from ebpf.tables import Tables
-from edge.fastpath.forwarder import XdpFlow, XdpForwarder
+from edge.fastpath.flow import XdpFlow
+from edge.fastpath.forwarder import XdpForwarder
 from edge.fastpath.nat_slots import Slots, share_ports
 from edge.fastpath.transceiver_ids import Transceivers
 from edge.nexthops.messages import routes_message
@@ -159,7 +161,7 @@ def _maps_mib(pin_dir: Path) -> float:
     """As the kernel accounts for them."""
     total = 0
     for path in (pin_dir / spec.name for spec in pins.ALL):
-        fd = pins.library().bpf_obj_get(bytes(path))
+        fd = library().bpf_obj_get(bytes(path))
         info = Path(f"/proc/self/fdinfo/{fd}").read_text()
         total += int(next(line.split()[1] for line in info.splitlines() if line.startswith("memlock")))
         os.close(fd)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 import zlib
 from collections.abc import Iterator
@@ -265,7 +266,7 @@ def test_a_transaction_id_of_another_length_is_not_written(size: int) -> None:
         stun.encode(1, bytes(size), [])
 
 
-@given(st.ip_addresses().map(lambda a: stun.socket.inet_ntop(2 if a.version == 4 else 10, a.packed)),
+@given(st.ip_addresses().map(lambda a: socket.inet_ntop(2 if a.version == 4 else 10, a.packed)),
        st.integers(0, 65535), st.binary(min_size=12, max_size=12))  # fmt: skip
 def test_addresses_survive_the_mask(host: str, port: int, transaction_id: bytes) -> None:
     value = stun.encode_xor_address(Endpoint(host, port), transaction_id)

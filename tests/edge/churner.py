@@ -12,7 +12,8 @@ from ebpf.clock import SeenClock
 from ebpf.index import Index
 from ebpf.layout import GROUP_FIRST
 from ebpf.tables import REST_S, Tables
-from edge.fastpath.forwarder import XdpFlow, XdpForwarder
+from edge.fastpath.flow import XdpFlow
+from edge.fastpath.forwarder import XdpForwarder
 from edge.fastpath.nat_slots import NatRange, Slots
 from edge.fastpath.transceiver_ids import Transceivers
 from edge.nexthops.messages import routes_message

@@ -25,7 +25,8 @@ from ebpf.index import Index
 from ebpf.kernel import bpffs
 from ebpf.tables import Tables
 from edge.fastpath import forwarder as xdp
-from edge.fastpath.forwarder import XdpFlow, XdpForwarder
+from edge.fastpath.flow import XdpFlow
+from edge.fastpath.forwarder import XdpForwarder
 from edge.fastpath.nat_slots import REST_NS, FreeQueue, NatRange, Slots, share_ports
 from edge.fastpath.transceiver_ids import Transceivers
 from edge.nexthops.fib import ON_LINK

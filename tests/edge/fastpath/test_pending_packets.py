@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 
 from core.addr import Endpoint
-from edge.fastpath.forwarder import XdpFlow
+from edge.fastpath.flow import XdpFlow
 from edge.fastpath.pending_packets import MAX_FLOWS, MAX_PACKETS, PATIENCE_NS, PendingPackets
 
 PATIENCE_S = 20.0

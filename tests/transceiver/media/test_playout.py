@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Set
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def encode_long(pcm: Samples, frame_ms: int) -> list[bytes]:
 
 
 def listen(
-    packets: list[bytes], lost: set[int] = frozenset(), *, ticks: int = RTP_FRAME_TICKS
+    packets: list[bytes], lost: Set[int] = frozenset(), *, ticks: int = RTP_FRAME_TICKS
 ) -> tuple[Playout, Samples]:
     """Play a stream that arrives on time but for what is lost, until its end."""
     playout, heard, sent = Playout(), [], 0

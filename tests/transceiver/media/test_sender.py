@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -17,7 +19,7 @@ def sender(sequence: int = 65530, timestamp: int = 2**32 - 2000) -> Sender:
     return Sender(111, 7, sequence, timestamp, Encoder(28_000, complexity=5, fec=True, dtx=False))
 
 
-def send(stream: Sender, says: list[bytes | None]) -> list[RtpPacket]:
+def send(stream: Sender, says: Sequence[bytes | None]) -> list[RtpPacket]:
     """The packets of these ticks."""
     return [parse_rtp_untrusted(stream.next_packet(pcm)) for pcm in says]
 

@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -32,22 +33,24 @@ from transceiver.sdp import (
 )
 
 
-def answer_to(offer_text, **changes):
+def answer_to(offer_text: str, **changes: Any) -> str:
     return build_answer(parse_offer_untrusted(offer_text), dataclasses.replace(LOCAL, **changes))
 
 
-def refused(offer_text):
+def refused(offer_text: str) -> SdpReason:
     with pytest.raises(SdpError) as caught:
         parse_offer_untrusted(offer_text)
     assert caught.value.detail.endswith((".", "§5).", "§4)."))
-    return caught.value.reason
+    reason = caught.value.reason
+    assert isinstance(reason, SdpReason)
+    return reason
 
 
 # Offers of real clients
 
 
 @pytest.mark.parametrize("name", OFFERS)
-def test_every_captured_offer_is_understood(name) -> None:
+def test_every_captured_offer_is_understood(name: str) -> None:
     offer = parse_offer_untrusted(OFFERS[name])
     assert offer.ufrag == attributes(OFFERS[name], "ice-ufrag")[0]
     assert offer.password == attributes(OFFERS[name], "ice-pwd")[0]
@@ -101,7 +104,7 @@ def test_audio_without_bundle_and_data_channel() -> None:
 
 
 @pytest.mark.parametrize("value", ["", ":", ": ", ":BUNDLE", ":BUNDLE  ", ": 0 1", ":LS 0 1"])
-def test_a_group_that_says_nothing_is_passed_over(value) -> None:
+def test_a_group_that_says_nothing_is_passed_over(value: str) -> None:
     offer = parse_offer_untrusted(CHROMIUM.replace("a=group:BUNDLE 0 1", f"a=group{value}"))
     assert offer.bundle == ()
 
@@ -131,7 +134,7 @@ def test_transport_attributes_of_a_bundle_only_section_stand_in_the_tagged_one()
     assert attributes(answer, "group") == ["BUNDLE 1 0"]
 
 
-def max_bundle(offer):
+def max_bundle(offer: str) -> str:
     """As Chromium offers under the policy max-bundle: video first, and all else bundle-only."""
     audio = section(offer, 1).replace("audio 41567", "audio 0").replace("a=mid:0", "a=mid:0\na=bundle-only")
     data = (
@@ -167,7 +170,7 @@ def test_a_section_that_the_bundle_hangs_on_is_held_and_not_refused() -> None:
         ("BUNDLE 2 0 1", "BUNDLE 3 0 1"),
     ],
 )
-def test_a_bundle_without_a_section_to_hang_on(found, replaced) -> None:
+def test_a_bundle_without_a_section_to_hang_on(found: str, replaced: str) -> None:
     offer = max_bundle(CHROMIUM).replace(found, replaced)
     if "3 0 1" in replaced:
         offer = offer.replace("a=group:BUNDLE 3 0 1", "a=group:LS 0 1")
@@ -269,13 +272,13 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("case", REFUSALS)
-def test_refused_with_its_reason(case) -> None:
+def test_refused_with_its_reason(case: str) -> None:
     text, reason = REFUSALS[case]
     assert refused(text) == reason
 
 
 @pytest.mark.parametrize("case", REFUSALS)
-def test_details_never_repeat_what_was_sent(case) -> None:
+def test_details_never_repeat_what_was_sent(case: str) -> None:
     text, _ = REFUSALS[case]
     with pytest.raises(SdpError) as caught:
         parse_offer_untrusted(text)
@@ -302,7 +305,7 @@ def test_truncation_at_every_length() -> None:
 
 
 @pytest.mark.parametrize("name", OFFERS)
-def test_an_answer_to_every_captured_offer(name) -> None:
+def test_an_answer_to_every_captured_offer(name: str) -> None:
     offer = parse_offer_untrusted(OFFERS[name])
     answer = parse_answer_untrusted(build_answer(offer, LOCAL))
     assert answer.ice_lite
@@ -363,7 +366,7 @@ def test_an_answer_line_by_line() -> None:
     ("offered", "answered"),
     [("sendrecv", "sendrecv"), ("sendonly", "recvonly"), ("recvonly", "sendonly"), ("inactive", "inactive")],
 )
-def test_directions_are_mirrored(offered, answered) -> None:
+def test_directions_are_mirrored(offered: str, answered: str) -> None:
     answer = answer_to(CHROMIUM.replace("a=sendrecv", f"a={offered}"))
     assert f"a={answered}" in answer.split("\r\n")
     assert ("a=msid:" in answer) == (answered in ("sendrecv", "sendonly"))
@@ -403,7 +406,7 @@ def test_an_answer_without_a_candidate_is_a_mistake_of_ours() -> None:
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-def test_answers_of_other_servers(name) -> None:
+def test_answers_of_other_servers(name: str) -> None:
     answer = parse_answer_untrusted(ANSWERS[name])
     assert answer.ice_lite == ("stock" not in name)
     assert answer.setup == ("active" if "stock" in name else "passive")
@@ -438,7 +441,7 @@ def test_an_answer_must_choose_a_dtls_role() -> None:
 
 
 @pytest.mark.parametrize("has_data", [True, False])
-def test_our_offer_reads_back(has_data) -> None:
+def test_our_offer_reads_back(has_data: bool) -> None:
     local = dataclasses.replace(LOCAL, candidates=(), setup="actpass")
     offer = parse_offer_untrusted(build_offer(local, has_data=has_data))
     assert (offer.ufrag, offer.password, offer.setup) == (LOCAL.ufrag, LOCAL.password, "actpass")
@@ -474,7 +477,7 @@ def test_fragment_without_credentials() -> None:
         "a=ice-ufrag:EsAx\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\n",
     ],
 )
-def test_fragments_that_are_refused(text) -> None:
+def test_fragments_that_are_refused(text: str) -> None:
     with pytest.raises(SdpError) as caught:
         parse_fragment_untrusted(text)
     assert caught.value.reason == SdpReason.BAD_ICE
@@ -495,7 +498,7 @@ LINES = sorted({line for sdp in (*OFFERS.values(), *ANSWERS.values()) for line i
 
 
 @st.composite
-def mutated_offers(draw):
+def mutated_offers(draw: st.DrawFn) -> str:
     lines = draw(st.sampled_from(sorted(OFFERS.values()))).splitlines()
     for _ in range(draw(st.integers(1, 6))):
         at = draw(st.integers(0, len(lines) - 1))
@@ -516,7 +519,7 @@ def mutated_offers(draw):
 
 @settings(max_examples=400, deadline=None)
 @given(mutated_offers())
-def test_mutated_offers_are_answered_or_refused(text) -> None:
+def test_mutated_offers_are_answered_or_refused(text: str) -> None:
     try:
         offer = parse_offer_untrusted(text)
     except SdpError:
@@ -529,7 +532,7 @@ def test_mutated_offers_are_answered_or_refused(text) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=400))
-def test_text_never_raises_anything_but_sdp_errors(text) -> None:
+def test_text_never_raises_anything_but_sdp_errors(text: str) -> None:
     for parse in (parse_offer_untrusted, parse_answer_untrusted, parse_fragment_untrusted):
         for candidate in (text, "v=0\n" + text):
             try:
