@@ -22,10 +22,11 @@ export PYTHON
 demo: .venv/.stamp-demo
 	@$(BIN)/voxpop demo $(if $(filter-out 0,$(ONCE)),--once)
 
-## test: all tests (ARGS="tests/core -k token" for some)
+## test: all tests, JOBS=2 at a time (ARGS="tests/core -k token" for some)
+JOBS ?= 2
 .PHONY: test
 test: .venv/.stamp-test
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n $(JOBS) $(ARGS)
 
 ## check: lint, format, types, import rules
 .PHONY: check
