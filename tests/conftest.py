@@ -10,6 +10,7 @@ from hypothesis import settings
 
 from tests.suite.alone import Room, room_of
 from tests.suite.budget import SAID, Budget
+from tests.suite.required import Required, is_ci
 from tests.suite.schedule import Schedule
 
 # A loaded machine makes single examples slow; a slow example is not a failed one.
@@ -25,6 +26,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """The suite's own plugins (tests/suite)."""
     config.pluginmanager.register(Budget())
     config.pluginmanager.register(Schedule())
+    if is_ci():
+        config.pluginmanager.register(Required())
     if (folder := room_of(config)) is not None:
         config.pluginmanager.register(Room(folder))
 
