@@ -244,7 +244,7 @@ def test_another_program_on_the_interface_is_left_alone(stopped: Pop) -> None:
     )
     stopped.succeed("dataplane", "detach")
     with netns.inside(stopped.scene.pop):
-        tree = "import sys; from ebpf import headers; import os, subprocess\n"
+        tree = "import sys; from ebpf.kernel import headers; import os, subprocess\n"
         tree += "with headers.tree() as t:\n"
         tree += f"    subprocess.run([sys.executable, {str(foreign)!r}], check=True, "
         tree += "env={**os.environ, 'BCC_KERNEL_SOURCE': str(t)})"
