@@ -22,10 +22,18 @@ export PYTHON
 demo: .venv/.stamp-demo
 	@$(BIN)/voxpop demo $(if $(filter-out 0,$(ONCE)),--once)
 
-## test: all tests (ARGS="tests/core -k token" for some)
+## test: all tests, JOBS=2 at a time (ARGS="tests/core -k token" for some)
+JOBS ?= 2
 .PHONY: test
 test: .venv/.stamp-test
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n $(JOBS) $(ARGS)
+
+## test-clock: what takes the time as a value, once more on a clock that starts at zero; needs root
+PURE := $(addprefix tests/,core edge/relay edge/nexthops edge/metrics \
+    $(addprefix transceiver/,media turns realtime sdp backends session caller))
+.PHONY: test-clock
+test-clock: .venv/.stamp-test
+	.ci/at-boot $(BIN)/pytest -n $(JOBS) -m "not slow" $(PURE)
 
 ## check: lint, format, types, import rules
 .PHONY: check
@@ -35,7 +43,7 @@ check: .venv/.stamp-check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(if $(C_FILES),clang-format --dry-run -Werror $(C_FILES))
-	shellcheck .ci/need .ci/get-uv .ci/run
+	shellcheck .ci/at-boot .ci/need .ci/get-uv .ci/run
 
 ## format: put everything in the form that `make check` wants
 .PHONY: format
@@ -68,7 +76,7 @@ clean:
 ## help: this list
 .PHONY: help
 help:
-	@sed -n 's/^## \([a-z]*\): /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -n 's/^## \([a-z-]*\): /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
 $(UV):
 	@.ci/need --hint run

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hmac
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
@@ -181,7 +182,7 @@ def _integrity(before: bytes, password: bytes) -> bytes:
 def encode(
     message_type: int,
     transaction_id: bytes,
-    attributes: list[tuple[int, bytes]],
+    attributes: Sequence[tuple[int, bytes]],
     password: bytes | None = None,
 ) -> bytes:
     """A STUN message with FINGERPRINT, and with MESSAGE-INTEGRITY when there is a password.

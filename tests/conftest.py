@@ -1,13 +1,17 @@
-"""What every test shares: one hypothesis profile, and a way to show a figure."""
+"""What every test shares: how tests run side by side, what they took, and a way to tell a figure."""
 
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Callable
 
 import pytest
 from hypothesis import settings
+
+from tests.suite.alone import Room, room_of
+from tests.suite.budget import SAID, Budget
+from tests.suite.required import Required, is_ci
+from tests.suite.schedule import Schedule
 
 # A loaded machine makes single examples slow; a slow example is not a failed one.
 settings.register_profile("voxpop", deadline=None)
@@ -18,12 +22,21 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """The suite's own plugins (tests/suite)."""
+    config.pluginmanager.register(Budget())
+    config.pluginmanager.register(Schedule())
+    if is_ci():
+        config.pluginmanager.register(Required())
+    if (folder := room_of(config)) is not None:
+        config.pluginmanager.register(Room(folder))
+
+
 @pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
-    """Shows a figure to whoever runs the tests."""
+def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Tells a figure to whoever runs the tests, at the end of the run."""
 
-    def show(text: str) -> None:
-        with capsys.disabled():
-            sys.stdout.write(f"\n  {text}\n")
+    def tell(text: str) -> None:
+        request.node.user_properties.append((SAID, text))
 
-    return show
+    return tell

@@ -82,7 +82,8 @@ def _likeness(needle: Samples, haystack: Samples) -> NDArray[np.float64]:
     correlation = np.fft.irfft(spectrum, size)[: len(heard) - len(wanted) + 1]
     energy = np.concatenate(([0.0], np.cumsum(heard**2)))
     local = np.sqrt(np.maximum(energy[len(wanted) :] - energy[: -len(wanted)], 1.0))
-    return correlation / (local * np.linalg.norm(wanted))
+    alike: NDArray[np.float64] = correlation / (local * np.linalg.norm(wanted))
+    return alike
 
 
 PIECE_MS, DRIFT_MS, STEP_MS = 200, 60, 10

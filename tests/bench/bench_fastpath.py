@@ -228,4 +228,4 @@ def install(directory: Path, fds: dict[str, int], tables: Tables, clients: list[
 def _in_a_row(flows: int) -> npt.NDArray[np.uint32]:
     """The slots that the harness draws where no client says which: by flow, one after the other."""
     number = np.arange(flows, dtype=np.uint32)
-    return (number // NAT_PORTS << 16) + NAT_FIRST + number % NAT_PORTS
+    return ((number // NAT_PORTS << 16) + NAT_FIRST + number % NAT_PORTS).astype(np.uint32)

@@ -26,8 +26,10 @@ from core.token import Token, mint
 from ebpf import layout, loader, pins
 from ebpf.ids import BackboneIndex, NextHopId, VipId
 from ebpf.kernel import bpffs
+from ebpf.kernel.libbpf import library
 from ebpf.tables import Tables
-from edge.fastpath.forwarder import XdpFlow, XdpForwarder
+from edge.fastpath.flow import XdpFlow
+from edge.fastpath.forwarder import XdpForwarder
 from edge.fastpath.open import Identities, open_store
 from edge.nexthops.messages import routes_message
 from edge.ops import flow_query as flows
@@ -152,7 +154,7 @@ def _maps_mib(pin_dir: Path) -> float:
     """As the kernel accounts for them."""
     total = 0
     for path in (pin_dir / spec.name for spec in pins.ALL):
-        fd = pins.library().bpf_obj_get(bytes(path))
+        fd = library().bpf_obj_get(bytes(path))
         info = Path(f"/proc/self/fdinfo/{fd}").read_text()
         total += int(next(line.split()[1] for line in info.splitlines() if line.startswith("memlock")))
         os.close(fd)

@@ -109,7 +109,7 @@ async def recorded(page: Browser) -> Samples:
 def decode(file: bytes) -> Samples:
     """An audio file of any kind that a browser writes."""
     resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
-    with av.open(io.BytesIO(file)) as container:
+    with av.open(io.BytesIO(file), "r") as container:
         decoded = [part for frame in container.decode(audio=0) for part in resampler.resample(frame)]
     return np.concatenate([part.to_ndarray()[0] for part in decoded])
 

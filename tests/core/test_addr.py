@@ -22,7 +22,12 @@ from core.addr import (
     unpack_address,
 )
 
-addresses = st.ip_addresses(v=4) | st.ip_addresses(v=6).filter(lambda a: a.ipv4_mapped is None)
+
+def is_no_mapped_ipv4(address: IPv4Address | IPv6Address) -> bool:
+    return isinstance(address, IPv4Address) or address.ipv4_mapped is None
+
+
+addresses = st.ip_addresses(v=4) | st.ip_addresses(v=6).filter(is_no_mapped_ipv4)
 ports = st.integers(1, 65535)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from core.demux import PacketKind, classify_untrusted, is_rtcp
@@ -32,6 +34,6 @@ def test_rtcp_is_told_from_rtp_by_its_second_byte() -> None:
 
 
 @pytest.mark.parametrize("capture", sorted(CAPTURES.glob("*.pcap")), ids=lambda p: p.stem)
-def test_clients_send_only_the_three_protocols(capture) -> None:
+def test_clients_send_only_the_three_protocols(capture: Path) -> None:
     kinds = {classify_untrusted(d.payload) for d in read_datagrams(capture)}
     assert kinds == {PacketKind.STUN, PacketKind.DTLS, PacketKind.MEDIA}

@@ -74,7 +74,9 @@ def test_an_unknown_id_has_no_key() -> None:
         ({1: MASTER + b"x"}, 1, "key 1 has 33 bytes, not 32"),
     ],
 )
-def test_a_keyring_that_cannot_work_is_refused(masters, mint_with: int, complaint: str) -> None:
+def test_a_keyring_that_cannot_work_is_refused(
+    masters: dict[int, bytes], mint_with: int, complaint: str
+) -> None:
     with pytest.raises(ValueError, match=complaint):
         Keyring(masters, mint_with)
 

@@ -18,6 +18,7 @@ VECTORS = ROOT / "tests/vectors/token-v1.json"
 
 def block(language: str) -> str:
     """The only code block of a language in the page."""
+    found: str
     (found,) = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     return found
 

@@ -55,6 +55,7 @@ async def connect(calls: Sequence[Call]) -> None:
     await asyncio.gather(*map(one, calls))
 
 
+@pytest.mark.alone
 def test_fifty_callers_hear_themselves_and_nobody_else(tmp_path: Path) -> None:
     pitches = [tones.pitch(index) for index in range(CALLS)]
 

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -153,7 +153,7 @@ def silent_wav(folder: Path) -> Path:
     return folder / "silent.wav"
 
 
-USAGE = {
+USAGE: dict[str, Callable[[Path], Sequence[str | Path]]] = {
     "no scheme": lambda folder: ("127.0.0.1:8080",),
     "no url": lambda folder: (),
     "absent recording": lambda folder: ("http://127.0.0.1:9", "--wav", folder / "absent.wav"),
@@ -169,7 +169,7 @@ USAGE = {
 
 @pytest.mark.parametrize("name", USAGE)
 def test_wrong_usage_is_said_before_anything_is_sent(tmp_path: Path, name: str) -> None:
-    arguments: Sequence[str | Path] = USAGE[name](tmp_path)
+    arguments = USAGE[name](tmp_path)
     status, out, err = asyncio.run(run("call", *arguments))
     assert status == 2
     assert out == ""

@@ -167,7 +167,7 @@ class Churner:
         os.sched_setaffinity(0, {max(self._cpus)})
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *exception: object) -> None:
         os.sched_setaffinity(0, self._cpus)
         try:
             told, _ = self._process.communicate("\n", timeout=PATIENCE_S)

@@ -13,8 +13,9 @@ from ebpf.ids import BackboneIndex, NextHopId, VipId
 from ebpf.index import Index
 from ebpf.layout import GROUP_FIRST
 from ebpf.tables import REST_S, Tables
+from edge.fastpath.flow import XdpFlow
 from edge.fastpath.flow_store import FamilyFlows, FlowStore, Maps
-from edge.fastpath.forwarder import XdpFlow, XdpForwarder
+from edge.fastpath.forwarder import XdpForwarder
 from edge.fastpath.nat_slots import NatRange, Slots
 from edge.fastpath.transceiver_ids import Transceivers
 from edge.nexthops.messages import routes_message

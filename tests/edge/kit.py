@@ -26,6 +26,7 @@ from core.stun import Attribute, MessageType, encode, encode_u32
 from core.token import Token, expiry_after, mint
 from ebpf.ids import VipId
 from tests.paths import ROOT
+from tests.ports import free_port
 from tests.processes import end
 
 CLUSTER = 7
@@ -109,12 +110,6 @@ class Peer:
 
     def close(self) -> None:
         self.socket.close()
-
-
-def free_port(host: str, kind: socket.SocketKind) -> int:
-    with socket.socket(family_of(host).af, kind) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
 
 
 def write_keys(path: Path, masters: dict[int, bytes], mint_with: int) -> None:

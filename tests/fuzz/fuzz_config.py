@@ -8,6 +8,7 @@ open only on loopback.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import tomllib
 from collections.abc import Iterator
 from typing import Any
@@ -24,7 +25,11 @@ _WHOLE: dict[str, Any] = {
     "dataplane": {"interfaces": ["eth0"], "backbone": ["10.0.0.1", "2001:db8::1"]},
     "transceiver": {"cluster": 1, "host": 7, "http": "127.0.0.1:8080", "open": True},
 }
-_PLACES = [(table, key) for table, declared in TABLES.items() for key in declared.__dataclass_fields__]
+_PLACES = [
+    (table, key)
+    for table, declared in TABLES.items()
+    for key in (each.name for each in dataclasses.fields(declared))
+]
 
 
 def test_one_input(data: bytes) -> None:

@@ -12,7 +12,7 @@ from tests.fuzz.run import corpus, harnesses
 @pytest.mark.parametrize("name", harnesses())
 def test_kept_inputs_hold(name: str) -> None:
     harness = importlib.import_module(f"tests.fuzz.{name}")
-    assert "Invariant: " in harness.__doc__
+    assert "Invariant: " in (harness.__doc__ or "")
     for data in (b"", *(path.read_bytes() for path in sorted(corpus(name).glob("*")))):
         harness.test_one_input(data)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -58,17 +57,7 @@ FORWARDED = (Reason.FORWARD_UP, Reason.FORWARD_DOWN)
 Say = Callable[[str], None]
 
 
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Say:
-    """Shows a figure to whoever runs the tests."""
-
-    def show(text: str) -> None:
-        with capsys.disabled():
-            sys.stdout.write(f"\n  {text}\n")
-
-    return show
-
-
+@pytest.mark.alone
 @pytest.mark.parametrize("family", [4, 6])
 def test_the_kernel_carries_fifty_calls(family: int, tmp_path: Path, say: Say) -> None:
     async def call(running: Running) -> None:
@@ -85,6 +74,7 @@ def test_the_kernel_carries_fifty_calls(family: int, tmp_path: Path, say: Say) -
         assert_the_kernel_carried(running, ends.read(), say)
 
 
+@pytest.mark.alone
 def test_no_packet_is_lost_with_the_relay(tmp_path: Path, say: Say) -> None:
     """Killed for a while under calls, then back: flows are still there, new calls come at once."""
 
@@ -118,6 +108,7 @@ def test_no_packet_is_lost_with_the_relay(tmp_path: Path, say: Say) -> None:
         assert_nothing_was_lost(ends.read(), quiet[0], say)
 
 
+@pytest.mark.alone
 def test_no_packet_is_lost_when_the_program_is_replaced(tmp_path: Path, say: Say) -> None:
     async def call(running: Running, quiet: list[Interval]) -> None:
         async with callers(running) as crowd:

@@ -7,7 +7,6 @@ import http.client
 import json
 import os
 import queue
-import random
 import re
 import signal
 import socket
@@ -15,13 +14,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from email.message import Message
 from pathlib import Path
+from typing import TypeVar
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.paths import ROOT
+from tests.ports import free_port, free_tcp_port
 from tests.processes import end
 from transceiver.signaling.apikeys import create_api_key
 
@@ -30,11 +32,13 @@ CALLS = "/v1/realtime/calls"
 FRAGMENT = "application/trickle-ice-sdpfrag"
 VIP = "192.0.2.7:3478"
 
+Result = TypeVar("Result")
+
 
 @dataclass
 class Response:
     status: int
-    headers: Mapping[str, str]
+    headers: Message
     body: bytes
 
     @property
@@ -46,30 +50,7 @@ class Response:
         """`code` of the error object."""
         error = json.loads(self.body)["error"]
         assert error["message"]
-        return error["code"]
-
-
-def free_udp_ports(count: int) -> int:
-    """The first of `count` UDP ports in a row that nobody uses."""
-    for _ in range(200):
-        first = random.randrange(20_000, 32_000)
-        sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(count)]
-        try:
-            for offset, probe in enumerate(sockets):
-                probe.bind(("127.0.0.1", first + offset))
-        except OSError:
-            continue
-        finally:
-            for probe in sockets:
-                probe.close()
-        return first
-    raise RuntimeError("no free UDP ports")
-
-
-def free_tcp_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        return str(error["code"])
 
 
 @dataclass
@@ -88,7 +69,7 @@ class Host:
 
     def __enter__(self) -> Host:
         self.udp, self.http, self.metrics_port = (
-            free_udp_ports(self.processes),
+            free_port("127.0.0.1", socket.SOCK_DGRAM, self.processes),
             free_tcp_port(),
             free_tcp_port(),
         )
@@ -175,7 +156,8 @@ class Host:
             return end(self.process, number)
         finally:
             self._reader.join(TIMEOUT_S)
-            self.process.stderr.close()
+            if self.process.stderr is not None:
+                self.process.stderr.close()
 
     @property
     def workers(self) -> list[int]:
@@ -237,7 +219,7 @@ class Host:
                 sums[name] = sums.get(name, 0) + sample.value
         return sums
 
-    def wait_until(self, predicate, what: str):
+    def wait_until(self, predicate: Callable[[], Result], what: str) -> Result:
         """Ask until it is so; returns what `predicate` returned."""
         deadline = time.monotonic() + TIMEOUT_S
         while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import tomllib
 from datetime import date
 from typing import Any
@@ -217,8 +218,8 @@ values = st.recursive(
     max_leaves=6,
 )
 every_key = [
-    f"{t}.{k}" for t in ("token", "relay", "transceiver") for k in TABLES[t].__dataclass_fields__
-] + [f"{t}.0.{k}" for t in ("cluster", "pop") for k in TABLES[t].__dataclass_fields__]
+    f"{t}.{field.name}" for t in ("token", "relay", "transceiver") for field in dataclasses.fields(TABLES[t])
+] + [f"{t}.0.{field.name}" for t in ("cluster", "pop") for field in dataclasses.fields(TABLES[t])]
 
 
 @given(st.sampled_from([*TABLES, *every_key, "cluster.0", "pop.0"]), values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ KEY = base64.b64encode(b"k" * 32).decode()
 KEYS = f'mint_with = 1\n[master]\n1 = "{KEY}"\n'
 
 
-def problem(read, path: Path) -> str:
+def problem(read: Callable[[Path], object], path: Path) -> str:
     with pytest.raises(ConfigError) as caught:
         read(path)
     (only,) = caught.value.problems
@@ -53,7 +54,9 @@ def test_a_file_that_is_not_toml(tmp_path: Path, content: bytes) -> None:
     assert problem(load_toml, path).startswith("is not TOML: ")
 
 
-def test_every_problem_of_a_configuration_has_the_name_of_the_file(tmp_path: Path, monkeypatch) -> None:
+def test_every_problem_of_a_configuration_has_the_name_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     path = Path("relay")  # the name of the file is the beginning of a key
     path.write_text('[token]\nkeys_file = ""\n[relay]\n')

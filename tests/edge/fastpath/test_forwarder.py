@@ -26,7 +26,8 @@ from ebpf.kernel import bpffs
 from ebpf.tables import Adjacency
 from edge.fastpath import forwarder as xdp
 from edge.fastpath import sweep
-from edge.fastpath.forwarder import XdpFlow, XdpForwarder
+from edge.fastpath.flow import XdpFlow
+from edge.fastpath.forwarder import XdpForwarder
 from edge.fastpath.nat_slots import REST_NS, NatRange, Slots, share_ports
 from edge.fastpath.open import Identities, open_store
 from edge.forwarders.sweep import ROUNDS_PER_TIMEOUT, TICK_S
@@ -78,7 +79,7 @@ class Rig:
 
     def __init__(
         self, pin_dir: Path, share: tuple[int, int] = (0, 1), ports: tuple[int, int] = (20000, 20031)
-    ):
+    ) -> None:
         self.pin_dir = pin_dir
         self.share, self.ports = share, ports
         self.counters: Counters

@@ -63,7 +63,7 @@ def begin_flow(tables: Tables, slot: int, number: int, version: IpFamily = V4) -
 
 def take_all(numbers: Transceivers, now_ns: int = 0) -> list[int]:
     """Every number that is free, each for another transceiver."""
-    taken = []
+    taken: list[int] = []
     while (number := numbers.take(transceiver(len(taken)), 1, now_ns)) is not None:
         taken.append(number)
     return taken

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def test_a_neighbour_that_gets_another_mac_is_followed(pop: Pop) -> None:
     for address in GATEWAYS:
         pop.scene.ip(pop.scene.pop, "neigh", "replace", address, "lladdr", "02:00:00:00:77:01", "dev", "bb")
     for call in calls:
-        eventually(lambda call=call: _arrives_up(call), "packets go to the new MAC")
+        eventually(partial(_arrives_up, call), "packets go to the new MAC")
         call.exchange(5)
 
 

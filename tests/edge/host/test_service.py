@@ -29,7 +29,6 @@ from tests.edge.kit import (
     Peer,
     RelayProcess,
     eventually,
-    free_port,
     mint_ufrag,
     request,
     write_keys,
@@ -37,6 +36,7 @@ from tests.edge.kit import (
 from tests.edge.relay.test_decide import STRANGERS
 from tests.edge.relay.test_slowpath import HOPELESS
 from tests.exposition import assert_is_catalogue, complaints
+from tests.ports import free_port
 
 StartRelay = Callable[..., RelayProcess]
 OpenPeer = Callable[..., Peer]
@@ -263,7 +263,7 @@ def test_keys_rotate_on_sighup(start: StartRelay, peer: OpenPeer) -> None:
     for key_id in (1, 2):
         ufrag = mint_ufrag(transceiver.address.port, keyring=both, key_id=key_id)
         check = request(ufrag, both.ice_password(key_id, ufrag))
-        eventually(lambda check=check: sent_and_arrived(peer(), check, vip, transceiver), "it is accepted")
+        eventually(lambda: sent_and_arrived(peer(), check, vip, transceiver), "it is accepted")  # noqa: B023 - at once
     echo(client, transceiver, vip, path)
 
 

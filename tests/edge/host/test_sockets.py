@@ -11,7 +11,8 @@ from core.addr import Endpoint
 from core.errors import ConfigError, UnavailableError
 from core.service.sockets import kernel_drops
 from edge.host.sockets import open_vips, reserve_descriptors
-from tests.edge.kit import MEDIA, Peer, free_port
+from tests.edge.kit import MEDIA, Peer
+from tests.ports import free_port
 
 
 def vip(host: str) -> Endpoint:

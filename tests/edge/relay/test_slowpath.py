@@ -44,6 +44,11 @@ MAX_FLOWS = 4
 VIPS = 2
 
 
+def sockaddr(peer: Peer) -> Sockaddr:
+    """As the kernel has it."""
+    return peer.address.host, peer.address.port
+
+
 @dataclass
 class Rig:
     """One worker's innards, two VIPs, two transceivers, and a clock that the test sets."""
@@ -157,7 +162,7 @@ def test_a_transceiver_sees_every_client_at_an_address_of_its_own(rig: Rig) -> N
 def test_what_a_transceiver_sends_comes_from_the_vip_that_the_client_used(rig: Rig) -> None:
     client = Peer("127.0.0.1")
     for index, vip in enumerate(rig.vips):
-        rig.take(request(rig.ufrag()), tuple(client.address), index)
+        rig.take(request(rig.ufrag()), sockaddr(client), index)
         _, relay = rig.transceivers[0].receive()
         rig.transceivers[0].send(DTLS, relay)
         eventually(lambda: rig.forwarder.carry_downstream() or not client.is_silent(), "carried")
@@ -168,7 +173,7 @@ def test_what_a_transceiver_sends_comes_from_the_vip_that_the_client_used(rig: R
 def test_only_the_transceiver_can_send_to_a_client(rig: Rig) -> None:
     """The upstream sockets are connected: the kernel keeps everyone else out."""
     client, stranger = Peer("127.0.0.1"), Peer("127.77.0.9")
-    rig.take(request(rig.ufrag()), tuple(client.address))
+    rig.take(request(rig.ufrag()), sockaddr(client))
     _, relay = rig.transceivers[0].receive()
     stranger.send(MEDIA, relay)
     rig.transceivers[1].send(MEDIA, relay)
@@ -185,7 +190,7 @@ def test_one_busy_flow_leaves_room_for_others(rig: Rig) -> None:
     busy, quiet = Peer("127.0.0.1"), Peer("127.0.0.1")
     paths = []
     for client in (busy, quiet):
-        rig.take(request(rig.ufrag()), tuple(client.address))
+        rig.take(request(rig.ufrag()), sockaddr(client))
         paths.append(rig.transceivers[0].receive()[1])
     for _ in range(100):
         rig.transceivers[0].send(MEDIA, paths[0])
@@ -224,7 +229,7 @@ def test_one_token_cannot_fill_the_table() -> None:
 
 def test_silence_ends_a_flow_and_downstream_does_not_keep_it(rig: Rig) -> None:
     client = Peer("127.0.0.1")
-    rig.take(request(rig.ufrag()), tuple(client.address))
+    rig.take(request(rig.ufrag()), sockaddr(client))
     rig.take(request(rig.ufrag()), OTHER_CLIENT)
     _, relay = rig.transceivers[0].receive()
     rig.now_ns += IDLE_NS
@@ -235,7 +240,7 @@ def test_silence_ends_a_flow_and_downstream_does_not_keep_it(rig: Rig) -> None:
     assert len(rig.forwarder) == 2
     rig.now_ns += 1
     rig.sweep_all()
-    assert rig.find(tuple(client.address)) is None
+    assert rig.find(sockaddr(client)) is None
     assert rig.find(OTHER_CLIENT) is not None
     assert rig.get("removals", "idle") == 1
     client.close()
@@ -373,7 +378,7 @@ class RelayMachine(RuleBasedStateMachine):
     def sweep(self) -> None:
         self.rig.forwarder.sweep(self.rig.now_ns)
 
-    @precondition(lambda self: len(self.rig.forwarder))
+    @precondition(lambda self: len(self.rig.forwarder) > 0)
     @rule()
     def full_sweep_ends_exactly_the_silent(self) -> None:
         self.rig.sweep_all()

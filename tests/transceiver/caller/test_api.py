@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import aiohttp
 import pytest
@@ -13,15 +15,16 @@ from aiohttp import web
 from yarl import URL
 
 from core.addr import Endpoint
-from transceiver.caller.api import MAX_BODY_BYTES, Pop, SignalingClient, calls_url
+from transceiver.caller.api import MAX_BODY_BYTES, Placed, Pop, SignalingClient, calls_url
 from transceiver.caller.errors import CallError, Stage
 
 OFFER = "v=0\r\n"
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 KEY = "vpk_key-of-the-test"
 
 
 @asynccontextmanager
-async def serving(handler, *, key: str | None = KEY):
+async def serving(handler: Handler, *, key: str | None = KEY) -> AsyncIterator[SignalingClient]:
     """A client of a server that has one handler for everything."""
     server = web.Server(handler)
     runner = web.ServerRunner(server)
@@ -36,8 +39,8 @@ async def serving(handler, *, key: str | None = KEY):
         await runner.cleanup()
 
 
-def place(handler, session=None, **options):
-    async def run():
+def place(handler: Handler, session: dict[str, object] | None = None, **options: str | None) -> Placed:
+    async def run() -> Placed:
         async with serving(handler, **options) as client:
             return await client.place(OFFER, session or {})
 
@@ -53,22 +56,22 @@ def place(handler, session=None, **options):
         ("https://voice.example.net/whip/here", "https://voice.example.net/whip/here"),
     ],
 )
-def test_a_bare_host_means_its_well_known_path(text, url) -> None:
+def test_a_bare_host_means_its_well_known_path(text: str, url: str) -> None:
     assert calls_url(text) == URL(url)
 
 
 @pytest.mark.parametrize(
     "text", ["", "127.0.0.1:8080", "voice.example.net", "ftp://x", "http://", "http://[::1"]
 )
-def test_what_is_no_url_is_refused_with_an_example(text) -> None:
+def test_what_is_no_url_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match="such as http://127"):
         calls_url(text)
 
 
 def test_an_offer_is_posted_as_sdp_with_the_key() -> None:
-    seen = {}
+    seen: dict[str, str] = {}
 
-    async def handler(request):
+    async def handler(request: web.BaseRequest) -> web.Response:
         seen.update(body=await request.text(), type=request.content_type, path=request.path)
         seen["key"] = request.headers["Authorization"]
         return web.Response(status=201, text="answer", headers={"Location": "/v1/realtime/calls/rtc_0a"})
@@ -81,15 +84,19 @@ def test_an_offer_is_posted_as_sdp_with_the_key() -> None:
         "key": f"Bearer {KEY}",
     }
     assert placed.answer_sdp == "answer"
+    assert placed.location is not None
     assert placed.location.path == "/v1/realtime/calls/rtc_0a"
     assert placed.location.is_absolute()
 
 
 def test_settings_make_it_multipart() -> None:
-    async def handler(request):
+    async def handler(request: web.BaseRequest) -> web.Response:
         form = await request.post()
-        assert bytes(form["sdp"]).decode() == OFFER
-        assert json.loads(form["session"]) == {"a": 1}
+        sdp, session = form["sdp"], form["session"]
+        assert isinstance(sdp, bytes | bytearray)
+        assert sdp.decode() == OFFER
+        assert isinstance(session, str | bytes | bytearray)
+        assert json.loads(session) == {"a": 1}
         assert "Authorization" not in request.headers
         return web.Response(status=201, text="answer")
 
@@ -97,7 +104,7 @@ def test_settings_make_it_multipart() -> None:
     assert (placed.answer_sdp, placed.location) == ("answer", None)
 
 
-REFUSALS = {
+REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
     "by name": (
         {"status": 400, "text": '{"error": {"message": "The SDP has no audio."}}'},
         "refused with 400: The SDP has no audio.",
@@ -121,10 +128,10 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-def test_a_refusal_says_what_the_server_says(name) -> None:
+def test_a_refusal_says_what_the_server_says(name: str) -> None:
     response, words = REFUSALS[name]
 
-    async def handler(request):
+    async def handler(request: web.BaseRequest) -> web.Response:
         return web.Response(**response)
 
     with pytest.raises(CallError, match=words) as caught:
@@ -138,7 +145,7 @@ def test_nobody_listening_is_said_in_one_line() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound and not listening: refused
 
-        async def run():
+        async def run() -> None:
             async with aiohttp.ClientSession() as http:
                 url = calls_url(f"http://127.0.0.1:{unused.getsockname()[1]}")
                 await SignalingClient(http, url, None).place(OFFER, {})
@@ -151,14 +158,14 @@ def test_nobody_listening_is_said_in_one_line() -> None:
 @pytest.mark.parametrize(
     ("status", "taken"), [(200, True), (204, True), (404, True), (401, False), (503, False)]
 )
-def test_hanging_up_deletes_the_location(status, taken) -> None:
+def test_hanging_up_deletes_the_location(status: int, taken: bool) -> None:
     seen = []
 
-    async def handler(request):
+    async def handler(request: web.BaseRequest) -> web.Response:
         seen.append((request.method, request.path, request.headers.get("Authorization")))
         return web.Response(status=status)
 
-    async def run():
+    async def run() -> bool:
         async with serving(handler) as client:
             return await client.hang_up(client._url / "rtc_0a")
 
@@ -186,12 +193,12 @@ POPS = json.dumps(
         ("<html>", Endpoint("192.0.2.1", 3478), None),
     ],
 )
-def test_the_pop_is_found_by_its_vip(body, vip, pop) -> None:
-    async def handler(request):
+def test_the_pop_is_found_by_its_vip(body: str, vip: Endpoint, pop: Pop | None) -> None:
+    async def handler(request: web.BaseRequest) -> web.Response:
         assert request.path == "/v1/pops"
         return web.Response(text=body)
 
-    async def run():
+    async def run() -> Pop | None:
         async with serving(handler) as client:
             return await client.pop_of(vip)
 

@@ -79,7 +79,7 @@ def test_without_an_answer_patience_ends() -> None:
 
 
 @pytest.mark.parametrize("turns", [1, 2, 5])
-def test_as_many_turns_as_wanted(turns) -> None:
+def test_as_many_turns_as_wanted(turns: int) -> None:
     clock = Clock(Conversation(SPEECH, turns))
     for number in range(turns):
         assert clock.conversation.phase is Phase.SPEAKING

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -30,10 +31,11 @@ FAR = Endpoint("198.51.100.1", 3478)
 SIX = Endpoint("2001:db8::1", 3478)
 MAPPED = Endpoint("203.0.113.9", 41000)
 USERNAME = "serverUfrag:clientUfrag"
+Answers = Callable[[Endpoint, int], bool]
 PASSWORD = "server-password-of-the-session"
 
 
-def counting_entropy():
+def counting_entropy() -> Callable[[int], bytes]:
     """Unlike values, and a jitter of nothing: 127 of 255 is the middle of the interval."""
     counter = itertools.count(1)
     return lambda size: b"\x7f" if size == 1 else next(counter).to_bytes(size, "big")
@@ -49,7 +51,9 @@ def reply(request: bytes, password: str = PASSWORD, kind: int = stun.MessageType
     return stun.encode(kind, transaction_id, [mapped], password.encode())
 
 
-def run(ice: IceClient, until_ns: int, answers=lambda endpoint, now_ns: False, start_ns: int = 0):
+def run(
+    ice: IceClient, until_ns: int, answers: Answers = lambda endpoint, now_ns: False, start_ns: int = 0
+) -> list[tuple[int, Endpoint, stun.Message]]:
     """Poll when due and answer at once where `answers` says so; returns (time, endpoint, request) of all."""
     sent = []
     now_ns = start_ns
@@ -64,11 +68,11 @@ def run(ice: IceClient, until_ns: int, answers=lambda endpoint, now_ns: False, s
     return sent
 
 
-def always(endpoint, now_ns):
+def always(endpoint: Endpoint, now_ns: int) -> bool:
     return True
 
 
-def never(endpoint, now_ns):
+def never(endpoint: Endpoint, now_ns: int) -> bool:
     return False
 
 
@@ -100,7 +104,9 @@ def test_the_first_answer_connects_and_the_next_check_nominates() -> None:
 @pytest.mark.parametrize(
     ("nomination", "expected"), [(Nomination.ALWAYS, [True] * 5), (Nomination.ONCE, [True] + [False] * 4)]
 )
-def test_consent_checks_carry_use_candidate_as_the_browser_in_question(nomination, expected) -> None:
+def test_consent_checks_carry_use_candidate_as_the_browser_in_question(
+    nomination: Nomination, expected: list[bool]
+) -> None:
     sent = run(client(NEAR, nomination=nomination), 4 * CONSENT_INTERVAL_NS, always)
     carried = [m.get(stun.Attribute.USE_CANDIDATE) is not None for _, _, m in sent[1:]]
     assert carried[:5] == expected
@@ -154,7 +160,7 @@ def test_an_unreachable_candidate_is_passed_over_at_once() -> None:
 
 
 @pytest.mark.parametrize("candidates", [(), (SIX,)])
-def test_no_way_at_all_fails_at_once(candidates) -> None:
+def test_no_way_at_all_fails_at_once(candidates: tuple[Endpoint, ...]) -> None:
     ice = client(*candidates)
     for endpoint in candidates:
         ice.unreachable(endpoint, 0)
@@ -216,7 +222,7 @@ def test_what_is_remembered_is_bounded() -> None:
     assert len(ice._pending) < 100
 
 
-FORGERIES = {
+FORGERIES: dict[str, tuple[Callable[[bytes], bytes], Endpoint]] = {
     "another password": (lambda r: reply(r, "guessed"), NEAR),
     "from elsewhere": (reply, FAR),
     "a request": (lambda r: reply(r, kind=stun.MessageType.BINDING_REQUEST), NEAR),
@@ -237,7 +243,7 @@ FORGERIES = {
 
 
 @pytest.mark.parametrize("name", FORGERIES)
-def test_what_is_not_an_authentic_answer_is_ignored(name) -> None:
+def test_what_is_not_an_authentic_answer_is_ignored(name: str) -> None:
     forge, source = FORGERIES[name]
     ice = client(NEAR, FAR)
     ((_, request),) = ice.poll(0)
@@ -263,7 +269,7 @@ def test_an_authentic_error_is_reported_and_does_not_connect() -> None:
 
 @settings(deadline=None)
 @given(st.binary(max_size=200), st.integers(0, 120))
-def test_garbage_and_truncations_never_raise(garbage, length) -> None:
+def test_garbage_and_truncations_never_raise(garbage: bytes, length: int) -> None:
     ice = client(NEAR)
     ((_, request),) = ice.poll(0)
     answer = reply(request)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 import pytest
 
@@ -63,7 +64,7 @@ ANSWERED = Report(
         ({"events": [{"at_ms": 1.0, "type": "error"}] * 99}, f"{99 - MAX_EVENTS_SHOWN} more with --json"),
     ],
 )
-def test_the_text_says(changes, expected) -> None:
+def test_the_text_says(changes: dict[str, Any], expected: str) -> None:
     assert expected in render(dataclasses.replace(ANSWERED, **changes))
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import struct
 import wave
+from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests import tones
 from transceiver.caller import sound
@@ -15,7 +17,7 @@ from transceiver.media import FRAME_BYTES, FRAME_SAMPLES, SAMPLE_RATE
 from transceiver.turns.settings import ServerVad
 
 
-def write(path, samples, rate, width=2):
+def write(path: Path, samples: NDArray[np.float64], rate: int, width: int = 2) -> None:
     """`samples`: floats in ±1, one column per channel."""
     scale = 2 ** (8 * width - 1) - 1
     integers = np.round(samples * scale).astype("<i4")
@@ -30,7 +32,7 @@ def write(path, samples, rate, width=2):
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 24_000, 44_100, 48_000, 96_000])
 @pytest.mark.parametrize(("channels", "width"), [(1, 2), (2, 2), (6, 2), (1, 3), (2, 4)])
-def test_any_wav_keeps_its_tone_and_length(tmp_path, rate, channels, width) -> None:
+def test_any_wav_keeps_its_tone_and_length(tmp_path: Path, rate: int, channels: int, width: int) -> None:
     time_s = np.arange(rate) / rate
     tone = 0.5 * np.sin(2 * np.pi * 1_000 * time_s)
     path = tmp_path / "tone.wav"
@@ -62,7 +64,9 @@ def test_the_recording_that_comes_along_is_fit_for_its_purpose() -> None:
         (b"hello, I am a text" * 50, "not a sound file"),
     ],
 )
-def test_what_cannot_be_read_is_named_with_the_reason(tmp_path, content, words) -> None:
+def test_what_cannot_be_read_is_named_with_the_reason(
+    tmp_path: Path, content: bytes | None, words: str
+) -> None:
     path = tmp_path / "odd.wav"
     if content is not None:
         path.write_bytes(content)
@@ -71,7 +75,7 @@ def test_what_cannot_be_read_is_named_with_the_reason(tmp_path, content, words) 
     assert str(path) in str(caught.value)
 
 
-def test_a_cut_off_file_is_read_as_far_as_it_goes_or_refused(tmp_path) -> None:
+def test_a_cut_off_file_is_read_as_far_as_it_goes_or_refused(tmp_path: Path) -> None:
     whole = sound.default_recording().read_bytes()
     for size in (10, 44, 45, 100, 2_000, len(whole) // 2):
         path = tmp_path / f"{size}.wav"
@@ -80,14 +84,14 @@ def test_a_cut_off_file_is_read_as_far_as_it_goes_or_refused(tmp_path) -> None:
             assert sound.read_frames(path)
 
 
-def test_silence_is_refused_since_nobody_would_answer_it(tmp_path) -> None:
+def test_silence_is_refused_since_nobody_would_answer_it(tmp_path: Path) -> None:
     path = tmp_path / "silence.wav"
     write(path, np.zeros((24_000, 1)), 24_000)
     with pytest.raises(sound.SoundError, match="louder"):
         sound.read_frames(path)
 
 
-def test_what_is_too_long_is_refused(tmp_path) -> None:
+def test_what_is_too_long_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "long.wav"
     rate, seconds = 1_000, sound.MAX_RECORDING_S + 1
     write(path, np.full((rate * seconds, 1), 0.5), rate)
@@ -96,7 +100,7 @@ def test_what_is_too_long_is_refused(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(("amplitude", "level"), [(32_767, -3.01), (3_277, -23.01), (104, -53.0)])
-def test_levels_are_those_of_a_sine(amplitude, level) -> None:
+def test_levels_are_those_of_a_sine(amplitude: int, level: float) -> None:
     time_s = np.arange(FRAME_SAMPLES) / SAMPLE_RATE
     pcm = (amplitude * np.sin(2 * np.pi * 500 * time_s)).round().astype("<i2").tobytes()
     assert sound.level_dbfs(pcm) == pytest.approx(level, abs=0.1)
@@ -107,12 +111,12 @@ def test_silence_has_no_level() -> None:
     assert sound.level_dbfs(sound.SILENCE) == float("-inf")
 
 
-def test_what_is_written_reads_back(tmp_path) -> None:
+def test_what_is_written_reads_back(tmp_path: Path) -> None:
     frames = [struct.pack("<h", 1000 + i) * FRAME_SAMPLES for i in range(10)]
     sound.write_wav(tmp_path / "out.wav", frames)
     assert sound.read_frames(tmp_path / "out.wav") == frames
 
 
-def test_a_file_that_cannot_be_written_is_named(tmp_path) -> None:
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(sound.SoundError, match=r"absent/out\.wav: cannot be written"):
         sound.write_wav(tmp_path / "absent" / "out.wav", [])

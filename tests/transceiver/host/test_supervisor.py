@@ -6,6 +6,7 @@ import resource
 import signal
 import socket
 from base64 import b64decode
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,18 +20,22 @@ from transceiver.session.ids import owner_of
 
 pytestmark = pytest.mark.slow
 
+Start = Callable[..., Host]
+
 SDP = {"Content-Type": "application/sdp"}
 
 
-def owner(path):
-    return owner_of(path.removeprefix(CALLS + "/"))
+def owner(path: str) -> int:
+    found = owner_of(path.removeprefix(CALLS + "/"))
+    assert found is not None
+    return found
 
 
 @pytest.fixture
-def start(tmp_path):
-    hosts = []
+def start(tmp_path: Path) -> Iterator[Start]:
+    hosts: list[Host] = []
 
-    def start_host(processes=2, **settings):
+    def start_host(processes: int = 2, **settings: str) -> Host:
         host = Host(tmp_path, settings, processes=processes)
         hosts.append(host)
         return host.__enter__()
@@ -41,7 +46,7 @@ def start(tmp_path):
         assert "Traceback" not in "".join(host.log)
 
 
-def test_a_full_process_hands_over_until_all_are_full(start):
+def test_a_full_process_hands_over_until_all_are_full(start: Start) -> None:
     host = start(max_sessions="3")
     owners = [owner(host.call(CHROMIUM)) for _ in range(6)]
     assert sorted(owners) == [0, 0, 0, 1, 1, 1]
@@ -53,7 +58,7 @@ def test_a_full_process_hands_over_until_all_are_full(start):
     assert (ready.status, json.loads(ready.body)["state"]) == (503, "full")
 
 
-def test_a_call_that_was_handed_over_has_the_caller_who_made_it(start):
+def test_a_call_that_was_handed_over_has_the_caller_who_made_it(start: Start) -> None:
     host = start(max_sessions="2")
     paths = [host.call(CHROMIUM, "bob") for _ in range(4)]
     for path in paths:
@@ -61,7 +66,7 @@ def test_a_call_that_was_handed_over_has_the_caller_who_made_it(start):
         assert host.request("DELETE", path, key="bob").status == 200
 
 
-def test_a_late_process_takes_no_calls(start):
+def test_a_late_process_takes_no_calls(start: Start) -> None:
     host = start(processes=1, max_loop_lag_ms="1")
     with socket.create_connection(("127.0.0.1", host.http)):
         host.wait_until(
@@ -70,7 +75,7 @@ def test_a_late_process_takes_no_calls(start):
     assert host.metrics()["voxpop_transceiver_http_refusals_total{reason=overloaded}"] >= 1
 
 
-def test_more_connections_than_the_soft_limit_of_files(start):
+def test_more_connections_than_the_soft_limit_of_files(start: Start) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
     try:
@@ -84,7 +89,7 @@ def test_more_connections_than_the_soft_limit_of_files(start):
         assert host.metrics()["voxpop_transceiver_worker_up{}"] == 1
 
 
-def test_reload_adopts_keys_and_origins(start):
+def test_reload_adopts_keys_and_origins(start: Start) -> None:
     host = start()
     carol = host.new_api_key("carol")
     assert host.request("GET", "/v1/pops", key=carol).status == 401
@@ -101,7 +106,7 @@ def test_reload_adopts_keys_and_origins(start):
     assert host.request("DELETE", path).status == 200, "calls go on"
 
 
-def key_ids(host, path):
+def key_ids(host: Host, path: str) -> list[int]:
     """Of the tokens in the answers to a PATCH and to a new call."""
     restart = {"Content-Type": FRAGMENT, "If-Match": "*"}
     fragment = host.request("PATCH", path, "a=ice-ufrag:NEWU\na=ice-pwd:aNewPasswordOfTheClient0\n", restart)
@@ -109,7 +114,7 @@ def key_ids(host, path):
     return [b64decode(attributes(text.text, "ice-ufrag")[0])[0] & 31 for text in (fragment, answer)]
 
 
-def test_a_new_master_key_signs_what_follows(start):
+def test_a_new_master_key_signs_what_follows(start: Start) -> None:
     host = start(processes=1)
     path = host.call(CHROMIUM)
     rotated = host.verb("keys", "rotate", host.folder / "keys.toml")
@@ -122,7 +127,7 @@ def test_a_new_master_key_signs_what_follows(start):
 
 
 @pytest.mark.parametrize("damage", ["config", "api-keys", "keys"])
-def test_a_faulty_reload_changes_nothing(start, damage):
+def test_a_faulty_reload_changes_nothing(start: Start, damage: str) -> None:
     host = start(processes=1)
     file = {
         "config": host.config,
@@ -141,9 +146,9 @@ def test_a_faulty_reload_changes_nothing(start, damage):
     host.call(CHROMIUM)
 
 
-def test_a_process_that_dies_is_replaced_on_its_sockets(start):
+def test_a_process_that_dies_is_replaced_on_its_sockets(start: Start) -> None:
     host = start()
-    paths = {}
+    paths: dict[int, str] = {}
     while set(paths) != {0, 1}:
         path = host.call(CHROMIUM)
         paths[owner(path)] = path
@@ -159,7 +164,7 @@ def test_a_process_that_dies_is_replaced_on_its_sockets(start):
     host.wait_until(lambda: owner(host.call(CHROMIUM)) == 1, "the new process takes calls")
 
 
-def test_drain_carries_calls_to_their_end(start):
+def test_drain_carries_calls_to_their_end(start: Start) -> None:
     host = start(drain_timeout_s="600")
     kept, other = host.call(CHROMIUM), host.call(CHROMIUM)
     host.process.send_signal(signal.SIGTERM)
@@ -175,7 +180,7 @@ def test_drain_carries_calls_to_their_end(start):
     assert host.process.wait(30) == 0
 
 
-def test_a_process_that_dies_in_a_drain_comes_back_draining(start):
+def test_a_process_that_dies_in_a_drain_comes_back_draining(start: Start) -> None:
     host = start(drain_timeout_s="600")
     while owner(kept := host.call(CHROMIUM)) != 0:
         pass
@@ -190,21 +195,23 @@ def test_a_process_that_dies_in_a_drain_comes_back_draining(start):
     assert host.process.wait(30) == 0
 
 
-def test_drain_ends_when_its_time_is_up(start):
+def test_drain_ends_when_its_time_is_up(start: Start) -> None:
     host = start(drain_timeout_s="0")
     host.call(CHROMIUM)
     assert host.stop(signal.SIGTERM) == 0
     assert "ended: drained" in "".join(host.log)
 
 
-def test_ctrl_c_hangs_up_and_ends(start):
+def test_ctrl_c_hangs_up_and_ends(start: Start) -> None:
     host = start()
     host.call(CHROMIUM)
     assert host.stop(signal.SIGINT) == 130
     assert "ended: drained" in "".join(host.log)
 
 
-def test_nothing_is_left_listening_and_no_file_lies_around(start, monkeypatch, tmp_path):
+def test_nothing_is_left_listening_and_no_file_lies_around(
+    start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     runtime = tmp_path / "run"
     runtime.mkdir()
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(runtime))
@@ -219,7 +226,7 @@ def test_nothing_is_left_listening_and_no_file_lies_around(start, monkeypatch, t
             probe.bind(("127.0.0.1", port))
 
 
-def test_a_second_host_on_the_same_port_is_refused(start):
+def test_a_second_host_on_the_same_port_is_refused(start: Start) -> None:
     host = start()
     second = host.verb("transceiver", "--config", host.config)
     assert second.returncode == 1
@@ -227,14 +234,14 @@ def test_a_second_host_on_the_same_port_is_refused(start):
     host.call(CHROMIUM)
 
 
-def test_each_process_has_one_udp_port(start):
+def test_each_process_has_one_udp_port(start: Start) -> None:
     host = start()
     rows = Path("/proc/net/udp").read_text().splitlines()[1:]
     ports = [int(row.split()[1].split(":")[1], 16) for row in rows]
     assert sorted(port for port in ports if port in range(host.udp, host.udp + 2)) == [host.udp, host.udp + 1]
 
 
-def test_ipv6(tmp_path):
+def test_ipv6(tmp_path: Path) -> None:
     with Host(tmp_path, has_ipv6=True) as host:
         answer = host.request("POST", CALLS, CHROMIUM, SDP)
         candidates = parse_answer_untrusted(answer.text).candidates
@@ -246,7 +253,7 @@ def test_ipv6(tmp_path):
         assert host.stop() == 130
 
 
-def test_a_scrape_is_what_the_catalogue_says(start):
+def test_a_scrape_is_what_the_catalogue_says(start: Start) -> None:
     host = start()
     host.request("DELETE", host.call(CHROMIUM))
     host.request("POST", CALLS, "no description", SDP)
@@ -261,7 +268,7 @@ def test_a_scrape_is_what_the_catalogue_says(start):
     assert unknown == [], "every reason is among those that were declared"
 
 
-def test_every_series_is_there_before_anything_happens(start):
+def test_every_series_is_there_before_anything_happens(start: Start) -> None:
     host = start()
     metrics = host.metrics()
     expected = [

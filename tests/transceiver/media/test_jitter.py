@@ -102,7 +102,7 @@ class Player:
 
 
 @pytest.mark.parametrize("phase_ms", [0, 0.1, 5, 10, 19.9])
-def test_a_clean_stream_starts_and_stays_between_20_and_40_ms(phase_ms: float):
+def test_a_clean_stream_starts_and_stays_between_20_and_40_ms(phase_ms: float) -> None:
     packets = stream(500)
     player = Player(phase_ms=phase_ms).play(packets, 502)
     delays = {round(player.delay_ms(sent), 3) for sent in packets}
@@ -113,7 +113,7 @@ def test_a_clean_stream_starts_and_stays_between_20_and_40_ms(phase_ms: float):
 
 @pytest.mark.parametrize("fec", [True, False])
 @pytest.mark.parametrize("lost", [{50}, {50, 51}, {50, 52, 54}, set(range(50, 60)), set(range(50, 130))])
-def test_loss_never_adds_delay(lost: set[int], fec: bool):
+def test_loss_never_adds_delay(lost: set[int], fec: bool) -> None:
     packets = [sent for sent in stream(300, fec=fec) if sent.number not in lost]
     player = Player().play(packets, 302)
     assert {player.delay_ms(sent) for sent in packets} == {23.0}
@@ -121,18 +121,18 @@ def test_loss_never_adds_delay(lost: set[int], fec: bool):
     assert len(stand_ins) == len(lost)
 
 
-def test_a_lost_packet_comes_from_its_successors_fec():
+def test_a_lost_packet_comes_from_its_successors_fec() -> None:
     packets = [sent for sent in stream(20, fec=True) if sent.number not in (10, 11)]
     player = Player().play(packets, 20)
     assert player.played[9:14] == ["9", "c", "f", "12", "13"]
 
 
-def test_without_fec_it_is_concealed():
+def test_without_fec_it_is_concealed() -> None:
     packets = [sent for sent in stream(20) if sent.number != 10]
     assert Player().play(packets, 20).played[9:12] == ["9", "c", "11"]
 
 
-def test_reordering_within_the_headroom_is_not_heard():
+def test_reordering_within_the_headroom_is_not_heard() -> None:
     packets = stream(100)
     packets[50] = Sent(50, 50 * RTP_FRAME_TICKS, 50 * 20.0 + 21, opus(50))
     player = Player().play(packets, 100)
@@ -140,14 +140,14 @@ def test_reordering_within_the_headroom_is_not_heard():
     assert not set("fcs+-") & set(player.played)
 
 
-def test_duplicates_are_played_once():
+def test_duplicates_are_played_once() -> None:
     packets = [copy for sent in stream(100) for copy in (sent, sent)]
     player = Player().play(packets, 100)
     assert player.numbers == list(range(99))
     assert player.arrivals.count(Arrival.DUPLICATE) == 100
 
 
-def test_late_packets_grow_the_delay_and_two_calm_seconds_take_it_back():
+def test_late_packets_grow_the_delay_and_two_calm_seconds_take_it_back() -> None:
     """Everything between 2.0 and 2.2 s is held up until 2.2 s."""
     packets = [
         Sent(s.number, s.timestamp, 2200 if 2000 <= s.arrives_ms < 2200 else s.arrives_ms, s.payload)
@@ -159,7 +159,7 @@ def test_late_packets_grow_the_delay_and_two_calm_seconds_take_it_back():
     assert player.played.count("-") == player.played.count("c") == 9
 
 
-def test_a_path_that_is_late_again_after_a_shrink_is_given_more_time_the_next_time():
+def test_a_path_that_is_late_again_after_a_shrink_is_given_more_time_the_next_time() -> None:
     packets = [
         Sent(s.number, s.timestamp, s.arrives_ms + (70 if s.number % 100 == 50 else 0), s.payload)
         for s in stream(1500)
@@ -168,14 +168,14 @@ def test_a_path_that_is_late_again_after_a_shrink_is_given_more_time_the_next_ti
     assert player.arrivals[:500].count(Arrival.LATE) > player.arrivals[1000:].count(Arrival.LATE)
 
 
-def test_shrinking_waits_for_a_quiet_moment_but_not_for_ever():
+def test_shrinking_waits_for_a_quiet_moment_but_not_for_ever() -> None:
     late = [Sent(s.number, s.timestamp, max(s.arrives_ms, 500), s.payload) for s in stream(200)]
     impatient, patient = Player(quiet=True).play(late, 200), Player(quiet=False).play(late, 200)
     assert impatient.played.index("-") < patient.played.index("-")
     assert impatient.played_at_ms[190] == patient.played_at_ms[190]
 
 
-def test_a_gap_in_time_without_a_gap_in_sequence_is_a_pause_not_a_loss():
+def test_a_gap_in_time_without_a_gap_in_sequence_is_a_pause_not_a_loss() -> None:
     before = stream(20)
     pause = [Sent(20, 20 * RTP_FRAME_TICKS, 400.0, bytes((SILK_20MS,)))]
     after = [Sent(21 + n, (60 + n) * RTP_FRAME_TICKS, (60 + n) * 20.0, opus(21 + n)) for n in range(20)]
@@ -185,7 +185,7 @@ def test_a_gap_in_time_without_a_gap_in_sequence_is_a_pause_not_a_loss():
 
 
 @pytest.mark.parametrize(("config", "ticks"), [(8, 480), (9, 960), (10, 1920), (11, 2880)])
-def test_packets_of_10_to_60_ms(config: int, ticks: int):
+def test_packets_of_10_to_60_ms(config: int, ticks: int) -> None:
     count = 96_000 // ticks
     packets = [Sent(n, n * ticks, n * ticks / 48, opus(n, config=config)) for n in range(count)]
     player = Player().play(packets, 100)
@@ -193,7 +193,7 @@ def test_packets_of_10_to_60_ms(config: int, ticks: int):
     assert max(player.delay_ms(sent) for sent in packets[: count - 6]) < 40
 
 
-def test_timestamps_wrap():
+def test_timestamps_wrap() -> None:
     start = 2**32 - 50 * RTP_FRAME_TICKS
     packets = [Sent(s.number, start + s.timestamp, s.arrives_ms, s.payload) for s in stream(100)]
     player = Player().play(packets, 100)
@@ -201,7 +201,7 @@ def test_timestamps_wrap():
 
 
 @pytest.mark.parametrize("jump", [48_000, 2**31, -48_000 * 3, -48_000 * 3600])
-def test_a_sender_on_another_timeline_starts_again(jump: int):
+def test_a_sender_on_another_timeline_starts_again(jump: int) -> None:
     packets = [
         Sent(s.number, s.timestamp + (jump if s.number >= 50 else 0), s.arrives_ms, s.payload)
         for s in stream(100)
@@ -212,14 +212,14 @@ def test_a_sender_on_another_timeline_starts_again(jump: int):
     assert player.played_at_ms[99] == 99 * 20 + 23
 
 
-def test_after_forget_any_timestamp_is_a_start():
+def test_after_forget_any_timestamp_is_a_start() -> None:
     player = Player().play(stream(50), 50)
     player.buffer.forget()
     assert not player.buffer.tick(50 * FRAME_NS, 0)
     assert player.buffer.insert(7, 123, opus(1), 50 * FRAME_NS) is Arrival.RESTART
 
 
-def test_what_waits_is_bounded_and_the_oldest_goes_first():
+def test_what_waits_is_bounded_and_the_oldest_goes_first() -> None:
     """A second of audio arrives at once, 400 ms of it are kept."""
     held = [Sent(s.number, s.timestamp, max(s.arrives_ms, 1200), s.payload) for s in stream(60)[10:]]
     player = Player().play(stream(10) + held, 90)
@@ -228,7 +228,7 @@ def test_what_waits_is_bounded_and_the_oldest_goes_first():
 
 
 @pytest.mark.parametrize("payload", [b"", b"\x03", b"\x03\x00", b"\x03\x3f", bytes((SILK_20MS | 3, 7))])
-def test_what_is_not_opus_is_refused(payload: bytes):
+def test_what_is_not_opus_is_refused(payload: bytes) -> None:
     assert JitterBuffer().insert(0, 0, payload, 0) is Arrival.MALFORMED
 
 
@@ -243,7 +243,7 @@ DISTURBANCE = st.fixed_dictionaries(
 @given(st.lists(DISTURBANCE, min_size=10, max_size=120), st.booleans(), st.booleans(), st.floats(0, 19.9))
 def test_any_disturbance_is_bounded_plays_nothing_twice_and_passes(
     disturbances: list[dict[str, float]], fec: bool, quiet: bool, phase_ms: float
-):
+) -> None:
     disturbed, calm = len(disturbances), 400
     packets = []
     for sent in stream(disturbed + calm, fec=fec):
@@ -278,7 +278,7 @@ class Bounded(Player):
         max_size=150,
     )
 )
-def test_hostile_packets_cannot_break_bounds_or_stop_time(packets: list[tuple[int, int, bytes, int]]):
+def test_hostile_packets_cannot_break_bounds_or_stop_time(packets: list[tuple[int, int, bytes, int]]) -> None:
     buffer, now_ns = JitterBuffer(), 0
     for sequence, timestamp, payload, wait_ms in packets:
         now_ns += wait_ms * MS

@@ -18,19 +18,19 @@ def run(shares: list[float]) -> list[int]:
     return seen
 
 
-def test_normal_until_busy():
+def test_normal_until_busy() -> None:
     assert run([0.1, 0.5, 0.79, 0.81]) == [NORMAL_COMPLEXITY] * 3 + [BUSY_COMPLEXITY]
 
 
-def test_the_relief_of_complexity_0_does_not_undo_it():
+def test_the_relief_of_complexity_0_does_not_undo_it() -> None:
     assert run([0.95, 0.6, 0.6, 0.95]) == [BUSY_COMPLEXITY] * 4
 
 
-def test_calm_brings_quality_back():
+def test_calm_brings_quality_back() -> None:
     assert run([0.95, 0.5]) == [BUSY_COMPLEXITY, NORMAL_COMPLEXITY]
 
 
-def test_busy_is_a_share_and_needs_two_samples():
+def test_busy_is_a_share_and_needs_two_samples() -> None:
     load = Load()
     load.sample(5 * S, S)
     assert (load.busy, load.complexity) == (0.0, NORMAL_COMPLEXITY)

@@ -33,7 +33,7 @@ def level(pcm: bytes) -> float:
     return float(np.sqrt(np.mean(samples(pcm).astype(float) ** 2)))
 
 
-def test_speech_survives_and_is_late_by_the_look_ahead():
+def test_speech_survives_and_is_late_by_the_look_ahead() -> None:
     decoder = Decoder()
     decoded = samples(*map(decoder.decode, encode()))
     match = find(speech()[4800:24000], decoded)
@@ -42,31 +42,31 @@ def test_speech_survives_and_is_late_by_the_look_ahead():
 
 
 @pytest.mark.parametrize("bitrate", [6_000, 16_000, 28_000])
-def test_bitrate_is_kept(bitrate: int):
+def test_bitrate_is_kept(bitrate: int) -> None:
     packets = encode(bitrate=bitrate)
     measured = sum(map(len, packets)) * 8 * 50 / len(packets)
     assert measured == pytest.approx(bitrate, rel=0.25)
 
 
-def test_complexity_changes_what_is_encoded():
+def test_complexity_changes_what_is_encoded() -> None:
     encoder = Encoder(28_000, complexity=5, fec=False, dtx=False)
     encoder.set_complexity(0)
     assert [encoder.encode(frame) for frame in frames(speech())] != encode(fec=False)
 
 
-def test_dtx_makes_silence_one_byte():
+def test_dtx_makes_silence_one_byte() -> None:
     encoder = Encoder(28_000, complexity=5, fec=False, dtx=True)
     assert min(len(encoder.encode(bytes(FRAME_BYTES))) for _ in range(50)) == 1
 
 
-def test_fec_is_there_only_when_loss_is_expected():
+def test_fec_is_there_only_when_loss_is_expected() -> None:
     assert sum(map(has_fec, encode(loss=15))) > 40
     assert not any(map(has_fec, encode(loss=0)))
     assert not any(map(has_fec, encode(fec=False, loss=15)))
 
 
 @pytest.mark.parametrize("loss", [0, 15, 30])
-def test_fec_flags_are_read_as_libopus_reads_them(loss: int):
+def test_fec_flags_are_read_as_libopus_reads_them(loss: int) -> None:
     library = opus._library()
     if not hasattr(library, "opus_packet_has_lbrr"):
         pytest.skip("this libopus is older than 1.4")
@@ -74,7 +74,7 @@ def test_fec_flags_are_read_as_libopus_reads_them(loss: int):
         assert has_fec(packet) == bool(library.opus_packet_has_lbrr(packet, len(packet)))
 
 
-def test_fec_brings_a_lost_frame_back_better_than_concealment():
+def test_fec_brings_a_lost_frame_back_better_than_concealment() -> None:
     packets, lost = encode(loss=25), 30
     errors = {}
     for way in ("whole", "fec", "plc"):
@@ -91,7 +91,7 @@ def test_fec_brings_a_lost_frame_back_better_than_concealment():
     assert distance["fec"] < 0.7 * distance["plc"]
 
 
-def test_concealment_fades():
+def test_concealment_fades() -> None:
     decoder = Decoder()
     for packet in encode()[:30]:
         decoder.decode(packet)
@@ -99,7 +99,7 @@ def test_concealment_fades():
     assert levels[0] > 2 * levels[4] > 4 * levels[7]
 
 
-def test_reset_forgets():
+def test_reset_forgets() -> None:
     decoder = Decoder()
     for packet in encode()[:30]:
         decoder.decode(packet)
@@ -108,13 +108,13 @@ def test_reset_forgets():
 
 
 @pytest.mark.parametrize("packet", [b"", b"\x03", b"\x4b\x00", b"\x48" + bytes(1300), b"\x49\x01"])
-def test_what_is_not_opus_is_an_error_that_says_so(packet: bytes):
+def test_what_is_not_opus_is_an_error_that_says_so(packet: bytes) -> None:
     with pytest.raises(OpusError, match=r"packet|corrupted|argument"):
         Decoder().decode(packet)
 
 
 @given(st.binary(min_size=1, max_size=200))
-def test_any_bytes_decode_to_their_duration_or_are_refused(packet: bytes):
+def test_any_bytes_decode_to_their_duration_or_are_refused(packet: bytes) -> None:
     try:
         pcm = Decoder().decode(packet)
     except OpusError:
@@ -122,7 +122,7 @@ def test_any_bytes_decode_to_their_duration_or_are_refused(packet: bytes):
     assert len(pcm) == packet_ticks(packet)
 
 
-def test_every_truncation_of_a_packet_decodes_or_is_refused():
+def test_every_truncation_of_a_packet_decodes_or_is_refused() -> None:
     packet = max(encode(), key=len)
     decoder = Decoder()
     for length in range(len(packet)):
@@ -133,24 +133,24 @@ def test_every_truncation_of_a_packet_decodes_or_is_refused():
 
 
 @given(st.integers(0, 31), st.integers(0, 7), st.integers(0, 255))
-def test_durations_are_those_of_libopus(config: int, low_bits: int, second: int):
+def test_durations_are_those_of_libopus(config: int, low_bits: int, second: int) -> None:
     packet = bytes((config << 3 | low_bits, second)) + bytes(48 * 2)
     theirs = opus._library().opus_packet_get_nb_samples(packet, len(packet), 48_000)
     assert packet_ticks(packet) == max(theirs, 0)
 
 
 @pytest.mark.parametrize("length", [0, 1, FRAME_BYTES - 2, FRAME_BYTES + 2])
-def test_a_frame_of_another_length_is_refused(length: int):
+def test_a_frame_of_another_length_is_refused(length: int) -> None:
     with pytest.raises(ValueError, match="a frame is 960 bytes"):
         Encoder(28_000, complexity=5, fec=True, dtx=False).encode(bytes(length))
 
 
-def test_impossible_settings_are_refused():
+def test_impossible_settings_are_refused() -> None:
     with pytest.raises(OpusError, match="invalid argument"):
         Encoder(28_000, complexity=11, fec=True, dtx=False)
 
 
-def test_closing_twice_is_harmless_and_use_after_it_an_error_not_a_crash():
+def test_closing_twice_is_harmless_and_use_after_it_an_error_not_a_crash() -> None:
     decoder, encoder = Decoder(), Encoder(28_000, complexity=0, fec=False, dtx=False)
     for codec in (decoder, encoder, decoder, encoder):
         codec.close()
@@ -165,11 +165,11 @@ def test_closing_twice_is_harmless_and_use_after_it_an_error_not_a_crash():
             use()
 
 
-def test_library_says_its_version():
+def test_library_says_its_version() -> None:
     assert library_version().startswith("libopus 1.")
 
 
-def test_without_libopus_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+def test_without_libopus_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     opus._library.cache_clear()
     monkeypatch.setattr(opus, "_candidates", lambda: ["/nonexistent/libopus.so.0", "libc.so.6"])
     try:
@@ -179,13 +179,13 @@ def test_without_libopus_the_error_says_what_to_install(monkeypatch: pytest.Monk
         opus._library.cache_clear()
 
 
-def test_the_bundled_library_comes_before_the_systems():
+def test_the_bundled_library_comes_before_the_systems() -> None:
     *bundled, system = opus._candidates()
     assert system == "libopus.so.0"
     assert all("av.libs" in path for path in bundled)
 
 
-def test_finding_the_library_does_not_load_pyav():
+def test_finding_the_library_does_not_load_pyav() -> None:
     script = (
         "import sys; from transceiver.media.opus import library_version; library_version(); "
         "sys.exit('av' in sys.modules)"

@@ -62,7 +62,7 @@ class Stranger:
 
 
 @pytest.mark.parametrize("phase_ms", [0.0, 0.1, 10.0, 19.9])
-def test_on_a_clean_network_both_hear_each_other_within_the_bound(phase_ms: float):
+def test_on_a_clean_network_both_hear_each_other_within_the_bound(phase_ms: float) -> None:
     alice, bob = converse((FRAMES, FRAMES), pull_phase_ms=phase_ms)
     for party in (alice, bob):
         delays = [receive_delay_ms(party, SOURCE, at_ms) for at_ms in range(200, 5000, 600)]
@@ -76,7 +76,7 @@ def test_on_a_clean_network_both_hear_each_other_within_the_bound(phase_ms: floa
 
 @pytest.mark.parametrize("fec", [True, False])
 @pytest.mark.parametrize("lost", [[100], [100, 101], list(range(100, 110)), list(range(50, 290, 25))])
-def test_lost_packets_leave_the_delay_where_it_was(lost: list[int], fec: bool):
+def test_lost_packets_leave_the_delay_where_it_was(lost: list[int], fec: bool) -> None:
     _, bob = converse((FRAMES, QUIET), (losing(*lost), clean), codec=AudioCodec(111, fec=fec))
     assert all(
         receive_delay_ms(bob, SOURCE, at_ms) < DELAY_BOUND_MS for at_ms in (500, 1500, 2400, 3400, 4400, 5000)
@@ -84,7 +84,7 @@ def test_lost_packets_leave_the_delay_where_it_was(lost: list[int], fec: bool):
     assert bob.path.stats.lost == len(lost)
 
 
-def test_speech_survives_ten_percent_loss_with_the_help_of_fec():
+def test_speech_survives_ten_percent_loss_with_the_help_of_fec() -> None:
     chance = random.Random(3)
     lost = {number for number in range(len(FRAMES)) if chance.random() < 0.1}
     alice, bob = converse((FRAMES, FRAMES), (losing(*lost), clean))
@@ -97,7 +97,7 @@ def test_speech_survives_ten_percent_loss_with_the_help_of_fec():
 
 
 @pytest.mark.parametrize("held_ms", [40, 100, 200, 300], ids=lambda held: f"{held} ms")
-def test_a_burst_of_late_packets_is_over_within_two_seconds(held_ms: int):
+def test_a_burst_of_late_packets_is_over_within_two_seconds(held_ms: int) -> None:
     held = range(100, 100 + held_ms // 20)
     until_ms = held.stop * 20
     _, bob = converse(
@@ -108,7 +108,7 @@ def test_a_burst_of_late_packets_is_over_within_two_seconds(held_ms: int):
         assert receive_delay_ms(bob, SOURCE, at_ms) < DELAY_BOUND_MS
 
 
-def test_a_jittery_path_is_heard_whole_once_the_buffer_has_grown():
+def test_a_jittery_path_is_heard_whole_once_the_buffer_has_grown() -> None:
     chance = random.Random(5)
     late = [chance.uniform(0, 50) for _ in FRAMES]
     _, bob = converse((FRAMES, QUIET), (lambda number: NETWORK_MS + late[number], clean))
@@ -121,7 +121,7 @@ def test_a_jittery_path_is_heard_whole_once_the_buffer_has_grown():
 @given(st.randoms(use_true_random=False), st.floats(0, 0.2), st.floats(0, 60), st.floats(0, 19.9))
 def test_whatever_the_network_did_for_two_seconds_the_delay_comes_back(
     chance: random.Random, loss: float, jitter_ms: float, phase_ms: float
-):
+) -> None:
     bad = [None if chance.random() < loss else NETWORK_MS + chance.uniform(0, jitter_ms) for _ in range(100)]
     _, bob = converse(
         (FRAMES, QUIET), (lambda n: bad[n] if n < len(bad) else NETWORK_MS, clean), pull_phase_ms=phase_ms
@@ -130,7 +130,7 @@ def test_whatever_the_network_did_for_two_seconds_the_delay_comes_back(
     assert all(len(pcm) == FRAME_BYTES for pcm in bob.heard)
 
 
-def test_reports_tell_round_trip_loss_and_each_other():
+def test_reports_tell_round_trip_loss_and_each_other() -> None:
     alice, bob = converse((FRAMES, FRAMES), (losing(*range(100, 110)), clean))
     for party in (alice, bob):
         assert party.path.stats.rtt_ms == pytest.approx(2 * NETWORK_MS, abs=0.1)
@@ -139,20 +139,20 @@ def test_reports_tell_round_trip_loss_and_each_other():
     assert alice.path.stats.bytes_received == bob.path.stats.bytes_sent
 
 
-def test_nothing_to_say_costs_no_encoding():
+def test_nothing_to_say_costs_no_encoding() -> None:
     _, bob = converse((FRAMES, QUIET))
     assert bob.path.stats.packets_sent == len(QUIET)
     assert bob.path.stats.encoded_frames == 0
 
 
-def test_a_talk_spurt_ends_cleanly_and_then_costs_nothing():
+def test_a_talk_spurt_ends_cleanly_and_then_costs_nothing() -> None:
     spurt = [*FRAMES[:50], *[None] * 100]
     alice, bob = converse((spurt, [None] * len(spurt)))
     assert alice.path.stats.encoded_frames == 50 + TAIL_FRAMES
     assert max(abs(bob.audio[-480 * 80 :].astype(int))) <= 2
 
 
-def test_reports_come_once_a_second_on_average_and_the_first_within_one():
+def test_reports_come_once_a_second_on_average_and_the_first_within_one() -> None:
     alice, _ = pair(CODEC)
     due = [now_ns for now_ns in range(0, 100_000 * MS, FRAME_NS) if alice.poll_rtcp(now_ns) is not None]
     gaps = [later - sooner for sooner, later in itertools.pairwise(due)]
@@ -161,7 +161,7 @@ def test_reports_come_once_a_second_on_average_and_the_first_within_one():
     assert 80 <= len(due) <= 125
 
 
-def test_strangers_and_replays_are_refused_and_counted():
+def test_strangers_and_replays_are_refused_and_counted() -> None:
     alice, bob = pair(CODEC)
     datagram = alice.push(FRAMES[0], 0)
     assert bob.receive_untrusted(datagram, 0)
@@ -173,13 +173,13 @@ def test_strangers_and_replays_are_refused_and_counted():
 
 
 @given(st.binary(max_size=200), st.integers(128, 191), st.sampled_from([111, 200, 201, 63]))
-def test_no_datagram_raises_or_counts_as_authentic(data: bytes, first: int, second: int):
+def test_no_datagram_raises_or_counts_as_authentic(data: bytes, first: int, second: int) -> None:
     _, bob = pair(CODEC)
     assert not bob.receive_untrusted(bytes((first, second)) + data, 0)
     assert bob.stats.packets_received == 0
 
 
-def test_every_truncation_of_real_datagrams_is_refused():
+def test_every_truncation_of_real_datagrams_is_refused() -> None:
     alice, bob = pair(CODEC)
     report = alice.poll_rtcp(10_000 * MS)
     assert report is not None
@@ -189,7 +189,7 @@ def test_every_truncation_of_real_datagrams_is_refused():
         assert bob.receive_untrusted(datagram, 0)
 
 
-def test_authentic_nonsense_is_alive_but_malformed():
+def test_authentic_nonsense_is_alive_but_malformed() -> None:
     far = Stranger()
     assert far.path.receive_untrusted(far.srtp.protect(b"\xa0\x6f" + bytes(10)), 0)  # padding without length
     assert far.rtp(1, 0, payload=b"\x4b")
@@ -198,7 +198,7 @@ def test_authentic_nonsense_is_alive_but_malformed():
     assert far.path.pull(0) is None
 
 
-def test_other_payload_types_are_ignored_but_are_no_loss():
+def test_other_payload_types_are_ignored_but_are_no_loss() -> None:
     far = Stranger()
     for number in range(50):
         assert far.rtp(number, number * FRAME_NS, payload_type=126 if number % 10 == 5 else 111)
@@ -206,7 +206,7 @@ def test_other_payload_types_are_ignored_but_are_no_loss():
     assert (far.path.stats.ignored, far.path.stats.lost) == (5, 0)
 
 
-def test_a_second_ssrc_waits_until_the_first_is_silent():
+def test_a_second_ssrc_waits_until_the_first_is_silent() -> None:
     far = Stranger()
     for number in range(20):
         assert far.rtp(number, number * FRAME_NS, ssrc=7)
@@ -221,7 +221,7 @@ def test_a_second_ssrc_waits_until_the_first_is_silent():
     assert (stats.ignored, stats.lost, stats.concealed_frames) == (20, 0, 0)
 
 
-def test_a_restarted_sender_is_heard_again():
+def test_a_restarted_sender_is_heard_again() -> None:
     far, now_ns = Stranger(), 0
     heard = 0
     for start in (100, 40_000, 9):
@@ -235,7 +235,7 @@ def test_a_restarted_sender_is_heard_again():
     assert far.path.stats.concealed_frames < 10
 
 
-def test_bye_of_the_caller_is_noticed_and_of_others_is_not():
+def test_bye_of_the_caller_is_noticed_and_of_others_is_not() -> None:
     far = Stranger()
     far.rtp(1, 0)
     far.rtcp(build_rtcp(Bye((8,))), 0)
@@ -244,14 +244,14 @@ def test_bye_of_the_caller_is_noticed_and_of_others_is_not():
     assert far.path.remote_left
 
 
-def test_our_bye_reaches_the_far_end():
+def test_our_bye_reaches_the_far_end() -> None:
     alice, bob = pair(CODEC)
     bob.receive_untrusted(alice.push(None, 0), 0)
     assert bob.receive_untrusted(alice.bye(), 0)
     assert bob.remote_left
 
 
-def test_reported_loss_turns_fec_on_and_calm_turns_it_down():
+def test_reported_loss_turns_fec_on_and_calm_turns_it_down() -> None:
     far = Stranger()
     block = ReportBlock(0x0AA, 64, 10, 0, 0, 0, 0)
     far.rtcp(build_rtcp(ReceiverReport(7, (block,))), 0)
@@ -261,13 +261,13 @@ def test_reported_loss_turns_fec_on_and_calm_turns_it_down():
     assert far.path.stats.remote_fraction_lost < 0.001
 
 
-def test_reports_about_others_are_not_about_us():
+def test_reports_about_others_are_not_about_us() -> None:
     far = Stranger()
     far.rtcp(build_rtcp(ReceiverReport(7, (ReportBlock(0x0BB, 64, 10, 0, 0, 1, 1),))), 0)
     assert (far.path.stats.remote_lost, far.path.stats.rtt_ms) == (0, None)
 
 
-def test_complexity_follows_the_load():
+def test_complexity_follows_the_load() -> None:
     wanted = [5]
     path = AudioPath(SrtpKeys(PROFILE, bytes(30), bytes(30)), CODEC, 1, "us", 0, complexity=lambda: wanted[0])
     wanted[0] = 0
@@ -276,7 +276,7 @@ def test_complexity_follows_the_load():
     assert path.stats.complexity == 0
 
 
-def test_the_peers_bitrate_wish_is_kept():
+def test_the_peers_bitrate_wish_is_kept() -> None:
     sizes = {}
     for bitrate in (None, 12_000, 1):
         alice, _bob = converse(
@@ -286,7 +286,7 @@ def test_the_peers_bitrate_wish_is_kept():
     assert sizes[None] > sizes[12_000] > sizes[1]
 
 
-def test_packets_carry_the_negotiated_payload_type_and_our_ssrc():
+def test_packets_carry_the_negotiated_payload_type_and_our_ssrc() -> None:
     keys = bytes(range(30)), bytes(range(100, 130))
     path = AudioPath(SrtpKeys(PROFILE, *keys), AudioCodec(109), 0xFEEDBEEF, "us", 0)
     data = Srtp(SrtpKeys(PROFILE, *keys[::-1])).unprotect_untrusted(path.push(None, 0))
@@ -295,13 +295,13 @@ def test_packets_carry_the_negotiated_payload_type_and_our_ssrc():
     assert (packet.payload_type, packet.ssrc) == (109, 0xFEEDBEEF)
 
 
-def test_close_is_final_but_stats_stay():
+def test_close_is_final_but_stats_stay() -> None:
     _, bob = converse((FRAMES[:50], QUIET[:50]))
     bob.path.close()
     assert bob.path.stats.packets_received == 50
 
 
-def test_every_member_of_the_statistics_is_a_counter_or_a_gauge_and_starts_like_one():
+def test_every_member_of_the_statistics_is_a_counter_or_a_gauge_and_starts_like_one() -> None:
     stats = PathStats()
     assert sorted(COUNTERS + GAUGES) == sorted(field.name for field in fields(PathStats))
     assert all(type(getattr(stats, name)) is int and getattr(stats, name) == 0 for name in COUNTERS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Set
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def encode_long(pcm: Samples, frame_ms: int) -> list[bytes]:
 
 
 def listen(
-    packets: list[bytes], lost: set[int] = frozenset(), *, ticks: int = RTP_FRAME_TICKS
+    packets: list[bytes], lost: Set[int] = frozenset(), *, ticks: int = RTP_FRAME_TICKS
 ) -> tuple[Playout, Samples]:
     """Play a stream that arrives on time but for what is lost, until its end."""
     playout, heard, sent = Playout(), [], 0
@@ -52,7 +53,7 @@ def listen(
     return playout, np.frombuffer(b"".join(heard), "<i2")
 
 
-def test_nothing_before_the_first_packet_and_its_headroom():
+def test_nothing_before_the_first_packet_and_its_headroom() -> None:
     playout = Playout()
     assert playout.pull(0) is None
     playout.insert(0, 77, encode(speech()[:480])[0], FRAME_NS)
@@ -60,27 +61,27 @@ def test_nothing_before_the_first_packet_and_its_headroom():
     assert playout.pull(2 * FRAME_NS) is not None
 
 
-def test_speech_is_heard():
+def test_speech_is_heard() -> None:
     _, heard = listen(encode(speech()))
     assert find(speech()[4800:24000], heard).likeness > 0.9
 
 
 @pytest.mark.parametrize("frame_ms", [10, 20, 40, 60])
-def test_packets_of_any_length_are_heard(frame_ms: int):
+def test_packets_of_any_length_are_heard(frame_ms: int) -> None:
     playout, heard = listen(encode_long(speech(), frame_ms), ticks=48 * frame_ms)
     assert find(speech()[4800:24000], heard).likeness > 0.9
     assert playout.concealed_frames <= 1
 
 
 @pytest.mark.parametrize("frame_ms", [20, 40, 60])
-def test_fec_covers_packets_of_any_length(frame_ms: int):
+def test_fec_covers_packets_of_any_length(frame_ms: int) -> None:
     encoder_frames = encode_long(speech(), frame_ms)
     playout, heard = listen(encoder_frames, {10}, ticks=48 * frame_ms)
     assert playout.fec_frames + playout.concealed_frames >= 1
     assert find(speech()[4800:24000], heard).likeness > 0.8
 
 
-def test_loss_is_repaired_by_fec_and_time_goes_on():
+def test_loss_is_repaired_by_fec_and_time_goes_on() -> None:
     lost = set(range(5, 90, 7))
     playout, heard = listen(encode(speech()), lost)
     assert playout.fec_frames >= 0.7 * len(lost)
@@ -89,7 +90,7 @@ def test_loss_is_repaired_by_fec_and_time_goes_on():
     assert match.at_ms == pytest.approx(200 + 6.5, abs=0.3)
 
 
-def test_concealment_ends_in_silence():
+def test_concealment_ends_in_silence() -> None:
     packets = encode(np.resize(speech(), 48_000))
     playout, heard = listen(packets, set(range(50, 80)))
     gap = heard[50 * FRAME_SAMPLES : 78 * FRAME_SAMPLES]
@@ -98,7 +99,7 @@ def test_concealment_ends_in_silence():
     assert playout.concealed_frames >= 29
 
 
-def test_dtx_is_silence_not_loss():
+def test_dtx_is_silence_not_loss() -> None:
     """A sender with DTX: packets of one byte are not sent but for one in 400 ms, timestamps go on."""
     pcm = np.concatenate((speech(), silence(2000), speech()))
     packets = encode(pcm, dtx=True, fec=False)
@@ -119,7 +120,7 @@ def test_dtx_is_silence_not_loss():
     assert playout.shortened_frames == playout.lengthened_frames == 0
 
 
-def test_a_payload_that_is_not_opus_is_concealed_and_counted():
+def test_a_payload_that_is_not_opus_is_concealed_and_counted() -> None:
     packets = encode(speech())
     packets[30] = b"\x4b\xff\xff"
     packets[40] = b""
@@ -128,7 +129,7 @@ def test_a_payload_that_is_not_opus_is_concealed_and_counted():
     assert find(speech()[4800:24000], heard).likeness > 0.8
 
 
-def test_surplus_delay_goes_in_pauses_first():
+def test_surplus_delay_goes_in_pauses_first() -> None:
     """300 ms arrive late, between sentences; what the delay grew by is taken back."""
     pcm = np.concatenate((speech(), silence(500), speech(), silence(500), speech()))
     packets, playout, heard = encode(pcm), Playout(), []
@@ -146,7 +147,7 @@ def test_surplus_delay_goes_in_pauses_first():
     assert third.likeness > 0.9
 
 
-def test_merge_begins_as_the_first_and_ends_as_the_second():
+def test_merge_begins_as_the_first_and_ends_as_the_second() -> None:
     first, second = frames(noise(20, 3000, seed=1))[0], frames(noise(20, 3000, seed=2))[0]
     merged = np.frombuffer(merge(first, second), "<i2").astype(int)
     assert len(merged) == FRAME_SAMPLES
@@ -154,12 +155,12 @@ def test_merge_begins_as_the_first_and_ends_as_the_second():
     assert merged[-1] == np.frombuffer(second, "<i2")[-1]
 
 
-def test_merging_full_scale_does_not_overflow():
+def test_merging_full_scale_does_not_overflow() -> None:
     loudest = np.full(FRAME_SAMPLES, -32768, "<i2").tobytes()
     assert merge(loudest, loudest) == loudest
 
 
-def test_quiet_is_a_level():
+def test_quiet_is_a_level() -> None:
     assert is_quiet(bytes(FRAME_BYTES))
     assert is_quiet(frames(noise(20, 100))[0])
     assert not is_quiet(frames(noise(20, 400))[0])
@@ -173,7 +174,7 @@ def test_quiet_is_a_level():
         max_size=40,
     )
 )
-def test_whatever_comes_a_pull_is_a_frame(packets: list[tuple[int, int, bytes]]):
+def test_whatever_comes_a_pull_is_a_frame(packets: list[tuple[int, int, bytes]]) -> None:
     playout = Playout()
     for index, (sequence, timestamp, payload) in enumerate(packets):
         playout.insert(sequence, timestamp, payload, index * 7 * MS)

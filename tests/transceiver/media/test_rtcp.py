@@ -39,32 +39,32 @@ SR_WITH_BLOCK = bytes.fromhex(
 BYE_WITH_REASON = bytes.fromhex("81cb0002 00000001 03717569")
 
 
-def test_sender_report_from_its_figure():
+def test_sender_report_from_its_figure() -> None:
     block = ReportBlock(2, 25, -1, 0x10005, 48, 0xC3B48000, 0x8000)
     report = SenderReport(1, 0xE1D2C3B480000000, 48000, 100, 8000, (block,))
     assert parse_rtcp_untrusted(SR_WITH_BLOCK) == [report]
     assert build_rtcp(report) == SR_WITH_BLOCK
 
 
-def test_compound_keeps_order_and_skips_what_we_do_not_use():
+def test_compound_keeps_order_and_skips_what_we_do_not_use() -> None:
     feedback = bytes.fromhex("8fcd0002 00000001 00000002")  # RTPFB, transport-wide feedback
     compound = SR_WITH_BLOCK + build_cname(1, "caller") + feedback + BYE_WITH_REASON
     kinds = [type(packet) for packet in parse_rtcp_untrusted(compound)]
     assert kinds == [SenderReport, Bye]
 
 
-def test_profile_extension_after_the_blocks_is_ignored():
+def test_profile_extension_after_the_blocks_is_ignored() -> None:
     report = bytes.fromhex("80c90002 00000001 ffffffff")
     assert parse_rtcp_untrusted(report) == [ReceiverReport(1, ())]
 
 
-def test_padding_of_the_last_packet_is_taken_off():
+def test_padding_of_the_last_packet_is_taken_off() -> None:
     padded = bytes.fromhex("a1cb0002 00000001 00000004")
     assert parse_rtcp_untrusted(SR_WITH_BLOCK + padded)[1:] == [Bye((1,))]
 
 
 @pytest.mark.parametrize("cname", ["", "a", "ab", "abc", "abcd", "ä" * 100])
-def test_cname_chunk_ends_on_a_word_with_at_least_one_zero(cname: str):
+def test_cname_chunk_ends_on_a_word_with_at_least_one_zero(cname: str) -> None:
     packet = build_cname(7, cname)
     text = cname.encode()
     assert len(packet) % 4 == 0
@@ -93,19 +93,19 @@ def test_cname_chunk_ends_on_a_word_with_at_least_one_zero(cname: str):
         (bytes.fromhex("a0cb0001 00000004 80cb0000"), RtcpReason.PADDING),
     ],
 )
-def test_lies_are_refused_with_their_reason(data: bytes, reason: RtcpReason):
+def test_lies_are_refused_with_their_reason(data: bytes, reason: RtcpReason) -> None:
     with pytest.raises(MediaError) as refusal:
         parse_rtcp_untrusted(data)
     assert refusal.value.reason is reason
 
 
 @given(st.lists(PACKETS, min_size=1, max_size=4))
-def test_round_trip(packets: list[RtcpPacket]):
+def test_round_trip(packets: list[RtcpPacket]) -> None:
     assert parse_rtcp_untrusted(b"".join(map(build_rtcp, packets))) == packets
 
 
 @given(st.binary(max_size=120))
-def test_any_bytes_parse_or_are_refused(data: bytes):
+def test_any_bytes_parse_or_are_refused(data: bytes) -> None:
     try:
         packets = parse_rtcp_untrusted(b"\x81" + data)
     except MediaError:
@@ -113,7 +113,7 @@ def test_any_bytes_parse_or_are_refused(data: bytes):
     assert len(packets) <= len(data) // 4 + 1
 
 
-def test_every_truncation_is_refused_unless_it_ends_between_packets():
+def test_every_truncation_is_refused_unless_it_ends_between_packets() -> None:
     cname = build_cname(1, "caller")
     whole = SR_WITH_BLOCK + cname
     for length in range(len(whole)):

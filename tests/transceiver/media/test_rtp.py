@@ -30,12 +30,12 @@ def with_first(first: int, rest: bytes = b"") -> bytes:
     return bytes((first,)) + FIXED[1:] + rest
 
 
-def test_fixed_header():
+def test_fixed_header() -> None:
     packet = parse_rtp_untrusted(FIXED + b"opus")
     assert packet == RtpPacket(111, False, 0x1234, 0x01020304, 0xDEADBEEF, b"opus")
 
 
-def test_marker():
+def test_marker() -> None:
     assert parse_rtp_untrusted(bytes((0x80, 0x80 | 111)) + FIXED[2:]).marker
 
 
@@ -55,7 +55,7 @@ def test_marker():
     ],
     ids=["csrc", "one-byte", "two-byte", "empty extension", "padding", "1 padding", "all", "padding only"],
 )
-def test_what_precedes_and_follows_the_payload_is_skipped(data: bytes, payload: bytes):
+def test_what_precedes_and_follows_the_payload_is_skipped(data: bytes, payload: bytes) -> None:
     assert parse_rtp_untrusted(data).payload == payload
 
 
@@ -73,19 +73,19 @@ def test_what_precedes_and_follows_the_payload_is_skipped(data: bytes, payload: 
         (with_first(0xA0), RtpReason.PADDING),
     ],
 )
-def test_lies_are_refused_with_their_reason(data: bytes, reason: RtpReason):
+def test_lies_are_refused_with_their_reason(data: bytes, reason: RtpReason) -> None:
     with pytest.raises(MediaError) as refusal:
         parse_rtp_untrusted(data)
     assert refusal.value.reason is reason
 
 
 @given(PACKETS)
-def test_round_trip(packet: RtpPacket):
+def test_round_trip(packet: RtpPacket) -> None:
     assert parse_rtp_untrusted(build_rtp(packet)) == packet
 
 
 @given(st.binary(max_size=200), st.integers(0, 255))
-def test_any_bytes_parse_or_are_refused(data: bytes, first: int):
+def test_any_bytes_parse_or_are_refused(data: bytes, first: int) -> None:
     try:
         packet = parse_rtp_untrusted(bytes((first,)) + data)
     except MediaError:
@@ -93,7 +93,7 @@ def test_any_bytes_parse_or_are_refused(data: bytes, first: int):
     assert packet.payload in data
 
 
-def test_every_truncation_of_a_packet_with_everything_parses_or_is_refused():
+def test_every_truncation_of_a_packet_with_everything_parses_or_is_refused() -> None:
     whole = with_first(0xB1, b"\0\0\0\1" + bytes.fromhex("bede0001 10ff0000") + b"opus\0\2")
     for length in range(len(whole)):
         try:
@@ -106,7 +106,7 @@ def test_every_truncation_of_a_packet_with_everything_parses_or_is_refused():
 @pytest.mark.parametrize(
     ("capture", "payload_type"), [("chromium-lite", 111), ("firefox-lite", 109), ("werift-lite", 111)]
 )
-def test_headers_of_real_clients(capture: str, payload_type: int):
+def test_headers_of_real_clients(capture: str, payload_type: int) -> None:
     """The captures hold SRTP, whose header is in the clear; its tag reads as the end of the payload."""
     packets = [
         parse_rtp_untrusted(datagram.payload)

@@ -29,7 +29,7 @@ def rtp(sequence: int, ssrc: int = 1) -> bytes:
     return build_rtp(RtpPacket(111, False, sequence, sequence * 960, ssrc, b"payload"))
 
 
-def test_cm_keystream_of_rfc_3711_appendix_b3():
+def test_cm_keystream_of_rfc_3711_appendix_b3() -> None:
     """The appendix prints the session keys of this master key; another library applies them."""
     master = bytes.fromhex("E1F97A0D3E018BE0D64FA32C06DE4139 0EC675AD498AFEEBB6960B3AABE6")
     sender = Srtp(SrtpKeys("SRTP_AES128_CM_SHA1_80", bytes(30), master))
@@ -50,7 +50,7 @@ def protect_by_the_rfc(packet: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_both_ends_understand_each_other(profile: str):
+def test_both_ends_understand_each_other(profile: str) -> None:
     alice, bob = pair(profile)
     report = build_rtcp(Bye((1,)))
     assert bob.unprotect_untrusted(alice.protect(rtp(1))) == rtp(1)
@@ -59,7 +59,7 @@ def test_both_ends_understand_each_other(profile: str):
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_every_flipped_bit_and_every_truncation_is_refused(profile: str):
+def test_every_flipped_bit_and_every_truncation_is_refused(profile: str) -> None:
     alice, bob = pair(profile)
     protected = alice.protect(rtp(1))
     for bit in range(8 * len(protected)):
@@ -72,7 +72,7 @@ def test_every_flipped_bit_and_every_truncation_is_refused(profile: str):
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_every_flipped_bit_and_every_truncation_of_rtcp_is_refused(profile: str):
+def test_every_flipped_bit_and_every_truncation_of_rtcp_is_refused(profile: str) -> None:
     alice, bob = pair(profile)
     protected = alice.protect_rtcp(build_rtcp(Bye((1,))))
     for bit in range(8 * len(protected)):
@@ -83,7 +83,7 @@ def test_every_flipped_bit_and_every_truncation_of_rtcp_is_refused(profile: str)
     assert bob.unprotect_rtcp_untrusted(protected) is not None
 
 
-def test_replays_are_refused_inside_the_window_and_beyond_it():
+def test_replays_are_refused_inside_the_window_and_beyond_it() -> None:
     alice, bob = pair()
     protected = [alice.protect(rtp(n)) for n in range(REPLAY_WINDOW + 50)]
     for datagram in protected[10:]:
@@ -93,14 +93,14 @@ def test_replays_are_refused_inside_the_window_and_beyond_it():
     assert (bob.replayed, bob.unauthentic) == (4, 0)
 
 
-def test_datagrams_beyond_the_buffer_are_refused():
+def test_datagrams_beyond_the_buffer_are_refused() -> None:
     _alice, bob = pair()
     assert bob.unprotect_untrusted(bytes((0x80,)) + bytes(2000)) is None
     assert bob.unprotect_rtcp_untrusted(bytes((0x80,)) + bytes(2000)) is None
     assert bob.unauthentic == 2
 
 
-def test_streams_of_one_session_are_bounded():
+def test_streams_of_one_session_are_bounded() -> None:
     """What an authentic peer can make us remember ends somewhere; streams that exist go on."""
     alice, bob = pair()
     for ssrc in range(MAX_SSRCS):
@@ -109,7 +109,7 @@ def test_streams_of_one_session_are_bounded():
     assert bob.unprotect_untrusted(alice.protect(rtp(2, 0))) is not None
 
 
-def test_forged_ssrcs_do_not_use_up_the_bound():
+def test_forged_ssrcs_do_not_use_up_the_bound() -> None:
     alice, bob = pair()
     forged = alice.protect(rtp(1))
     for ssrc in range(100, 200):
@@ -117,11 +117,11 @@ def test_forged_ssrcs_do_not_use_up_the_bound():
     assert bob.unprotect_untrusted(alice.protect(rtp(1, ssrc=7))) is not None
 
 
-def test_an_unknown_profile_is_named_with_those_that_are_known():
+def test_an_unknown_profile_is_named_with_those_that_are_known() -> None:
     with pytest.raises(UnavailableError, match=r"SRTP_NULL.*SRTP_AEAD_AES_256_GCM"):
         Srtp(SrtpKeys("SRTP_NULL", bytes(30), bytes(30)))
 
 
-def test_keys_do_not_show_in_a_repr():
+def test_keys_do_not_show_in_a_repr() -> None:
     assert "255" not in repr(SrtpKeys("SRTP_AES128_CM_SHA1_80", b"\xff" * 30, b"\xff" * 30))
     assert "xff" not in repr(SrtpKeys("SRTP_AES128_CM_SHA1_80", b"\xff" * 30, b"\xff" * 30))

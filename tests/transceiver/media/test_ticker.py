@@ -56,7 +56,7 @@ class Member:
             self.done.set()
 
 
-def test_deadlines_lie_on_a_grid_and_do_not_drift(run: Callable[[Scenario], None]):
+def test_deadlines_lie_on_a_grid_and_do_not_drift(run: Callable[[Scenario], None]) -> None:
     async def scenario(ticker: Ticker) -> None:
         member = Member(25)
         ticker.add(member)
@@ -72,7 +72,7 @@ def test_deadlines_lie_on_a_grid_and_do_not_drift(run: Callable[[Scenario], None
     run(scenario)
 
 
-def test_members_are_spread_over_the_phases(run: Callable[[Scenario], None]):
+def test_members_are_spread_over_the_phases(run: Callable[[Scenario], None]) -> None:
     async def scenario(ticker: Ticker) -> None:
         members = [Member(3) for _ in range(2 * PHASES)]
         for member in members:
@@ -86,7 +86,7 @@ def test_members_are_spread_over_the_phases(run: Callable[[Scenario], None]):
     run(scenario)
 
 
-def test_a_cancelled_member_is_not_called_again_even_within_the_tick(run: Callable[[Scenario], None]):
+def test_a_cancelled_member_is_not_called_again_even_within_the_tick(run: Callable[[Scenario], None]) -> None:
     async def scenario(ticker: Ticker) -> None:
         victim, witness = Member(), Member(5)
         handles: list[Handle] = []
@@ -104,7 +104,9 @@ def test_a_cancelled_member_is_not_called_again_even_within_the_tick(run: Callab
     run(scenario)
 
 
-def test_a_member_that_raises_is_removed_and_reported_and_the_others_go_on(run: Callable[[Scenario], None]):
+def test_a_member_that_raises_is_removed_and_reported_and_the_others_go_on(
+    run: Callable[[Scenario], None],
+) -> None:
     async def scenario(ticker: Ticker) -> None:
         reports: list[dict[str, object]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: reports.append(context))
@@ -125,7 +127,9 @@ def test_a_member_that_raises_is_removed_and_reported_and_the_others_go_on(run: 
     run(scenario)
 
 
-def test_after_a_stall_it_catches_up_a_little_skips_the_rest_and_says_so(run: Callable[[Scenario], None]):
+def test_after_a_stall_it_catches_up_a_little_skips_the_rest_and_says_so(
+    run: Callable[[Scenario], None],
+) -> None:
     async def scenario(ticker: Ticker) -> None:
         member = Member(3)
         ticker.add(member)
@@ -144,7 +148,7 @@ def test_after_a_stall_it_catches_up_a_little_skips_the_rest_and_says_so(run: Ca
     run(scenario)
 
 
-def test_lag_is_forgotten(run: Callable[[Scenario], None]):
+def test_lag_is_forgotten(run: Callable[[Scenario], None]) -> None:
     async def scenario(ticker: Ticker) -> None:
         time.sleep(0.1)  # noqa: ASYNC251
         ticks = Member(1)
@@ -159,7 +163,7 @@ def test_lag_is_forgotten(run: Callable[[Scenario], None]):
     run(scenario)
 
 
-def test_load_is_sampled(run: Callable[[Scenario], None]):
+def test_load_is_sampled(run: Callable[[Scenario], None]) -> None:
     async def scenario(ticker: Ticker) -> None:
         def busy(now_ns: int) -> None:
             end_ns = time.thread_time_ns() + 5_000_000
@@ -177,7 +181,7 @@ def test_load_is_sampled(run: Callable[[Scenario], None]):
     run(scenario)
 
 
-def test_closed_it_calls_nobody(run: Callable[[Scenario], None]):
+def test_closed_it_calls_nobody(run: Callable[[Scenario], None]) -> None:
     async def scenario(ticker: Ticker) -> None:
         member = Member(2)
         ticker.add(member)
@@ -191,7 +195,7 @@ def test_closed_it_calls_nobody(run: Callable[[Scenario], None]):
     run(scenario)
 
 
-def test_a_member_may_close_the_clock(run: Callable[[Scenario], None]):
+def test_a_member_may_close_the_clock(run: Callable[[Scenario], None]) -> None:
     async def scenario(ticker: Ticker) -> None:
         closed = asyncio.Event()
 

@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -32,22 +33,24 @@ from transceiver.sdp import (
 )
 
 
-def answer_to(offer_text, **changes):
+def answer_to(offer_text: str, **changes: Any) -> str:
     return build_answer(parse_offer_untrusted(offer_text), dataclasses.replace(LOCAL, **changes))
 
 
-def refused(offer_text):
+def refused(offer_text: str) -> SdpReason:
     with pytest.raises(SdpError) as caught:
         parse_offer_untrusted(offer_text)
     assert caught.value.detail.endswith((".", "§5).", "§4)."))
-    return caught.value.reason
+    reason = caught.value.reason
+    assert isinstance(reason, SdpReason)
+    return reason
 
 
 # Offers of real clients
 
 
 @pytest.mark.parametrize("name", OFFERS)
-def test_every_captured_offer_is_understood(name):
+def test_every_captured_offer_is_understood(name: str) -> None:
     offer = parse_offer_untrusted(OFFERS[name])
     assert offer.ufrag == attributes(OFFERS[name], "ice-ufrag")[0]
     assert offer.password == attributes(OFFERS[name], "ice-pwd")[0]
@@ -58,7 +61,7 @@ def test_every_captured_offer_is_understood(name):
     assert [algorithm for algorithm, _ in offer.fingerprints] == ["sha-256"]
 
 
-def test_codec_parameters_of_each_client():
+def test_codec_parameters_of_each_client() -> None:
     chromium = parse_offer_untrusted(CHROMIUM).codec
     assert (chromium.payload_type, chromium.fec, chromium.telephone_event) == (111, True, 110)
     firefox = parse_offer_untrusted(FIREFOX).codec
@@ -67,32 +70,32 @@ def test_codec_parameters_of_each_client():
     assert parse_offer_untrusted(WERIFT).codec.fec is False, "no fmtp: RFC 7587 defaults"
 
 
-def test_firefox_has_fingerprint_and_direction_in_the_session_part():
+def test_firefox_has_fingerprint_and_direction_in_the_session_part() -> None:
     moved = without(FIREFOX, "a=setup").replace("t=0 0\n", "t=0 0\na=setup:actpass\n")
     offer = parse_offer_untrusted(moved)
     assert offer.fingerprints == parse_offer_untrusted(FIREFOX).fingerprints
     assert offer.setup == "actpass"
 
 
-def test_line_ends_and_blank_lines_do_not_matter():
+def test_line_ends_and_blank_lines_do_not_matter() -> None:
     plain = CHROMIUM.replace("\r\n", "\n")
     assert parse_offer_untrusted(plain) == parse_offer_untrusted(plain.replace("\n", "\r\n"))
     assert parse_offer_untrusted(plain + "\n\n") == parse_offer_untrusted(plain.rstrip("\n"))
 
 
-def test_candidates_are_not_needed():
+def test_candidates_are_not_needed() -> None:
     """The OpenAI SDK posts before it has gathered any; Firefox says that there will be none."""
     bare = without(without(CHROMIUM, "a=candidate"), "a=end-of-candidates")
     assert parse_offer_untrusted(bare).ufrag == "QEPM"
     assert parse_offer_untrusted(without(FIREFOX, "a=candidate")).ufrag == "dc778869"
 
 
-def test_a_track_without_a_stream():
+def test_a_track_without_a_stream() -> None:
     offer = CHROMIUM.replace("a=msid:e0fbf9d6-cd4c-47bb-94f7-5423010f6b54 ", "a=msid:- ")
     assert attributes(answer_to(offer), "msid") == ["stream track"]
 
 
-def test_audio_without_bundle_and_data_channel():
+def test_audio_without_bundle_and_data_channel() -> None:
     offer = parse_offer_untrusted(audio_only(CHROMIUM))
     assert (offer.bundle, offer.data_mid, offer.sctp_port) == ((), None, None)
     answer = build_answer(offer, LOCAL)
@@ -101,24 +104,24 @@ def test_audio_without_bundle_and_data_channel():
 
 
 @pytest.mark.parametrize("value", ["", ":", ": ", ":BUNDLE", ":BUNDLE  ", ": 0 1", ":LS 0 1"])
-def test_a_group_that_says_nothing_is_passed_over(value):
+def test_a_group_that_says_nothing_is_passed_over(value: str) -> None:
     offer = parse_offer_untrusted(CHROMIUM.replace("a=group:BUNDLE 0 1", f"a=group{value}"))
     assert offer.bundle == ()
 
 
-def test_audio_without_mid():
+def test_audio_without_mid() -> None:
     answer = answer_to(without(audio_only(CHROMIUM), "a=mid"))
     assert "a=mid" not in answer
     assert parse_answer_untrusted(answer).ufrag == LOCAL.ufrag
 
 
-def test_a_data_channel_outside_the_bundle_is_refused_and_the_audio_taken():
+def test_a_data_channel_outside_the_bundle_is_refused_and_the_audio_taken() -> None:
     answer = answer_to(CHROMIUM.replace("a=group:BUNDLE 0 1", "a=group:BUNDLE 0"))
     assert "m=application 0 UDP/DTLS/SCTP webrtc-datachannel" in answer
     assert parse_answer_untrusted(answer).sctp_port is None
 
 
-def test_transport_attributes_of_a_bundle_only_section_stand_in_the_tagged_one():
+def test_transport_attributes_of_a_bundle_only_section_stand_in_the_tagged_one() -> None:
     data, audio = "m=" + section(CHROMIUM, 2), "m=" + section(CHROMIUM, 1) + "\n"
     for name in ("a=ice-ufrag", "a=ice-pwd", "a=fingerprint", "a=setup", "a=candidate"):
         audio = without(audio, name)
@@ -131,7 +134,7 @@ def test_transport_attributes_of_a_bundle_only_section_stand_in_the_tagged_one()
     assert attributes(answer, "group") == ["BUNDLE 1 0"]
 
 
-def max_bundle(offer):
+def max_bundle(offer: str) -> str:
     """As Chromium offers under the policy max-bundle: video first, and all else bundle-only."""
     audio = section(offer, 1).replace("audio 41567", "audio 0").replace("a=mid:0", "a=mid:0\na=bundle-only")
     data = (
@@ -148,7 +151,7 @@ def max_bundle(offer):
     return f"{session}\n{VIDEO_SECTION}" + "\n".join(transport) + f"\nm={audio}\nm={data}\n"
 
 
-def test_a_section_that_the_bundle_hangs_on_is_held_and_not_refused():
+def test_a_section_that_the_bundle_hangs_on_is_held_and_not_refused() -> None:
     offer = parse_offer_untrusted(max_bundle(CHROMIUM))
     assert (offer.held_index, offer.audio_index, offer.data_index) == (0, 1, 2)
     answer = build_answer(offer, LOCAL)
@@ -167,7 +170,7 @@ def test_a_section_that_the_bundle_hangs_on_is_held_and_not_refused():
         ("BUNDLE 2 0 1", "BUNDLE 3 0 1"),
     ],
 )
-def test_a_bundle_without_a_section_to_hang_on(found, replaced):
+def test_a_bundle_without_a_section_to_hang_on(found: str, replaced: str) -> None:
     offer = max_bundle(CHROMIUM).replace(found, replaced)
     if "3 0 1" in replaced:
         offer = offer.replace("a=group:BUNDLE 3 0 1", "a=group:LS 0 1")
@@ -176,12 +179,12 @@ def test_a_bundle_without_a_section_to_hang_on(found, replaced):
     assert caught.value.reason in (SdpReason.BAD_BUNDLE, SdpReason.NO_ICE)
 
 
-def test_unknown_attributes_and_fields_are_passed_over():
+def test_unknown_attributes_and_fields_are_passed_over() -> None:
     strange = CHROMIUM.replace("t=0 0", "t=0 0\nb=AS:1\nk=prompt\na=no-such-thing:x\na=\na=:\nz=1")
     assert parse_offer_untrusted(strange) == parse_offer_untrusted(CHROMIUM)
 
 
-def test_lying_numbers_in_parameters_fall_back_to_defaults():
+def test_lying_numbers_in_parameters_fall_back_to_defaults() -> None:
     huge = CHROMIUM.replace("minptime=10;", f"maxaveragebitrate={'9' * 5000};;=;")
     assert parse_offer_untrusted(huge).codec.max_average_bitrate is None
     low = CHROMIUM.replace("minptime=10", "maxaveragebitrate=1")
@@ -193,7 +196,7 @@ def test_lying_numbers_in_parameters_fall_back_to_defaults():
     assert parse_offer_untrusted(size).max_message_bytes == 65_536
 
 
-def test_stronger_fingerprints_beside_a_weak_one():
+def test_stronger_fingerprints_beside_a_weak_one() -> None:
     weak = CHROMIUM.replace("a=setup:actpass", f"a=fingerprint:sha-1 {SHA_1}\na=setup:actpass")
     assert [a for a, _ in parse_offer_untrusted(weak).fingerprints] == ["sha-256"]
     lower = CHROMIUM.replace("sha-256 F5:FD", "SHA-256 f5:fd")
@@ -269,13 +272,13 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("case", REFUSALS)
-def test_refused_with_its_reason(case):
+def test_refused_with_its_reason(case: str) -> None:
     text, reason = REFUSALS[case]
     assert refused(text) == reason
 
 
 @pytest.mark.parametrize("case", REFUSALS)
-def test_details_never_repeat_what_was_sent(case):
+def test_details_never_repeat_what_was_sent(case: str) -> None:
     text, _ = REFUSALS[case]
     with pytest.raises(SdpError) as caught:
         parse_offer_untrusted(text)
@@ -283,14 +286,14 @@ def test_details_never_repeat_what_was_sent(case):
     assert len(caught.value.detail) < 200
 
 
-def test_the_longest_offer_that_is_taken():
+def test_the_longest_offer_that_is_taken() -> None:
     offer = CHROMIUM + "a=x:" + "y" * (MAX_SDP_BYTES - len(CHROMIUM) - 4)
     assert len(offer) == MAX_SDP_BYTES
     parse_offer_untrusted(offer)
     assert refused(offer + "y") == SdpReason.TOO_LARGE
 
 
-def test_truncation_at_every_length():
+def test_truncation_at_every_length() -> None:
     for length in range(len(CHROMIUM)):
         try:
             parse_offer_untrusted(CHROMIUM[:length])
@@ -302,7 +305,7 @@ def test_truncation_at_every_length():
 
 
 @pytest.mark.parametrize("name", OFFERS)
-def test_an_answer_to_every_captured_offer(name):
+def test_an_answer_to_every_captured_offer(name: str) -> None:
     offer = parse_offer_untrusted(OFFERS[name])
     answer = parse_answer_untrusted(build_answer(offer, LOCAL))
     assert answer.ice_lite
@@ -314,7 +317,7 @@ def test_an_answer_to_every_captured_offer(name):
     assert answer.sctp_port == 5000
 
 
-def test_an_answer_line_by_line():
+def test_an_answer_line_by_line() -> None:
     """Nothing that is not here may get in by accident: clients are picky, and addresses would leak."""
     lines = answer_to(CHROMIUM).split("\r\n")
     transport = [
@@ -363,13 +366,13 @@ def test_an_answer_line_by_line():
     ("offered", "answered"),
     [("sendrecv", "sendrecv"), ("sendonly", "recvonly"), ("recvonly", "sendonly"), ("inactive", "inactive")],
 )
-def test_directions_are_mirrored(offered, answered):
+def test_directions_are_mirrored(offered: str, answered: str) -> None:
     answer = answer_to(CHROMIUM.replace("a=sendrecv", f"a={offered}"))
     assert f"a={answered}" in answer.split("\r\n")
     assert ("a=msid:" in answer) == (answered in ("sendrecv", "sendonly"))
 
 
-def test_what_is_not_wanted_is_refused_in_the_order_of_the_offer():
+def test_what_is_not_wanted_is_refused_in_the_order_of_the_offer() -> None:
     offer = section(CHROMIUM, 0).lstrip("\n").replace("BUNDLE 0 1", "BUNDLE 0 2 1") + "\n" + VIDEO_SECTION
     offer += f"m={section(CHROMIUM, 1)}\nm={section(CHROMIUM, 2)}\nm=audio 9 UDP/TLS/RTP/SAVPF 0\n"
     answer = answer_to(offer)
@@ -383,7 +386,7 @@ def test_what_is_not_wanted_is_refused_in_the_order_of_the_offer():
     assert attributes(answer, "mid") == ["2", "0", "1"]
 
 
-def test_the_first_audio_section_with_opus_is_the_one():
+def test_the_first_audio_section_with_opus_is_the_one() -> None:
     other = "m=audio 9 UDP/TLS/RTP/SAVPF 0\na=mid:x\na=rtcp-mux\n"
     offer = parse_offer_untrusted(
         section(CHROMIUM, 0).lstrip("\n") + "\n" + other + f"m={section(CHROMIUM, 1)}\n"
@@ -391,19 +394,19 @@ def test_the_first_audio_section_with_opus_is_the_one():
     assert (offer.audio_index, offer.audio_mid) == (1, "0")
 
 
-def test_ipv6_first():
+def test_ipv6_first() -> None:
     answer = answer_to(CHROMIUM, candidates=(Endpoint("2001:db8::1", 443),))
     assert "c=IN IP6 2001:db8::1" in answer
     assert "m=audio 443 " in answer
 
 
-def test_an_answer_without_a_candidate_is_a_mistake_of_ours():
+def test_an_answer_without_a_candidate_is_a_mistake_of_ours() -> None:
     with pytest.raises(ValueError, match="VIP"):
         answer_to(CHROMIUM, candidates=())
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-def test_answers_of_other_servers(name):
+def test_answers_of_other_servers(name: str) -> None:
     answer = parse_answer_untrusted(ANSWERS[name])
     assert answer.ice_lite == ("stock" not in name)
     assert answer.setup == ("active" if "stock" in name else "passive")
@@ -411,7 +414,7 @@ def test_answers_of_other_servers(name):
     assert [algorithm for algorithm, _ in answer.fingerprints] == ["sha-256", "sha-384", "sha-512"]
 
 
-def test_candidates_that_cannot_be_used_are_passed_over():
+def test_candidates_that_cannot_be_used_are_passed_over() -> None:
     answer = answer_to(CHROMIUM).replace(
         "a=end-of-candidates",
         "a=candidate:3 1 udp 1 host.local 1 typ host\n"
@@ -428,7 +431,7 @@ def test_candidates_that_cannot_be_used_are_passed_over():
     assert caught.value.reason == SdpReason.NO_CANDIDATE
 
 
-def test_an_answer_must_choose_a_dtls_role():
+def test_an_answer_must_choose_a_dtls_role() -> None:
     with pytest.raises(SdpError) as caught:
         parse_answer_untrusted(answer_to(CHROMIUM, setup="actpass"))
     assert caught.value.reason == SdpReason.BAD_SETUP
@@ -438,7 +441,7 @@ def test_an_answer_must_choose_a_dtls_role():
 
 
 @pytest.mark.parametrize("has_data", [True, False])
-def test_our_offer_reads_back(has_data):
+def test_our_offer_reads_back(has_data: bool) -> None:
     local = dataclasses.replace(LOCAL, candidates=(), setup="actpass")
     offer = parse_offer_untrusted(build_offer(local, has_data=has_data))
     assert (offer.ufrag, offer.password, offer.setup) == (LOCAL.ufrag, LOCAL.password, "actpass")
@@ -449,7 +452,7 @@ def test_our_offer_reads_back(has_data):
     assert answer.sctp_port == (5000 if has_data else None)
 
 
-def test_fragment_of_a_trickling_client():
+def test_fragment_of_a_trickling_client() -> None:
     """RFC 9725 §4.3.1's example."""
     fragment = parse_fragment_untrusted(
         "a=group:BUNDLE 0 1\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=ice-ufrag:EsAw\r\n"
@@ -460,7 +463,7 @@ def test_fragment_of_a_trickling_client():
     assert (fragment.ufrag, fragment.password) == ("EsAw", "P2uYro0UCOQ4zxjKXaWCBui1")
 
 
-def test_fragment_without_credentials():
+def test_fragment_without_credentials() -> None:
     assert parse_fragment_untrusted("a=end-of-candidates\r\n").ufrag is None
 
 
@@ -474,13 +477,13 @@ def test_fragment_without_credentials():
         "a=ice-ufrag:EsAx\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\n",
     ],
 )
-def test_fragments_that_are_refused(text):
+def test_fragments_that_are_refused(text: str) -> None:
     with pytest.raises(SdpError) as caught:
         parse_fragment_untrusted(text)
     assert caught.value.reason == SdpReason.BAD_ICE
 
 
-def test_our_fragment_reads_back():
+def test_our_fragment_reads_back() -> None:
     text = build_fragment(parse_offer_untrusted(CHROMIUM), LOCAL)
     assert text.startswith(
         "a=ice-lite\r\na=group:BUNDLE 0 1\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n"
@@ -495,7 +498,7 @@ LINES = sorted({line for sdp in (*OFFERS.values(), *ANSWERS.values()) for line i
 
 
 @st.composite
-def mutated_offers(draw):
+def mutated_offers(draw: st.DrawFn) -> str:
     lines = draw(st.sampled_from(sorted(OFFERS.values()))).splitlines()
     for _ in range(draw(st.integers(1, 6))):
         at = draw(st.integers(0, len(lines) - 1))
@@ -516,7 +519,7 @@ def mutated_offers(draw):
 
 @settings(max_examples=400, deadline=None)
 @given(mutated_offers())
-def test_mutated_offers_are_answered_or_refused(text):
+def test_mutated_offers_are_answered_or_refused(text: str) -> None:
     try:
         offer = parse_offer_untrusted(text)
     except SdpError:
@@ -529,7 +532,7 @@ def test_mutated_offers_are_answered_or_refused(text):
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=400))
-def test_text_never_raises_anything_but_sdp_errors(text):
+def test_text_never_raises_anything_but_sdp_errors(text: str) -> None:
     for parse in (parse_offer_untrusted, parse_answer_untrusted, parse_fragment_untrusted):
         for candidate in (text, "v=0\n" + text):
             try:

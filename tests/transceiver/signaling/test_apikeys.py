@@ -1,6 +1,7 @@
 import hashlib
 import os
 import stat
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,19 +11,19 @@ from core.errors import ConfigError
 from transceiver.signaling.apikeys import MAX_KEYS, ApiKeys, create_api_key, load_api_keys
 
 
-def problems(path):
+def problems(path: Path) -> str:
     with pytest.raises(ConfigError) as caught:
         load_api_keys(path)
     return "\n".join(caught.value.problems)
 
 
-def write(path, text, mode=0o600):
+def write(path: Path, text: str, mode: int = 0o600) -> Path:
     path.write_text(text)
     path.chmod(mode)
     return path
 
 
-def test_a_key_that_was_made_is_recognised_and_not_stored(tmp_path):
+def test_a_key_that_was_made_is_recognised_and_not_stored(tmp_path: Path) -> None:
     path = tmp_path / "keys.toml"
     alice, bob = create_api_key(path, "alice"), create_api_key(path, "web-shop_2")
     keys = load_api_keys(path)
@@ -35,7 +36,7 @@ def test_a_key_that_was_made_is_recognised_and_not_stored(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, which can give files away")
-def test_the_owner_of_the_file_stays(tmp_path):
+def test_the_owner_of_the_file_stays(tmp_path: Path) -> None:
     """An operator who is root must not lock the service out."""
     path = write(tmp_path / "keys.toml", "")
     os.chown(path, 12345, 23456)
@@ -44,7 +45,7 @@ def test_the_owner_of_the_file_stays(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_comments_of_the_operator_survive(tmp_path):
+def test_comments_of_the_operator_survive(tmp_path: Path) -> None:
     path = write(tmp_path / "keys.toml", "# ask Ada before adding\n")
     create_api_key(path, "alice")
     assert path.read_text().startswith("# ask Ada before adding\n")
@@ -52,14 +53,14 @@ def test_comments_of_the_operator_survive(tmp_path):
 
 
 @given(st.text(max_size=600))
-def test_nothing_else_is_a_key(text):
+def test_nothing_else_is_a_key(text: str) -> None:
     key = "vpk_right"
     keys = ApiKeys({"alice": hashlib.sha256(key.encode()).hexdigest()})
     assert keys.name_of(text) is None
     assert keys.name_of(key) == "alice"
 
 
-def test_a_name_is_taken_once(tmp_path):
+def test_a_name_is_taken_once(tmp_path: Path) -> None:
     path = tmp_path / "keys.toml"
     create_api_key(path, "alice")
     before = path.read_text()
@@ -69,12 +70,12 @@ def test_a_name_is_taken_once(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a.b", "-a", "x" * 65, 'a"]', "ä"])
-def test_names(tmp_path, name):
+def test_names(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="is not a name"):
         create_api_key(tmp_path / "keys.toml", name)
 
 
-def test_a_full_file(tmp_path):
+def test_a_full_file(tmp_path: Path) -> None:
     digest = "0" * 64
     path = tmp_path / "keys.toml"
     write(path, "".join(f'[key.k{i}]\nsha256 = "{digest}"\n' for i in range(MAX_KEYS)))
@@ -84,7 +85,7 @@ def test_a_full_file(tmp_path):
     assert "at most 256" in problems(path)
 
 
-def test_a_folder_that_cannot_be_written(tmp_path):
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be written"):
         create_api_key(tmp_path / "missing" / "keys.toml", "alice")
 
@@ -102,7 +103,7 @@ def test_a_folder_that_cannot_be_written(tmp_path):
         ("[[[", "is not TOML"),
     ],
 )
-def test_faults_name_the_entry_and_never_repeat_it(tmp_path, text, problem):
+def test_faults_name_the_entry_and_never_repeat_it(tmp_path: Path, text: str, problem: str) -> None:
     path = write(tmp_path / "keys.toml", text)
     said = problems(path)
     assert problem in said
@@ -110,9 +111,9 @@ def test_faults_name_the_entry_and_never_repeat_it(tmp_path, text, problem):
     assert "vpk_" not in said
 
 
-def test_a_file_that_others_can_read(tmp_path):
+def test_a_file_that_others_can_read(tmp_path: Path) -> None:
     assert "chmod 600" in problems(write(tmp_path / "keys.toml", "", 0o644))
 
 
-def test_an_empty_file_lets_nobody_in(tmp_path):
+def test_an_empty_file_lets_nobody_in(tmp_path: Path) -> None:
     assert load_api_keys(write(tmp_path / "keys.toml", "")).name_of("") is None

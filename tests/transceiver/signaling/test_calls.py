@@ -2,6 +2,7 @@
 
 import json
 import socket
+from collections.abc import Iterator
 
 import pytest
 
@@ -14,7 +15,7 @@ from tests.transceiver.descriptions import (
     section,
     without,
 )
-from tests.transceiver.host_kit import CALLS, FRAGMENT, VIP, Host
+from tests.transceiver.host_kit import CALLS, FRAGMENT, VIP, Host, Response
 from transceiver.sdp import parse_answer_untrusted, parse_fragment_untrusted
 from transceiver.session.ids import new_session_id, owner_of
 from transceiver.signaling.bodies import MAX_REQUEST_BYTES
@@ -31,7 +32,7 @@ RESTART = (
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory):
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     settings = {"max_sessions": "40", "cors_origins": f'["{ORIGIN}"]'}
     with Host(tmp_path_factory.mktemp("host"), settings) as running:
         yield running
@@ -41,13 +42,13 @@ def host(tmp_path_factory):
 
 
 @pytest.fixture
-def call(host):
+def call(host: Host) -> Iterator[str]:
     path = host.call(CHROMIUM)
     yield path
     host.request("DELETE", path)
 
 
-def form(*fields, boundary="xyz"):
+def form(*fields: tuple[str, str, str], boundary: str = "xyz") -> str:
     parts = [
         f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{extra}\r\n\r\n{value}\r\n'
         for name, value, extra in fields
@@ -64,7 +65,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 @pytest.mark.parametrize("name", OFFERS)
-def test_an_offer_is_answered(host, name):
+def test_an_offer_is_answered(host: Host, name: str) -> None:
     response = host.request("POST", CALLS, OFFERS[name], SDP)
     assert response.status == 201
     assert response.headers["Content-Type"] == "application/sdp"
@@ -78,7 +79,7 @@ def test_an_offer_is_answered(host, name):
     assert host.request("DELETE", path).status == 404
 
 
-def test_an_answer_names_vips_alone_in_the_order_of_the_pops(host, call):
+def test_an_answer_names_vips_alone_in_the_order_of_the_pops(host: Host, call: str) -> None:
     """The cluster has no IPv6 prefix, so an IPv6 VIP would lead nowhere; and no address of the host
     itself may be told.
     """
@@ -105,18 +106,18 @@ def test_an_answer_names_vips_alone_in_the_order_of_the_pops(host, call):
         ({"Content-Type": "application/sdp; charset=utf-8"}, CHROMIUM),
     ],
 )  # fmt: skip
-def test_every_form_of_a_call(host, headers, body):
+def test_every_form_of_a_call(host: Host, headers: dict[str, str], body: str | bytes | None) -> None:
     response = host.request("POST", CALLS, body, headers)
     assert response.status == 201, response.text
     assert host.request("DELETE", response.headers["Location"]).status == 200
 
 
-def test_hanging_up_as_the_openai_api_does(host, call):
+def test_hanging_up_as_the_openai_api_does(host: Host, call: str) -> None:
     assert host.request("POST", call + "/hangup").status == 200
     assert host.request("POST", call + "/hangup").status == 404
 
 
-def test_session_settings_reach_the_backend(host):
+def test_session_settings_reach_the_backend(host: Host) -> None:
     bad = {"audio": {"input": {"turn_detection": {"type": "server_vad", "threshold": 7}}}}
     response = host.request("POST", CALLS, json.dumps({"sdp": CHROMIUM, "session": bad}), JSON)
     assert (response.status, response.code) == (400, "http_bad_session")
@@ -126,23 +127,24 @@ def test_session_settings_reach_the_backend(host):
 # Trickle and ICE restart (RFC 9725 §4.3)
 
 
-def patch(host, path, body, **headers):
+def patch(host: Host, path: str, body: str | bytes | None, **headers: str) -> Response:
     return host.request("PATCH", path, body, {"Content-Type": FRAGMENT, **headers})
 
 
-def test_trickled_candidates_are_taken_and_ignored(host, call):
+def test_trickled_candidates_are_taken_and_ignored(host: Host, call: str) -> None:
     assert patch(host, call, TRICKLE).status == 204
     assert patch(host, call, TRICKLE, **{"If-Match": '"0"'}).status == 204
     assert patch(host, call, "a=end-of-candidates\r\n").status == 204
 
 
-def test_ice_restart_gives_new_credentials_and_a_new_etag(host, call):
+def test_ice_restart_gives_new_credentials_and_a_new_etag(host: Host, call: str) -> None:
     first = patch(host, call, RESTART, **{"If-Match": "*"})
     assert first.status == 200
     assert first.headers["Content-Type"] == FRAGMENT
     old, new = '"0"', first.headers["ETag"]
     assert new != old
     fragment = parse_fragment_untrusted(first.text)
+    assert fragment.ufrag is not None
     assert len(fragment.ufrag) == 28
     assert VIP.split(":")[0] in first.text
     stale = patch(host, call, RESTART.replace("NEWU", "NEWV"), **{"If-Match": old})
@@ -153,7 +155,7 @@ def test_ice_restart_gives_new_credentials_and_a_new_etag(host, call):
     assert patch(host, call, RESTART.replace("NEWU", "NEWV")).status == 204, "the client's current ufrag"
 
 
-def test_a_restart_that_is_refused_leaves_the_call(host, call):
+def test_a_restart_that_is_refused_leaves_the_call(host: Host, call: str) -> None:
     assert patch(host, call, RESTART).code == "http_no_if_match"
     assert patch(host, call, RESTART.replace("NEWU", "N"), **{"If-Match": "*"}).code == "sdp_bad_ice"
     assert patch(host, call, TRICKLE).status == 204
@@ -176,14 +178,14 @@ def test_a_restart_that_is_refused_leaves_the_call(host, call):
         "Bearer " + "x" * 5000,
     ],
 )
-def test_without_a_valid_key(host, header):
+def test_without_a_valid_key(host: Host, header: str) -> None:
     headers = SDP if header is None else SDP | {"Authorization": header}
     response = host.request("POST", CALLS, CHROMIUM, headers, key=None)
     assert (response.status, response.code) == (401, "http_unauthorized")
     assert response.headers["WWW-Authenticate"] == "Bearer"
 
 
-def test_the_call_of_another(host, call):
+def test_the_call_of_another(host: Host, call: str) -> None:
     for method, path, body, headers in (
         ("DELETE", call, None, {}),
         ("POST", call + "/hangup", None, {}),
@@ -194,7 +196,7 @@ def test_the_call_of_another(host, call):
     assert patch(host, call, TRICKLE).status == 204, "it goes on"
 
 
-def test_nobody_becomes_another_by_a_header_of_the_hand_over(host, call):
+def test_nobody_becomes_another_by_a_header_of_the_hand_over(host: Host, call: str) -> None:
     response = host.request("DELETE", call, None, {"X-Voxpop-Caller": "alice"}, key="bob")
     assert response.status == 404
 
@@ -202,7 +204,7 @@ def test_nobody_becomes_another_by_a_header_of_the_hand_over(host, call):
 # Pages of other origins
 
 
-def test_preflight_of_a_configured_origin(host):
+def test_preflight_of_a_configured_origin(host: Host) -> None:
     asked = {
         "Origin": ORIGIN,
         "Access-Control-Request-Method": "POST",
@@ -217,14 +219,14 @@ def test_preflight_of_a_configured_origin(host):
     assert "application/sdp" in response.headers["Accept-Post"]
 
 
-def test_a_page_of_a_configured_origin_sees_location_and_etag(host):
+def test_a_page_of_a_configured_origin_sees_location_and_etag(host: Host) -> None:
     response = host.request("POST", CALLS, CHROMIUM, SDP | {"Origin": ORIGIN})
     assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
     assert {"Location", "ETag"} <= set(response.headers["Access-Control-Expose-Headers"].split(", "))
     host.request("DELETE", response.headers["Location"])
 
 
-def test_errors_too_can_be_read_by_a_page_of_a_configured_origin(host):
+def test_errors_too_can_be_read_by_a_page_of_a_configured_origin(host: Host) -> None:
     response = host.request("POST", CALLS, "x", SDP | {"Origin": ORIGIN})
     assert response.status == 400
     assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
@@ -242,7 +244,7 @@ def test_errors_too_can_be_read_by_a_page_of_a_configured_origin(host):
         "http://a\xff",
     ],
 )
-def test_pages_of_other_origins_are_kept_out(host, origin):
+def test_pages_of_other_origins_are_kept_out(host: Host, origin: str) -> None:
     """A form needs no preflight, so it is the request itself that is refused."""
     headers = FORM | {"Origin": origin}
     response = host.request("POST", CALLS, form(("sdp", CHROMIUM, "")), headers)
@@ -252,7 +254,7 @@ def test_pages_of_other_origins_are_kept_out(host, origin):
     assert host.request("OPTIONS", CALLS, None, headers, key=None).status == 403
 
 
-def test_the_page_that_we_serve(host):
+def test_the_page_that_we_serve(host: Host) -> None:
     response = host.request("POST", CALLS, CHROMIUM, SDP | {"Origin": f"http://127.0.0.1:{host.http}"})
     assert response.status == 201
     host.request("DELETE", response.headers["Location"])
@@ -267,7 +269,8 @@ SDPFRAG = {"Content-Type": FRAGMENT}
 ODD_CHARSET = "\r\nContent-Type: text/plain; charset=no"
 NAMELESS = form(("sdp", CHROMIUM, "")).replace('; name="sdp"', "")
 ONLY_VIDEO = without(section(CHROMIUM, 0).lstrip("\n"), "a=group") + "\n" + VIDEO_SECTION
-BAD = {
+Case = tuple[str, str, dict[str, str], str | bytes | None, int, str]
+BAD: dict[str, tuple[dict[str, str], str | bytes, int, str]] = {
     "2 MB of SDP": (SDP, CHROMIUM + "a=x\r\n" * 400_000, 413, "http_too_large"),
     "SDP of 70 KB": (SDP, CHROMIUM + "a=x:" + "y" * 68_000, 413, "sdp_too_large"),
     "SDP of 3000 lines": (SDP, CHROMIUM + "a=x\n" * 3_000, 413, "sdp_too_many_lines"),
@@ -311,7 +314,7 @@ BAD = {
     "JSON without sdp": (JSON, "{}", 400, "http_bad_body"),
     "JSON with a number as sdp": (JSON, '{"sdp": 1}', 400, "http_bad_body"),
 }
-ELSEWHERE = {
+ELSEWHERE: dict[str, Case] = {
     "unknown path": ("POST", "/v1/realtime/calls2", SDP, CHROMIUM, 404, "http_not_found"),
     "GET of the calls": ("GET", CALLS, {}, None, 405, "http_method_not_allowed"),
     "PUT of a call": ("PUT", OTHERS, {}, "", 405, "http_method_not_allowed"),
@@ -321,10 +324,10 @@ ELSEWHERE = {
     "PATCH of no call": ("PATCH", OTHERS, SDPFRAG, TRICKLE, 404, "http_not_found"),
     "PATCH with an offer": ("PATCH", OTHERS, SDP, CHROMIUM, 415, "http_bad_content_type"),
 }
-CASES = {name: ("POST", CALLS, *case) for name, case in BAD.items()} | ELSEWHERE
+CASES: dict[str, Case] = {name: ("POST", CALLS, *case) for name, case in BAD.items()} | ELSEWHERE
 
 
-def refusals(host):
+def refusals(host: Host) -> dict[str, float]:
     return {
         name: value
         for name, value in host.metrics().items()
@@ -332,7 +335,7 @@ def refusals(host):
     }
 
 
-def holdings(host):
+def holdings(host: Host) -> dict[str, float]:
     """What requests could leave behind, over both processes. Sockets are counted as open files."""
     now = host.metrics()
     return {
@@ -350,7 +353,7 @@ def holdings(host):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_bad_input_is_refused_and_counted_once(host, case):
+def test_bad_input_is_refused_and_counted_once(host: Host, case: str) -> None:
     method, path, headers, body, status, code = CASES[case]
     before = refusals(host)
     response = host.request(method, path, body, headers)
@@ -360,7 +363,7 @@ def test_bad_input_is_refused_and_counted_once(host, case):
     assert grown == {f"voxpop_transceiver_http_refusals_total{{reason={code}}}": 1}
 
 
-def test_bad_input_leaves_nothing_behind(host):
+def test_bad_input_leaves_nothing_behind(host: Host) -> None:
     holdings(host)  # connections between the processes stay open, so make them first
     for _ in range(8):
         host.request("DELETE", f"{CALLS}/{new_session_id(0)}")
@@ -372,7 +375,7 @@ def test_bad_input_leaves_nothing_behind(host):
     host.wait_until(lambda: holdings(host) == before, "sockets, tasks or routes are left")
 
 
-def test_a_call_that_ends_leaves_nothing_behind(host):
+def test_a_call_that_ends_leaves_nothing_behind(host: Host) -> None:
     before = holdings(host)
     for _ in range(10):
         path = host.call(CHROMIUM)
@@ -381,7 +384,7 @@ def test_a_call_that_ends_leaves_nothing_behind(host):
     host.wait_until(lambda: holdings(host) == before, "sockets, tasks or routes are left")
 
 
-def raw(host, data, *, is_cut=False):
+def raw(host: Host, data: bytes, *, is_cut: bool = False) -> bytes:
     """What comes back for bytes that need not be HTTP, until the other side closes."""
     with socket.create_connection(("127.0.0.1", host.http), timeout=30) as connection:
         connection.sendall(data)
@@ -404,7 +407,7 @@ def raw(host, data, *, is_cut=False):
         b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 300 + b"\r\n",
     ],
 )
-def test_what_is_not_http_gets_400_and_a_count_and_no_traceback(host, data):
+def test_what_is_not_http_gets_400_and_a_count_and_no_traceback(host: Host, data: bytes) -> None:
     before = refusals(host)
     assert raw(host, data).split(b"\r\n")[0] in (b"HTTP/1.1 400 Bad Request", b"HTTP/1.0 400 Bad Request")
     grown = {name: value - before[name] for name, value in refusals(host).items() if value != before[name]}
@@ -412,7 +415,7 @@ def test_what_is_not_http_gets_400_and_a_count_and_no_traceback(host, data):
     assert "Traceback" not in "".join(host.log)
 
 
-def test_two_megabytes_in_chunks_of_unknown_length(host):
+def test_two_megabytes_in_chunks_of_unknown_length(host: Host) -> None:
     key = host.keys["alice"].encode()
     head = b"POST /v1/realtime/calls HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + key
     head += b"\r\nContent-Type: application/sdp\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
@@ -422,7 +425,7 @@ def test_two_megabytes_in_chunks_of_unknown_length(host):
 
 
 @pytest.mark.slow
-def test_a_body_that_trickles_in_is_given_up(host):
+def test_a_body_that_trickles_in_is_given_up(host: Host) -> None:
     key = host.keys["alice"].encode()
     head = b"POST /v1/realtime/calls HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + key
     head += b"\r\nContent-Type: application/sdp\r\nContent-Length: 1000\r\n\r\nv=0\r\n"
@@ -432,11 +435,11 @@ def test_a_body_that_trickles_in_is_given_up(host):
 
 
 @pytest.mark.slow
-def test_a_header_that_never_ends_is_given_up(host):
+def test_a_header_that_never_ends_is_given_up(host: Host) -> None:
     assert raw(host, b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ") == b""
 
 
-def test_clients_that_leave_early(host):
+def test_clients_that_leave_early(host: Host) -> None:
     key = host.keys["alice"].encode()
     head = b"POST /v1/realtime/calls HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + key
     before = holdings(host)
@@ -448,12 +451,12 @@ def test_clients_that_leave_early(host):
 # What else is served
 
 
-def test_health(host):
+def test_health(host: Host) -> None:
     assert host.request("GET", "/healthz", key=None).status == 200
     assert json.loads(host.request("GET", "/readyz", key=None).body) == {"state": "ready"}
 
 
-def test_pops(host):
+def test_pops(host: Host) -> None:
     listing = json.loads(host.request("GET", "/v1/pops").body)
     assert [pop["id"] for pop in listing] == ["near", "far"]
     assert listing[0] == {
@@ -465,7 +468,7 @@ def test_pops(host):
     assert host.request("GET", "/v1/pops", key=None).status == 401
 
 
-def test_the_page(host):
+def test_the_page(host: Host) -> None:
     index = host.request("GET", "/", key=None)
     assert index.status == 200
     assert index.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -488,11 +491,11 @@ def test_the_page(host):
         "/web",
     ],
 )
-def test_nothing_but_the_page_is_served(host, path):
+def test_nothing_but_the_page_is_served(host: Host, path: str) -> None:
     assert host.request("GET", path, key=None).status == 404
 
 
-def test_no_version_is_told(host):
+def test_no_version_is_told(host: Host) -> None:
     for path in ("/", "/nowhere", CALLS):
         assert host.request("GET", path).headers["Server"] == "voxpop"
 
@@ -500,7 +503,7 @@ def test_no_version_is_told(host):
 # Several processes
 
 
-def test_a_request_reaches_the_owner_through_any_process(host):
+def test_a_request_reaches_the_owner_through_any_process(host: Host) -> None:
     """Each request is a connection of its own, which the kernel gives to either process."""
     paths = [host.call(CHROMIUM) for _ in range(24)]
     owners = [owner_of(path.removeprefix(CALLS + "/")) for path in paths]

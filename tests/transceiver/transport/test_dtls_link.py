@@ -30,7 +30,7 @@ def test_datagrams_hold_whole_records_and_no_more_than_fit(records: list[bytes],
     assert b"".join(datagrams) == b"".join(records)
     left = list(records)
     for datagram in datagrams:
-        held = []
+        held: list[bytes] = []
         while sum(map(len, held)) < len(datagram):
             held.append(left.pop(0))
         assert b"".join(held) == datagram

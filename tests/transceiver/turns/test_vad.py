@@ -103,7 +103,7 @@ def level_db(hz: float) -> float:
     decimator = Decimator()
     narrow = b"".join(decimator.push(frame) for frame in frames(sine(hz, 10_000)))
     samples = np.frombuffer(narrow, "<i2")[160:].astype(float)
-    return 20 * np.log10(np.sqrt(np.mean(samples**2)) * np.sqrt(2) / 10_000 + 1e-9)
+    return float(20 * np.log10(np.sqrt(np.mean(samples**2)) * np.sqrt(2) / 10_000 + 1e-9))
 
 
 @pytest.mark.parametrize("hz", [100, 440, 1000, 2000, 3000])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from core.service.metrics import Bound, counter, histogram
 from core.service.metrics.reference import WIDTH, Section, write
 from tests.core.service.cli.test_cli import voxpop
 from tests.paths import ROOT
 
 
-def test_the_page_in_docs_is_what_the_catalogues_say(tmp_path) -> None:
+def test_the_page_in_docs_is_what_the_catalogues_say(tmp_path: Path) -> None:
     done = voxpop("metrics", "reference", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (ROOT / "docs/metrics.md").read_text() == done.stdout, (
