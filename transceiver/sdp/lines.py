@@ -50,7 +50,7 @@ class Section:
         """What an answer repeats of a media section."""
         known = ((fmt, name) for fmt, name in self.encodings.items() if _ENCODING.fullmatch(name))
         fmt, encoding = next(known, (self.formats[0], ""))
-        return MediaLine(self.kind, self.protocol, fmt, self.mid, encoding)
+        return MediaLine(self.kind, self.protocol, fmt, self.mid, encoding, self.port != 0)
 
     @property
     def encodings(self) -> dict[str, str]:

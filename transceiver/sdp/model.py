@@ -65,6 +65,8 @@ class MediaLine:
     """Empty when the section has none."""
     encoding: str = ""
     """What `format` is, such as VP8/90000; empty where no rtpmap says so."""
+    has_port: bool = True
+    """Whether it was offered with a port other than 0."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ def build_answer(offer: Offer, local: LocalDescription) -> str:
         elif index == offer.held_index:
             lines += _held_lines(media, local)
         else:
-            lines += _refused_lines(media)
+            lines += _refused_lines(media, local)
     return _join(lines)
 
 
@@ -160,12 +160,19 @@ def _held_lines(media: MediaLine, local: LocalDescription) -> list[str]:
     ]
 
 
-def _refused_lines(media: MediaLine) -> list[str]:
+def _refused_lines(media: MediaLine, local: LocalDescription) -> list[str]:
+    """Port 0 makes all else void (RFC 3264 §6), but aiortc and werift take no answer that lacks it, and
+    aiortc waits for the candidates of a section that it offered until it hears that there are none.
+    """
     return [
         f"m={media.kind} 0 {media.protocol} {media.format}",
         "c=IN IP4 0.0.0.0",
         *_mid_lines(media),
         "a=inactive",
+        *(["a=rtcp-mux"] if "RTP/" in media.protocol else []),
+        *([f"a=rtpmap:{media.format} {media.encoding}"] if media.encoding else []),
+        *(_candidate_lines(()) if media.has_port else []),
+        *_security_lines(local),
     ]
 
 
@@ -174,9 +181,12 @@ def _mid_lines(media: MediaLine) -> list[str]:
 
 
 def _transport_lines(local: LocalDescription) -> list[str]:
+    return [*_candidate_lines(local.candidates), *_security_lines(local)]
+
+
+def _security_lines(local: LocalDescription) -> list[str]:
     algorithm, digest = local.fingerprint
     return [
-        *_candidate_lines(local.candidates),
         f"a=ice-ufrag:{local.ufrag}",
         f"a=ice-pwd:{local.password}",
         f"a=fingerprint:{algorithm} {digest}",

@@ -215,3 +215,17 @@ def test_half_of_the_credentials_is_named(missing: str) -> None:
         parse_offer_untrusted(describe("0", audio("0", *lines)))
     assert caught.value.reason == SdpReason.BAD_ICE
     assert f"a={missing} is missing" in caught.value.detail
+
+
+def test_a_refused_section_says_what_picky_clients_want_to_read() -> None:
+    """Learnt from aiortc 1.16 and werift 0.24, which fail without; void by RFC 3264 §6 otherwise."""
+    text = describe("a d", audio("a", *transport("A")), video("v"), video("w", port=0), data("d"))
+    answer = build_answer(parse_offer_untrusted(text), LOCAL)
+    live, off = (part.split("\r\n") for part in answer.split("m=video ")[1:])
+    assert [part[0] for part in (live, off)] == ["0 UDP/TLS/RTP/SAVPF 96"] * 2
+    for part in (live, off):
+        assert {"a=rtcp-mux", "a=rtpmap:96 VP8/90000", f"a=ice-ufrag:{LOCAL.ufrag}", "a=inactive"} <= set(
+            part
+        )
+    assert "a=end-of-candidates" in live[: live.index("a=setup:passive")]
+    assert "a=end-of-candidates" not in off[: off.index("a=setup:passive")]
