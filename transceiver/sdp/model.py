@@ -97,6 +97,9 @@ class Offer:
     """Every m-line in the order of the offer, which an answer keeps."""
     bundle: tuple[str, ...]
     """The mids of the offered BUNDLE group; empty without one."""
+    other_ufrags: frozenset[str] = frozenset()
+    """Of sections that give up their transport for the bundle; until the client has read that in the answer
+    it may trickle candidates under them."""
 
     @property
     def audio_mid(self) -> str:

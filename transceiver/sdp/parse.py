@@ -23,6 +23,7 @@ from transceiver.sdp.sections import (
     find_held_untrusted,
     find_transport,
     opus_formats,
+    tag_of,
 )
 
 SETUPS = ("actpass", "active", "passive")
@@ -69,6 +70,7 @@ def parse_offer_untrusted(text: str) -> Offer:
         held_index=None if held is None else description.media.index(held),
         media=tuple(section.line for section in description.media),
         bundle=bundle,
+        other_ufrags=frozenset(u for s in description.media for u in s.every("ice-ufrag")[:1]) - {ufrag},
     )
 
 
@@ -105,10 +107,13 @@ def parse_fragment_untrusted(text: str) -> Fragment:
         return Fragment(None, None)
     if len(named) > 1 and not (session.has("ice-ufrag") and session.has("ice-pwd")):
         named = [section for section in named if section is not session]
-    pairs = {_credentials_untrusted(Transport((section,), session)) for section in named}
-    if len(pairs) > 1:
-        raise SdpError(SdpReason.BAD_ICE, "The fragment names several ufrags, but all sections are bundled.")
-    return Fragment(*pairs.pop())
+    pairs = {s: _credentials_untrusted(Transport((s,), session)) for s in named}
+    tagged = next((pairs[s] for s in named if s.mid and s.mid == tag_of(description)), None)
+    if tagged is None and len(set(pairs.values())) > 1:
+        raise SdpError(
+            SdpReason.BAD_ICE, "The fragment names several ufrags, and no a=group says whose counts."
+        )
+    return Fragment(*(tagged or pairs[named[0]]))
 
 
 def _check_full_untrusted(description: Description) -> None:

@@ -117,6 +117,15 @@ def bundle_of(description: Description, audio: Section) -> tuple[str, ...]:
     return ()
 
 
+def tag_of(description: Description) -> str:
+    """The first mid of the first BUNDLE group; empty without one."""
+    for value in description.session.every("group"):
+        semantics, _, rest = value.partition(" ")
+        if semantics.upper() == "BUNDLE":
+            return next(iter(rest.split(maxsplit=1)), "")
+    return ""
+
+
 def find_transport(description: Description, kept: Sequence[Section], bundle: tuple[str, ...]) -> Transport:
     """Where the transport of the kept sections, the audio first, is described.
 

@@ -99,7 +99,8 @@ class Calls:
         condition = _condition(request)
         if condition is not None and not _holds(condition, _etag(session.answer)):
             raise Refusal(412, HttpReason.STALE_ETAG, "If-Match names another ICE session than the current.")
-        if fragment.ufrag is None or fragment.password is None or fragment.ufrag == session.remote_ufrag:
+        current = {session.remote_ufrag, *session.offer.other_ufrags}
+        if fragment.ufrag is None or fragment.password is None or fragment.ufrag in current:
             return web.Response(status=204)
         if condition is None:
             raise Refusal(428, HttpReason.NO_IF_MATCH, "An ICE restart needs If-Match: * (RFC 9725 §4.3.2).")

@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 
 from core.errors import SdpError
 from tests.transceiver.descriptions import CASES, FINGERPRINT, LOCAL, attributes
-from transceiver.sdp import SdpReason, build_answer, parse_answer_untrusted, parse_offer_untrusted
+from transceiver.sdp import (
+    SdpReason,
+    build_answer,
+    parse_answer_untrusted,
+    parse_fragment_untrusted,
+    parse_offer_untrusted,
+)
 
 DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
 
@@ -168,6 +174,20 @@ def test_the_next_of_the_group_where_the_first_is_not_kept_or_has_no_port(first:
     assert offer.ufrag == "DDDD"
     offered = parse_offer_untrusted(text.replace("BUNDLE v d a", "BUNDLE v a d"))
     assert offered.ufrag == "AAAA"
+
+
+def test_ufrags_that_are_given_up_are_known_for_trickling() -> None:
+    offer = parse_offer_untrusted(CASES["ufrag-per-section"])
+    assert offer.other_ufrags == {"ad0p"}
+    assert parse_offer_untrusted(CASES["inactive-audio-first"]).other_ufrags == frozenset()
+
+
+@pytest.mark.parametrize(("tag", "ufrag"), [("a", "AAAA"), ("v", "EEEE")])
+def test_of_several_ufrags_of_a_fragment_the_tagged_section_s_counts(tag: str, ufrag: str) -> None:
+    """RFC 8840 §9 has a section per m-line, each with its own until BUNDLE is answered."""
+    lines = [f"a=group:BUNDLE {tag} x", *video("v", *transport("E")), *audio("a", *transport("A"))]
+    fragment = parse_fragment_untrusted("\r\n".join(lines))
+    assert (fragment.ufrag, fragment.password) == (ufrag, ufrag[0] * 22)
 
 
 def test_without_bundle_it_is_the_audio_s_own() -> None:

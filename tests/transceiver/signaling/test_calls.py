@@ -145,6 +145,17 @@ def test_trickled_candidates_are_taken_and_ignored(host, call):
     assert patch(host, call, "a=end-of-candidates\r\n").status == 204
 
 
+def test_candidates_of_a_section_that_gives_up_its_transport_are_no_restart(host):
+    path = host.call(CASES_OF_CLIENTS["ufrag-per-section"])
+    try:
+        for ufrag, password in (("WzB2", "OH6pQW7NFBqFPZDwBelG9Q"), ("ad0p", "97xod07v15PMlRbTRtfnRK")):
+            body = TRICKLE.replace("QEPM", ufrag).replace("uEE0igt6Ac6aTLrDV0M7Uqtt", password)
+            assert patch(host, path, body).status == 204
+        assert patch(host, path, RESTART).status == 428
+    finally:
+        host.request("DELETE", path)
+
+
 def test_ice_restart_gives_new_credentials_and_a_new_etag(host, call):
     first = patch(host, call, RESTART, **{"If-Match": "*"})
     assert first.status == 200
