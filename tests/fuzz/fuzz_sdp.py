@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from core.addr import Endpoint
 from core.errors import SdpError
+from transceiver.media.codec import PACKET_MS
 from transceiver.sdp import (
     LocalDescription,
     build_answer,
@@ -58,5 +59,7 @@ def _answer(text: str) -> None:
     assert (read.ufrag, read.password, read.setup) == (_LOCAL.ufrag, _LOCAL.password, _LOCAL.setup)
     assert read.candidates == _LOCAL.candidates
     assert read.codec.payload_type == offer.codec.payload_type
+    assert read.codec.packet_ms == offer.codec.packet_ms in PACKET_MS
+    assert (read.sctp_port is None) == (offer.data_index is None)
     fragment = parse_fragment_untrusted(build_fragment(offer, _LOCAL))
     assert (fragment.ufrag, fragment.password) == (_LOCAL.ufrag, _LOCAL.password)

@@ -9,6 +9,8 @@ from transceiver.sdp import LocalDescription
 CAPTURES = TESTS / "captures"
 OFFERS = {path.name.removesuffix(".offer.sdp"): path.read_text() for path in CAPTURES.glob("*.offer.sdp")}
 ANSWERS = {path.name.removesuffix(".answer.sdp"): path.read_text() for path in CAPTURES.glob("*.answer.sdp")}
+CASES = {path.stem: path.read_bytes().decode() for path in (TESTS / "cases" / "offers").glob("*.sdp")}
+"""Offers in the shape of those that clients in the world send; tests/cases/offers/README.md."""
 CHROMIUM = OFFERS["chromium-lite"]
 FIREFOX = OFFERS["firefox-lite"]
 WERIFT = OFFERS["werift-lite"]

@@ -18,6 +18,9 @@ MAX_MESSAGE_BYTES = 262_144
 """Longest data channel message that we take (RFC 8841 §6), the size that browsers announce too."""
 SCTP_PORT = 5000
 """Our own SCTP port (RFC 8841 §5); the peer's may differ."""
+DATA_FORMAT = "webrtc-datachannel"
+"""The format of a data channel section. Where it is a port number, the section has the form of the drafts
+before RFC 8841: `m=application 9 DTLS/SCTP 5000` with `a=sctpmap:5000 webrtc-datachannel 256`."""
 DEFAULT_PEER_MESSAGE_BYTES = 65_536
 """What a peer takes that announces nothing (RFC 8841 §6.1)."""
 
@@ -34,12 +37,14 @@ class SdpReason(StrEnum):
     VIDEO_ONLY = "sdp_video_only"
     NO_OPUS = "sdp_no_opus"
     BAD_PAYLOAD_TYPE = "sdp_bad_payload_type"
+    BAD_PTIME = "sdp_bad_ptime"
     BAD_PROFILE = "sdp_bad_profile"
     NO_RTCP_MUX = "sdp_no_rtcp_mux"
     BAD_MID = "sdp_bad_mid"
     BAD_BUNDLE = "sdp_bad_bundle"
     NO_ICE = "sdp_no_ice"
     BAD_ICE = "sdp_bad_ice"
+    ICE_LITE = "sdp_ice_lite"
     NO_FINGERPRINT = "sdp_no_fingerprint"
     BAD_FINGERPRINT = "sdp_bad_fingerprint"
     WEAK_FINGERPRINT = "sdp_weak_fingerprint"
@@ -55,11 +60,13 @@ class MediaLine:
     kind: str
     protocol: str
     format: str
-    """The first of its formats; a rejected m-line must name one (RFC 3264 §6)."""
+    """One of its formats, which a rejected m-line must name (RFC 3264 §6): the first that has an rtpmap."""
     mid: str
     """Empty when the section has none."""
     encoding: str = ""
     """What `format` is, such as VP8/90000; empty where no rtpmap says so."""
+    has_port: bool = True
+    """Whether it was offered with a port other than 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +97,9 @@ class Offer:
     """Every m-line in the order of the offer, which an answer keeps."""
     bundle: tuple[str, ...]
     """The mids of the offered BUNDLE group; empty without one."""
+    other_ufrags: frozenset[str] = frozenset()
+    """Of sections that give up their transport for the bundle; until the client has read that in the answer
+    it may trickle candidates under them."""
 
     @property
     def audio_mid(self) -> str:

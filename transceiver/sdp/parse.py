@@ -10,13 +10,23 @@ import re
 from core.addr import Endpoint, parse_address
 from core.errors import SdpError
 from core.ufrag import PASSWORD_MAX, PASSWORD_MIN, UFRAG_MAX, UFRAG_MIN
-from transceiver.media.codec import AudioCodec
+from transceiver.media import FRAME_MS
+from transceiver.media.codec import PACKET_MS, AudioCodec
 from transceiver.sdp.lines import Description, Section, number_untrusted, split_untrusted
 from transceiver.sdp.model import DEFAULT_PEER_MESSAGE_BYTES, Answer, Fragment, Offer, SdpReason
+from transceiver.sdp.sections import (
+    Transport,
+    bundle_of,
+    direction,
+    find_audio_untrusted,
+    find_data,
+    find_held_untrusted,
+    find_transport,
+    opus_formats,
+    tag_of,
+)
 
-DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
 SETUPS = ("actpass", "active", "passive")
-DATA_PROTOCOLS = ("UDP/DTLS/SCTP", "TCP/DTLS/SCTP")
 DIGEST_BYTES = {"sha-256": 32, "sha-384": 48, "sha-512": 64}
 """The hash functions that a certificate may be pinned with; shorter ones can be forged."""
 MAX_FINGERPRINTS = 8
@@ -26,27 +36,33 @@ OPUS_BITRATES = range(6_000, 510_001)
 RTCP_PAYLOAD_TYPES = range(64, 96)
 """Not to be told from RTCP under rtcp-mux (RFC 5761 §4)."""
 
-_UFRAG = re.compile(rf"[A-Za-z0-9+/]{{{UFRAG_MIN},{UFRAG_MAX}}}")
-_PASSWORD = re.compile(rf"[A-Za-z0-9+/]{{{PASSWORD_MIN},{PASSWORD_MAX}}}")
+_CHARACTERS = "[A-Za-z0-9+/=_#-]"
+"""`ice-char` of RFC 8839 §5.4, and four that it does not have and libwebrtc takes: encoders of Base64 pad
+with =, and use - and _ in URLs. We only ever compare them."""
+_UFRAG = re.compile(rf"{_CHARACTERS}{{{UFRAG_MIN},{UFRAG_MAX}}}")
+_PASSWORD = re.compile(rf"{_CHARACTERS}{{{PASSWORD_MIN},{PASSWORD_MAX}}}")
 _HEX = re.compile(r"[0-9A-F]{2}(?::[0-9A-F]{2}){1,63}")
+_MILLISECONDS = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,3})?")
 
 
 def parse_offer_untrusted(text: str) -> Offer:
     """What an offer says that we use."""
     description = split_untrusted(text)
-    audio = _find_audio_untrusted(description)
-    bundle = _bundle(description, audio)
-    transport = _transport_sections(description, audio, bundle)
+    audio = find_audio_untrusted(description)
+    _check_full_untrusted(description)
+    bundle = bundle_of(description, audio)
+    data = find_data(description, audio, bundle)
+    ours = [audio] if data is None else [audio, data]
+    held = find_held_untrusted(description, ours, bundle)
+    transport = find_transport(description, ours if held is None else [*ours, held], bundle)
     ufrag, password = _credentials_untrusted(transport)
-    data = _find_data(description, audio, bundle)
-    held = _find_held_untrusted(description, audio, data, bundle)
     return Offer(
         ufrag=ufrag,
         password=password,
         fingerprints=_fingerprints_untrusted(transport),
         setup=_setup_untrusted(transport, SETUPS),
         codec=_codec_untrusted(audio),
-        audio_direction=_direction(description, audio),
+        audio_direction=direction(description, audio),
         audio_index=description.media.index(audio),
         data_index=None if data is None else description.media.index(data),
         sctp_port=None if data is None else _sctp_port_untrusted(data),
@@ -54,18 +70,19 @@ def parse_offer_untrusted(text: str) -> Offer:
         held_index=None if held is None else description.media.index(held),
         media=tuple(section.line for section in description.media),
         bundle=bundle,
+        other_ufrags=frozenset(u for s in description.media for u in s.every("ice-ufrag")[:1]) - {ufrag},
     )
 
 
 def parse_answer_untrusted(text: str) -> Answer:
     """What a server answered to an offer of ours, which had one audio section and one data channel."""
     description = split_untrusted(text)
-    audio = _find_audio_untrusted(description)
-    bundle = _bundle(description, audio)
-    transport = _transport_sections(description, audio, bundle)
+    audio = find_audio_untrusted(description)
+    bundle = bundle_of(description, audio)
+    data = find_data(description, audio, bundle)
+    transport = find_transport(description, [audio] if data is None else [audio, data], bundle)
     ufrag, password = _credentials_untrusted(transport)
-    data = _find_data(description, audio, bundle)
-    candidates = _candidates(transport)
+    candidates = _candidates([*transport.sections, transport.session])
     if not candidates:
         raise SdpError(SdpReason.NO_CANDIDATE, "The answer has no UDP candidate with an IP address.")
     return Answer(
@@ -74,7 +91,7 @@ def parse_answer_untrusted(text: str) -> Answer:
         fingerprints=_fingerprints_untrusted(transport),
         setup=_setup_untrusted(transport, ("active", "passive")),
         codec=_codec_untrusted(audio),
-        audio_direction=_direction(description, audio),
+        audio_direction=direction(description, audio),
         sctp_port=None if data is None else _sctp_port_untrusted(data),
         candidates=candidates,
         ice_lite=description.session.has("ice-lite"),
@@ -84,96 +101,45 @@ def parse_answer_untrusted(text: str) -> Answer:
 def parse_fragment_untrusted(text: str) -> Fragment:
     """The credentials in a trickle fragment (RFC 8840 §9), which stand at either level."""
     description = split_untrusted(text, is_fragment=True)
-    sections = [description.session, *description.media]
-    if not any(section.has("ice-ufrag", "ice-pwd") for section in sections):
+    session = description.session
+    named = [s for s in (session, *description.media) if s.has("ice-ufrag", "ice-pwd")]
+    if not named:
         return Fragment(None, None)
-    pairs = {_credentials_untrusted([s]) for s in sections if s.has("ice-ufrag", "ice-pwd")}
-    if len(pairs) > 1:
-        raise SdpError(SdpReason.BAD_ICE, "The fragment names several ufrags, but all sections are bundled.")
-    return Fragment(*pairs.pop())
-
-
-def _find_audio_untrusted(description: Description) -> Section:
-    """The first audio section that is on and has Opus."""
-    audio = [s for s in description.media if s.kind == "audio" and _is_on(s)]
-    if not audio:
-        if any(s.kind == "video" and _is_on(s) for s in description.media):
-            raise SdpError(
-                SdpReason.VIDEO_ONLY, "Only video is offered; Voxpop carries voice. Add an audio track."
-            )
-        raise SdpError(SdpReason.NO_AUDIO, "There is no m=audio section. Add an audio track or transceiver.")
-    for section in audio:
-        if _opus_formats(section):
-            _check_profile_untrusted(section)
-            return section
-    raise SdpError(SdpReason.NO_OPUS, "The audio section does not offer opus/48000/2 (RFC 7587).")
-
-
-def _is_on(section: Section) -> bool:
-    """Port 0 switches a section off, but for bundle-only ones (RFC 9143 §6)."""
-    return section.port != 0 or section.has("bundle-only")
-
-
-def _check_profile_untrusted(audio: Section) -> None:
-    if not audio.protocol.endswith(("RTP/SAVPF", "RTP/SAVP")):
-        raise SdpError(SdpReason.BAD_PROFILE, "Audio must be offered as UDP/TLS/RTP/SAVPF (DTLS-SRTP).")
-    if not audio.has("rtcp-mux", "rtcp-mux-only"):
-        raise SdpError(SdpReason.NO_RTCP_MUX, "The audio section lacks a=rtcp-mux; there is one port only.")
-
-
-def _find_data(description: Description, audio: Section, bundle: tuple[str, ...]) -> Section | None:
-    """The first data channel section that shares the transport of the audio."""
-    for section in description.media:
-        is_data = section.kind == "application" and section.protocol in DATA_PROTOCOLS
-        if is_data and _is_on(section) and section.mid in bundle and audio.mid in bundle:
-            return section
-    return None
-
-
-def _find_held_untrusted(
-    description: Description, audio: Section, data: Section | None, bundle: tuple[str, ...]
-) -> Section | None:
-    """The section that the bundle is tagged with, where it is none of ours: when ours are bundle-only they
-    have no transport without it (RFC 9143 §7.3.3), and Chromium under the policy max-bundle, which does
-    not say bundle-only, treats them as if they were.
-    """
-    ours = [section for section in (audio, data) if section is not None]
-    tagged = next((s for s in description.media if bundle and s.mid == bundle[0]), audio)
-    if tagged in ours:
-        return None
-    if _is_on(tagged) and tagged.line.encoding:
-        return tagged
-    if any(section.has("bundle-only") for section in ours):
+    if len(named) > 1 and not (session.has("ice-ufrag") and session.has("ice-pwd")):
+        named = [section for section in named if section is not session]
+    pairs = {s: _credentials_untrusted(Transport((s,), session)) for s in named}
+    tagged = next((pairs[s] for s in named if s.mid and s.mid == tag_of(description)), None)
+    if tagged is None and len(set(pairs.values())) > 1:
         raise SdpError(
-            SdpReason.BAD_BUNDLE, "The audio is bundle-only with a section that cannot be kept; put it first."
+            SdpReason.BAD_ICE, "The fragment names several ufrags, and no a=group says whose counts."
         )
-    return None
+    return Fragment(*(tagged or pairs[named[0]]))
 
 
-def _bundle(description: Description, audio: Section) -> tuple[str, ...]:
-    """The mids of the BUNDLE group that the audio is in; no others matter."""
-    for value in description.session.every("group"):
-        semantics, _, rest = value.partition(" ")
-        mids = rest.split()[:64]
-        if semantics.upper() == "BUNDLE" and audio.mid in mids:
-            known = {section.mid for section in description.media}
-            return tuple(dict.fromkeys(mid for mid in mids if mid in known))
-    return ()
-
-
-def _transport_sections(description: Description, audio: Section, bundle: tuple[str, ...]) -> list[Section]:
-    """Where transport attributes stand, nearest first: the audio section, the section that the bundle is
-    tagged with (RFC 9143 §7.1.3: bundle-only ones carry none), the session (as Firefox does).
+def _check_full_untrusted(description: Description) -> None:
+    """A lite agent waits for checks, and so do we (RFC 8445 §6.1.1 leaves such a pair to the controlling
+    one's full peer, of which there is none).
     """
-    tagged = [s for s in description.media if bundle and s.mid == bundle[0] and s is not audio]
-    return [audio, *tagged, description.session]
+    if any(section.has("ice-lite") for section in (description.session, *description.media)):
+        raise SdpError(
+            SdpReason.ICE_LITE,
+            "The offer is a=ice-lite, and so is Voxpop: nobody would send checks. Use a full ICE agent.",
+        )
 
 
-def _credentials_untrusted(sections: list[Section]) -> tuple[str, str]:
-    section = next((s for s in sections if s.has("ice-ufrag", "ice-pwd")), None)
-    if section is None:
+def _credentials_untrusted(transport: Transport) -> tuple[str, str]:
+    """User fragment and password, each from where it stands for a section (RFC 8839 §5.4)."""
+    pairs = [
+        (transport.every(section, "ice-ufrag")[:1], transport.every(section, "ice-pwd")[:1])
+        for section in transport.sections
+    ]
+    if not any(ufrag or password for ufrag, password in pairs):
         raise SdpError(SdpReason.NO_ICE, "a=ice-ufrag and a=ice-pwd are missing; ICE is required (RFC 8839).")
-    ufrag, password = section.first("ice-ufrag") or "", section.first("ice-pwd") or ""
+    pair = next((ufrag + password for ufrag, password in pairs if ufrag and password), None)
+    if pair is None:
+        missing = "ice-pwd" if any(ufrag for ufrag, _ in pairs) else "ice-ufrag"
+        raise SdpError(SdpReason.BAD_ICE, f"a={missing} is missing at the section that is used.")
+    ufrag, password = pair
     if _UFRAG.fullmatch(ufrag) is None:
         raise SdpError(SdpReason.BAD_ICE, f"a=ice-ufrag must be {UFRAG_MIN}–{UFRAG_MAX} of A–Z a–z 0–9 + /.")
     if _PASSWORD.fullmatch(password) is None:
@@ -183,8 +149,9 @@ def _credentials_untrusted(sections: list[Section]) -> tuple[str, str]:
     return ufrag, password
 
 
-def _fingerprints_untrusted(sections: list[Section]) -> tuple[tuple[str, str], ...]:
-    values = next((found for s in sections if (found := s.every("fingerprint"))), [])
+def _fingerprints_untrusted(transport: Transport) -> tuple[tuple[str, str], ...]:
+    """Every fingerprint of the client's certificates; it may show any of them (RFC 8122 §5)."""
+    values = transport.nearest("fingerprint")
     if not values:
         raise SdpError(SdpReason.NO_FINGERPRINT, "a=fingerprint is missing; DTLS-SRTP needs one (RFC 8122).")
     if len(values) > MAX_FINGERPRINTS:
@@ -211,40 +178,17 @@ def _fingerprint_untrusted(value: str) -> tuple[str, str]:
     return algorithm, digest
 
 
-def _setup_untrusted(sections: list[Section], allowed: tuple[str, ...]) -> str:
+def _setup_untrusted(transport: Transport, allowed: tuple[str, ...]) -> str:
     """The DTLS role; an offer without one is `active` (RFC 4145 §4)."""
-    value = next((found for s in sections if (found := s.first("setup")) is not None), "active")
+    value = next(iter(transport.nearest("setup")), "active").lower()
     if value not in allowed:
         raise SdpError(SdpReason.BAD_SETUP, f"a=setup must be {' or '.join(allowed)}.")
     return value
 
 
-def _direction(description: Description, audio: Section) -> str:
-    for section in (audio, description.session):
-        for name, _ in section.attributes:
-            if name in DIRECTIONS:
-                return name
-    return "sendrecv"
-
-
-def _rtpmaps(section: Section) -> dict[str, str]:
-    """Encoding by format, of the formats on the m-line; the first rtpmap of a format counts."""
-    maps: dict[str, str] = {}
-    for value in section.every("rtpmap"):
-        payload_type, _, encoding = value.partition(" ")
-        if payload_type in section.formats:
-            maps.setdefault(payload_type, encoding.strip(" ").lower())
-    return maps
-
-
-def _opus_formats(section: Section) -> list[str]:
-    maps = _rtpmaps(section)
-    return [f for f in section.formats if maps.get(f) == "opus/48000/2"]
-
-
 def _codec_untrusted(audio: Section) -> AudioCodec:
     """The first Opus of the offer. RFC 7587 §6.1 has the parameters and their defaults."""
-    text = _opus_formats(audio)[0]
+    text = opus_formats(audio)[0]
     parameters = _parameters(audio, text)
     bitrate = number_untrusted(parameters.get("maxaveragebitrate"))
     return AudioCodec(
@@ -253,13 +197,38 @@ def _codec_untrusted(audio: Section) -> AudioCodec:
         dtx=parameters.get("usedtx") == "1",
         max_average_bitrate=bitrate if bitrate is not None and bitrate in OPUS_BITRATES else None,
         telephone_event=_telephone_event_untrusted(audio),
+        packet_ms=_packet_ms_untrusted(audio, parameters),
     )
+
+
+def _packet_ms_untrusted(audio: Section, parameters: dict[str, str]) -> int:
+    """The longest packet that is no longer than the client wants (ptime) and can take (maxptime), which
+    are attributes (RFC 7587 §7) or, as in its drafts, parameters. A wish for less than we can do is not
+    met, but a limit is not exceeded.
+    """
+    wanted, limit = (
+        _milliseconds(audio.first(name)) or _milliseconds(parameters.get(name))
+        for name in ("ptime", "maxptime")
+    )
+    fitting = [length for length in PACKET_MS if limit is None or length <= limit]
+    if not fitting:
+        raise SdpError(
+            SdpReason.BAD_PTIME, f"a=maxptime must be at least {PACKET_MS[0]}, our shortest packet in ms."
+        )
+    return max((length for length in fitting if length <= (wanted or FRAME_MS)), default=fitting[0])
+
+
+def _milliseconds(text: str | None) -> float | None:
+    """A `non-zero-int-or-real` of RFC 8866 §9; None for anything else."""
+    if text is None or _MILLISECONDS.fullmatch(text) is None:
+        return None
+    return float(text) or None
 
 
 def _telephone_event_untrusted(audio: Section) -> int | None:
     """DTMF on the clock of the audio (RFC 4733 §2.1), the only one that fits into its stream."""
-    maps = _rtpmaps(audio)
-    found = next((f for f in audio.formats if maps.get(f) == "telephone-event/48000"), None)
+    encodings = audio.encodings.items()
+    found = next((f for f, encoding in encodings if encoding.lower() == "telephone-event/48000"), None)
     return None if found is None else _payload_type_untrusted(found)
 
 
@@ -282,7 +251,11 @@ def _parameters(section: Section, payload_type: str) -> dict[str, str]:
 
 
 def _sctp_port_untrusted(data: Section) -> int:
-    port = number_untrusted(data.first("sctp-port"))
+    """From its attribute (RFC 8841 §5), or else, as in the drafts before, from the m-line or the sctpmap."""
+    text = data.first("sctp-port")
+    if text is None:
+        text = data.formats[0] if data.formats[0].isdigit() else data.first("sctpmap")
+    port = number_untrusted(text and text.partition(" ")[0])
     if port is None or not 0 < port < 65536:
         raise SdpError(SdpReason.BAD_SCTP, "The data channel needs a=sctp-port:1–65535 (RFC 8841 §5).")
     return port

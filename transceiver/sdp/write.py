@@ -9,9 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from core.addr import Endpoint
-from transceiver.media import FRAME_MS, SAMPLE_RATE
+from transceiver.media import SAMPLE_RATE
 from transceiver.media.codec import AudioCodec
-from transceiver.sdp.model import MAX_MESSAGE_BYTES, SCTP_PORT, LocalDescription, MediaLine, Offer
+from transceiver.sdp.model import (
+    DATA_FORMAT,
+    MAX_MESSAGE_BYTES,
+    SCTP_PORT,
+    LocalDescription,
+    MediaLine,
+    Offer,
+)
 
 MIRROR = {"sendrecv": "sendrecv", "sendonly": "recvonly", "recvonly": "sendonly", "inactive": "inactive"}
 HOST_TYPE_PREFERENCE = 126
@@ -19,6 +26,8 @@ HOST_TYPE_PREFERENCE = 126
 DISCARD_PORT = 9
 """Stands where a port must be and none is known yet (RFC 8840 §4.1.1)."""
 OFFERED_PAYLOAD_TYPE = 111
+SCTPMAP_STREAMS = 256
+"""How many streams an `a=sctpmap` says; what SCTP negotiates counts."""
 
 
 def build_answer(offer: Offer, local: LocalDescription) -> str:
@@ -37,7 +46,7 @@ def build_answer(offer: Offer, local: LocalDescription) -> str:
         elif index == offer.held_index:
             lines += _held_lines(media, local)
         else:
-            lines += _refused_lines(media)
+            lines += _refused_lines(media, local)
     return _join(lines)
 
 
@@ -51,7 +60,7 @@ def build_offer(local: LocalDescription, audio_direction: str = "sendrecv", has_
     media = MediaLine("audio", "UDP/TLS/RTP/SAVPF", str(OFFERED_PAYLOAD_TYPE), "0")
     lines += _audio_lines(media, codec, audio_direction, local)
     if has_data:
-        media = MediaLine("application", "UDP/DTLS/SCTP", "webrtc-datachannel", "1")
+        media = MediaLine("application", "UDP/DTLS/SCTP", DATA_FORMAT, "1")
         lines += _data_lines(media, local)
     return _join(lines)
 
@@ -107,7 +116,7 @@ def _audio_lines(media: MediaLine, codec: AudioCodec, direction: str, local: Loc
         "a=rtcp-mux",
         f"a=rtpmap:{codec.payload_type} opus/48000/2",
         f"a=fmtp:{codec.payload_type} minptime=10;useinbandfec=1;maxplaybackrate={SAMPLE_RATE}",
-        f"a=ptime:{FRAME_MS}",
+        f"a=ptime:{codec.packet_ms}",
     ]
     if codec.telephone_event is not None:
         lines += [
@@ -125,11 +134,14 @@ def _audio_lines(media: MediaLine, codec: AudioCodec, direction: str, local: Loc
 
 
 def _data_lines(media: MediaLine, local: LocalDescription) -> list[str]:
+    """In the form of the offer (RFC 8841 §10.3): the port is an attribute, or stands in the m-line."""
+    is_old = media.format.isdigit()
+    port_line = f"sctpmap:{SCTP_PORT} {DATA_FORMAT} {SCTPMAP_STREAMS}" if is_old else f"sctp-port:{SCTP_PORT}"
     return [
-        f"m=application {_port(local)} {media.protocol} webrtc-datachannel",
+        f"m=application {_port(local)} {media.protocol} {SCTP_PORT if is_old else DATA_FORMAT}",
         _connection_line(local),
         *_mid_lines(media),
-        f"a=sctp-port:{SCTP_PORT}",
+        f"a={port_line}",
         f"a=max-message-size:{MAX_MESSAGE_BYTES}",
         *_transport_lines(local),
     ]
@@ -148,12 +160,19 @@ def _held_lines(media: MediaLine, local: LocalDescription) -> list[str]:
     ]
 
 
-def _refused_lines(media: MediaLine) -> list[str]:
+def _refused_lines(media: MediaLine, local: LocalDescription) -> list[str]:
+    """Port 0 makes all else void (RFC 3264 §6), but aiortc and werift take no answer that lacks it, and
+    aiortc waits for the candidates of a section that it offered until it hears that there are none.
+    """
     return [
         f"m={media.kind} 0 {media.protocol} {media.format}",
         "c=IN IP4 0.0.0.0",
         *_mid_lines(media),
         "a=inactive",
+        *(["a=rtcp-mux"] if "RTP/" in media.protocol else []),
+        *([f"a=rtpmap:{media.format} {media.encoding}"] if media.encoding else []),
+        *(_candidate_lines(()) if media.has_port else []),
+        *_security_lines(local),
     ]
 
 
@@ -162,9 +181,12 @@ def _mid_lines(media: MediaLine) -> list[str]:
 
 
 def _transport_lines(local: LocalDescription) -> list[str]:
+    return [*_candidate_lines(local.candidates), *_security_lines(local)]
+
+
+def _security_lines(local: LocalDescription) -> list[str]:
     algorithm, digest = local.fingerprint
     return [
-        *_candidate_lines(local.candidates),
         f"a=ice-ufrag:{local.ufrag}",
         f"a=ice-pwd:{local.password}",
         f"a=fingerprint:{algorithm} {digest}",

@@ -19,17 +19,26 @@ from aiohttp.http_exceptions import HttpProcessingError
 from core.errors import SdpError
 from transceiver.observer import Observer
 from transceiver.signaling.apikeys import OPEN_CALLER, ApiKeys
-from transceiver.signaling.bodies import FORM_TYPE, JSON_TYPE, MAX_REQUEST_BYTES, SDP_TYPE
-from transceiver.signaling.calls import CALLER, CALLS, FRAGMENT_TYPE, IS_HANDED_OVER, Calls, register_calls
+from transceiver.signaling.bodies import ACCEPT_POST, MAX_REQUEST_BYTES
+from transceiver.signaling.calls import (
+    CALLER,
+    FRAGMENT_TYPE,
+    IS_HANDED_OVER,
+    OFFER_PATHS,
+    Calls,
+    register_calls,
+)
 from transceiver.signaling.page import Page
 from transceiver.signaling.pops import PopDirectory
-from transceiver.signaling.refusals import HttpReason, Refusal, from_framework, from_sdp
+from transceiver.signaling.refusals import HttpReason, Refusal, allow, from_framework, from_sdp
 from transceiver.signaling.siblings import CALLER_HEADER
 
 API_PREFIX = "/v1/"
 PREFLIGHT_MAX_AGE_S = 7200
-METHODS = "POST, PATCH, DELETE, GET, OPTIONS"
-EXPOSED = "Location, ETag, Retry-After"
+METHODS = "POST, PATCH, DELETE, GET, HEAD, OPTIONS"
+"""What a preflight allows at any path, so that a page can read why a method is refused."""
+EXPOSED = "Location, ETag, Retry-After, Link, Allow, Accept-Post, Accept-Patch, WWW-Authenticate"
+"""`Link` is not ours: proxies name STUN and TURN servers by it (RFC 9725 §4.6)."""
 ALLOWED_HEADERS = "Authorization, *"
 """SDKs add headers of their own; what we do not know we ignore. `*` alone would leave out Authorization."""
 
@@ -73,9 +82,10 @@ def public_app(
         return web.json_response({"state": reason or "ready"}, status=503 if reason else 200)
 
     register_calls(app.router, calls)
-    app.router.add_get("/v1/pops", list_pops)
-    app.router.add_get("/healthz", healthz)
-    app.router.add_get("/readyz", readyz)
+    for end in ("", "/"):
+        app.router.add_get("/v1/pops" + end, list_pops)
+        app.router.add_get("/healthz" + end, healthz)
+        app.router.add_get("/readyz" + end, readyz)
     if page is not None:
         page.register(app.router)
     return app
@@ -132,9 +142,7 @@ class Guard:
         """Pages of other origins get in by configuration only. The preflight of a browser is not enough:
         it asks none before it posts a form.
         """
-        if not request.path.startswith(API_PREFIX):
-            return await handler(request)
-        if not self._is_welcome(request):
+        if request.path.startswith(API_PREFIX) and not self._is_welcome(request):
             raise Refusal(403, HttpReason.FOREIGN_ORIGIN, "Pages of this origin may not call (cors_origins).")
         if request.method == "OPTIONS":
             return web.Response(status=204, headers=_options_headers(request))
@@ -189,12 +197,22 @@ class Guard:
 
 
 def _options_headers(request: web.Request) -> dict[str, str]:
-    headers = {"Allow": METHODS}
-    if request.path == CALLS:
-        headers["Accept-Post"] = f"{SDP_TYPE}, {FORM_TYPE}, {JSON_TYPE}"
-    else:
-        headers["Accept-Patch"] = FRAGMENT_TYPE
-    if "Access-Control-Request-Method" in request.headers:
+    """What a path takes (RFC 9110 §9.3.7, RFC 9725 §4.2). Raises HTTPNotFound where nothing is, but not
+    to a preflight: the page could not read it.
+    """
+    headers = {}
+    error = request.match_info.http_exception
+    is_api = request.path.startswith(API_PREFIX)
+    is_preflight = is_api and "Access-Control-Request-Method" in request.headers
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        headers["Allow"] = allow(error)
+        if request.path.rstrip("/") in OFFER_PATHS:
+            headers["Accept-Post"] = ACCEPT_POST
+        if "PATCH" in error.allowed_methods:
+            headers["Accept-Patch"] = FRAGMENT_TYPE
+    elif error is not None and not is_preflight:
+        raise error
+    if is_preflight:
         headers["Access-Control-Allow-Methods"] = METHODS
         headers["Access-Control-Allow-Headers"] = ALLOWED_HEADERS
         headers["Access-Control-Max-Age"] = str(PREFLIGHT_MAX_AGE_S)

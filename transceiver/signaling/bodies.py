@@ -21,6 +21,7 @@ from transceiver.signaling.refusals import HttpReason, Refusal
 SDP_TYPE = "application/sdp"
 JSON_TYPE = "application/json"
 FORM_TYPE = "multipart/form-data"
+ACCEPT_POST = f"{SDP_TYPE}, {FORM_TYPE}, {JSON_TYPE}"
 MAX_REQUEST_BYTES = 139_264
 """An offer of `MAX_SDP_BYTES`, session settings of the same size, and what separates the two in a form."""
 BODY_TIMEOUT_S = 10.0
@@ -43,7 +44,7 @@ async def read_call_untrusted(request: web.Request) -> tuple[str, Mapping[str, o
         415,
         HttpReason.BAD_CONTENT_TYPE,
         f"The Content-Type must be {SDP_TYPE}, or {FORM_TYPE} or {JSON_TYPE} with sdp and session.",
-        {"Accept-Post": f"{SDP_TYPE}, {FORM_TYPE}, {JSON_TYPE}"},
+        {"Accept-Post": ACCEPT_POST},
     )
 
 

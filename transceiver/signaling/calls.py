@@ -9,6 +9,7 @@ clock is read for what it leads to.
 from __future__ import annotations
 
 import dataclasses
+import re
 import time
 from collections.abc import Mapping
 
@@ -32,11 +33,15 @@ from transceiver.signaling.refusals import HttpReason, Refusal
 from transceiver.signaling.siblings import PASSED_ON, Handed, Siblings
 
 CALLS = "/v1/realtime/calls"
+OLDER_CALLS = "/v1/realtime"
+"""Where the OpenAI API took offers before it had calls, as `POST /v1/realtime?model=…`."""
+OFFER_PATHS = (CALLS, OLDER_CALLS)
 FRAGMENT_TYPE = "application/trickle-ice-sdpfrag"
 CALLER: web.RequestKey[str] = web.RequestKey("caller", str)
 """The name of the API key that a request came with."""
 IS_HANDED_OVER: web.RequestKey[bool] = web.RequestKey("is_handed_over", bool)
 """Whether a sibling process sent it; such a request goes no further."""
+_ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 
 class Calls:
@@ -80,16 +85,22 @@ class Calls:
     async def patch(self, request: web.Request) -> web.Response:
         """Trickle: accepted and not needed. ICE restart: new credentials (RFC 9725 §4.3)."""
         if request.content_type != FRAGMENT_TYPE:
-            raise Refusal(415, HttpReason.BAD_CONTENT_TYPE, f"The Content-Type must be {FRAGMENT_TYPE}.")
+            raise Refusal(
+                415,
+                HttpReason.BAD_CONTENT_TYPE,
+                f"The Content-Type must be {FRAGMENT_TYPE}.",
+                {"Accept-Patch": FRAGMENT_TYPE},
+            )
         body = await read_untrusted(request)
         session = self._own_session(request)
         if session is None:
             return await self._pass_on(request, body)
         fragment = parse_fragment_untrusted(decode_sdp_untrusted(body))
-        condition = request.headers.get("If-Match")
-        if condition not in (None, "*", _etag(session.answer)):
+        condition = _condition(request)
+        if condition is not None and not _holds(condition, _etag(session.answer)):
             raise Refusal(412, HttpReason.STALE_ETAG, "If-Match names another ICE session than the current.")
-        if fragment.ufrag is None or fragment.password is None or fragment.ufrag == session.remote_ufrag:
+        current = {session.remote_ufrag, *session.offer.other_ufrags}
+        if fragment.ufrag is None or fragment.password is None or fragment.ufrag in current:
             return web.Response(status=204)
         if condition is None:
             raise Refusal(428, HttpReason.NO_IF_MATCH, "An ICE restart needs If-Match: * (RFC 9725 §4.3.2).")
@@ -133,7 +144,9 @@ class Calls:
         return session
 
     async def _pass_on(self, request: web.Request, body: bytes) -> web.Response:
-        headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
+        headers = {
+            name: ", ".join(request.headers.getall(name)) for name in PASSED_ON if name in request.headers
+        }
         handed = Handed(request.method, request.path, request[CALLER], headers, body)
         owner = owner_of(request.match_info["id"])
         assert owner is not None
@@ -141,11 +154,26 @@ class Calls:
 
 
 def register_calls(router: web.UrlDispatcher, calls: Calls) -> None:
-    """The same routes on the public port and between siblings."""
-    router.add_post(CALLS, calls.create)
-    router.add_delete(CALLS + "/{id}", calls.hang_up)
-    router.add_patch(CALLS + "/{id}", calls.patch)
-    router.add_post(CALLS + "/{id}/hangup", calls.hang_up)
+    """The same routes on the public port and between siblings, with and without a slash at their end."""
+    for end in ("", "/"):
+        for path in OFFER_PATHS:
+            router.add_post(path + end, calls.create)
+        router.add_delete(CALLS + "/{id}" + end, calls.hang_up)
+        router.add_patch(CALLS + "/{id}" + end, calls.patch)
+        router.add_post(CALLS + "/{id}/hangup" + end, calls.hang_up)
+
+
+def _condition(request: web.Request) -> str | None:
+    """If-Match, whose lines make up one list (RFC 9110 §5.3)."""
+    lines = request.headers.getall("If-Match", [])
+    return ", ".join(lines) if lines else None
+
+
+def _holds(condition: str, etag: str) -> bool:
+    """Whether an If-Match (RFC 9110 §13.1.1) names the entity tag. A weak one counts: caches and proxies
+    that compress weaken ours on its way to the client, which could then never restart ICE.
+    """
+    return condition.strip() == "*" or etag in _ENTITY_TAG.findall(condition)
 
 
 def _etag(local: LocalDescription) -> str:

@@ -59,7 +59,10 @@ class Refusal(Exception):  # noqa: N818 - an outcome of a request, not an error 
 
 
 OF_STATUS = {
-    404: (HttpReason.NOT_FOUND, "There is nothing at this path."),
+    404: (
+        HttpReason.NOT_FOUND,
+        "There is nothing at this path. Calls are made by POST to /v1/realtime/calls.",
+    ),
     405: (HttpReason.METHOD_NOT_ALLOWED, "This path does not take that method; the Allow header says which."),
     413: (HttpReason.TOO_LARGE, "The request is too large."),
 }
@@ -68,8 +71,13 @@ OF_STATUS = {
 def from_framework(error: web.HTTPException) -> Refusal:
     """What aiohttp itself refused, in our words."""
     reason, message = OF_STATUS.get(error.status, (HttpReason.MALFORMED, error.reason))
-    headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+    headers = {"Allow": allow(error)} if isinstance(error, web.HTTPMethodNotAllowed) else {}
     return Refusal(error.status, reason, message, headers)
+
+
+def allow(error: web.HTTPMethodNotAllowed) -> str:
+    """The Allow header of a path (RFC 9110 §10.2.1), each of which takes OPTIONS as well."""
+    return ", ".join(sorted({*error.allowed_methods, "OPTIONS"}))
 
 
 UNPROCESSABLE = frozenset(
@@ -77,10 +85,12 @@ UNPROCESSABLE = frozenset(
         SdpReason.NO_AUDIO,
         SdpReason.VIDEO_ONLY,
         SdpReason.NO_OPUS,
+        SdpReason.BAD_PTIME,
         SdpReason.BAD_PROFILE,
         SdpReason.BAD_BUNDLE,
         SdpReason.NO_RTCP_MUX,
         SdpReason.NO_ICE,
+        SdpReason.ICE_LITE,
         SdpReason.NO_FINGERPRINT,
         SdpReason.WEAK_FINGERPRINT,
     }

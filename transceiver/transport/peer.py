@@ -33,7 +33,12 @@ from aiortc import (
     RTCSctpCapabilities,
     RTCSctpTransport,
 )
-from aiortc.rtcdtlstransport import SRTP_PROFILES, SRTPProtectionProfile
+from aiortc.rtcdtlstransport import (
+    SRTP_PROFILES,
+    X509_DIGEST_ALGORITHMS,
+    SRTPProtectionProfile,
+    certificate_digest,
+)
 from OpenSSL import SSL
 
 from core.errors import UnavailableError
@@ -88,6 +93,23 @@ class Certificate(RTCCertificate):
             # The MTU is ours to set: over memory there is no path to ask.
             self._context.set_options(SSL.OP_NO_QUERY_MTU)
         return self._context
+
+
+class _Dtls(RTCDtlsTransport):
+    """Satisfied when one signaled fingerprint is the certificate's: a client may name several certificates
+    and show any of them (RFC 8122 §5), where aiortc wants each fingerprint to match.
+    """
+
+    def _validate_peer_identity(self, signaled: RTCDtlsParameters) -> None:
+        shown = cast(SSL.Connection, self._ssl).get_peer_certificate(as_cryptography=True)
+        assert shown is not None, "the handshake demands one"
+        matching = [
+            f
+            for f in signaled.fingerprints
+            if f.algorithm.lower() in X509_DIGEST_ALGORITHMS
+            and f.value.upper() == certificate_digest(shown, f.algorithm.lower())
+        ]
+        super()._validate_peer_identity(RTCDtlsParameters(matching or signaled.fingerprints))
 
 
 class _Carrier:
@@ -199,7 +221,7 @@ class ChannelTerms:
 class Peer:
     """One end of a session's DTLS association. Needs a running loop.
 
-    `role` is the DTLS role; `remote_fingerprints` are of the other's certificate, (algorithm, hex).
+    `role` is the DTLS role; `remote_fingerprints`, (algorithm, hex), are of what the other may show.
     `channel` is None where no data channel was agreed on.
     """
 
@@ -216,7 +238,7 @@ class Peer:
         self._events = events
         self._terms = channel
         self._link = Link(events.send_dtls)
-        self._dtls = RTCDtlsTransport(cast(Any, self._link), [certificate])
+        self._dtls = _Dtls(cast(Any, self._link), [certificate])
         self._dtls._set_role(role)
         self._dtls.on("statechange", self._dtls_changed)
         self._carrier = _Carrier(self._dtls, self._data_received, events.refuse)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.transceiver.descriptions import CASES as CASES_OF_CLIENTS
 from tests.transceiver.descriptions import (
     CHROMIUM,
     FIREFOX,
@@ -19,8 +20,10 @@ from tests.transceiver.host_kit import CALLS, FRAGMENT, VIP, Host, Response
 from transceiver.sdp import parse_answer_untrusted, parse_fragment_untrusted
 from transceiver.session.ids import new_session_id, owner_of
 from transceiver.signaling.bodies import MAX_REQUEST_BYTES
+from transceiver.signaling.calls import OLDER_CALLS
 
 SDP = {"Content-Type": "application/sdp"}
+OTHER_PROCESS = f"{CALLS}/{new_session_id(1)}"
 ORIGIN = "https://app.example"
 TRICKLE = (
     "a=ice-ufrag:QEPM\r\na=ice-pwd:uEE0igt6Ac6aTLrDV0M7Uqtt\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n"
@@ -124,6 +127,12 @@ def test_session_settings_reach_the_backend(host: Host) -> None:
     assert "threshold" in response.text
 
 
+@pytest.mark.parametrize("name", sorted(set(CASES_OF_CLIENTS) - {"ice-lite"}))
+def test_an_offer_in_the_shape_of_those_of_other_clients_is_answered(host, name):
+    path = host.call(CASES_OF_CLIENTS[name])
+    assert host.request("DELETE", path).status == 200
+
+
 # Trickle and ICE restart (RFC 9725 §4.3)
 
 
@@ -135,6 +144,17 @@ def test_trickled_candidates_are_taken_and_ignored(host: Host, call: str) -> Non
     assert patch(host, call, TRICKLE).status == 204
     assert patch(host, call, TRICKLE, **{"If-Match": '"0"'}).status == 204
     assert patch(host, call, "a=end-of-candidates\r\n").status == 204
+
+
+def test_candidates_of_a_section_that_gives_up_its_transport_are_no_restart(host):
+    path = host.call(CASES_OF_CLIENTS["ufrag-per-section"])
+    try:
+        for ufrag, password in (("WzB2", "OH6pQW7NFBqFPZDwBelG9Q"), ("ad0p", "97xod07v15PMlRbTRtfnRK")):
+            body = TRICKLE.replace("QEPM", ufrag).replace("uEE0igt6Ac6aTLrDV0M7Uqtt", password)
+            assert patch(host, path, body).status == 204
+        assert patch(host, path, RESTART).status == 428
+    finally:
+        host.request("DELETE", path)
 
 
 def test_ice_restart_gives_new_credentials_and_a_new_etag(host: Host, call: str) -> None:
@@ -159,6 +179,127 @@ def test_a_restart_that_is_refused_leaves_the_call(host: Host, call: str) -> Non
     assert patch(host, call, RESTART).code == "http_no_if_match"
     assert patch(host, call, RESTART.replace("NEWU", "N"), **{"If-Match": "*"}).code == "sdp_bad_ice"
     assert patch(host, call, TRICKLE).status == 204
+
+
+@pytest.mark.parametrize(
+    ("condition", "is_met"),
+    [
+        ('"0"', True),
+        ('W/"0"', True),
+        ('"7", "0"', True),
+        ('"7","x y" ,W/"0"', True),
+        (" * ", True),
+        ('"7"', False),
+        ('W/"7", "1"', False),
+        ("0", False),
+        ("", False),
+        ('"0', False),
+        ('"x*", "y"', False),
+        ('"' * 5000, False),
+    ],
+)
+def test_if_match_is_a_list_of_tags_weak_ones_too(host, condition, is_met):
+    """RFC 9110 §13.1.1; proxies that compress weaken ours."""
+    path = host.call(CHROMIUM)
+    try:
+        for body in (TRICKLE, RESTART):
+            response = patch(host, path, body, **{"If-Match": condition})
+            assert response.status == (412 if not is_met else 204 if body is TRICKLE else 200)
+    finally:
+        host.request("DELETE", path)
+
+
+def test_if_match_in_two_lines_reaches_the_owner_through_any_process(host, call):
+    for _ in range(6):
+        for tags, status in ((b'If-Match: "9"\r\nIf-Match: W/"0"', b"204"), (b'If-Match: "9"', b"412")):
+            head = b"PATCH " + call.encode() + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + tags
+            head += b"\r\nAuthorization: Bearer " + host.keys["alice"].encode()
+            head += b"\r\nContent-Type: " + FRAGMENT.encode() + b"\r\nContent-Length: %d\r\n\r\n"
+            assert raw(host, head % len(TRICKLE) + TRICKLE.encode()).split()[1] == status
+
+
+# Other ways to write a path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [OLDER_CALLS, OLDER_CALLS + "/", OLDER_CALLS + "?model=gpt-realtime", CALLS + "/", CALLS + "/?x=y"],
+)
+def test_an_offer_is_taken_where_clients_send_it(host, path):
+    for headers, body in ((SDP, CHROMIUM), (JSON, json.dumps({"sdp": CHROMIUM}))):
+        response = host.request("POST", path, body, headers)
+        assert response.status == 201, response.text
+        assert response.headers["Location"].startswith(CALLS + "/rtc_")
+        assert host.request("DELETE", response.headers["Location"]).status == 200
+    assert host.request("POST", path, CHROMIUM, SDP, key=None).status == 401
+
+
+def test_a_slash_at_the_end_of_a_call_s_path(host):
+    for end in (lambda p: host.request("DELETE", p + "/"), lambda p: host.request("POST", p + "/hangup/")):
+        path = host.call(CHROMIUM)
+        assert patch(host, path + "/", TRICKLE).status == 204
+        assert end(path).status == 200
+        assert host.request("DELETE", path).status == 404
+
+
+@pytest.mark.parametrize(
+    "path", ["/realtime/calls", "/v1/calls", "/whip", "/v1/realtime/sessions", CALLS + "//"]
+)
+def test_a_wrong_path_is_told_the_right_one(host, path):
+    response = host.request("POST", path, CHROMIUM, SDP)
+    assert (response.status, response.code) == (404, "http_not_found")
+    assert CALLS in response.text
+
+
+ALLOWED = {
+    CALLS: "OPTIONS, POST",
+    CALLS + "/": "OPTIONS, POST",
+    OLDER_CALLS: "OPTIONS, POST",
+    f"{CALLS}/{new_session_id(1)}": "DELETE, OPTIONS, PATCH",
+    f"{CALLS}/{new_session_id(1)}/hangup": "OPTIONS, POST",
+    "/v1/pops": "GET, HEAD, OPTIONS",
+    "/healthz": "GET, HEAD, OPTIONS",
+    "/": "GET, HEAD, OPTIONS",
+}
+
+
+@pytest.mark.parametrize("path", ALLOWED)
+def test_options_say_what_each_path_takes(host, path):
+    response = host.request("OPTIONS", path, key=None)
+    assert (response.status, response.headers["Allow"]) == (204, ALLOWED[path])
+    is_for_offers = path.rstrip("/") in (CALLS, OLDER_CALLS)
+    assert response.headers.get("Accept-Post") == (
+        "application/sdp, multipart/form-data, application/json" if is_for_offers else None
+    )
+    assert response.headers.get("Accept-Patch") == (FRAGMENT if "PATCH" in ALLOWED[path] else None)
+    refused = host.request("PUT", path, "", {})
+    assert (refused.status, refused.headers["Allow"]) == (405, ALLOWED[path])
+
+
+@pytest.mark.parametrize("path", ["/v1/nowhere", CALLS + "2", "/nowhere"])
+def test_options_of_nothing(host, path):
+    assert host.request("OPTIONS", path, key=None).status == 404
+    asked = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
+    preflight = host.request("OPTIONS", path, None, asked, key=None)
+    assert preflight.status == (204 if path.startswith("/v1/") else 404)
+    assert preflight.headers.get("Access-Control-Allow-Origin") == (
+        ORIGIN if path.startswith("/v1/") else None
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [(CALLS, 405), (OTHER_PROCESS, 405), ("/v1/pops", 200), ("/healthz", 200), ("/", 200), ("/nowhere", 404)],
+)
+def test_head_is_what_get_is_without_a_body(host, path, status):
+    """RFC 9725 §4.2 keeps GET and HEAD of calls for later: 405."""
+    head = f"HEAD {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {host.keys['alice']}\r\n"
+    answer = raw(host, f"{head}Connection: close\r\n\r\n".encode())
+    lines, _, body = answer.partition(b"\r\n\r\n")
+    assert (int(lines.split()[1]), body) == (status, b"")
+    got = host.request("GET", path)
+    assert got.status == status
+    assert f"Content-Length: {len(got.body)}\r\n".encode() in lines + b"\r\n"
 
 
 # Who may
@@ -222,8 +363,23 @@ def test_preflight_of_a_configured_origin(host: Host) -> None:
 def test_a_page_of_a_configured_origin_sees_location_and_etag(host: Host) -> None:
     response = host.request("POST", CALLS, CHROMIUM, SDP | {"Origin": ORIGIN})
     assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
-    assert {"Location", "ETag"} <= set(response.headers["Access-Control-Expose-Headers"].split(", "))
+    exposed = set(response.headers["Access-Control-Expose-Headers"].split(", "))
+    assert {"Location", "ETag", "Retry-After", "Link", "Allow", "Accept-Post", "Accept-Patch"} <= exposed
     host.request("DELETE", response.headers["Location"])
+
+
+def test_a_page_of_a_configured_origin_sees_what_a_path_takes(host, call):
+    for method, path, name in (
+        ("OPTIONS", CALLS, "Accept-Post"),
+        ("OPTIONS", call, "Accept-Patch"),
+        ("PUT", call, "Allow"),
+        ("POST", CALLS, "Accept-Post"),
+        ("PATCH", call, "Accept-Patch"),
+    ):
+        response = host.request(method, path, "x", {"Origin": ORIGIN})
+        assert response.headers[name], (method, path)
+        assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
+        assert name in response.headers["Access-Control-Expose-Headers"].split(", ")
 
 
 def test_errors_too_can_be_read_by_a_page_of_a_configured_origin(host: Host) -> None:
@@ -278,6 +434,8 @@ BAD: dict[str, tuple[dict[str, str], str | bytes, int, str]] = {
     "prose": (SDP, "hello", 400, "sdp_not_sdp"),
     "bytes": (SDP, b"v=0\n\xff\xfe", 400, "sdp_not_sdp"),
     "hostile a= line": (SDP, CHROMIUM.replace("a=mid:0", "a=mid:0\x0ba=x"), 400, "sdp_bad_mid"),
+    "ice-lite": (SDP, CASES_OF_CLIENTS["ice-lite"], 422, "sdp_ice_lite"),
+    "packets of 3 ms": (SDP, CHROMIUM.replace("a=mid:0", "a=mid:0\na=maxptime:3"), 422, "sdp_bad_ptime"),
     "SDP without audio": (SDP, without(CHROMIUM, "m=audio"), 422, "sdp_no_audio"),
     "video only": (SDP, ONLY_VIDEO, 422, "sdp_video_only"),
     "no Opus": (SDP, CHROMIUM.replace("opus/", "speex/"), 422, "sdp_no_opus"),

@@ -269,20 +269,26 @@ def test_a_browser_s_hello_in_one_datagram_or_two_is_answered_within_one_mtu(cap
     asyncio.run(answer(hello[::-1]))
 
 
+def two_others() -> list[Fingerprint]:
+    return [Certificate.generate().fingerprint, Certificate.generate().fingerprint]
+
+
 FINGERPRINTS: dict[str, tuple[Callable[[Fingerprint], list[Fingerprint]], bool]] = {
     "as it is": (lambda true: [true], True),
     "algorithm in upper case": (lambda true: [("SHA-256", true[1])], True),
     "value in lower case": (lambda true: [("sha-256", true[1].lower())], True),
     "beside one of an unknown hash": (lambda true: [("md5", "AA:BB"), true], True),
     "another certificate's": (lambda _: [Certificate.generate().fingerprint], False),
-    "beside another certificate's": (lambda true: [true, Certificate.generate().fingerprint], False),
+    "before another certificate's": (lambda true: [true, Certificate.generate().fingerprint], True),
+    "after another certificate's": (lambda true: [Certificate.generate().fingerprint, true], True),
+    "one of two certificates that are not shown": (lambda _: two_others(), False),
     "of an unknown hash alone": (lambda _: [("md5", "AA:BB")], False),
     "empty": (lambda _: [("sha-256", "")], False),
 }
 
 
 @pytest.mark.parametrize(("signal", "is_good"), FINGERPRINTS.values(), ids=FINGERPRINTS)
-def test_the_certificate_must_be_the_signaled_one(
+def test_the_certificate_must_be_a_signaled_one(
     signal: Callable[[Fingerprint], list[Fingerprint]], is_good: bool
 ) -> None:
     async def scenario() -> None:
