@@ -128,7 +128,7 @@ def test_session_settings_reach_the_backend(host: Host) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(CASES_OF_CLIENTS) - {"ice-lite"}))
-def test_an_offer_in_the_shape_of_those_of_other_clients_is_answered(host, name):
+def test_an_offer_in_the_shape_of_those_of_other_clients_is_answered(host: Host, name: str) -> None:
     path = host.call(CASES_OF_CLIENTS[name])
     assert host.request("DELETE", path).status == 200
 
@@ -146,7 +146,7 @@ def test_trickled_candidates_are_taken_and_ignored(host: Host, call: str) -> Non
     assert patch(host, call, "a=end-of-candidates\r\n").status == 204
 
 
-def test_candidates_of_a_section_that_gives_up_its_transport_are_no_restart(host):
+def test_candidates_of_a_section_that_gives_up_its_transport_are_no_restart(host: Host) -> None:
     path = host.call(CASES_OF_CLIENTS["ufrag-per-section"])
     try:
         for ufrag, password in (("WzB2", "OH6pQW7NFBqFPZDwBelG9Q"), ("ad0p", "97xod07v15PMlRbTRtfnRK")):
@@ -198,7 +198,7 @@ def test_a_restart_that_is_refused_leaves_the_call(host: Host, call: str) -> Non
         ('"' * 5000, False),
     ],
 )
-def test_if_match_is_a_list_of_tags_weak_ones_too(host, condition, is_met):
+def test_if_match_is_a_list_of_tags_weak_ones_too(host: Host, condition: str, is_met: bool) -> None:
     """RFC 9110 §13.1.1; proxies that compress weaken ours."""
     path = host.call(CHROMIUM)
     try:
@@ -209,7 +209,7 @@ def test_if_match_is_a_list_of_tags_weak_ones_too(host, condition, is_met):
         host.request("DELETE", path)
 
 
-def test_if_match_in_two_lines_reaches_the_owner_through_any_process(host, call):
+def test_if_match_in_two_lines_reaches_the_owner_through_any_process(host: Host, call: str) -> None:
     for _ in range(6):
         for tags, status in ((b'If-Match: "9"\r\nIf-Match: W/"0"', b"204"), (b'If-Match: "9"', b"412")):
             head = b"PATCH " + call.encode() + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + tags
@@ -225,7 +225,7 @@ def test_if_match_in_two_lines_reaches_the_owner_through_any_process(host, call)
     "path",
     [OLDER_CALLS, OLDER_CALLS + "/", OLDER_CALLS + "?model=gpt-realtime", CALLS + "/", CALLS + "/?x=y"],
 )
-def test_an_offer_is_taken_where_clients_send_it(host, path):
+def test_an_offer_is_taken_where_clients_send_it(host: Host, path: str) -> None:
     for headers, body in ((SDP, CHROMIUM), (JSON, json.dumps({"sdp": CHROMIUM}))):
         response = host.request("POST", path, body, headers)
         assert response.status == 201, response.text
@@ -234,7 +234,7 @@ def test_an_offer_is_taken_where_clients_send_it(host, path):
     assert host.request("POST", path, CHROMIUM, SDP, key=None).status == 401
 
 
-def test_a_slash_at_the_end_of_a_call_s_path(host):
+def test_a_slash_at_the_end_of_a_call_s_path(host: Host) -> None:
     for end in (lambda p: host.request("DELETE", p + "/"), lambda p: host.request("POST", p + "/hangup/")):
         path = host.call(CHROMIUM)
         assert patch(host, path + "/", TRICKLE).status == 204
@@ -245,7 +245,7 @@ def test_a_slash_at_the_end_of_a_call_s_path(host):
 @pytest.mark.parametrize(
     "path", ["/realtime/calls", "/v1/calls", "/whip", "/v1/realtime/sessions", CALLS + "//"]
 )
-def test_a_wrong_path_is_told_the_right_one(host, path):
+def test_a_wrong_path_is_told_the_right_one(host: Host, path: str) -> None:
     response = host.request("POST", path, CHROMIUM, SDP)
     assert (response.status, response.code) == (404, "http_not_found")
     assert CALLS in response.text
@@ -264,7 +264,7 @@ ALLOWED = {
 
 
 @pytest.mark.parametrize("path", ALLOWED)
-def test_options_say_what_each_path_takes(host, path):
+def test_options_say_what_each_path_takes(host: Host, path: str) -> None:
     response = host.request("OPTIONS", path, key=None)
     assert (response.status, response.headers["Allow"]) == (204, ALLOWED[path])
     is_for_offers = path.rstrip("/") in (CALLS, OLDER_CALLS)
@@ -277,7 +277,7 @@ def test_options_say_what_each_path_takes(host, path):
 
 
 @pytest.mark.parametrize("path", ["/v1/nowhere", CALLS + "2", "/nowhere"])
-def test_options_of_nothing(host, path):
+def test_options_of_nothing(host: Host, path: str) -> None:
     assert host.request("OPTIONS", path, key=None).status == 404
     asked = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
     preflight = host.request("OPTIONS", path, None, asked, key=None)
@@ -291,7 +291,7 @@ def test_options_of_nothing(host, path):
     ("path", "status"),
     [(CALLS, 405), (OTHER_PROCESS, 405), ("/v1/pops", 200), ("/healthz", 200), ("/", 200), ("/nowhere", 404)],
 )
-def test_head_is_what_get_is_without_a_body(host, path, status):
+def test_head_is_what_get_is_without_a_body(host: Host, path: str, status: int) -> None:
     """RFC 9725 §4.2 keeps GET and HEAD of calls for later: 405."""
     head = f"HEAD {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {host.keys['alice']}\r\n"
     answer = raw(host, f"{head}Connection: close\r\n\r\n".encode())
@@ -368,7 +368,7 @@ def test_a_page_of_a_configured_origin_sees_location_and_etag(host: Host) -> Non
     host.request("DELETE", response.headers["Location"])
 
 
-def test_a_page_of_a_configured_origin_sees_what_a_path_takes(host, call):
+def test_a_page_of_a_configured_origin_sees_what_a_path_takes(host: Host, call: str) -> None:
     for method, path, name in (
         ("OPTIONS", CALLS, "Accept-Post"),
         ("OPTIONS", call, "Accept-Patch"),
