@@ -83,7 +83,7 @@ WALKS: Mapping[str, Walk] = {
             "transceiver/host/catalogue.py": (
                 "SESSION_COUNTERS = (\n",
                 "SESSION_COUNTERS = (\n    _session_counter(\n"
-                '        "voxpop_transceiver_audio_odd_packets_total", "Packets of an odd number of bytes.",\n'
+                '        "voxpop_transceiver_audio_odd_packets_total", "Packets of odd length.",\n'
                 '        "direction", {"received": "odd_packets"},\n    ),\n',
             ),
         },
