@@ -215,11 +215,11 @@ def install(directory: Path, fds: dict[str, int], tables: Tables, clients: list[
     model = FlowRecord(NatSlot(NAT_FIRST), anyone, VIP_ID, PEER, TransceiverId(1), DOWN)
     tables.write_slot(model)
     for records in tables.records[V4]:
-        records = np.repeat(records[NAT_FIRST : NAT_FIRST + 1], len(clients))
-        records[_in_a_row(len(clients))] = records
-        records["client"] = np.frombuffer(b"".join(pack_address(c.host) for c in clients), "=u4")
-        records["common"]["client_port"] = np.array([c.port for c in clients], ">u2").view("=u2")
-        records[slots] = records
+        written = np.repeat(records[NAT_FIRST : NAT_FIRST + 1], len(clients))
+        records[_in_a_row(len(clients))] = written
+        written["client"] = np.frombuffer(b"".join(pack_address(c.host) for c in clients), "=u4")
+        written["common"]["client_port"] = np.array([c.port for c in clients], ">u2").view("=u2")
+        records[slots] = written
     upstream, _ = tables.records[V4]
     upstream["common"]["transceiver"][slots] = np.arange(len(slots)) % TRANSCEIVERS + 1
     tables.marks[V4][slots] = ufrag_mark(UFRAG)
