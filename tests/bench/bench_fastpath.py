@@ -23,13 +23,14 @@ from statistics import median
 import numpy as np
 import numpy.typing as npt
 
-from core.addr import Endpoint, pack_address
+from core.addr import Endpoint, IpFamily, pack_address
 from core.keyring import Keyring
 from core.stun import Attribute, MessageType, encode
 from core.token import Token, mint
 from ebpf import layout, loader, pins
 from ebpf.clock import SeenClock
 from ebpf.flows import FlowRecord, ufrag_mark
+from ebpf.ids import BackboneIndex, EgressId, NatSlot, NextHopId, TransceiverId, VipId
 from ebpf.index import Index
 from ebpf.kernel.bpfmap import BpfMap, MapSpec
 from ebpf.kernel.libbpf import F_MMAPABLE, MapKind
@@ -44,8 +45,10 @@ LOOPBACK = 1
 ROUNDS = int(os.environ.get("FASTPATH_ROUNDS", "15"))
 REPEAT = 200_000
 CLIENTS, PORT = 0x64000000, 40000
-VIP = Endpoint("10.0.0.1", 3478)
+V4 = IpFamily.V4
+VIP, VIP_ID = Endpoint("10.0.0.1", 3478), VipId(1)
 PEER = Endpoint("10.2.0.1", 40007)
+UP, DOWN = NextHopId(1), NextHopId(2)
 NAT_FIRST, NAT_PORTS = 4096, 61440
 TRANSCEIVERS = 256
 """Numbers that stand for PEER, as if flows led to so many: what they take in the caches is theirs."""
@@ -172,18 +175,18 @@ def scene(flows: int) -> Iterator[tuple[dict[str, int], np.void]]:
 
 def populate(tables: Tables, backbones: int) -> None:
     """Addresses, a next hop each way, and the token key."""
-    hosts = [f"10.1.{index}.1" for index in range(backbones)]
-    tables.set_vip(1, VIP)
-    for index, host in enumerate(hosts):
+    hosts = {BackboneIndex(index): f"10.1.{index}.1" for index in range(backbones)}
+    tables.set_vip(VIP_ID, VIP)
+    for index, host in hosts.items():
         tables.set_backbone(index, host)
-    locals_ = [LocalAddress(host, backbone=index) for index, host in enumerate(hosts)]
-    tables.set_locals([LocalAddress(VIP.host, {VIP.port: 1}), *locals_])
-    tables.set_egress(0, LOOPBACK)
-    for nexthop in (1, 2):
-        tables.set_nexthop(nexthop, Adjacency(b"\x02" * 6, b"\x04" * 6, 1500, 0))
-    tables.config["default_nexthop"] = [[1, 2], [1, 2]]
+    locals_ = [LocalAddress(host, backbone=index) for index, host in hosts.items()]
+    tables.set_locals([LocalAddress(VIP.host, {VIP.port: VIP_ID}), *locals_])
+    tables.set_egress(EgressId(0), LOOPBACK)
+    for nexthop in (UP, DOWN):
+        tables.set_nexthop(nexthop, Adjacency(b"\x02" * 6, b"\x04" * 6, 1500, EgressId(0)))
+    tables.config["default_nexthop"] = [[UP, DOWN], [UP, DOWN]]
     for number in range(1, TRANSCEIVERS + 1):
-        tables.set_transceiver(number, PEER, 1)
+        tables.set_transceiver(TransceiverId(number), PEER, UP)
     tables.set_keys(KEYRING)
     tables.set_clock(NOW_MIN)
     for punt_class in range(layout.PUNT_CLASSES):
@@ -196,30 +199,32 @@ def client_of(number: int) -> Endpoint:
     return Endpoint(host, PORT + (number & 3))
 
 
-def install(directory: Path, fds: dict[str, int], tables: Tables, clients: list[Endpoint]) -> list[int]:
+def install(directory: Path, fds: dict[str, int], tables: Tables, clients: list[Endpoint]) -> list[NatSlot]:
     """A flow for each client; in the slots that are told, which are chosen as a relay does it."""
     for program in (loader.Program.INDEX, loader.Program.CLOCK):
         pins.pin_program(fds[program], directory / program)
     index, clock = Index(directory), SeenClock(directory, time.monotonic_ns)
-    ranges = share_ports(range(len(tables.records[4][0]) // layout.PORTS), NAT_FIRST, layout.PORTS - 1, 0, 1)
-    free = Slots(tables.records[4], ranges, frozenset(), clock)
-    free.adopt(tables.marks[4], 1)
+    backbones = [*map(BackboneIndex, range(len(tables.records[V4][0]) // layout.PORTS))]
+    ranges = share_ports(backbones, NAT_FIRST, layout.PORTS - 1, 0, 1)
+    free = Slots(tables.records[V4], ranges, frozenset(), clock)
+    free.adopt(tables.marks[V4], 1)
     taken = [free.take(index.groups(client), 0, 1) for client in clients]
     slots = [slot for slot in taken if slot is not None]
     assert len(slots) == len(clients), "there is a NAT port for each"
-    model = FlowRecord(NAT_FIRST, Endpoint("100.0.0.0", PORT), 1, PEER, 1, 2)
+    anyone = Endpoint("100.0.0.0", PORT)
+    model = FlowRecord(NatSlot(NAT_FIRST), anyone, VIP_ID, PEER, TransceiverId(1), DOWN)
     tables.write_slot(model)
-    for records in tables.records[4]:
-        records = np.repeat(records[NAT_FIRST : NAT_FIRST + 1], len(clients))
-        records[_in_a_row(len(clients))] = records
-        records["client"] = np.frombuffer(b"".join(pack_address(c.host) for c in clients), "=u4")
-        records["common"]["client_port"] = np.array([c.port for c in clients], ">u2").view("=u2")
-        records[slots] = records
-    upstream, _ = tables.records[4]
+    for records in tables.records[V4]:
+        written = np.repeat(records[NAT_FIRST : NAT_FIRST + 1], len(clients))
+        records[_in_a_row(len(clients))] = written
+        written["client"] = np.frombuffer(b"".join(pack_address(c.host) for c in clients), "=u4")
+        written["common"]["client_port"] = np.array([c.port for c in clients], ">u2").view("=u2")
+        records[slots] = written
+    upstream, _ = tables.records[V4]
     upstream["common"]["transceiver"][slots] = np.arange(len(slots)) % TRANSCEIVERS + 1
-    tables.marks[4][slots] = ufrag_mark(UFRAG)
+    tables.marks[V4][slots] = ufrag_mark(UFRAG)
     for slot in slots:
-        index.link(4, slot)
+        index.link(V4, slot)
     index.close()
     clock.close()
     return slots

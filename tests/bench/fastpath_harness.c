@@ -97,7 +97,7 @@ int bench_record(struct xdp_md *ctx)
 	index = (flow / BENCH_NAT_PORTS << 16) + BENCH_NAT_FIRST + flow % BENCH_NAT_PORTS;
 	flow_up = upstream4.lookup(&index);
 	if (flow_up)
-		flow_up->leg.counts++;
+		flow_up->common.counts++;
 	return XDP_TX;
 }
 

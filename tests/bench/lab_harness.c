@@ -81,7 +81,7 @@ VP_INLINE int lab_redirect(struct xdp_md *ctx, __u32 egress, _Bool touch_record)
 			(VP_BSWAP16(packet->udp.src) - LAB_PORT);
 		flow = upstream4.lookup(&index);
 		if (flow)
-			flow->leg.counts++;
+			flow->common.counts++;
 	}
 	__builtin_memcpy(packet, egress ? state->back_macs : state->way_macs, 12);
 	return egresses.redirect_map(egress, XDP_DROP);

@@ -20,6 +20,7 @@ import numpy as np
 
 from core.addr import Endpoint
 from ebpf import loader, pins
+from ebpf.ids import EgressId
 from ebpf.kernel import bpffs
 from ebpf.kernel.bpfmap import BpfMap, MapSpec
 from ebpf.kernel.libbpf import F_MMAPABLE, MapKind, TestRunOptions, check, library
@@ -30,7 +31,7 @@ from ebpf.net.netns import Wiring
 from ebpf.tables import REST_S, Adjacency, Tables
 from edge.lab import network
 from edge.lab.plan import LabPlan, Place
-from tests.bench.bench_fastpath import PEER, PORT, RTP, VIP, client_of, install, populate
+from tests.bench.bench_fastpath import DOWN, PEER, PORT, RTP, UP, VIP, client_of, install, populate
 from tests.builders import UdpFrame
 
 HARNESS = Path(__file__).with_name("lab_harness.c")
@@ -43,6 +44,7 @@ PROGRAMS = ("generate", "limit", "limit_record", "limit_back", "drop", "pass", "
 LIVE_FRAMES = 1 << 1
 """BPF_F_TEST_XDP_LIVE_FRAMES of linux/bpf.h."""
 FIFO_PRIORITY = 10
+TO_BACKBONE, TO_PUBLIC = EgressId(0), EgressId(1)
 RULES = f"""
 add table ip bench
 add chain ip bench before {{ type nat hook prerouting priority -100; }}
@@ -277,15 +279,15 @@ def _connect(made: Scene, tables: Tables) -> Scene:
     with netns.inside(names[Place.POP]), Netdev() as netdev:
         public = netdev.link(plan.public.interface)
         backbone = netdev.link(plan.backbone.interface)
-        tables.set_egress(0, backbone.number)
-        tables.set_egress(1, public.number)
+        tables.set_egress(TO_BACKBONE, backbone.number)
+        tables.set_egress(TO_PUBLIC, public.number)
         Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
     made.state["macs"] = list(public.mac + client.mac)
     made.state["way_macs"] = list(region.mac + backbone.mac)
     made.state["back_macs"] = list(client.mac + public.mac)
     time.sleep(REST_S)  # after what `populate` has written there
-    tables.set_nexthop(1, Adjacency(region.mac, backbone.mac, 1500, 0))
-    tables.set_nexthop(2, Adjacency(client.mac, public.mac, 1500, 1))
+    tables.set_nexthop(UP, Adjacency(region.mac, backbone.mac, 1500, TO_BACKBONE))
+    tables.set_nexthop(DOWN, Adjacency(client.mac, public.mac, 1500, TO_PUBLIC))
     return replace(
         made,
         client_index=client.number,

@@ -8,13 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from core.addr import Endpoint
+from core.addr import Endpoint, IpFamily
 from core.keyring import Keyring
 from core.stun import Attribute, MessageType, encode
 from core.token import Token, mint
 from ebpf import layout, loader, pins
 from ebpf.clock import JiffiesClock
 from ebpf.flows import FlowRecord, ufrag_mark
+from ebpf.ids import BackboneIndex, EgressId, NatSlot, NextHopId, TransceiverId, VipId
 from ebpf.index import Index
 from ebpf.kernel.testrun import TestRun, XdpAction, run
 from ebpf.loader import Program
@@ -32,23 +33,25 @@ VIP4, VIP4_OTHER_PORT, VIP6 = (
 )
 SHARED = Endpoint("203.0.113.5", 3478)
 """A VIP on a backbone address."""
-VIPS = {1: VIP4, 2: VIP4_OTHER_PORT, 3: VIP6, 4: SHARED}
+VIP4_ID, VIP4_OTHER_PORT_ID, VIP6_ID, SHARED_ID = map(VipId, range(1, 5))
+VIPS = {VIP4_ID: VIP4, VIP4_OTHER_PORT_ID: VIP4_OTHER_PORT, VIP6_ID: VIP6, SHARED_ID: SHARED}
 BACKBONE4, BACKBONE6 = "192.0.2.1", "2001:db8:b::1"
-BACKBONES = {4: (BACKBONE4, SHARED.host), 6: (BACKBONE6,)}
+BACKBONES = {IpFamily.V4: (BACKBONE4, SHARED.host), IpFamily.V6: (BACKBONE6,)}
+FIRST_BACKBONE, SECOND_BACKBONE = BackboneIndex(0), BackboneIndex(1)
 LOCALS = (
-    LocalAddress(VIP4.host, {VIP4.port: 1, VIP4_OTHER_PORT.port: 2}),
-    LocalAddress(VIP6.host, {VIP6.port: 3}),
-    LocalAddress(BACKBONE4, backbone=0),
-    LocalAddress(SHARED.host, {SHARED.port: 4}, backbone=1),
-    LocalAddress(BACKBONE6, backbone=0),
+    LocalAddress(VIP4.host, {VIP4.port: VIP4_ID, VIP4_OTHER_PORT.port: VIP4_OTHER_PORT_ID}),
+    LocalAddress(VIP6.host, {VIP6.port: VIP6_ID}),
+    LocalAddress(BACKBONE4, backbone=FIRST_BACKBONE),
+    LocalAddress(SHARED.host, {SHARED.port: SHARED_ID}, backbone=SECOND_BACKBONE),
+    LocalAddress(BACKBONE6, backbone=FIRST_BACKBONE),
 )
 CLIENT4, CLIENT6 = Endpoint("203.0.113.77", 50000), Endpoint("2001:db8:c::77", 50000)
 TRANSCEIVER4, TRANSCEIVER6 = Endpoint("10.20.1.2", 40007), Endpoint("2001:db8:1::102", 40007)
 
-UP, DOWN, UP_TAGGED, UP_TWICE_TAGGED, UNUSABLE, NARROW, GONE = range(1, 8)
-SPARE = 65_535
+UP, DOWN, UP_TAGGED, UP_TWICE_TAGGED, UNUSABLE, NARROW, GONE = map(NextHopId, range(1, 8))
+SPARE = TransceiverId(65_535)
 """A number of a transceiver that no next hop has."""
-EGRESS, NO_EGRESS = 3, 4
+EGRESS, NO_EGRESS = EgressId(3), EgressId(4)
 OWN_MAC, ROUTER_MAC, SWITCH_MAC = (bytes.fromhex(f"0600000000{n}") for n in ("01", "02", "03"))
 TAG, OUTER_TAG = (0x8100, 200), (0x88A8, 0x6007)
 NEXTHOPS = {
@@ -72,8 +75,8 @@ RTP = bytes.fromhex("806f1234000003c0deadbeef") + bytes(range(160))
 DTLS = bytes.fromhex("16fefd0000000000000001") + bytes(80)
 
 # A number of a transceiver stands for the one there is, and the next hop of that number.
-FLOW4 = FlowRecord(20001, CLIENT4, 1, TRANSCEIVER4, UP, DOWN)
-FLOW6 = FlowRecord(30001, CLIENT6, 3, TRANSCEIVER6, UP, DOWN)
+FLOW4 = FlowRecord(NatSlot(20001), CLIENT4, VIP4_ID, TRANSCEIVER4, TransceiverId(UP), DOWN)
+FLOW6 = FlowRecord(NatSlot(30001), CLIENT6, VIP6_ID, TRANSCEIVER6, TransceiverId(UP), DOWN)
 FLOWS = {"ipv4": FLOW4, "ipv6": FLOW6}
 
 
@@ -87,9 +90,9 @@ REQUEST = request(UFRAG + b":abcd")
 OTHER_REQUEST = request(OTHER_UFRAG + b":abcd")
 
 
-def version_of(flow: FlowRecord) -> int:
-    """4 or 6."""
-    return 6 if ":" in flow.client.host else 4
+def version_of(flow: FlowRecord) -> IpFamily:
+    """Of the addresses at both of its ends."""
+    return flow.client.family
 
 
 def nat_of(flow: FlowRecord) -> Endpoint:
@@ -164,11 +167,11 @@ class Rig:
             tables.set_vip(vip_id, vip)
         for hosts in BACKBONES.values():
             for index, host in enumerate(hosts):
-                tables.set_backbone(index, host)
+                tables.set_backbone(BackboneIndex(index), host)
         for nexthop, adjacency in NEXTHOPS.items():
             tables.set_nexthop(nexthop, adjacency)
             for transceiver in (TRANSCEIVER4, TRANSCEIVER6):
-                tables.set_transceiver(nexthop, transceiver, nexthop)
+                tables.set_transceiver(TransceiverId(nexthop), transceiver, nexthop)
         tables.set_egress(EGRESS, LOOPBACK)
         tables.set_keys(KEYRING)
         tables.set_clock(NOW_MIN)

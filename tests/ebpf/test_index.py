@@ -13,10 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.addr import Endpoint
+from core.addr import Endpoint, IpFamily
 from ebpf import layout, loader, pins
 from ebpf.errors import MapFullError, PinError
 from ebpf.flows import FlowRecord
+from ebpf.ids import NatSlot
 from ebpf.index import Index
 from ebpf.loader import Program
 from ebpf.tables import Tables
@@ -32,7 +33,7 @@ def numbered(flow: FlowRecord, number: int) -> FlowRecord:
     """One of many clients with a slot of its own."""
     host, port = flow.client
     return flow._replace(
-        client=Endpoint(host[:-1] + str(number % 8), port + number // 8), slot=SLOTS + number
+        client=Endpoint(host[:-1] + str(number % 8), port + number // 8), slot=NatSlot(SLOTS + number)
     )
 
 
@@ -42,10 +43,10 @@ def live(rig: Rig, flows: list[FlowRecord]) -> list[FlowRecord]:
     return flows
 
 
-def places(rig: Rig, flow: FlowRecord) -> list[int]:
+def places(rig: Rig, flow: FlowRecord) -> list[NatSlot]:
     """Slots of every kind that a client may have."""
     first, second = rig.index.groups(flow.client)
-    return [first, first + 15, second + 7, flow.slot, flow.slot + 1]
+    return [*map(NatSlot, (first, first + 15, second + 7, flow.slot, flow.slot + 1))]
 
 
 @FLOW
@@ -75,7 +76,9 @@ def test_all_who_share_a_group_are_found_there(rig: Rig, flow: FlowRecord) -> No
     clients = clients_of_a_group(rig, flow, layout.GROUP_SLOTS)
     (group,) = {next(rig.index.groups(client)) for client in clients}
     slots = random.Random(1).sample(range(group, group + layout.GROUP_SLOTS), layout.GROUP_SLOTS)
-    flows = [flow._replace(client=each, slot=slot) for each, slot in zip(clients, slots, strict=True)]
+    flows = [
+        flow._replace(client=each, slot=NatSlot(slot)) for each, slot in zip(clients, slots, strict=True)
+    ]
     for each in live(rig, flows):
         rig.index.link(family, each.slot)
     assert not rig.tables.buckets[family].any()
@@ -94,7 +97,9 @@ def test_neighbours_of_one_tag_are_told_apart(rig: Rig, flow: FlowRecord) -> Non
     family = version_of(flow)
     first, other = two_of_one_tag(rig, flow, range(1, 256))
     for here, there in ((0, 1), (0, 8), (7, 15), (9, 2)):
-        pair = [first._replace(slot=first.slot + here), other._replace(slot=first.slot + there)]
+        pair = [
+            each._replace(slot=NatSlot(first.slot + place)) for each, place in ((first, here), (other, there))
+        ]
         for each in live(rig, pair):
             rig.index.link(family, each.slot)
         for each in pair:
@@ -109,7 +114,7 @@ def test_a_client_is_led_even_where_it_is_found_by_mistake(rig: Rig, flow: FlowR
     """The place above a tag that matches is taken for a match too if it is empty and the tag is 1."""
     family = version_of(flow)
     first, other = two_of_one_tag(rig, flow, [1])
-    below, above = (first.slot + layout.TAG_SLOTS[place] for place in (3, 4))
+    below, above = (NatSlot(first.slot + layout.TAG_SLOTS[place]) for place in (3, 4))
     first, other = first._replace(slot=below), other._replace(slot=above)
     for each in live(rig, [first, other]):
         rig.index.link(family, each.slot)
@@ -178,7 +183,7 @@ def test_groups_of_several_addresses(bpffs: Path) -> None:
         assert {group // layout.PORTS for group in groups} == set(range(addresses))
         assert min(group % layout.PORTS for group in groups) >= layout.GROUP_FIRST
         for number, group in enumerate(groups[::250]):
-            each = numbered(flow, number * 125)._replace(slot=group + number)
+            each = numbered(flow, number * 125)._replace(slot=NatSlot(group + number))
             tables.write_slot(each)
             index.link(version_of(flow), each.slot)
             assert index.find(each.client, each.vip_id) == each.slot
@@ -203,7 +208,7 @@ def test_a_task_of_a_newer_relay_does_nothing(rig: Rig, flow: FlowRecord) -> Non
     rig.install(flow)
     rig.index._request.family, rig.index._request.slot = version_of(flow), flow.slot
     for task in (layout.INDEX_UNLINK + 1, 2**32 - 1):
-        assert rig.index._do(task) == 0
+        assert rig.index._run_task(task) == 0
     assert rig.index.find(flow.client, flow.vip_id) == flow.slot
 
 
@@ -231,9 +236,10 @@ def test_as_many_flows_as_it_is_made_for_fit_and_more(rig: Rig, flow: FlowRecord
     assert not rig.tables.buckets[family].any()
 
 
-def three_slots(rig: Rig, flow: FlowRecord, elsewhere: int) -> list[int]:
+def three_slots(rig: Rig, flow: FlowRecord, elsewhere: int) -> list[NatSlot]:
     number = (elsewhere - SLOTS) // 3  # so that no two have one
-    return [elsewhere, elsewhere + 1, next(rig.index.groups(flow.client)) + number % layout.GROUP_SLOTS]
+    in_group = next(rig.index.groups(flow.client)) + number % layout.GROUP_SLOTS
+    return [*map(NatSlot, (elsewhere, elsewhere + 1, in_group))]
 
 
 STEPS = st.lists(
@@ -368,7 +374,8 @@ def test_without_the_dataplane(bpffs: Path) -> None:
 
 
 def test_a_slot_beyond_the_table_is_refused(rig: Rig) -> None:
+    beyond = NatSlot(1 << 23)
     with pytest.raises(MapFullError):
-        rig.index.link(4, 1 << 23)
-    assert not rig.index.unlink(4, 1 << 23)
-    assert np.count_nonzero(rig.tables.buckets[4]) == 0
+        rig.index.link(IpFamily.V4, beyond)
+    assert not rig.index.unlink(IpFamily.V4, beyond)
+    assert np.count_nonzero(rig.tables.buckets[IpFamily.V4]) == 0

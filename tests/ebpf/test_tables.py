@@ -12,6 +12,7 @@ from core.addr import Endpoint, pack_address
 from core.keyring import Keyring
 from ebpf import layout
 from ebpf.errors import DataplaneError
+from ebpf.ids import BackboneIndex, VipId
 from ebpf.kernel.libbpf import library
 from ebpf.tables import Count, LocalAddress, Rates, cell_of, find_multiplier, fold
 from ebpf.verdict import FAMILIES, KNOWN, REASON_STRIDE, Reason
@@ -36,11 +37,11 @@ def test_the_same_address_twice_is_refused(rig: Rig) -> None:
 
 def test_too_many_ports_of_one_address_are_refused(rig: Rig) -> None:
     with pytest.raises(DataplaneError, match=r"192\.0\.2\.1 has more than 8 VIP ports"):
-        rig.tables.set_locals([LocalAddress("192.0.2.1", dict.fromkeys(range(1, 10), 1))])
+        rig.tables.set_locals([LocalAddress("192.0.2.1", dict.fromkeys(range(1, 10), VipId(1)))])
 
 
 def test_sixty_four_backbone_addresses_fit(rig: Rig) -> None:
-    backbones = [LocalAddress(f"192.0.2.{n}", backbone=n) for n in range(1, 65)]
+    backbones = [LocalAddress(f"192.0.2.{n}", backbone=BackboneIndex(n)) for n in range(1, 65)]
     for _ in range(3):
         rig.tables.set_locals([*scene.LOCALS[:2], *backbones])
         assert rig.send(upstream(FLOW4)).reason == Reason.PUNT_MEDIA

@@ -16,7 +16,7 @@ import numpy as np
 
 from core.addr import IpFamily
 from ebpf import layout, loader, pins
-from ebpf.ids import BackboneIndex
+from ebpf.ids import BackboneIndex, EgressId
 from ebpf.kernel import bpffs
 from ebpf.kernel.bpfmap import BpfMap, MapSpec
 from ebpf.kernel.libbpf import F_MMAPABLE, MapKind
@@ -39,6 +39,7 @@ from tests.edge.kit import PATIENCE_S, REPOSITORY
 HARNESS = Path(__file__).with_name("churn_harness.c")
 PROGRAMS = {IpFamily.V4: "churn4", IpFamily.V6: "churn6"}
 LOOPBACK = 1
+EGRESS, BACKBONE = EgressId(0), BackboneIndex(0)
 BATCH = 500_000
 RTP = bytes.fromhex("806f1234000003c0deadbeef") + bytes(20)
 
@@ -84,15 +85,18 @@ def fast_path(root: Path) -> Iterator[Path]:
         pins.ensure_maps(directory, pins.Sizes(CLIENTS, CLIENTS, 1, 1, 64))
         tables = Tables(directory)
         tables.config["index_groups"] = GROUPS
-        tables.set_nexthop(ROUTE_UP, Adjacency(b"router", b"ourown", 1500, 0))
-        tables.set_egress(0, LOOPBACK)
+        tables.set_nexthop(ROUTE_UP, Adjacency(b"router", b"ourown", 1500, EGRESS))
+        tables.set_egress(EGRESS, LOOPBACK)
         for version, vip in VIPS.items():
             tables.set_vip(vip.id, vip.endpoint)
-            tables.set_backbone(BackboneIndex(0), BACKBONES[version][BackboneIndex(0)])
+            tables.set_backbone(BACKBONE, BACKBONES[version][BACKBONE])
         nat_ports = (FIRST_PORT, LAST_PORT)
         tables.set_locals([
             *(LocalAddress(vip.endpoint.host, {vip.endpoint.port: vip.id}) for vip in VIPS.values()),
-            *(LocalAddress(hosts[0], backbone=0, nat_ports=nat_ports) for hosts in BACKBONES.values()),
+            *(
+                LocalAddress(hosts[BACKBONE], backbone=BACKBONE, nat_ports=nat_ports)
+                for hosts in BACKBONES.values()
+            ),
         ])  # fmt: skip
         tables.close()
         yield directory

@@ -16,7 +16,7 @@ from core.keyring import Keyring
 from core.stun import Attribute, encode, parse_untrusted
 from core.token import Token, mint
 from edge.relay.decide import Relay
-from edge.relay.forwarder import Sockaddr
+from edge.relay.forwarder import Sockaddr, VipIndex
 from edge.relay.verdict import Action, Verdict
 
 _KEYRING = Keyring({1: bytes(32)}, 1)
@@ -30,7 +30,7 @@ class _Flow:
     """A live flow to another transceiver than the one of `_OURS`."""
 
     client: Sockaddr = ("192.0.2.1", 9)
-    vip = 0
+    vip = VipIndex(0)
     transceiver = Endpoint("10.0.0.4", 5001)
     last_upstream_ns = 0
 

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 
 import aiohttp
 
+from core.addr import IpFamily
 from ebpf.net import netns
 from ebpf.verdict import Reason
 from edge.lab import lab
@@ -30,7 +31,7 @@ AT_ONCE = 8
 
 
 @contextmanager
-def a_lab(families: Sequence[int] = (4, 6), **relay: object) -> Iterator[Running]:
+def a_lab(families: Iterable[IpFamily] = IpFamily, **relay: object) -> Iterator[Running]:
     """A lab with everything running. Without the rights that it takes, the test fails."""
     plan = LabPlan(name=f"t{os.getpid()}", families=tuple(families), relay=relay, transceiver=PATIENT_HOST)
     running = lab.up(plan, start=True, tell=lambda _: None)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from core.addr import IpFamily
 from ebpf.net import netns
 from ebpf.net.attach import Netdev
 from ebpf.verdict import Reason
@@ -58,8 +59,8 @@ Say = Callable[[str], None]
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize("family", [4, 6])
-def test_the_kernel_carries_fifty_calls(family: int, tmp_path: Path, say: Say) -> None:
+@pytest.mark.parametrize("family", [*IpFamily])
+def test_the_kernel_carries_fifty_calls(family: IpFamily, tmp_path: Path, say: Say) -> None:
     async def call(running: Running) -> None:
         async with callers(running) as crowd:
             calls = [crowd.call() for _ in range(CALLS)]
@@ -177,8 +178,8 @@ def assert_nothing_was_lost(seen: Seen, quiet: Interval, say: Say) -> None:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("family", [4, 6])
-def test_the_kernel_carries_a_browsers_call(family: int, tmp_path: Path, say: Say) -> None:
+@pytest.mark.parametrize("family", [*IpFamily])
+def test_the_kernel_carries_a_browsers_call(family: IpFamily, tmp_path: Path, say: Say) -> None:
     microphone = tmp_path / "microphone.wav"
     write_wav(microphone, np.concatenate((silence(1000), speech(), silence(4000))))
 

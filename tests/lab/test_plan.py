@@ -8,6 +8,7 @@ from itertools import chain
 
 import pytest
 
+from core.addr import IpFamily
 from core.config import parse
 from edge.lab.plan import MAX_BACKBONES, MAX_LABS, LabPlan, Link
 
@@ -20,16 +21,16 @@ def hosts(*links: Link) -> list[str]:
     return [address.partition("/")[0] for link in links for address in link.addresses]
 
 
-@pytest.mark.parametrize("families", [(4,), (6,), (4, 6)])
+@pytest.mark.parametrize("families", [(IpFamily.V4,), (IpFamily.V6,), tuple(IpFamily)])
 @pytest.mark.parametrize("index", [0, MAX_LABS - 1])
-def test_the_configuration_fits_the_addresses(index: int, families: tuple[int, ...]) -> None:
+def test_the_configuration_fits_the_addresses(index: int, families: tuple[IpFamily, ...]) -> None:
     plan = LabPlan(index=index, families=families, backbones=MAX_BACKBONES)
     config = parse(tomllib.loads(plan.config()))
     assert config.relay is not None
     assert config.dataplane is not None
     assert config.transceiver is not None
     assert {vip.host for vip in config.relay.vips} < set(hosts(plan.public))
-    assert {6 if ":" in vip.host else 4 for vip in config.pops[0].vips} == set(families)
+    assert {vip.family for vip in config.pops[0].vips} == set(families)
     assert set(config.dataplane.backbone) == set(hosts(plan.backbone))
     cluster = config.clusters[1]
     assert [str(cluster.ipv4), str(cluster.ipv6)] == [

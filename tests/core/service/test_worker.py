@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +61,9 @@ def test_none_of_many_is_none() -> None:
 @pytest.mark.parametrize(
     "spoil", [lambda a: a[1:], lambda a: [*a, "--extra=1"], lambda a: [*a, "--number=x"]]
 )
-def test_other_arguments_are_refused(spoil, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_arguments_are_refused(
+    spoil: Callable[[list[str]], list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
         parse(Arguments, spoil(list(spec("m", ARGUMENTS).argv[3:])))
     assert "error" in capsys.readouterr().err
@@ -73,17 +76,31 @@ def test_relay_and_transceiver_workers_take_their_arguments(tmp_path: Path) -> N
     from transceiver.host.worker import MODULE as TRANSCEIVER
     from transceiver.host.worker import TransceiverArguments
 
-    common = {"name": "x", "index": 0, "count": 1, "cpu": min(os.sched_getaffinity(0))}
-    logs = {"log_level": "info", "log_format": "text"}
-    made = [
-        spec(RELAY, RelayArguments(**common, **logs, vip_fds=(Fd(8),), counters_fd=Fd(9), max_flows=3)),
-        spec(
-            TRANSCEIVER,
-            TransceiverArguments(
-                **common, **logs, udp_fds=(Fd(8),), http_fd=Fd(9), sibling_fd=Fd(10), folder=tmp_path
-            ),
-        ),
-    ]
+    cpu = min(os.sched_getaffinity(0))
+    relay = RelayArguments(
+        name="x",
+        index=0,
+        count=1,
+        cpu=cpu,
+        log_level="info",
+        log_format="text",
+        vip_fds=(Fd(8),),
+        counters_fd=Fd(9),
+        max_flows=3,
+    )
+    transceiver = TransceiverArguments(
+        name="x",
+        index=0,
+        count=1,
+        cpu=cpu,
+        log_level="info",
+        log_format="text",
+        udp_fds=(Fd(8),),
+        http_fd=Fd(9),
+        sibling_fd=Fd(10),
+        folder=tmp_path,
+    )
+    made = [spec(RELAY, relay), spec(TRANSCEIVER, transceiver)]
     for each in made:
         done = subprocess.run(each.argv, capture_output=True, text=True, timeout=60)
         assert done.returncode == 1

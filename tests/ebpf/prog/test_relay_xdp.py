@@ -15,13 +15,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.addr import Endpoint
+from core.addr import Endpoint, IpFamily
 from core.demux import PacketKind, classify_untrusted
 from core.stun import Attribute, MessageType, encode, is_binding_request_untrusted
 from core.token import Token, TokenReason, mint
 from ebpf import layout
 from ebpf.clock import seen_shift
 from ebpf.flows import FlowRecord
+from ebpf.ids import NOWHERE, NatSlot, NextHopId, TransceiverId
 from ebpf.kernel.testrun import XdpAction, run
 from ebpf.loader import Program
 from ebpf.tables import Adjacency, Rates
@@ -129,10 +130,12 @@ def test_a_transceiver_is_not_believed_on_the_public_side(rig: Rig, flow: FlowRe
 @pytest.mark.parametrize("ways", ["up", "down"])
 @pytest.mark.parametrize("before", [(), (TAG,), (scene.OUTER_TAG, TAG)], ids=["0", "1", "2"])
 @pytest.mark.parametrize("after", [scene.UP, scene.UP_TAGGED, scene.UP_TWICE_TAGGED])
-def test_tags(rig: Rig, flow: FlowRecord, ways: str, before: tuple[tuple[int, int], ...], after: int) -> None:
+def test_tags(
+    rig: Rig, flow: FlowRecord, ways: str, before: tuple[tuple[int, int], ...], after: NextHopId
+) -> None:
     way = scene.NEXTHOPS[after]
     assert way is not None
-    rig.install(flow._replace(transceiver_id=after, nexthop_down=after))
+    rig.install(flow._replace(transceiver_id=TransceiverId(after), nexthop_down=after))
     if ways == "up":
         frame = upstream(flow).but(tags=before)
         expected = sent_upstream(flow, frame).but(tags=way.tags)
@@ -226,7 +229,7 @@ def test_nothing_that_is_counted_is_lost_where_a_record_has_no_room(
 def test_the_largest_packets_do_not_overflow_what_is_counted(rig: Rig) -> None:
     """255 of them, as long as a length field can say: the sum before what is counted is put away."""
     rig.install(FLOW4)
-    counts = rig.tables.records[4][layout.UPSTREAM]["common"]["counts"]
+    counts = rig.tables.records[IpFamily.V4][layout.UPSTREAM]["common"]["counts"]
     counts[FLOW4.slot] = layout.COUNT_PACKETS - 1 | (layout.COUNT_PACKETS - 1) * 65575 << layout.COUNT_BITS
     rig.send(upstream(FLOW4))
     size = (layout.COUNT_PACKETS - 1) * 65575 + upstream(FLOW4).l3_bytes
@@ -533,7 +536,7 @@ def test_a_nat_port_is_open_to_its_transceiver_only(rig: Rig, flow: FlowRecord, 
 @FLOW
 def test_a_disabled_slot_forwards_nothing(rig: Rig, flow: FlowRecord) -> None:
     rig.install(flow)
-    rig.tables.set_slot_state(6 if flow is FLOW6 else 4, flow.slot, layout.SLOT_OFF)
+    rig.tables.set_slot_state(version_of(flow), flow.slot, layout.SLOT_OFF)
     assert rig.send(downstream(flow)).reason == Reason.DROP_NO_FLOW
     assert rig.send(upstream(flow)).reason == Reason.PUNT_MEDIA
 
@@ -548,7 +551,7 @@ def test_an_entry_that_leads_to_anothers_slot_is_not_believed(
     other = {
         "host": flow._replace(client=Endpoint(host[:-1] + "8", port)),
         "port": flow._replace(client=Endpoint(host, port + 1)),
-        "vip": flow._replace(vip_id=2),
+        "vip": flow._replace(vip_id=scene.VIP4_OTHER_PORT_ID),
     }[differs]
     rig.install(flow)
     rig.tables.write_slot(other)
@@ -558,7 +561,7 @@ def test_an_entry_that_leads_to_anothers_slot_is_not_believed(
 
 def test_a_slot_beyond_the_table_is_not_followed(rig: Rig) -> None:
     rig.install(FLOW4)
-    buckets = rig.tables.buckets[4]
+    buckets = rig.tables.buckets[IpFamily.V4]
     buckets[buckets != 0] |= (1 << layout.SLOT_BITS) - 1
     assert rig.send(upstream(FLOW4)).reason == Reason.PUNT_MEDIA
 
@@ -568,11 +571,11 @@ def test_a_slot_beyond_the_table_is_not_followed(rig: Rig) -> None:
 
 def test_an_address_may_be_vip_and_backbone_at_once(rig: Rig) -> None:
     flow = FlowRecord(
-        layout.PORTS + 5000,
+        NatSlot(layout.PORTS + 5000),
         scene.CLIENT4,
-        4,
+        scene.SHARED_ID,
         scene.TRANSCEIVER4,
-        scene.UP,
+        TransceiverId(scene.UP),
         scene.DOWN,
     )
     rig.install(flow)
@@ -731,7 +734,7 @@ def test_ttl_ends_here(rig: Rig, flow: FlowRecord, ttl: int, direction: Directio
 @FLOW
 @pytest.mark.parametrize("over", [0, 1])
 def test_mtu_of_the_way_out(rig: Rig, flow: FlowRecord, over: int) -> None:
-    rig.install(flow._replace(transceiver_id=scene.NARROW))
+    rig.install(flow._replace(transceiver_id=TransceiverId(scene.NARROW)))
     headers = 48 if flow is FLOW6 else 28
     frame = upstream(flow, RTP[:1] + bytes(200 - headers - 1 + over))
     outcome = rig.send(frame)
@@ -746,12 +749,12 @@ def test_mtu_of_the_way_out(rig: Rig, flow: FlowRecord, over: int) -> None:
     ("nexthop", "reason"),
     [
         (scene.UNUSABLE, Reason.DROP_NO_NEXTHOP),
-        (4000, Reason.DROP_NO_NEXTHOP),
-        (0, Reason.DROP_NO_NEXTHOP),
+        (NextHopId(4000), Reason.DROP_NO_NEXTHOP),
+        (NOWHERE, Reason.DROP_NO_NEXTHOP),
         (scene.GONE, Reason.DROP_NO_EGRESS),
     ],
 )
-def test_no_way_out(rig: Rig, flow: FlowRecord, nexthop: int, reason: Reason) -> None:
+def test_no_way_out(rig: Rig, flow: FlowRecord, nexthop: NextHopId, reason: Reason) -> None:
     rig.tables.set_transceiver(scene.SPARE, flow.transceiver, nexthop)
     rig.install(flow._replace(transceiver_id=scene.SPARE))
     assert rig.send(upstream(flow)).reason == reason

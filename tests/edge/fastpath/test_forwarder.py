@@ -21,7 +21,7 @@ from core.keyring import Keyring
 from core.token import Token, mint
 from ebpf import layout, loader, pins
 from ebpf.flows import FlowRecord, ufrag_mark
-from ebpf.ids import NOWHERE, BackboneIndex, EgressId, NextHopId, VipId
+from ebpf.ids import NOWHERE, BackboneIndex, EgressId, NatSlot, NextHopId, TransceiverId, VipId
 from ebpf.kernel import bpffs
 from ebpf.tables import Adjacency
 from edge.fastpath import forwarder as xdp
@@ -51,6 +51,7 @@ TRANSCEIVERS = (Endpoint("127.0.0.1", 40001), Endpoint("::1", 40001))
 KEYRING = Keyring({1: bytes(32)}, 1)
 MAX_FLOWS, IDLE_NS = 12, 30 * S
 ROUTE_UP, ROUTE_DOWN = NextHopId(7), NextHopId(8)
+HOST_UP, HOST_DOWN, OTHER_HOST_DOWN = NextHopId(11), NextHopId(12), NextHopId(13)
 
 
 def ufrag_of(session: int) -> bytes:
@@ -220,8 +221,8 @@ def test_a_stale_entry_leads_nowhere(rig: Rig) -> None:
         Endpoint("203.0.113.200", 5),
         VIPS[0].id,
         TRANSCEIVERS[0],
-        1,
-        1,
+        TransceiverId(1),
+        ROUTE_DOWN,
     )
     rig.tables.write_slot(other)
     assert rig.find(1) is None, "the record is another client's"
@@ -301,9 +302,10 @@ def test_hosts_on_a_link_are_asked_for_once_and_filled_in(rig: Rig) -> None:
     flows = [installed(rig.install(number)) for number in (1, 2)]
     assert rig.asked == ["127.0.0.1", "203.0.113.2", "203.0.113.3"]
     assert rig.hops(V4, flows[0].slot) == [0, 0]
-    for message in hosts_messages({"127.0.0.1": 11, "203.0.113.2": 12, "203.0.113.3": 13}):
+    known = {"127.0.0.1": HOST_UP, "203.0.113.2": HOST_DOWN, "203.0.113.3": OTHER_HOST_DOWN}
+    for message in hosts_messages(known):
         rig.forwarder.hops.learn_hosts(message)
-    assert [rig.hops(V4, flow.slot) for flow in flows] == [[11, 12], [11, 13]]
+    assert [rig.hops(V4, flow.slot) for flow in flows] == [[HOST_UP, HOST_DOWN], [HOST_UP, OTHER_HOST_DOWN]]
     installed(rig.install(1, session=1))
     assert len(rig.asked) == 3
 
@@ -319,8 +321,8 @@ def test_what_waits_for_a_neighbour_is_counted_when_it_is_sent_or_dropped(rig: R
         assert [rig.forwarder.forward(flow, check, rig.now_ns) for _ in range(2)] == [False, False]
         assert rig.outcomes() == [0, 0, 0]
         if answers:
-            rig.tables.set_nexthop(NextHopId(11), Adjacency(bytes(6), bytes(6), 1500, EgressId(0)))
-            for message in hosts_messages({"127.0.0.1": NextHopId(11), "203.0.113.2": NextHopId(11)}):
+            rig.tables.set_nexthop(HOST_UP, Adjacency(bytes(6), bytes(6), 1500, EgressId(0)))
+            for message in hosts_messages({"127.0.0.1": HOST_UP, "203.0.113.2": HOST_UP}):
                 rig.forwarder.hops.learn_hosts(message)
             await asyncio.to_thread(eventually, lambda: rig.outcomes() != [0, 0, 0], "it is sent")
         rig.forwarder.close()
@@ -340,18 +342,19 @@ def test_a_transceiver_that_was_out_of_reach_is_led_to_when_its_next_flow_begins
     """Nobody waits for it any more by the time when its next hop is known."""
     rig.forwarder.hops.learn_routes(routes_message({V4: [(0, ON_LINK)], V6: [(0, ROUTE_UP)]}))
     flow = installed(rig.install(1))
-    for message in hosts_messages({"127.0.0.1": 0, "203.0.113.2": 12, "203.0.113.3": 13}):
+    known = {"127.0.0.1": NOWHERE, "203.0.113.2": HOST_DOWN, "203.0.113.3": OTHER_HOST_DOWN}
+    for message in hosts_messages(known):
         rig.forwarder.hops.learn_hosts(message)
     assert rig.install(2) is RelayReason.UNREACHABLE
-    for message in hosts_messages({"127.0.0.1": 11}):
+    for message in hosts_messages({"127.0.0.1": HOST_UP}):
         rig.forwarder.hops.learn_hosts(message)
     installed(rig.install(2))
-    assert rig.hops(V4, flow.slot) == [11, 12]
+    assert rig.hops(V4, flow.slot) == [HOST_UP, HOST_DOWN]
 
 
 def test_without_a_number_for_its_transceiver_there_is_no_flow(rig: Rig) -> None:
     numbers = rig.store.families[V4].transceivers
-    while numbers.take(TRANSCEIVERS[0], 1, rig.now_ns):
+    while numbers.take(TRANSCEIVERS[0], ROUTE_UP, rig.now_ns):
         pass
     numbers._numbers.clear()
     assert rig.install(1) is RelayReason.TABLE_FULL
@@ -471,19 +474,19 @@ def test_a_slot_in_the_clients_group_is_preferred_and_the_longest_rested_one(rig
     )
     slots.adopt(rig.tables.marks[V4], 0)
     assert slots.numbers.tolist() == list(range(20001, 20064, 2))
-    groups = 20032, 20016
+    groups, elsewhere = (NatSlot(20032), NatSlot(20016)), NatSlot(40000)
     in_group = [slots.take(groups, 0, now_ns) for now_ns in range(16)]
     assert in_group == [*range(20033, 20048, 2), *range(20017, 20032, 2)]
     assert slots.take(groups, 0, 16) == 20001, "anywhere, once both are full"
-    assert slots.take([40000], 0, 16) == 20003, "and who has a group among others' ports only"
-    for released_at, slot in enumerate((20035, 20019, 20033), 20):
+    assert slots.take([elsewhere], 0, 16) == 20003, "and who has a group among others' ports only"
+    for released_at, slot in enumerate(map(NatSlot, (20035, 20019, 20033)), 20):
         position = slots.position_of(slot)
         assert position is not None
         slots.release(position, released_at)
     assert slots.take(groups, 0, 19) == 20005, "none has rested yet"
     assert [slots.take(groups, 0, 30) for _ in range(3)] == [20035, 20033, 20019]
     assert slots.live == 19
-    assert slots.position_of(20000) is slots.position_of(40000) is None
+    assert slots.position_of(NatSlot(20000)) is slots.position_of(elsewhere) is None
 
 
 def test_workers_meet_at_one_group(pin_dir: Path, rig: Rig) -> None:
@@ -507,7 +510,8 @@ def test_workers_meet_at_one_group(pin_dir: Path, rig: Rig) -> None:
 
 
 def test_a_vip_port_is_no_nat_port(rig: Rig) -> None:
-    slots = Slots(rig.tables.records[V4], [NatRange(0, 3477, 3479)], frozenset({3478}), rig.clock)
+    ports = NatRange(BackboneIndex(0), 3477, 3479)
+    slots = Slots(rig.tables.records[V4], [ports], frozenset({NatSlot(3478)}), rig.clock)
     assert slots.numbers.tolist() == [3477, 3479]
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from core.addr import Endpoint, IpFamily
 from ebpf import layout, pins
 from ebpf.flows import FlowRecord
+from ebpf.ids import NOWHERE, NatSlot, NextHopId, TransceiverId, VipId
 from ebpf.kernel import bpffs
 from ebpf.tables import Tables
 from edge.fastpath.transceiver_ids import RECLAIM_NS, REST_NS, Transceivers
@@ -23,6 +24,9 @@ V4, V6 = IpFamily.V4, IpFamily.V6
 CLIENTS = {V4: Endpoint("203.0.113.1", 5000), V6: Endpoint("2001:db8:c::1", 5000)}
 FEW = 20_000
 """Workers, so many that each has three numbers or four."""
+ROUTE, OTHER_ROUTE, CLIENT_ROUTE = NextHopId(7), NextHopId(8), NextHopId(1)
+VIP = VipId(1)
+NOBODY = TransceiverId(0)
 S = 1_000_000_000
 
 
@@ -57,14 +61,15 @@ def wipe(tables: Tables) -> None:
             records["common"]["state"] = layout.SLOT_OFF
 
 
-def begin_flow(tables: Tables, slot: int, number: int, version: IpFamily = V4) -> None:
-    tables.write_slot(FlowRecord(slot, CLIENTS[version], 1, transceiver(0, version), number, 1))
+def begin_flow(tables: Tables, slot: int, number: TransceiverId, version: IpFamily = V4) -> None:
+    to = transceiver(0, version)
+    tables.write_slot(FlowRecord(NatSlot(slot), CLIENTS[version], VIP, to, number, CLIENT_ROUTE))
 
 
-def take_all(numbers: Transceivers, now_ns: int = 0) -> list[int]:
+def take_all(numbers: Transceivers, now_ns: int = 0) -> list[TransceiverId]:
     """Every number that is free, each for another transceiver."""
-    taken: list[int] = []
-    while (number := numbers.take(transceiver(len(taken)), 1, now_ns)) is not None:
+    taken: list[TransceiverId] = []
+    while (number := numbers.take(transceiver(len(taken)), OTHER_ROUTE, now_ns)) is not None:
         taken.append(number)
     return taken
 
@@ -73,7 +78,7 @@ def take_all(numbers: Transceivers, now_ns: int = 0) -> list[int]:
 def test_a_number_stands_for_an_address_and_a_port(tables: Tables, version: IpFamily) -> None:
     numbers = Transceivers(tables, version, (0, 1), 0)
     ends = [transceiver(n, version) for n in range(8)]
-    given_away = [numbers.take(end, 7, 0) for end in ends]
+    given_away = [numbers.take(end, ROUTE, 0) for end in ends]
     assert None not in given_away
     assert 0 not in given_away
     assert len(set(given_away)) == 8
@@ -82,7 +87,7 @@ def test_a_number_stands_for_an_address_and_a_port(tables: Tables, version: IpFa
     for end, number in zip(ends, given_away, strict=True):
         row = tables.transceivers[version][number]
         assert int(row["common"]["port"]).to_bytes(2, "little") == end.port.to_bytes(2, "big")
-        assert int(row["common"]["nexthop"]) == 7
+        assert int(row["common"]["nexthop"]) == ROUTE
         assert number is not None
         assert numbers.is_held(number, row["addr"].tobytes())
         assert not numbers.is_held(number, b"\x7f" + row["addr"].tobytes()[1:])
@@ -98,12 +103,12 @@ def test_each_number_is_one_workers(tables: Tables, workers: int) -> None:
 @pytest.mark.parametrize("version", [*IpFamily])
 def test_a_number_that_flows_have_is_not_taken_back(tables: Tables, version: IpFamily) -> None:
     numbers = Transceivers(tables, version, (0, 1), 0)
-    used, idle = (numbers.take(transceiver(n, version), 7, 0) for n in (1, 2))
+    used, idle = (numbers.take(transceiver(n, version), ROUTE, 0) for n in (1, 2))
     assert used is not None
     begin_flow(tables, 5000, used, version)
-    numbers.take(transceiver(3, version), 7, RECLAIM_NS)
+    numbers.take(transceiver(3, version), ROUTE, RECLAIM_NS)
     hops = tables.transceivers[version]["common"]["nexthop"]
-    assert (numbers.find(transceiver(1, version)), hops[used]) == (used, 7)
+    assert (numbers.find(transceiver(1, version)), hops[used]) == (used, ROUTE)
     assert (numbers.find(transceiver(2, version)), hops[idle]) == (None, 0)
 
 
@@ -113,13 +118,13 @@ def test_what_is_taken_back_rests(tables: Tables, caplog: pytest.LogCaptureFixtu
     taken = take_all(numbers)
     for slot, number in enumerate(taken[1:], 5000):
         begin_flow(tables, slot, number)
-    assert numbers.take(transceiver(99), 1, RECLAIM_NS - 1) is None, "none is free, nor looked for"
-    assert numbers.take(transceiver(99), 1, RECLAIM_NS) is None, "it rests"
-    assert numbers.take(transceiver(99), 1, RECLAIM_NS + REST_NS - 1) is None
-    assert numbers.take(transceiver(99), 1, RECLAIM_NS + REST_NS) == taken[0]
+    assert numbers.take(transceiver(99), OTHER_ROUTE, RECLAIM_NS - 1) is None, "none is free, nor looked for"
+    assert numbers.take(transceiver(99), OTHER_ROUTE, RECLAIM_NS) is None, "it rests"
+    assert numbers.take(transceiver(99), OTHER_ROUTE, RECLAIM_NS + REST_NS - 1) is None
+    assert numbers.take(transceiver(99), OTHER_ROUTE, RECLAIM_NS + REST_NS) == taken[0]
     assert not caplog.messages
     begin_flow(tables, 6000, taken[0])
-    assert numbers.take(transceiver(98), 1, 3 * RECLAIM_NS) is None
+    assert numbers.take(transceiver(98), OTHER_ROUTE, 3 * RECLAIM_NS) is None
     assert caplog.messages == [
         f"IPv4 flows of this worker lead to {len(taken)} transceivers: no room for another"
     ]
@@ -128,23 +133,23 @@ def test_what_is_taken_back_rests(tables: Tables, caplog: pytest.LogCaptureFixtu
 def test_a_successor_finds_what_flows_have(tables: Tables) -> None:
     """Also where there are more workers than before: what is theirs now stays what it is."""
     before = Transceivers(tables, V4, (0, 1), 0)
-    taken = [before.take(transceiver(n), 7, 0) for n in range(6)]
+    taken = [before.take(transceiver(n), ROUTE, 0) or NOBODY for n in range(6)]
+    assert NOBODY not in taken
     for slot, number in enumerate(taken[:4], 5000):
-        assert number is not None
         begin_flow(tables, slot, number)
     workers = [Transceivers(tables, V4, (index, 2), S) for index in (0, 1)]
     assert [[w.find(transceiver(n)) for n in range(6)] for w in workers] == [
-        [number if n < 4 and number and number % 2 == which else None for n, number in enumerate(taken)]
+        [number if n < 4 and number % 2 == which else None for n, number in enumerate(taken)]
         for which in (1, 0)
     ]
-    assert tables.transceivers[V4]["common"]["nexthop"][taken].tolist() == [7, 7, 7, 7, 0, 0]
+    assert tables.transceivers[V4]["common"]["nexthop"][taken].tolist() == [ROUTE] * 4 + [NOWHERE] * 2
     fresh = [number for worker in workers for number in take_all(worker, S + REST_NS - 1)]
     assert len(fresh) == layout.TRANSCEIVERS - 1 - 6, "what never was anybody's need not rest"
     rested = [
-        worker.take(transceiver(n), 1, S + REST_NS)
+        worker.take(transceiver(n), OTHER_ROUTE, S + REST_NS)
         for worker, n in zip(workers, (90_001, 90_002), strict=True)
     ]
-    assert sorted(filter(None, rested)) == sorted(filter(None, taken[4:]))
+    assert sorted(filter(None, rested)) == sorted(taken[4:])
 
 
 @settings(max_examples=60, deadline=None)
@@ -160,21 +165,21 @@ def test_no_live_record_ever_leads_to_another(pinned: Path, data: st.DataObject)
     for step, which in data.draw(st.lists(steps, max_size=40)):
         if step == "begin" and which not in flows:
             to = data.draw(st.integers(0, 7))
-            number = numbers.find(transceiver(to)) or numbers.take(transceiver(to), 1, now_ns)
+            number = numbers.find(transceiver(to)) or numbers.take(transceiver(to), OTHER_ROUTE, now_ns)
             if number is not None:
                 begin_flow(tables, 5000 + which, number)
                 flows[which] = to
         elif step == "end" and which in flows:
             del flows[which]
-            tables.set_slot_state(4, 5000 + which, layout.SLOT_OFF)
+            tables.set_slot_state(V4, NatSlot(5000 + which), layout.SLOT_OFF)
         elif step == "wait":
             now_ns += RECLAIM_NS // 2
         elif step == "replace":
             index, workers = which % 2, FEW + which // 2
             numbers = Transceivers(tables, V4, (index, workers), now_ns)
         for slot, to in flows.items():
-            number = int(tables.records[V4][layout.UPSTREAM]["common"]["transceiver"][5000 + slot])
-            row = tables.transceivers[V4][number]
+            led_by = tables.records[V4][layout.UPSTREAM]["common"]["transceiver"][5000 + slot]
+            row = tables.transceivers[V4][int(led_by)]
             found = ".".join(map(str, row["addr"].tobytes())), int(row["common"]["port"].byteswap())
             assert found == transceiver(to)
     tables.close()

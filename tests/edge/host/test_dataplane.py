@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from core.addr import IpFamily
 from ebpf.layout import UPSTREAM
 from ebpf.net import netns
 from ebpf.net.netns import Wiring
@@ -88,7 +89,7 @@ def test_a_route_that_changes_takes_live_flows_along(pop: Pop) -> None:
 
 def _upstream_hops(pop: Pop) -> set[int]:
     tables = pop.scene.tables()
-    hops = set(tables.nexthops(4, tables.live(4))[UPSTREAM].tolist())
+    hops = set(tables.nexthops(IpFamily.V4, tables.live(IpFamily.V4))[UPSTREAM].tolist())
     tables.close()
     return hops
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import concurrent.futures
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,61 +20,23 @@ from ebpf import layout
 from tests.edge.host.test_service_xdp import Call
 from tests.edge.kit import REPOSITORY
 from tests.edge.xdp_scene import Pop, running
+from tests.sources import copy_of_the_sources
+from tests.walks import FIELD, ODD_PACKETS, REASON
 
 pytestmark = [
     pytest.mark.netns,
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root: makes network namespaces"),
 ]
 
-SOURCES = ("core", "ebpf", "edge", "transceiver")
 ODD_BYTES = 777
 """Of the packets that the next version drops: as an IP packet, and as the datagram in it."""
 ODD = bytes([0x80]) + bytes(ODD_BYTES - 29)
 
 
-def copy_of_the_sources(directory: Path, edits: dict[str, tuple[str, str]]) -> Path:
-    """Another version: each edit is of a file, in which the first text becomes the second."""
-    for name in SOURCES:
-        shutil.copytree(
-            REPOSITORY / name, directory / name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc")
-        )
-    shutil.copy(REPOSITORY / "voxpop.py", directory)
-    for name, (old, new) in edits.items():
-        text = (directory / name).read_text()
-        assert text.count(old) == 1, f"{name} has {old!r} {text.count(old)} times"
-        (directory / name).write_text(text.replace(old, new))
-    return directory
-
-
 @pytest.fixture
 def next_version(tmp_path: Path) -> Path:
     """It has a reason more, and a field of the configuration, which is 0 where nobody has heard of it."""
-    return copy_of_the_sources(
-        tmp_path / "next",
-        {
-            "ebpf/prog/verdict.h": (
-                'X(DROP_INTERNAL, DROP, "drop_internal")',
-                'X(DROP_INTERNAL, DROP, "drop_internal") X(DROP_ODD, DROP, "drop_odd")',
-            ),
-            "ebpf/verdict.py": (
-                '    UNKNOWN = "unknown"\n',
-                '    DROP_ODD = "drop_odd"\n    UNKNOWN = "unknown"\n',
-            ),
-            "ebpf/prog/layout.h": (
-                "__u64 reserved_cold[8];",
-                "__u32 odd_bytes, odd_pad; __u64 reserved_cold[7];",
-            ),
-            "ebpf/layout.py": (
-                '("reserved_cold", c_uint64 * 8)',
-                '("odd_bytes", c_uint32), ("odd_pad", c_uint32), ("reserved_cold", c_uint64 * 7)',
-            ),
-            "ebpf/prog/relay_xdp.c": (
-                "\tif (packet->vip < 0) {\n",
-                "\tif (packet->bytes == cfg->odd_bytes)\n\t\treturn vp_decide(packet, VP_DROP_ODD);\n"
-                "\tif (packet->vip < 0) {\n",
-            ),
-        },
-    )
+    return copy_of_the_sources(tmp_path / "next", {**REASON, **FIELD, **ODD_PACKETS})
 
 
 class Talk:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from core.addr import Endpoint
+from core.addr import Endpoint, IpFamily
 from ebpf.verdict import FAMILIES, REASONS
 from edge.metrics import catalogue
 from edge.ops.flows import FLOW_COLUMNS
@@ -110,7 +110,7 @@ def test_sigkill_and_restart_of_the_relay_lose_nothing(pop: Pop) -> None:
         call.exchange(10)
     assert carried(pop, "slow") == 0, "no packet of theirs came up to the new relay"
     tables = pop.scene.tables()
-    for version, usual in zip((4, 6), tables.config["default_nexthop"].tolist(), strict=True):
+    for version, usual in zip(IpFamily, tables.config["default_nexthop"].tolist(), strict=True):
         hops = [each.tolist() for each in tables.nexthops(version, tables.live(version))]
         assert hops == [[one] for one in usual]
         assert all(usual)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from ipaddress import ip_network
 
 import pytest
 
 from core.addr import IpFamily
-from ebpf.ids import NOWHERE
+from ebpf.ids import NOWHERE, EgressId, NextHopId
 from ebpf.net.messages import Link, Neighbour, Route, RouteLeg
 from ebpf.net.snapshot import Network
 from ebpf.tables import Adjacency
@@ -16,7 +17,8 @@ from edge.nexthops.table import SCARCE, Changes, NextHops
 
 ROUTER, OTHER_ROUTER = "192.0.2.1", "192.0.2.2"
 OWN, MAC, OTHER_MAC = bytes.fromhex("020000000001"), b"router", b"other!"
-EGRESS = 5
+EGRESS = EgressId(5)
+ONE, TWO, FORTY = NextHopId(1), NextHopId(2), NextHopId(40)
 
 
 def link(number: int = 2, name: str = "eth0", **changes: object) -> Link:
@@ -39,9 +41,11 @@ def network(
 class Hops:
     """The thing itself, with what it wrote."""
 
-    def __init__(self, written: dict[int, Adjacency] | None = None, in_use: set[int] | None = None) -> None:
-        self.adjacencies: dict[int, Adjacency | None] = dict(written or {})
-        self.in_use = in_use or set()
+    def __init__(
+        self, written: Mapping[NextHopId, Adjacency] | None = None, in_use: Collection[NextHopId] = ()
+    ) -> None:
+        self.adjacencies: dict[NextHopId, Adjacency | None] = dict(written or {})
+        self.in_use = in_use
         self.hops = NextHops(
             written or {}, lambda at: EGRESS if at.name == "eth0" else None, lambda: self.in_use
         )
@@ -52,7 +56,7 @@ class Hops:
         return changes
 
     @property
-    def router(self) -> int:
+    def router(self) -> NextHopId:
         return self.hops.tables[IpFamily.V4][0][1]
 
 
@@ -122,14 +126,14 @@ def test_an_interface_without_the_fast_path_is_complained_of_once() -> None:
 
 
 def test_after_a_restart_a_hop_has_the_id_that_has_its_way() -> None:
-    hops = Hops({1: WAY._replace(neighbour_mac=OTHER_MAC), 40: WAY}, in_use={1, 40})
+    hops = Hops({ONE: WAY._replace(neighbour_mac=OTHER_MAC), FORTY: WAY}, in_use={ONE, FORTY})
     assert hops.look(network()).adjacencies == {}
-    assert hops.router == 40
+    assert hops.router == FORTY
 
 
 def test_after_a_restart_no_flow_is_led_elsewhere_by_an_id_that_means_something_new() -> None:
-    old = {number: WAY._replace(neighbour_mac=bytes([number] * 6)) for number in (1, 2)}
-    hops = Hops(old, in_use={1, 2})
+    old = {number: WAY._replace(neighbour_mac=bytes([number] * 6)) for number in (ONE, TWO)}
+    hops = Hops(old, in_use={ONE, TWO})
     hops.look(network())
     assert hops.router not in old
     assert {n: hops.adjacencies[n] for n in old} == old
@@ -137,10 +141,10 @@ def test_after_a_restart_no_flow_is_led_elsewhere_by_an_id_that_means_something_
 
 def test_an_id_without_flows_is_reused_only_with_its_new_way() -> None:
     stale = WAY._replace(neighbour_mac=OTHER_MAC)
-    hops = Hops({1: stale})
+    hops = Hops({ONE: stale})
     changes = hops.look(network(known=False))
-    assert hops.router == 1
-    assert changes.adjacencies == {1: None}, "what it was before is not left behind"
+    assert hops.router == ONE
+    assert changes.adjacencies == {ONE: None}, "what it was before is not left behind"
 
 
 def test_a_host_on_a_link_becomes_a_next_hop_when_asked_for() -> None:

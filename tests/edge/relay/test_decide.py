@@ -25,7 +25,7 @@ from core.stun import (
 from core.token import TokenReason
 from core.ufrag import split_username_untrusted
 from edge.relay.decide import Relay
-from edge.relay.forwarder import Sockaddr
+from edge.relay.forwarder import Sockaddr, VipIndex
 from edge.relay.verdict import DROPS, FORWARD, REFUSALS, Action, RelayReason, Verdict
 from tests.edge.kit import (
     CLIENT_UFRAG,
@@ -43,6 +43,7 @@ from tests.pcap import CAPTURES, read_datagrams
 
 S = 1_000_000_000
 TAKEOVER_NS = 5 * S
+VIP = VipIndex(0)
 PORT, OTHER_PORT = 4000, 4001
 LEAD, OTHER_LEAD = Endpoint("127.77.0.1", PORT), Endpoint("127.77.0.1", OTHER_PORT)
 CLUSTERS = {
@@ -58,7 +59,7 @@ class AFlow:
 
     ufrag: bytes
     client: Sockaddr = ("127.0.0.1", 9)
-    vip: int = 0
+    vip: VipIndex = VIP
     transceiver: Endpoint = LEAD
     last_upstream_ns: int = 100 * S
 
