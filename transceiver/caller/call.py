@@ -15,6 +15,7 @@ from core.errors import SdpError
 from transceiver.caller.api import Placed, Pop, SignalingClient
 from transceiver.caller.conversation import Conversation, Phase
 from transceiver.caller.errors import CallError, Stage
+from transceiver.caller.failures import describe_unusable_untrusted
 from transceiver.caller.ice import Nomination
 from transceiver.caller.sound import SILENCE
 from transceiver.caller.transport import Transport
@@ -90,7 +91,10 @@ class Call:
         try:
             answer = parse_answer_untrusted(self._placed.answer_sdp)
         except SdpError as error:
-            raise CallError(Stage.SIGNALING, f"the answer cannot be used: {error.detail}") from None
+            words = describe_unusable_untrusted(
+                self._placed.answer_sdp, self._placed.content_type, error.detail
+            )
+            raise CallError(Stage.SIGNALING, words) from None
         self.record.answered_ns = time.monotonic_ns()
         self.record.ice_lite = answer.ice_lite
         if self._placed.location is not None:

@@ -77,7 +77,8 @@ class Transport:
         """None before there are keys. Its statistics outlive the call."""
         self.marks = Marks()
         self.longest_gap_ns = 0
-        """Between two consecutive authentic RTP packets."""
+        """Between two consecutive authentic RTP packets; see `open_gap_ns` for one that has not ended."""
+        self._ended_ns: int | None = None
         self.moves = 0
         """How often another candidate took over."""
         self.ready: asyncio.Future[None] = loop.create_future()
@@ -88,6 +89,12 @@ class Transport:
         """Where our packets leave from."""
         selected = self.ice.selected
         return None if selected is None else self._links.local(selected)
+
+    def open_gap_ns(self, now_ns: int) -> int:
+        """Since the last authentic RTP packet, up to now or the end of the call; 0 when there was none."""
+        if self.marks.audio_ns is None:
+            return 0
+        return max(0, (self._ended_ns or now_ns) - self._last_audio_ns)
 
     @property
     def stage(self) -> Stage:
@@ -249,6 +256,7 @@ class Transport:
 
     def end(self, reason: str) -> None:
         """The call is over, for this reason; the first one counts."""
+        self._ended_ns = self._ended_ns or time.monotonic_ns()
         if not self.ready.done():
             self.ready.set_exception(CallError(self.stage, reason))
             self.ready.exception()  # whoever waits gets it; when nobody does, it is no news
