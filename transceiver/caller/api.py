@@ -11,7 +11,7 @@ import aiohttp
 from yarl import URL
 
 from core.addr import Endpoint
-from transceiver.caller.errors import CallError, Stage
+from transceiver.caller.errors import CallError, RestartRefusedError, Stage
 from transceiver.caller.failures import (
     REDIRECTS,
     describe_error,
@@ -24,7 +24,13 @@ CALLS_PATH = "/v1/realtime/calls"
 POPS_PATH = "/v1/pops"
 TIMEOUT_S = 10.0
 TIMEOUT = aiohttp.ClientTimeout(total=TIMEOUT_S)
+RESTART_TIMEOUT = aiohttp.ClientTimeout(total=5.0)
 MAX_BODY_BYTES = 262_144
+FRAGMENT_TYPE = "application/trickle-ice-sdpfrag"
+GONE = frozenset({404, 410})
+"""There is no such call any more."""
+FOR_NOW = frozenset({408, 425, 429})
+"""Refusals that may be none in a moment, as those of 500 and above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +114,46 @@ class SignalingClient:
             return Placed(body, location, response.content_type)
 
     async def hang_up(self, location: URL) -> bool:
-        """DELETE the call; whether the server took it. A call that is gone already counts as hung up."""
+        """DELETE the call; whether the server took it. A call that is gone already counts as hung up.
+
+        By a connection of its own: that of the POST may have come from an address that is no more.
+        """
         try:
-            async with self._http.delete(location, headers=self._headers, timeout=TIMEOUT) as response:
+            async with (
+                aiohttp.ClientSession() as http,
+                http.delete(location, headers=self._headers, timeout=TIMEOUT) as response,
+            ):
                 return response.ok or response.status == 404
         except (aiohttp.ClientError, OSError, ValueError):  # of which TimeoutError is one
             return False
+
+    async def restart_ice(self, location: URL, fragment: str) -> str:
+        """PATCH the call for an ICE restart (RFC 9725 §4.3.2); the server's fragment.
+
+        Raises RestartRefusedError when it will not, however often it is asked, and CallError when it could
+        not.
+        """
+        headers = {"Content-Type": FRAGMENT_TYPE, "If-Match": "*", **self._headers}
+        try:
+            async with (
+                aiohttp.ClientSession() as http,  # see `hang_up`
+                http.patch(
+                    location, data=fragment.encode(), headers=headers, timeout=RESTART_TIMEOUT
+                ) as response,
+            ):
+                body = await _read(response)
+        except TimeoutError:
+            raise CallError(Stage.ICE, f"no answer to a restart within {RESTART_TIMEOUT.total:g} s") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise CallError(Stage.ICE, f"no restart: {describe_error(error, location)}") from None
+        if response.status == 200:
+            return body
+        if response.status == 204:  # as for candidates (RFC 9725 §4.3.1)
+            raise RestartRefusedError(False, "no restart: the server takes candidates only")
+        words = describe_refusal_untrusted(response.status, response.reason, response.headers, body, location)
+        if response.status in FOR_NOW or response.status >= 500:
+            raise CallError(Stage.ICE, f"no restart: {words}")
+        raise RestartRefusedError(response.status in GONE, f"no restart: {words}")
 
     async def pop_of(self, vip: Endpoint) -> Pop | None:
         """The PoP that has this VIP; None when the server does not say, as other servers would not."""

@@ -77,6 +77,7 @@ class Report:
     response_bar_ms: int
     moves: int
     events: list[dict[str, object]]
+    restarts: int = 0
 
     def as_json(self) -> dict[str, object]:
         """Plain values."""
@@ -102,6 +103,7 @@ def make_report(call: Call, error: str | None) -> Report:
         turns=[_turn(turn) for turn in turns],
         response_bar_ms=RESPONSE_BAR_MS,
         moves=0 if transport is None else transport.moves,
+        restarts=0 if transport is None else transport.restarts,
         events=[
             {"at_ms": _span_ms(record.offered_ns, heard.at_ns), "type": heard.type} for heard in record.events
         ],
@@ -187,7 +189,8 @@ def _route(report: Report) -> str:
         return ""
     pop = f"PoP {report.pop}, forwarder {report.forwarder}" if report.pop else "an unnamed PoP"
     moved = f", moved {report.moves} times" if report.moves else ""
-    return f"{pop}, VIP {report.vip} (from {report.local_address}){moved}"
+    restarted = f", ICE restarted {report.restarts} times" if report.restarts else ""
+    return f"{pop}, VIP {report.vip} (from {report.local_address}){moved}{restarted}"
 
 
 def _ms(value: float | None, digits: int = 1) -> str:

@@ -17,7 +17,7 @@ from transceiver.caller.ice import CheckOutcome, IceClient, IceState, Nomination
 from transceiver.caller.link import Links
 from transceiver.media.keys import SrtpKeys
 from transceiver.media.path import AudioPath
-from transceiver.sdp import Answer, LocalDescription
+from transceiver.sdp import Answer, LocalDescription, Restarted
 from transceiver.transport.peer import CHANNEL_LABEL, Certificate, ChannelTerms, Peer
 
 EARLY_PACKETS = 8
@@ -81,6 +81,12 @@ class Transport:
         self._ended_ns: int | None = None
         self.moves = 0
         """How often another candidate took over."""
+        self.restarts = 0
+        """ICE restarts."""
+        self.disconnected = asyncio.Event()
+        """Set while the way seems to be lost: the time for an ICE restart."""
+        self.connected = asyncio.Event()
+        """Set while there is a way, and none is looked for."""
         self.ready: asyncio.Future[None] = loop.create_future()
         self.ended: asyncio.Future[str] = loop.create_future()
 
@@ -130,6 +136,15 @@ class Transport:
         """Go on from other source ports, as behind a NAT that has forgotten us."""
         self._links.rebind()
 
+    def restart_ice(self, local_ufrag: str, restarted: Restarted) -> None:
+        """Go on with the credentials that both sides have agreed on, by whatever address leads there now."""
+        self.restarts += 1
+        self._links.renew()
+        candidates = restarted.candidates or self._answer.candidates
+        username = f"{restarted.ufrag}:{local_ufrag}"
+        self.ice.restart(username, restarted.password, candidates, time.monotonic_ns())
+        self._poll_ice()
+
     async def next_audio(self) -> None:
         """Returns with the next authentic audio packet. Raises CallError when the call ends before."""
         self._awaited = self._awaited or self._loop.create_future()
@@ -155,8 +170,10 @@ class Transport:
 
     def _send(self, data: bytes) -> None:
         selected = self.ice.selected
-        if selected is not None:
-            self._links.send(data, selected)
+        if selected is None or self._links.send(data, selected) or self.ice.is_disconnected:
+            return
+        self.ice.unreachable(selected, time.monotonic_ns())
+        self._arm()
 
     def _poll_ice(self) -> None:
         now_ns = time.monotonic_ns()
@@ -168,6 +185,14 @@ class Transport:
         else:
             self._arm()
 
+    def _note_path(self) -> None:
+        if self.ice.is_disconnected:
+            self.disconnected.set()
+            self.connected.clear()
+        elif self.ice.state is IceState.CONNECTED:
+            self.disconnected.clear()
+            self.connected.set()
+
     def _why_ice_failed(self) -> str:
         if self.ice.selected is not None:
             return f"{self.ice.selected} has not answered for 30 s"
@@ -175,6 +200,9 @@ class Transport:
         return f"no candidate answered a check; tried {tried}"
 
     def _arm(self) -> None:
+        self._note_path()
+        if self._is_closed:
+            return
         if self._timer is not None:
             self._timer.cancel()
         delay_s = max(0, self.ice.next_ns - time.monotonic_ns()) / 1e9
@@ -190,13 +218,13 @@ class Transport:
             self._receive_media_untrusted(data)
 
     def _receive_stun_untrusted(self, data: bytes, source: Endpoint) -> None:
-        before = self.ice.selected
+        before, was_disconnected = self.ice.selected, self.ice.is_disconnected
         if self.ice.receive_untrusted(data, source, time.monotonic_ns()) is not CheckOutcome.ANSWERED:
             return
         selected = self.ice.selected
-        if selected != before and selected is not None:
+        if selected is not None and (selected != before or was_disconnected):
             self._links.keep_only(selected)
-            self.moves += before is not None
+            self.moves += before not in (None, selected)
         if self.marks.ice_ns is None:
             self.marks.ice_ns = time.monotonic_ns()
             self._peer.start()
