@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from core.addr import IpFamily
 from ebpf.net.netns import Wiring
 from edge.lab import lab
 from edge.lab.lab import Running
@@ -70,7 +71,7 @@ class Roamer:
 def roaming() -> Iterator[Roamer]:
     """A client in its first network, and everything that it can call. Takes root."""
     name = f"r{os.getpid()}"
-    plan = LabPlan(name=name, families=(4,), forwarder="userspace", transceiver=PATIENT)
+    plan = LabPlan(name=name, families=(IpFamily.V4,), forwarder="userspace", transceiver=PATIENT)
     running = lab.up(plan, start=True, tell=lambda _: None)
     try:
         roamer = Roamer(running)

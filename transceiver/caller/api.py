@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import aiohttp
 from yarl import URL
@@ -105,9 +106,7 @@ class SignalingClient:
                 return _follow_untrusted(response, visited)
             body = await _read(response)
             if response.status != 201:
-                refused = describe_refusal_untrusted(
-                    response.status, response.reason, response.headers, body, url
-                )
+                refused = _refusal_untrusted(response, body, url)
                 withheld = "" if is_ours or not self._headers else f"; the key went to {self._url.host} alone"
                 raise CallError(Stage.SIGNALING, refused + withheld)
             location = _location_untrusted(response)
@@ -150,7 +149,7 @@ class SignalingClient:
             return body
         if response.status == 204:  # as for candidates (RFC 9725 §4.3.1)
             raise RestartRefusedError(False, "no restart: the server takes candidates only")
-        words = describe_refusal_untrusted(response.status, response.reason, response.headers, body, location)
+        words = _refusal_untrusted(response, body, location)
         if response.status in FOR_NOW or response.status >= 500:
             raise CallError(Stage.ICE, f"no restart: {words}")
         raise RestartRefusedError(response.status in GONE, f"no restart: {words}")
@@ -184,6 +183,12 @@ async def _read(response: aiohttp.ClientResponse) -> str:
         if len(chunks) > MAX_BODY_BYTES:
             raise ValueError(f"the response is longer than {MAX_BODY_BYTES} bytes")
     return chunks.decode()
+
+
+def _refusal_untrusted(response: aiohttp.ClientResponse, body: str, url: URL) -> str:
+    return describe_refusal_untrusted(
+        response.status, response.reason, response.headers, body, url, datetime.now(UTC)
+    )
 
 
 def _follow_untrusted(response: aiohttp.ClientResponse, visited: Sequence[URL]) -> URL:

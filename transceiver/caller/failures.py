@@ -135,12 +135,14 @@ def describe_redirect(status: int, visited: Sequence[URL], target: URL | None) -
 
 
 def describe_refusal_untrusted(
-    status: int, reason: str | None, headers: Mapping[str, str], body: str, url: URL
+    status: int, reason: str | None, headers: Mapping[str, str], body: str, url: URL, now: datetime
 ) -> str:
-    """What the server says is wrong, with the hint that it gives or that follows from the status."""
+    """What the server says is wrong, with the hint that it gives or that follows from the status. `now` is
+    the time of day, for servers that do not say theirs.
+    """
     message = _message_untrusted(headers.get("Content-Type", ""), body)
     words = message or printable_untrusted(reason or "") or _phrase(status)
-    hints = [_status_hint(status, url, is_told=bool(message)), _retry_hint_untrusted(headers)]
+    hints = [_status_hint(status, url, is_told=bool(message)), _retry_hint_untrusted(headers, now)]
     return " ".join([f"refused with {status}: {words}", *(f"({hint})" for hint in hints if hint)])
 
 
@@ -187,8 +189,8 @@ def _status_hint(status: int, url: URL, *, is_told: bool) -> str:
     return ""
 
 
-def _retry_hint_untrusted(headers: Mapping[str, str]) -> str:
-    wait = retry_after_untrusted(headers)
+def _retry_hint_untrusted(headers: Mapping[str, str], now: datetime) -> str:
+    wait = retry_after_untrusted(headers, now)
     if wait is None:
         return ""
     seconds = -(-wait // timedelta(seconds=1))
@@ -203,7 +205,7 @@ def _retry_hint_untrusted(headers: Mapping[str, str]) -> str:
     return f"try again in {round(seconds / 86_400)} days"
 
 
-def retry_after_untrusted(headers: Mapping[str, str]) -> timedelta | None:
+def retry_after_untrusted(headers: Mapping[str, str], now: datetime) -> timedelta | None:
     """How long to wait (RFC 9110 §10.2.3), at most `MAX_RETRY`; not negative. None when nothing legible says.
 
     A date is compared with the server's own `Date` where there is one: our clock may be another.
@@ -214,8 +216,8 @@ def retry_after_untrusted(headers: Mapping[str, str]) -> timedelta | None:
     until = _date_untrusted(text)
     if until is None:
         return None
-    now = _date_untrusted(headers.get("Date", "")) or datetime.now(UTC)
-    return min(max(until - now, timedelta()), MAX_RETRY)
+    theirs = _date_untrusted(headers.get("Date", "")) or now
+    return min(max(until - theirs, timedelta()), MAX_RETRY)
 
 
 def _date_untrusted(text: str) -> datetime | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict, dataclass
 
 from transceiver.caller.call import Call
@@ -133,7 +132,7 @@ def _quality(call: Call) -> Quality | None:
     if transport is None or transport.path is None:
         return None
     stats: PathStats = transport.path.stats
-    open_gap_ns = transport.open_gap_ns(time.monotonic_ns())
+    open_gap_ns = transport.open_gap_ns
     lost = max(stats.lost, 0) + missing_at_end(open_gap_ns)
     expected = stats.packets_received + lost
     rtt_ns = transport.ice.rtt_ns

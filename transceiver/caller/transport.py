@@ -96,11 +96,12 @@ class Transport:
         selected = self.ice.selected
         return None if selected is None else self._links.local(selected)
 
-    def open_gap_ns(self, now_ns: int) -> int:
+    @property
+    def open_gap_ns(self) -> int:
         """Since the last authentic RTP packet, up to now or the end of the call; 0 when there was none."""
         if self.marks.audio_ns is None:
             return 0
-        return max(0, (self._ended_ns or now_ns) - self._last_audio_ns)
+        return max(0, (self._ended_ns or time.monotonic_ns()) - self._last_audio_ns)
 
     @property
     def stage(self) -> Stage:

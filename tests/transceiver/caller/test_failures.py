@@ -7,10 +7,13 @@ import re
 import socket
 import ssl
 import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -23,9 +26,14 @@ from cryptography.x509.oid import NameOID
 from yarl import URL
 
 from transceiver.caller import api, failures
-from transceiver.caller.api import SignalingClient, calls_url
+from transceiver.caller.api import Placed, SignalingClient, calls_url
 from transceiver.caller.errors import CallError, Stage
 from transceiver.caller.failures import MAX_REDIRECTS, describe_unusable_untrusted, retry_after_untrusted
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+Reply = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Files = tuple[Path, Path]
+"""A certificate and its key."""
 
 KEY = "vpk_key-of-the-test"
 TIMEOUT_S = 30
@@ -34,7 +42,7 @@ TIMEOUT_S = 30
 def failure(url: str, key: str | None = KEY) -> str:
     """What `place` says, which is one line without secrets."""
 
-    async def run():
+    async def run() -> None:
         async with aiohttp.ClientSession() as http:
             await SignalingClient(http, calls_url(url), key).place("v=0\r\n", {})
 
@@ -56,7 +64,7 @@ def checked(error: CallError) -> str:
 
 
 @asynccontextmanager
-async def serving(handler, host: str = "127.0.0.1"):
+async def serving(handler: Handler, host: str = "127.0.0.1") -> AsyncIterator[str]:
     runner = web.ServerRunner(web.Server(handler))
     await runner.setup()
     try:
@@ -66,8 +74,8 @@ async def serving(handler, host: str = "127.0.0.1"):
         await runner.cleanup()
 
 
-def refusal(handler, path: str = "") -> str:
-    async def run():
+def refusal(handler: Handler, path: str = "") -> str:
+    async def run() -> None:
         async with serving(handler) as url, aiohttp.ClientSession() as http:
             await SignalingClient(http, calls_url(url + path), KEY).place("v=0\r\n", {})
 
@@ -76,8 +84,8 @@ def refusal(handler, path: str = "") -> str:
     return checked(caught.value)
 
 
-def answering(status: int, text: str = "", content_type: str = "text/plain", **options):
-    async def handler(request):
+def answering(status: int, text: str = "", content_type: str = "text/plain", **options: Any) -> Handler:
+    async def handler(request: web.BaseRequest) -> web.Response:
         return web.Response(status=status, text=text, content_type=content_type, **options)
 
     return handler
@@ -103,7 +111,7 @@ PAGE = "<html><head><title>Oh no</title></head><body><h1>nginx</h1></body></html
         (answering(204), "refused with 204: No Content (a call that was made is a 201; is this"),
     ],
 )
-def test_a_refusal_is_told_in_words(response, words) -> None:
+def test_a_refusal_is_told_in_words(response: Handler, words: str) -> None:
     assert words in refusal(response)
 
 
@@ -134,8 +142,10 @@ NOW = datetime(2026, 12, 31, 23, 0, tzinfo=UTC)
         ("Fri, " + "1" * 5000, None),
     ],
 )
-def test_when_to_try_again_is_read_as_seconds_or_as_a_date_of_the_servers_clock(value, seconds) -> None:
-    wait = retry_after_untrusted({"Retry-After": value, "Date": http_date(NOW)})
+def test_when_to_try_again_is_read_as_seconds_or_as_a_date_of_the_servers_clock(
+    value: str, seconds: float | None
+) -> None:
+    wait = retry_after_untrusted({"Retry-After": value, "Date": http_date(NOW)}, NOW + timedelta(days=3))
     assert wait == (None if seconds is None else timedelta(seconds=seconds))
 
 
@@ -149,8 +159,8 @@ def test_when_to_try_again_is_read_as_seconds_or_as_a_date_of_the_servers_clock(
         (timedelta(days=-1), r"\(try again now\)"),
     ],
 )
-def test_a_date_is_told_as_a_time_from_now(ahead, words) -> None:
-    async def handler(request):
+def test_a_date_is_told_as_a_time_from_now(ahead: timedelta, words: str) -> None:
+    async def handler(request: web.BaseRequest) -> web.Response:
         at = http_date(datetime.now(UTC) + ahead)
         return web.Response(status=503, text="", headers={"Retry-After": at})
 
@@ -161,16 +171,16 @@ def test_a_date_is_told_as_a_time_from_now(ahead, words) -> None:
 
 
 @pytest.mark.parametrize("status", [307, 308])
-def test_a_redirection_that_keeps_the_method_is_followed_with_the_offer_and_the_key(status) -> None:
-    seen = []
+def test_a_redirection_that_keeps_the_method_is_followed_with_the_offer_and_the_key(status: int) -> None:
+    seen: list[tuple[str, str, str, str]] = []
 
-    async def handler(request):
+    async def handler(request: web.BaseRequest) -> web.Response:
         seen.append((request.method, request.path, await request.text(), request.headers["Authorization"]))
         if request.path != "/there":
             return web.Response(status=status, headers={"Location": "/there"})
         return web.Response(status=201, text="answer", headers={"Location": "calls/1"})
 
-    async def run():
+    async def run() -> Placed:
         async with serving(handler) as url, aiohttp.ClientSession() as http:
             return await SignalingClient(http, calls_url(url), KEY).place("v=0\r\n", {})
 
@@ -182,16 +192,16 @@ def test_a_redirection_that_keeps_the_method_is_followed_with_the_offer_and_the_
 
 
 def test_another_server_does_not_get_the_key_and_the_refusal_says_so() -> None:
-    seen = []
+    seen: list[str | None] = []
 
-    async def other(request):
+    async def other(request: web.BaseRequest) -> web.Response:
         seen.append(request.headers.get("Authorization"))
         return web.Response(status=401)
 
-    async def run():
+    async def run() -> None:
         async with serving(other) as elsewhere:
 
-            async def handler(request):
+            async def handler(request: web.BaseRequest) -> web.Response:
                 return web.Response(status=307, headers={"Location": elsewhere})
 
             async with serving(handler) as url, aiohttp.ClientSession() as http:
@@ -203,10 +213,10 @@ def test_another_server_does_not_get_the_key_and_the_refusal_says_so() -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303])
-def test_a_redirection_that_would_become_a_get_is_told_and_not_followed(status) -> None:
-    asked = []
+def test_a_redirection_that_would_become_a_get_is_told_and_not_followed(status: int) -> None:
+    asked: list[str] = []
 
-    async def handler(request):
+    async def handler(request: web.BaseRequest) -> web.Response:
         asked.append(request.method)
         return web.Response(status=status, headers={"Location": "https://voice.example.net/calls?token=x"})
 
@@ -216,7 +226,7 @@ def test_a_redirection_that_would_become_a_get_is_told_and_not_followed(status) 
 
 
 def test_a_circle_of_redirections_is_named() -> None:
-    async def handler(request):
+    async def handler(request: web.BaseRequest) -> web.Response:
         return web.Response(status=307, headers={"Location": "/b" if request.path == "/a" else "/a"})
 
     words = refusal(handler, "/a")
@@ -226,9 +236,9 @@ def test_a_circle_of_redirections_is_named() -> None:
 
 
 def test_redirections_end_somewhere() -> None:
-    asked = []
+    asked: list[str] = []
 
-    async def handler(request):
+    async def handler(request: web.BaseRequest) -> web.Response:
         asked.append(request.path)
         return web.Response(status=308, headers={"Location": f"{request.path}x"})
 
@@ -237,7 +247,7 @@ def test_redirections_end_somewhere() -> None:
 
 
 @pytest.mark.parametrize("location", [None, "ftp://example.net/", "http://[::1", "mailto:x@example.net"])
-def test_a_redirection_to_nowhere_is_told(location) -> None:
+def test_a_redirection_to_nowhere_is_told(location: str | None) -> None:
     headers = {} if location is None else {"Location": location}
     words = refusal(answering(307, headers=headers))
     assert "redirected with 307, but not to an address that can be called" in words
@@ -254,10 +264,10 @@ def test_no_redirection_leads_out_of_tls() -> None:
 
 
 @pytest.fixture
-def certificate(tmp_path):
+def certificate(tmp_path: Path) -> Callable[..., Files]:
     """Makes self-signed certificates: (certificate, key) files."""
 
-    def make(address: str, until: timedelta = timedelta(days=3)):
+    def make(address: str, until: timedelta = timedelta(days=3)) -> Files:
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
         now = datetime.now(UTC)
@@ -277,16 +287,18 @@ def certificate(tmp_path):
     return make
 
 
-def tls(files) -> ssl.SSLContext:
+def tls(files: Files) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(*files)
     return context
 
 
-def failure_at(reply, scheme: str = "http", context: ssl.SSLContext | None = None, trust=None) -> str:
+def failure_at(
+    reply: Reply, scheme: str = "http", context: ssl.SSLContext | None = None, trust: Path | None = None
+) -> str:
     """Of a server that does `reply(reader, writer)` with each connection."""
 
-    async def handle(reader, writer):
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await reply(reader, writer)
         except OSError:
@@ -294,7 +306,7 @@ def failure_at(reply, scheme: str = "http", context: ssl.SSLContext | None = Non
         finally:
             writer.close()
 
-    async def run():
+    async def run() -> None:
         server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=context)
         url = f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         client = None if trust is None else aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=trust))
@@ -306,8 +318,8 @@ def failure_at(reply, scheme: str = "http", context: ssl.SSLContext | None = Non
     return checked(caught.value)
 
 
-def saying(data: bytes):
-    async def reply(reader, writer):
+def saying(data: bytes) -> Reply:
+    async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(100)
         writer.write(data)
         await writer.drain()
@@ -315,20 +327,20 @@ def saying(data: bytes):
     return reply
 
 
-async def reset(reader, writer):
+async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.read(1)
     linger = struct.pack("ii", 1, 0)
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
     writer.transport.abort()
 
 
-def test_a_self_signed_certificate_is_called_that_with_what_to_do(certificate) -> None:
+def test_a_self_signed_certificate_is_called_that_with_what_to_do(certificate: Callable[..., Files]) -> None:
     words = failure_at(saying(b""), "https", tls(certificate("127.0.0.1")))
     assert "the server's certificate is self-signed, and this machine does not know it" in words
     assert "SSL_CERT_FILE" in words
 
 
-def test_a_certificate_for_another_name_or_time_is_called_that(certificate) -> None:
+def test_a_certificate_for_another_name_or_time_is_called_that(certificate: Callable[..., Files]) -> None:
     other = certificate("192.0.2.1")
     words = failure_at(saying(b""), "https", tls(other), trust=other[0])
     assert "certificate is for another address than 127.0.0.1" in words
@@ -363,11 +375,11 @@ def test_a_certificate_for_another_name_or_time_is_called_that(certificate) -> N
         (saying(b"HTTP/1.1 201 OK\r\nX: " + b"x" * 20_000 + b"\r\n\r\n"), "http", "does not speak HTTP"),
     ],
 )
-def test_what_a_connection_came_to_is_told(reply, scheme, words) -> None:
+def test_what_a_connection_came_to_is_told(reply: Reply, scheme: str, words: str) -> None:
     assert words in failure_at(reply, scheme)
 
 
-def test_http_to_a_port_of_tls_is_told(certificate) -> None:
+def test_http_to_a_port_of_tls_is_told(certificate: Callable[..., Files]) -> None:
     words = failure_at(saying(b""), "http", tls(certificate("127.0.0.1")))
     assert "if it wants TLS, its URL begins with https://" in words
 
@@ -397,8 +409,8 @@ def test_secrets_in_a_url_stay_there() -> None:
 
 
 @pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 201 Created\r\nContent-Length: 99\r\n\r\nv=0"])
-def test_a_server_that_keeps_us_waiting_is_told(begun, monkeypatch) -> None:
-    async def reply(reader, writer):
+def test_a_server_that_keeps_us_waiting_is_told(begun: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(begun)
         await reader.read()
 
@@ -420,5 +432,5 @@ def test_a_server_that_keeps_us_waiting_is_told(begun, monkeypatch) -> None:
         ("hello", "application/sdp", "the answer cannot be used: WHY"),
     ],
 )
-def test_an_answer_that_is_none_is_told(body, content_type, words) -> None:
+def test_an_answer_that_is_none_is_told(body: str, content_type: str, words: str) -> None:
     assert words in describe_unusable_untrusted(body, content_type, "WHY")

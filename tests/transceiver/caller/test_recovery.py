@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import aiohttp
 import pytest
@@ -14,7 +15,7 @@ from core.addr import Endpoint
 from transceiver.caller import recovery
 from transceiver.caller.api import FRAGMENT_TYPE, SignalingClient
 from transceiver.caller.recovery import keep_connected
-from transceiver.sdp import LocalDescription, Restarted, parse_fragment_untrusted
+from transceiver.sdp import Fragment, LocalDescription, Restarted, parse_fragment_untrusted
 
 KEY = "vpk_key-of-the-test"
 FRAGMENT = (
@@ -42,7 +43,7 @@ class Way:
 
     def __init__(self) -> None:
         self.disconnected, self.connected = asyncio.Event(), asyncio.Event()
-        self.ended = asyncio.get_running_loop().create_future()
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.restarts: list[tuple[str, Restarted]] = []
         self.heals_after = 1
 
@@ -57,15 +58,19 @@ class Way:
             self.ended.set_result(reason)
 
 
-def recovering(handler, body, pauses=(0.0, 0.05, 0.1)):
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+Body = Callable[[Way, list[float]], Awaitable[None]]
+
+
+def recovering(handler: Handler, body: Body, pauses: Sequence[float] = (0.0, 0.05, 0.1)) -> None:
     """Runs `body(way, asked)` with `keep_connected` at work against a server; `asked`: times of requests."""
     asked: list[float] = []
 
-    async def noting(request):
+    async def noting(request: web.BaseRequest) -> web.StreamResponse:
         asked.append(time.monotonic())
         return await handler(request)
 
-    async def run():
+    async def run() -> None:
         runner = web.ServerRunner(web.Server(noting))
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -89,18 +94,18 @@ def recovering(handler, body, pauses=(0.0, 0.05, 0.1)):
         asyncio.run(run())
 
 
-async def restarting(request):
+async def restarting(request: web.BaseRequest) -> web.Response:
     return web.Response(text=FRAGMENT, content_type=FRAGMENT_TYPE)
 
 
 def test_a_lost_way_is_a_patch_with_new_credentials() -> None:
-    seen = []
+    seen: list[tuple[str, Mapping[str, str], Fragment]] = []
 
-    async def handler(request):
+    async def handler(request: web.BaseRequest) -> web.Response:
         seen.append((request.method, request.headers, parse_fragment_untrusted(await request.text())))
         return await restarting(request)
 
-    async def body(way, asked):
+    async def body(way: Way, asked: list[float]) -> None:
         for _ in range(2):
             way.connected.clear()
             way.disconnected.set()
@@ -116,7 +121,7 @@ def test_a_lost_way_is_a_patch_with_new_credentials() -> None:
 
 
 def test_what_the_server_says_is_what_is_gone_on_with() -> None:
-    async def body(way, asked):
+    async def body(way: Way, asked: list[float]) -> None:
         way.disconnected.set()
         await way.connected.wait()
         ((_, restarted),) = way.restarts
@@ -126,11 +131,13 @@ def test_what_the_server_says_is_what_is_gone_on_with() -> None:
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 429, 408])
-def test_a_server_that_cannot_now_is_asked_again_after_ever_longer_pauses_and_not_for_ever(status) -> None:
-    async def handler(request):
+def test_a_server_that_cannot_now_is_asked_again_after_ever_longer_pauses_and_not_for_ever(
+    status: int,
+) -> None:
+    async def handler(request: web.BaseRequest) -> web.Response:
         return web.Response(status=status)
 
-    async def body(way, asked):
+    async def body(way: Way, asked: list[float]) -> None:
         way.disconnected.set()
         await asyncio.sleep(1.0)
         assert len(asked) == 3
@@ -142,11 +149,11 @@ def test_a_server_that_cannot_now_is_asked_again_after_ever_longer_pauses_and_no
 
 
 @pytest.mark.parametrize("fragment", ["", "hello", "a=ice-ufrag:only\r\n", "v=0\r\n" * 3000])
-def test_an_answer_without_credentials_is_tried_again(fragment) -> None:
-    async def handler(request):
+def test_an_answer_without_credentials_is_tried_again(fragment: str) -> None:
+    async def handler(request: web.BaseRequest) -> web.Response:
         return web.Response(text=fragment, content_type=FRAGMENT_TYPE)
 
-    async def body(way, asked):
+    async def body(way: Way, asked: list[float]) -> None:
         way.disconnected.set()
         await asyncio.sleep(1.0)
         assert len(asked) == 3
@@ -156,11 +163,11 @@ def test_an_answer_without_credentials_is_tried_again(fragment) -> None:
 
 
 @pytest.mark.parametrize("status", [204, 400, 405, 412, 415, 422])
-def test_a_server_that_takes_no_restart_is_asked_once_and_the_call_goes_on(status) -> None:
-    async def handler(request):
+def test_a_server_that_takes_no_restart_is_asked_once_and_the_call_goes_on(status: int) -> None:
+    async def handler(request: web.BaseRequest) -> web.Response:
         return web.Response(status=status)
 
-    async def body(way, asked):
+    async def body(way: Way, asked: list[float]) -> None:
         way.disconnected.set()
         await asyncio.sleep(0.6)
         assert len(asked) == 1
@@ -170,11 +177,11 @@ def test_a_server_that_takes_no_restart_is_asked_once_and_the_call_goes_on(statu
 
 
 @pytest.mark.parametrize("status", [404, 410])
-def test_a_server_that_does_not_know_the_call_ends_it(status) -> None:
-    async def handler(request):
+def test_a_server_that_does_not_know_the_call_ends_it(status: int) -> None:
+    async def handler(request: web.BaseRequest) -> web.Response:
         return web.Response(status=status)
 
-    async def body(way, asked):
+    async def body(way: Way, asked: list[float]) -> None:
         way.disconnected.set()
         assert await way.ended == "the server does not know this call any more"
 
@@ -182,10 +189,10 @@ def test_a_server_that_does_not_know_the_call_ends_it(status) -> None:
 
 
 def test_a_way_that_comes_back_by_itself_is_left_alone() -> None:
-    async def handler(request):
+    async def handler(request: web.BaseRequest) -> web.Response:
         return web.Response(status=503)
 
-    async def body(way, asked):
+    async def body(way: Way, asked: list[float]) -> None:
         way.disconnected.set()
         await asyncio.sleep(0.2)
         way.disconnected.clear()

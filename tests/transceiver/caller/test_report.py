@@ -98,5 +98,5 @@ def test_the_page_about_it_names_every_key() -> None:
 
 
 @pytest.mark.parametrize(("gap_ms", "packets"), [(0, 0), (20, 0), (240, 0), (260, 12), (10_000, 499)])
-def test_packets_that_never_came_are_counted_once_they_are_too_late(gap_ms, packets) -> None:
+def test_packets_that_never_came_are_counted_once_they_are_too_late(gap_ms: int, packets: int) -> None:
     assert missing_at_end(gap_ms * 1_000_000) == packets
