@@ -37,6 +37,13 @@ class Roamer:
         """What the client has for an address, once it has one."""
         return f"10.66.{self._networks}.2"
 
+    def begin(self) -> None:
+        """In a network of its own, with nothing left of those before."""
+        with Wiring(self._client) as client:
+            for number in range(1, self._networks + 1):
+                client.delete(f"wlan{number}")
+        self.join()
+
     def leave(self) -> None:
         """The network is gone, with its interface and address, and nobody answers at signaling."""
         self._signaling.send_signal(signal.SIGSTOP)
@@ -69,13 +76,11 @@ class Roamer:
 
 @contextmanager
 def roaming() -> Iterator[Roamer]:
-    """A client in its first network, and everything that it can call. Takes root."""
+    """A client, which has yet to begin, and everything that it can call. Takes root."""
     name = f"r{os.getpid()}"
     plan = LabPlan(name=name, families=(IpFamily.V4,), forwarder="userspace", transceiver=PATIENT)
     running = lab.up(plan, start=True, tell=lambda _: None)
     try:
-        roamer = Roamer(running)
-        roamer.join()
-        yield roamer
+        yield Roamer(running)
     finally:
         running.remove()

@@ -30,10 +30,17 @@ Say = Callable[[str], None]
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
 
-@pytest.fixture
-def roamer() -> Iterator[Roamer]:
-    with roaming() as roamer, netns.inside(roamer.namespace):
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Roamer]:
+    with roaming() as roamer:
         yield roamer
+
+
+@pytest.fixture
+def roamer(lab: Roamer) -> Iterator[Roamer]:
+    lab.begin()
+    with netns.inside(lab.namespace):
+        yield lab
 
 
 @pytest.fixture
@@ -52,8 +59,11 @@ async def roam(leave: Callable[[], None], roamer: Roamer) -> float:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("loss", ["leave", "fade"])
-@BROWSERS
+@pytest.mark.parametrize(
+    ("kind", "loss"),
+    [(Chromium, "leave"), (Firefox, "leave"), (Firefox, "fade")],
+    ids=["chromium-leave", "firefox-leave", "firefox-fade"],
+)
 def test_the_page_finds_its_way_from_another_network(
     kind: type[Browser], loss: str, roamer: Roamer, tmp_path: Path, microphone: Path, say: Say
 ) -> None:
