@@ -65,7 +65,7 @@ bench: .venv/.stamp-test
 
 ## venv: only set up the Python environment
 .PHONY: venv
-venv: .venv/.stamp-run
+venv: .venv/.stamp-dev
 
 ## clean: remove what was built; the next command sets up again
 .PHONY: clean
@@ -85,10 +85,18 @@ $(UV):
 .venv/pyvenv.cfg: | $(UV)
 	@$(UV) venv --quiet --python $(PYTHON) --system-site-packages .venv
 
+# What runs is installed first and alone; the tools of developers come on top, so that who only wants to hear
+# it does not wait for them. --inexact leaves in place what a developer has. All that needs the tools
+# hangs on stamp-dev, which is as exact as the lock file, and so takes away what stamp-fuzz adds after it.
 .venv/.stamp-run: .venv/pyvenv.cfg pyproject.toml uv.lock .ci/packages.txt | $(UV)
 	@.ci/need --hint run
 	@echo "Installing the Python packages of uv.lock in .venv …"
-	@$(UV) sync --quiet --locked
+	@$(UV) sync --quiet --locked --no-default-groups --inexact
+	@touch $@
+
+.venv/.stamp-dev: .venv/.stamp-run | $(UV)
+	@echo "Installing the developers' tools of uv.lock in .venv …"
+	@$(UV) sync --quiet --locked --group dev
 	@touch $@
 
 # The fast path needs root to run, so only root needs what it is made of.
@@ -96,7 +104,7 @@ $(UV):
 	@[ "$$(id -u)" != 0 ] || .ci/need demo
 	@touch $@
 
-.venv/.stamp-check .venv/.stamp-test: .venv/.stamp-%: .venv/.stamp-run
+.venv/.stamp-check .venv/.stamp-test: .venv/.stamp-%: .venv/.stamp-dev
 	@.ci/need $*
 	@touch $@
 

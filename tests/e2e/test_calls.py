@@ -31,6 +31,7 @@ from tests.e2e.kit import (
 from tests.sound import frames
 from transceiver.caller.call import Call
 from transceiver.caller.ice import CONSENT_INTERVAL_NS, Nomination
+from transceiver.caller.report import make_report
 from transceiver.demo.host import LocalHost
 
 pytestmark = pytest.mark.slow
@@ -186,3 +187,28 @@ def test_the_relay_is_killed_and_started_again(tmp_path: Path, say: Callable[[st
         await call.transport.next_audio()
 
     asyncio.run(run())
+
+
+def test_audio_that_is_dead_at_the_end_counts_as_a_gap_and_as_lost(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with running(tmp_path) as host, callers(host) as crowd:
+            call = crowd.call()
+            await call.connect()
+            await call.run_for(0.5)
+            died_ns = time.monotonic_ns()
+            await host.relay.stop()
+            dead_ns = time.monotonic_ns()
+            await call.run_for(2.0)
+            quality = make_report(call, None).quality
+            assert quality is not None
+            assert 2_000 <= quality.longest_gap_ms <= 2_500 + (dead_ns - died_ns) / 1e6
+            assert quality.packets_lost >= 90
+            assert quality.loss_percent > 10
+            first = quality.longest_gap_ms
+            await call.hang_up()
+            await asyncio.sleep(0.3)
+            ended = make_report(call, None).quality
+            assert ended is not None
+            assert ended.longest_gap_ms < first + 250, "what is over gets no longer"
+
+    asyncio.run(check())

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
-import os
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -14,8 +12,11 @@ from dataclasses import dataclass, field
 from core.errors import SdpError
 from transceiver.caller.api import Placed, Pop, SignalingClient
 from transceiver.caller.conversation import Conversation, Phase
+from transceiver.caller.credentials import fresh_credentials
 from transceiver.caller.errors import CallError, Stage
+from transceiver.caller.failures import describe_unusable_untrusted
 from transceiver.caller.ice import Nomination
+from transceiver.caller.recovery import keep_connected
 from transceiver.caller.sound import SILENCE
 from transceiver.caller.transport import Transport
 from transceiver.media import FRAME_MS
@@ -76,6 +77,7 @@ class Call:
         self._nomination = nomination
         self._placed: Placed | None = None
         self._handle: Handle | None = None
+        self._keeper: asyncio.Task[None] | None = None
         self.conversation: Conversation | None = None
         """None before `converse`."""
         self._conversed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -90,7 +92,10 @@ class Call:
         try:
             answer = parse_answer_untrusted(self._placed.answer_sdp)
         except SdpError as error:
-            raise CallError(Stage.SIGNALING, f"the answer cannot be used: {error.detail}") from None
+            words = describe_unusable_untrusted(
+                self._placed.answer_sdp, self._placed.content_type, error.detail
+            )
+            raise CallError(Stage.SIGNALING, words) from None
         self.record.answered_ns = time.monotonic_ns()
         self.record.ice_lite = answer.ice_lite
         if self._placed.location is not None:
@@ -102,6 +107,9 @@ class Call:
         self.transport = Transport(local, answer, self._certificate, self._nomination, self._hear_event)
         self.transport.start()
         self._handle = self._ticker.add(self._tick)
+        if self._placed.location is not None:
+            keeping = keep_connected(self._api, self._placed.location, local, self.transport)
+            self._keeper = asyncio.create_task(keeping)
         await self._first_audio(self.transport)
 
     async def _first_audio(self, transport: Transport) -> None:
@@ -146,7 +154,10 @@ class Call:
             self._handle.cancel()
             self._handle = None
         placed, self._placed = self._placed, None
+        keeper, self._keeper = self._keeper, None
         try:
+            if keeper is not None:
+                await _ended(keeper)
             if placed is None or placed.location is None:
                 return False
             return await self._api.hang_up(placed.location)
@@ -186,11 +197,18 @@ class Call:
             self.record.events.append(HeardEvent(time.monotonic_ns(), event))
 
 
+async def _ended(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait for it. Raises what it failed with before."""
+    task.cancel()
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.result()
+
+
 def _describe(certificate: Certificate) -> LocalDescription:
-    """Fresh credentials (RFC 8839 §5.4), no candidates: a lite server learns where we are from our checks."""
+    """Fresh credentials, no candidates: a lite server learns where we are from our checks."""
     return LocalDescription(
-        ufrag=base64.b64encode(os.urandom(6)).decode(),
-        password=base64.b64encode(os.urandom(24)).decode(),
+        **fresh_credentials(),
         fingerprint=certificate.fingerprint,
         setup="actpass",
         candidates=(),

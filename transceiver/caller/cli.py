@@ -65,7 +65,11 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
         help="hang up after S seconds; without --turns, talk that long",
     )
     parser.add_argument(
-        "--session", type=_session, default={}, metavar="JSON", help="settings of the agent, as a JSON object"
+        "--session",
+        type=_session,
+        default={},
+        metavar="JSON",
+        help="settings of the agent, as a JSON object (default: answer after 160 ms of silence)",
     )
     parser.add_argument("--api-key-file", type=Path, metavar="FILE", help="a file with the API key in it")
     parser.add_argument(

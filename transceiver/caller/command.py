@@ -22,6 +22,7 @@ from transceiver.caller.call import Call
 from transceiver.caller.ice import Nomination
 from transceiver.caller.limits import KEY_VARIABLE, MAX_SECONDS
 from transceiver.caller.report import Report, make_report, render
+from transceiver.caller.settings import probe_session
 from transceiver.caller.sound import SoundError, default_recording, read_frames, write_wav
 from transceiver.media import FRAME_MS
 from transceiver.media.ticker import Ticker
@@ -73,13 +74,14 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     turns = arguments.turns
     if turns is None and arguments.seconds is None:
         turns = 1
+    url = calls_url(arguments.url)
     return Plan(
-        url=calls_url(arguments.url),
+        url=url,
         api_key=_api_key(arguments.api_key_file),
         recording=recording,
         turns=turns,
         seconds=arguments.seconds or _enough_s(len(recording), turns or 1),
-        session=arguments.session,
+        session=probe_session(url, arguments.session),
         nomination=arguments.nomination,
     )
 

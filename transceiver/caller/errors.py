@@ -23,3 +23,11 @@ class CallError(VoxpopError):
     def __init__(self, stage: Stage, message: str) -> None:
         super().__init__(f"{stage}: {message}")
         self.stage = stage
+
+
+class RestartRefusedError(CallError):
+    """The server takes no ICE restart. `is_gone`: because it does not know the call any more."""
+
+    def __init__(self, is_gone: bool, message: str) -> None:
+        super().__init__(Stage.ICE, message)
+        self.is_gone = is_gone

@@ -4,7 +4,8 @@ A lite server sends no checks of its own, so the client needs few: it checks the
 in their order, the next one when the one before has not answered for a while, as Happy Eyeballs does
 (RFC 8305 §5). The first that answers is used at once and nominated with a second check. From then on
 checks keep consent; when they go unanswered the other candidates, another PoP say, are tried again
-beside the one in use.
+beside the one in use. That is also the time for an ICE restart (RFC 8445 §9), by which every candidate is
+checked anew while packets still go to the one in use.
 
     checking ──first answer──▶ connected ──30 s without an answer──▶ failed
         └──────10 s without an answer, or nothing reachable──────────▶
@@ -119,11 +120,26 @@ class IceClient:
         return None if self._selected is None else self._selected.endpoint
 
     @property
+    def is_disconnected(self) -> bool:
+        """Whether the way that was in use seems to be lost; consent may still last."""
+        return self._selected is not None and self._searching and self.state is IceState.CONNECTED
+
+    def restart(self, username: str, password: str, candidates: Sequence[Endpoint], now_ns: int) -> None:
+        """Check these candidates with these credentials, as in the constructor. Answers to older checks come
+        to nothing from now on. When consent ends is as before: a restart is no sign of life.
+        """
+        self._username = username.encode()
+        self._password = password.encode()
+        self._pending.clear()
+        self._candidates = [_Candidate(e) for e in dict.fromkeys(candidates[:MAX_CANDIDATES])]
+        self._search(now_ns)
+
+    @property
     def next_ns(self) -> int:
         """When `poll` has something to do."""
         if self.state is IceState.FAILED:
             return NEVER
-        return min(self._deadline_ns, *(c.next_ns for c in self._candidates))
+        return min((self._deadline_ns, *(c.next_ns for c in self._candidates)))
 
     @property
     def _deadline_ns(self) -> int:
@@ -147,13 +163,19 @@ class IceClient:
         return [(c.endpoint, self._check(c, now_ns)) for c in self._candidates if c.next_ns <= now_ns]
 
     def unreachable(self, endpoint: Endpoint, now_ns: int) -> None:
-        """There is no route from here, to IPv6 from an IPv4 network say: the next candidate takes over."""
+        """There is no route from here, to IPv6 from an IPv4 network say: the next candidate takes over.
+
+        Once there was a way, the interface may come back, or another: then no candidate is given up.
+        """
+        if self._selected is not None:
+            if endpoint == self._selected.endpoint and not self._searching:
+                self._search(now_ns)
+            return
         for candidate in self._candidates:
-            if candidate.endpoint == endpoint and candidate is not self._selected:
+            if candidate.endpoint == endpoint:
                 candidate.usable = False
                 candidate.next_ns = NEVER
-        if self._selected is None:
-            self._hurry(now_ns)
+        self._hurry(now_ns)
 
     def receive_untrusted(self, data: bytes, source: Endpoint, now_ns: int) -> CheckOutcome:
         """Take a STUN datagram. Never raises."""
@@ -207,7 +229,7 @@ class IceClient:
             candidate.attempts = 0
 
     def _search(self, now_ns: int) -> None:
-        """Check every usable candidate but the one in use, in order."""
+        """Check every usable candidate but the one in use, which has its own times, in order."""
         self._searching = True
         start_ns = now_ns
         for candidate in self._candidates:

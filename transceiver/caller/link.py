@@ -6,6 +6,7 @@ A connected socket also tells at once when there is no route, and picks the sour
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import Callable
 
@@ -13,6 +14,8 @@ from core.addr import Endpoint
 
 MAX_DATAGRAM_BYTES = 2048
 READS_PER_WAKE_UP = 32
+NO_ROOM = frozenset({errno.ENOBUFS, errno.ENOMEM})
+"""The kernel has no memory for a packet at the moment, which says nothing about the way."""
 
 
 class Links:
@@ -24,13 +27,20 @@ class Links:
         self._sockets: dict[Endpoint, socket.socket] = {}
 
     def send(self, data: bytes, to: Endpoint) -> bool:
-        """False when there is no way there from this machine; a full socket buffer just loses the packet."""
+        """False when there is no way there from this machine; a full socket buffer just loses the packet.
+
+        A connected socket keeps the address that it began with. When that is gone, so is the socket: the next
+        packet opens another, from whatever address leads there by then.
+        """
         try:
             link = self._sockets.get(to) or self._open(to)
             link.send(data)
         except (BlockingIOError, ConnectionRefusedError):
             return True  # refused: nobody listens there for the moment, a restarting relay say
-        except OSError:
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                return True
+            self._forget(to)
             return False
         return True
 
@@ -47,6 +57,10 @@ class Links:
                 self._open(endpoint)  # before the old port is free, so that the new one is another
             finally:
                 self._release(old)
+
+    def renew(self) -> None:
+        """Open all sockets again with the next packet, from the address that the system prefers by then."""
+        self.close()
 
     def keep_only(self, endpoint: Endpoint) -> None:
         """Close the sockets of the other candidates; sending to one opens it again."""
@@ -69,6 +83,11 @@ class Links:
         self._loop.add_reader(link.fileno(), self._read, link, to)
         self._sockets[to] = link
         return link
+
+    def _forget(self, to: Endpoint) -> None:
+        link = self._sockets.pop(to, None)
+        if link is not None:
+            self._release(link)
 
     def _release(self, link: socket.socket) -> None:
         self._loop.remove_reader(link.fileno())

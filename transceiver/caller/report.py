@@ -6,11 +6,13 @@ from dataclasses import asdict, dataclass
 
 from transceiver.caller.call import Call
 from transceiver.caller.conversation import Turn
-from transceiver.media import FRAME_MS
+from transceiver.media import FRAME_MS, FRAME_NS
 from transceiver.media.path import PathStats
 
 RESPONSE_BAR_MS = 300
 """From the end of speech to the first sound of the answer: what still feels like talking."""
+LATE_NS = 250_000_000
+"""A packet that is later than that will not come: far above what jitter and a busy machine do to a packet."""
 MAX_EVENTS_SHOWN = 12
 EVENTS_SHOWN = ("error", "session.", "input_audio_buffer.speech_", "output_audio_buffer.")
 
@@ -74,6 +76,7 @@ class Report:
     response_bar_ms: int
     moves: int
     events: list[dict[str, object]]
+    restarts: int = 0
 
     def as_json(self) -> dict[str, object]:
         """Plain values."""
@@ -99,6 +102,7 @@ def make_report(call: Call, error: str | None) -> Report:
         turns=[_turn(turn) for turn in turns],
         response_bar_ms=RESPONSE_BAR_MS,
         moves=0 if transport is None else transport.moves,
+        restarts=0 if transport is None else transport.restarts,
         events=[
             {"at_ms": _span_ms(record.offered_ns, heard.at_ns), "type": heard.type} for heard in record.events
         ],
@@ -128,7 +132,9 @@ def _quality(call: Call) -> Quality | None:
     if transport is None or transport.path is None:
         return None
     stats: PathStats = transport.path.stats
-    expected = stats.packets_received + max(stats.lost, 0)
+    open_gap_ns = transport.open_gap_ns
+    lost = max(stats.lost, 0) + missing_at_end(open_gap_ns)
+    expected = stats.packets_received + lost
     rtt_ns = transport.ice.rtt_ns
     return Quality(
         ice_rtt_ms=None if rtt_ns is None else round(rtt_ns / 1e6, 2),
@@ -137,13 +143,20 @@ def _quality(call: Call) -> Quality | None:
         buffer_ms=round(stats.buffer_ms, 1),
         packets_sent=stats.packets_sent,
         packets_received=stats.packets_received,
-        packets_lost=max(stats.lost, 0),
-        loss_percent=round(100 * max(stats.lost, 0) / expected, 2) if expected else 0.0,
+        packets_lost=lost,
+        loss_percent=round(100 * lost / expected, 2) if expected else 0.0,
         concealed_ms=stats.concealed_frames * FRAME_MS,
-        longest_gap_ms=round(transport.longest_gap_ns / 1e6, 1),
+        longest_gap_ms=round(max(transport.longest_gap_ns, open_gap_ns) / 1e6, 1),
         remote_lost=stats.remote_lost,
         remote_jitter_ms=round(stats.remote_jitter_ms, 2),
     )
+
+
+def missing_at_end(open_gap_ns: int) -> int:
+    """Packets that the gap at the end of the call stands for, by one every 20 ms; what sequence numbers
+    cannot tell. None before `LATE_NS`: they may still be on their way.
+    """
+    return 0 if open_gap_ns < LATE_NS else open_gap_ns // FRAME_NS - 1
 
 
 def _turn(turn: Turn) -> TurnReport:
@@ -175,7 +188,8 @@ def _route(report: Report) -> str:
         return ""
     pop = f"PoP {report.pop}, forwarder {report.forwarder}" if report.pop else "an unnamed PoP"
     moved = f", moved {report.moves} times" if report.moves else ""
-    return f"{pop}, VIP {report.vip} (from {report.local_address}){moved}"
+    restarted = f", ICE restarted {report.restarts} times" if report.restarts else ""
+    return f"{pop}, VIP {report.vip} (from {report.local_address}){moved}{restarted}"
 
 
 def _ms(value: float | None, digits: int = 1) -> str:

@@ -17,7 +17,7 @@ from transceiver.caller.ice import CheckOutcome, IceClient, IceState, Nomination
 from transceiver.caller.link import Links
 from transceiver.media.keys import SrtpKeys
 from transceiver.media.path import AudioPath
-from transceiver.sdp import Answer, LocalDescription
+from transceiver.sdp import Answer, LocalDescription, Restarted
 from transceiver.transport.peer import CHANNEL_LABEL, Certificate, ChannelTerms, Peer
 
 EARLY_PACKETS = 8
@@ -77,9 +77,16 @@ class Transport:
         """None before there are keys. Its statistics outlive the call."""
         self.marks = Marks()
         self.longest_gap_ns = 0
-        """Between two consecutive authentic RTP packets."""
+        """Between two consecutive authentic RTP packets; see `open_gap_ns` for one that has not ended."""
+        self._ended_ns: int | None = None
         self.moves = 0
         """How often another candidate took over."""
+        self.restarts = 0
+        """ICE restarts."""
+        self.disconnected = asyncio.Event()
+        """Set while the way seems to be lost: the time for an ICE restart."""
+        self.connected = asyncio.Event()
+        """Set while there is a way, and none is looked for."""
         self.ready: asyncio.Future[None] = loop.create_future()
         self.ended: asyncio.Future[str] = loop.create_future()
 
@@ -88,6 +95,13 @@ class Transport:
         """Where our packets leave from."""
         selected = self.ice.selected
         return None if selected is None else self._links.local(selected)
+
+    @property
+    def open_gap_ns(self) -> int:
+        """Since the last authentic RTP packet, up to now or the end of the call; 0 when there was none."""
+        if self.marks.audio_ns is None:
+            return 0
+        return max(0, (self._ended_ns or time.monotonic_ns()) - self._last_audio_ns)
 
     @property
     def stage(self) -> Stage:
@@ -123,6 +137,15 @@ class Transport:
         """Go on from other source ports, as behind a NAT that has forgotten us."""
         self._links.rebind()
 
+    def restart_ice(self, local_ufrag: str, restarted: Restarted) -> None:
+        """Go on with the credentials that both sides have agreed on, by whatever address leads there now."""
+        self.restarts += 1
+        self._links.renew()
+        candidates = restarted.candidates or self._answer.candidates
+        username = f"{restarted.ufrag}:{local_ufrag}"
+        self.ice.restart(username, restarted.password, candidates, time.monotonic_ns())
+        self._poll_ice()
+
     async def next_audio(self) -> None:
         """Returns with the next authentic audio packet. Raises CallError when the call ends before."""
         self._awaited = self._awaited or self._loop.create_future()
@@ -148,8 +171,10 @@ class Transport:
 
     def _send(self, data: bytes) -> None:
         selected = self.ice.selected
-        if selected is not None:
-            self._links.send(data, selected)
+        if selected is None or self._links.send(data, selected) or self.ice.is_disconnected:
+            return
+        self.ice.unreachable(selected, time.monotonic_ns())
+        self._arm()
 
     def _poll_ice(self) -> None:
         now_ns = time.monotonic_ns()
@@ -161,6 +186,14 @@ class Transport:
         else:
             self._arm()
 
+    def _note_path(self) -> None:
+        if self.ice.is_disconnected:
+            self.disconnected.set()
+            self.connected.clear()
+        elif self.ice.state is IceState.CONNECTED:
+            self.disconnected.clear()
+            self.connected.set()
+
     def _why_ice_failed(self) -> str:
         if self.ice.selected is not None:
             return f"{self.ice.selected} has not answered for 30 s"
@@ -168,6 +201,9 @@ class Transport:
         return f"no candidate answered a check; tried {tried}"
 
     def _arm(self) -> None:
+        self._note_path()
+        if self._is_closed:
+            return
         if self._timer is not None:
             self._timer.cancel()
         delay_s = max(0, self.ice.next_ns - time.monotonic_ns()) / 1e9
@@ -183,13 +219,13 @@ class Transport:
             self._receive_media_untrusted(data)
 
     def _receive_stun_untrusted(self, data: bytes, source: Endpoint) -> None:
-        before = self.ice.selected
+        before, was_disconnected = self.ice.selected, self.ice.is_disconnected
         if self.ice.receive_untrusted(data, source, time.monotonic_ns()) is not CheckOutcome.ANSWERED:
             return
         selected = self.ice.selected
-        if selected != before and selected is not None:
+        if selected is not None and (selected != before or was_disconnected):
             self._links.keep_only(selected)
-            self.moves += before is not None
+            self.moves += before not in (None, selected)
         if self.marks.ice_ns is None:
             self.marks.ice_ns = time.monotonic_ns()
             self._peer.start()
@@ -249,6 +285,7 @@ class Transport:
 
     def end(self, reason: str) -> None:
         """The call is over, for this reason; the first one counts."""
+        self._ended_ns = self._ended_ns or time.monotonic_ns()
         if not self.ready.done():
             self.ready.set_exception(CallError(self.stage, reason))
             self.ready.exception()  # whoever waits gets it; when nobody does, it is no news

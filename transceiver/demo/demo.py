@@ -17,6 +17,7 @@ from core.service import log, process
 from transceiver.caller.api import SignalingClient, calls_url
 from transceiver.caller.call import Call
 from transceiver.caller.report import Report, make_report, render
+from transceiver.caller.settings import with_quick_turns
 from transceiver.caller.sound import default_recording, read_frames
 from transceiver.demo.host import LocalHost, plan_host
 from transceiver.demo.lab import Lab
@@ -130,7 +131,8 @@ async def place_call(url: str) -> Report:
     await warm_up()
     ticker = Ticker()
     async with aiohttp.ClientSession() as http:
-        call = Call(SignalingClient(http, calls_url(url), None), ticker, Certificate.generate())
+        api = SignalingClient(http, calls_url(url), None)
+        call = Call(api, ticker, Certificate.generate(), session=with_quick_turns({}))
         error = None
         try:
             await call.connect()

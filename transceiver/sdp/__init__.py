@@ -9,10 +9,16 @@ from transceiver.sdp.model import (
     LocalDescription,
     MediaLine,
     Offer,
+    Restarted,
     SdpReason,
 )
-from transceiver.sdp.parse import parse_answer_untrusted, parse_fragment_untrusted, parse_offer_untrusted
-from transceiver.sdp.write import build_answer, build_fragment, build_offer
+from transceiver.sdp.parse import (
+    parse_answer_untrusted,
+    parse_fragment_untrusted,
+    parse_offer_untrusted,
+    parse_restarted_untrusted,
+)
+from transceiver.sdp.write import build_answer, build_fragment, build_offer, build_restart
 
 __all__ = [
     "MAX_MESSAGE_BYTES",
@@ -23,11 +29,14 @@ __all__ = [
     "LocalDescription",
     "MediaLine",
     "Offer",
+    "Restarted",
     "SdpReason",
     "build_answer",
     "build_fragment",
     "build_offer",
+    "build_restart",
     "parse_answer_untrusted",
     "parse_fragment_untrusted",
     "parse_offer_untrusted",
+    "parse_restarted_untrusted",
 ]

@@ -139,6 +139,16 @@ class Fragment:
 
 
 @dataclass(frozen=True, slots=True)
+class Restarted:
+    """What a server's fragment says after an ICE restart (RFC 9725 §4.3.2), for the client's side."""
+
+    ufrag: str
+    password: str = field(repr=False)
+    candidates: tuple[Endpoint, ...]
+    """UDP candidates with an IP address, best first; none when those of the answer stand."""
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What a server's answer says, for the client's side."""
 

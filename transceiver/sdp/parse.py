@@ -13,7 +13,7 @@ from core.ufrag import PASSWORD_MAX, PASSWORD_MIN, UFRAG_MAX, UFRAG_MIN
 from transceiver.media import FRAME_MS
 from transceiver.media.codec import PACKET_MS, AudioCodec
 from transceiver.sdp.lines import Description, Section, number_untrusted, split_untrusted
-from transceiver.sdp.model import DEFAULT_PEER_MESSAGE_BYTES, Answer, Fragment, Offer, SdpReason
+from transceiver.sdp.model import DEFAULT_PEER_MESSAGE_BYTES, Answer, Fragment, Offer, Restarted, SdpReason
 from transceiver.sdp.sections import (
     Transport,
     bundle_of,
@@ -114,6 +114,16 @@ def parse_fragment_untrusted(text: str) -> Fragment:
             SdpReason.BAD_ICE, "The fragment names several ufrags, and no a=group says whose counts."
         )
     return Fragment(*(tagged or pairs[named[0]]))
+
+
+def parse_restarted_untrusted(text: str) -> Restarted:
+    """The fragment that a server answers an ICE restart of ours with (RFC 9725 §4.3.2)."""
+    fragment = parse_fragment_untrusted(text)
+    if fragment.ufrag is None or fragment.password is None:
+        raise SdpError(SdpReason.BAD_ICE, "The fragment has no a=ice-ufrag and a=ice-pwd.")
+    description = split_untrusted(text, is_fragment=True)
+    candidates = _candidates([description.session, *description.media])
+    return Restarted(fragment.ufrag, fragment.password, candidates)
 
 
 def _check_full_untrusted(description: Description) -> None:

@@ -76,6 +76,18 @@ def build_fragment(offer: Offer, local: LocalDescription) -> str:
     return _join(lines)
 
 
+def build_restart(local: LocalDescription) -> str:
+    """The fragment by which a client restarts ICE of what `build_offer` offered (RFC 9725 §4.3.2)."""
+    lines = [
+        *_bundle_lines(["0", "1"]),
+        f"m=audio {DISCARD_PORT} UDP/TLS/RTP/SAVPF {OFFERED_PAYLOAD_TYPE}",
+        "a=mid:0",
+        f"a=ice-ufrag:{local.ufrag}",
+        f"a=ice-pwd:{local.password}",
+    ]
+    return _join(lines)
+
+
 def _join(lines: Sequence[str]) -> str:
     return "\r\n".join(lines) + "\r\n"
 

@@ -13,12 +13,12 @@ from transceiver.media import FRAME_MS
 
 @dataclass(frozen=True, slots=True)
 class ServerVad:
-    """`turn_detection` of type `server_vad`: silence ends the turn."""
+    """`turn_detection` of type `server_vad`: silence ends the turn. Defaults as in the Realtime API."""
 
     threshold: float = setting(number(0, 1), "how loud and how speech-like a frame must be", default=0.5)
     prefix_padding_ms: int = setting(integer(0, 2000, "ms"), "audio kept from before the speech", default=300)
     silence_duration_ms: int = setting(
-        integer(FRAME_MS, 10_000, "ms"), "silence that ends the turn", default=160
+        integer(FRAME_MS, 10_000, "ms"), "silence that ends the turn", default=500
     )
     create_response: bool = setting(boolean(), "answer at the end of a turn", default=True)
     interrupt_response: bool = setting(boolean(), "stop speaking when a turn begins", default=True)

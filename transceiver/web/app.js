@@ -12,7 +12,7 @@ const STATES = {
   microphone: 'Waiting for your microphone…',
   calling: 'Calling…',
   connected: 'Connected. Say something.',
-  reconnecting: 'The path broke; waiting for it to come back…',
+  reconnecting: 'The way is lost; looking for another…',
 };
 
 const $ = (id) => document.getElementById(id);
@@ -96,7 +96,7 @@ function fail(error) {
 function show(state, reason) {
   voxpop.state = state;
   document.body.dataset.state = state;
-  $('state').textContent = STATES[state] ?? reason ?? '';
+  $('state').textContent = state === 'reconnecting' && reason ? `${STATES[state]} (${reason})` : STATES[state] ?? reason ?? '';
   const isOver = state === 'ended';
   if (state === 'connected') listPops();
   $('call').disabled = !isOver;

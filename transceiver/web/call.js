@@ -1,32 +1,56 @@
 // One call: plain WebRTC, one POST. Emits "state", "setup", "event" and "track"; knows nothing of the page.
+//
+// When the way is lost, because the network is another one say, ICE is restarted: a PATCH of the call with new
+// credentials (RFC 9725 §4.3.2). Firefox gives DTLS up as soon as there is no network at all; then only a new call
+// helps. A few tries, ever later; then it is over.
+
+import { fragmentOf, withFragment } from './restart.js';
 
 const CALLS = '/v1/realtime/calls';
 const STAGES = ['answer', 'ice', 'dtls', 'audio'];
+const FRAGMENT = 'application/trickle-ice-sdpfrag';
+const PAUSES_MS = [0, 1000, 2000, 4000, 8000, 8000]; // before each try; the server gives up after 30 s of silence
+const REQUEST_TIMEOUT_MS = 5000; // of those that bring it back
+const CHECK_TIMEOUT_MS = 4000; // for the first answered check after new credentials
+const THROUGH = ['connected', 'completed'];
+const LOST = ['disconnected', 'failed'];
 const NAMES = { answer: 'signaling', ice: 'ice', dtls: 'dtls', audio: 'audio' };
 
 export class Call extends EventTarget {
+  #answer = null;
+  #microphone = null;
+  #isDead = false; // DTLS has failed, which no ICE restart mends
+  #isRecovering = false;
+
   constructor({ key, session }) {
     super();
     this.state = 'new';
     this.location = null;
     this.remoteStream = null;
     this.marks = {};
-    this.pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
-    this.channel = this.pc.createDataChannel('oai-events');
+    this.restarts = 0; // ICE restarts that the server took
+    this.redials = 0; // calls made anew in place of one that was lost
     this.key = key;
     this.session = session;
-    this.#watch();
+    this.#open();
   }
 
   async start(microphone) {
-    for (const track of microphone.getAudioTracks()) this.pc.addTrack(track, microphone);
-    await this.pc.setLocalDescription();
+    this.#microphone = microphone;
     this.#become('calling');
+    await this.#dial();
+  }
+
+  async #dial(signal) {
+    const { pc } = this;
+    for (const track of this.#microphone.getAudioTracks()) pc.addTrack(track, this.#microphone);
+    await pc.setLocalDescription();
     this.#mark('post');
-    const answer = await this.#post(this.pc.localDescription.sdp); // no wait for candidates: the server needs none
+    const answer = await this.#post(pc.localDescription.sdp, signal); // no wait for candidates: the server needs none
     this.#mark('answer');
     if (this.state === 'ended') return;
-    await this.pc.setRemoteDescription({ type: 'answer', sdp: answer });
+    this.#answer = answer;
+    await pc.setRemoteDescription({ type: 'answer', sdp: answer });
   }
 
   // Time of each stage in ms, from the stage before it; `total` once there is audio.
@@ -51,12 +75,24 @@ export class Call extends EventTarget {
 
   hangUp(reason = 'Call ended.') {
     if (this.state === 'ended') return;
+    this.#close();
+    this.#become('ended', reason);
+  }
+
+  #open() {
+    this.pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
+    this.channel = this.pc.createDataChannel('oai-events');
+    this.#watch(this.pc, this.channel);
+  }
+
+  #close() {
     if (this.location) {
       fetch(this.location, { method: 'DELETE', headers: this.#headers(), keepalive: true }).catch(() => {});
     }
-    this.channel.onclose = null;
+    this.location = null;
+    this.channel.onclose = this.channel.onmessage = null;
+    this.pc.oniceconnectionstatechange = this.pc.onconnectionstatechange = this.pc.ontrack = null;
     this.pc.close();
-    this.#become('ended', reason);
   }
 
   // The numbers of the moment: RTT in ms, jitter in ms, loss as shares, and where the packets go.
@@ -85,18 +121,22 @@ export class Call extends EventTarget {
     return found;
   }
 
-  #watch() {
-    this.pc.oniceconnectionstatechange = () => {
-      if (['connected', 'completed'].includes(this.pc.iceConnectionState)) this.#mark('ice');
+  #watch(pc, channel) {
+    pc.oniceconnectionstatechange = () => {
+      if (THROUGH.includes(pc.iceConnectionState)) this.#mark('ice');
+      if (LOST.includes(pc.iceConnectionState)) this.#recover();
     };
-    this.pc.onconnectionstatechange = () => this.#connectionChanged();
-    this.pc.ontrack = ({ track, streams }) => {
+    pc.onconnectionstatechange = () => this.#connectionChanged();
+    pc.ontrack = ({ track, streams }) => {
       track.onunmute = () => this.#mark('audio');
       this.remoteStream = streams[0] ?? new MediaStream([track]);
       this.#emit('track', { stream: this.remoteStream });
     };
-    this.channel.onmessage = ({ data }) => this.#emit('event', { direction: 'in', event: JSON.parse(data) });
-    this.channel.onclose = () => this.hangUp('The other side hung up.');
+    channel.onmessage = ({ data }) => this.#emit('event', { direction: 'in', event: JSON.parse(data) });
+    channel.onclose = () => {
+      if (pc.sctp?.transport.state === 'failed') this.#lose();
+      else this.hangUp('The other side hung up.');
+    };
   }
 
   #connectionChanged() {
@@ -105,20 +145,108 @@ export class Call extends EventTarget {
         this.#mark('dtls');
         this.#become('connected');
         break;
-      case 'disconnected':
-        this.#become('reconnecting');
-        break;
       case 'failed':
-        this.hangUp('The connection was lost.');
+        if (!this.#wasThrough) this.hangUp('The connection could not be made.');
+        else if (this.pc.sctp?.transport.state === 'failed') this.#lose();
+        else this.#recover();
         break;
     }
   }
 
-  async #post(sdp) {
+  #lose() {
+    this.#isDead = true;
+    this.#emit('dead');
+    this.#recover();
+  }
+
+  get #isThrough() {
+    return THROUGH.includes(this.pc.iceConnectionState) && !this.#isDead;
+  }
+
+  get #wasThrough() {
+    return this.marks.dtls !== undefined;
+  }
+
+  async #recover() {
+    if (this.#isRecovering || this.state === 'ended' || !this.#wasThrough) return;
+    this.#isRecovering = true;
+    for (const [tried, pause] of PAUSES_MS.entries()) {
+      this.#become('reconnecting', `try ${tried + 1} of ${PAUSES_MS.length}`);
+      if (await this.#isThroughWithin(pause, 'online')) break;
+      const problem = await (this.#isDead ? this.#redial() : this.#restartIce());
+      if (await this.#isThroughWithin(problem || this.#isDead ? 0 : CHECK_TIMEOUT_MS)) break;
+      if (this.state !== 'ended' && problem?.isGone) this.hangUp('The server does not know this call any more.');
+      if (this.state === 'ended') return;
+    }
+    this.#isRecovering = false;
+    if (this.#isThrough) this.#become('connected');
+    else if (this.state !== 'ended') this.hangUp('The connection was lost and did not come back.');
+  }
+
+  // Null, or why there was no restart; then all is as it was before.
+  async #restartIce() {
+    try {
+      this.pc.restartIce();
+      await this.pc.setLocalDescription(await this.pc.createOffer({ iceRestart: true }));
+      const response = await fetch(this.location, {
+        method: 'PATCH',
+        headers: { ...this.#headers(), 'Content-Type': FRAGMENT, 'If-Match': '*' },
+        body: fragmentOf(this.pc.localDescription.sdp),
+        signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
+      });
+      if (response.status !== 200) {
+        throw Object.assign(new Error(await refusal(response)), { isGone: [404, 410].includes(response.status) });
+      }
+      const answer = withFragment(this.#answer, await response.text());
+      await this.pc.setRemoteDescription({ type: 'answer', sdp: answer });
+      this.#answer = answer;
+      this.restarts += 1;
+      return null;
+    } catch (error) {
+      if (this.pc.signalingState === 'have-local-offer') {
+        await this.pc.setLocalDescription({ type: 'rollback' }).catch(() => {});
+      }
+      return error;
+    }
+  }
+
+  // Null, or why there was no new call.
+  async #redial() {
+    this.#close();
+    this.#open();
+    try {
+      await this.#dial(AbortSignal.timeout(REQUEST_TIMEOUT_MS));
+      this.#isDead = false;
+      this.redials += 1;
+      return null;
+    } catch (error) {
+      return error;
+    }
+  }
+
+  // Waits until ICE is through, the call is over, `wake` happens to the window, or time is up.
+  #isThroughWithin(time, wake) {
+    return new Promise((resolve) => {
+      const stop = new AbortController();
+      const look = (isOver) => {
+        if (!this.#isThrough && !isOver && this.state !== 'ended') return;
+        clearTimeout(timer);
+        stop.abort();
+        resolve(this.#isThrough);
+      };
+      const timer = setTimeout(look, time, true);
+      this.pc.addEventListener('iceconnectionstatechange', () => look(false), { signal: stop.signal });
+      this.addEventListener('state', () => look(false), { signal: stop.signal });
+      this.addEventListener('dead', () => look(true), { signal: stop.signal });
+      if (wake) addEventListener(wake, () => look(true), { signal: stop.signal });
+    });
+  }
+
+  async #post(sdp, signal) {
     const body = new FormData();
     body.append('sdp', sdp);
     body.append('session', JSON.stringify(this.session));
-    const response = await fetch(CALLS, { method: 'POST', headers: this.#headers(), body });
+    const response = await fetch(CALLS, { method: 'POST', headers: this.#headers(), body, signal });
     if (!response.ok) throw new Error(await refusal(response));
     this.location = response.headers.get('Location');
     if (this.state === 'ended') fetch(this.location, { method: 'DELETE', headers: this.#headers() });

@@ -146,6 +146,18 @@ def test_it_answers_in_the_frame_that_ends_the_turn(silence_ms: int) -> None:
     assert call.last("output_audio_buffer.started")["voxpop"] == {"since_speech_ms": silence_ms}
 
 
+@pytest.mark.parametrize("pause_ms", [300, 400, 480])
+def test_who_names_no_turn_detection_is_heard_out_over_a_pause(pause_ms: int) -> None:
+    call = Call()
+    for _ in range(3):
+        call.say(voice(pitch(0), 0.6))
+        call.wait(pause_ms)
+    assert call.kinds().count("input_audio_buffer.speech_started") == 1
+    assert "input_audio_buffer.speech_stopped" not in call.kinds()
+    call.wait(500 - pause_ms)
+    assert call.kinds().count("response.created") == 1
+
+
 def answering(session: Event | None = None) -> Call:
     """A call in which the first frame of an answer of about 2 s has just been heard."""
     call = Call(session)
@@ -398,7 +410,7 @@ def test_clearing_the_input_forgets_a_turn_that_is_under_way() -> None:
 def test_a_turn_without_end_keeps_its_last_30_seconds_and_says_so() -> None:
     call = Call()
     call.say(voice(pitch(5), 33.0))
-    call.wait(400)
+    call.wait(DEFAULT_SILENCE_MS + 240)
     committed = call.last("input_audio_buffer.committed")["voxpop"]
     assert committed == {
         "audio_ms": (MAX_FRAMES - to_frames(DEFAULT_SILENCE_MS) + 5) * FRAME_MS,

@@ -163,7 +163,7 @@ def test_only_what_is_named_is_imported(package: Install) -> None:
 def test_changes_are_told_by_key() -> None:
     old = choose("parrot", {"parrot": {"threshold": 0.4}})
     new = choose(
-        "parrot", {"parrot": {"threshold": 0.4, "silence_duration_ms": 500, "create_response": False}}
+        "parrot", {"parrot": {"threshold": 0.4, "silence_duration_ms": 400, "create_response": False}}
     )
     assert old.changes(new) == ["backend.parrot.silence_duration_ms", "backend.parrot.create_response"]
     assert old.changes(old) == []

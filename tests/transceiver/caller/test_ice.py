@@ -277,3 +277,70 @@ def test_garbage_and_truncations_never_raise(garbage: bytes, length: int) -> Non
     if length < len(answer):
         assert ice.receive_untrusted(answer[:length], NEAR, MS) is CheckOutcome.IGNORED
     assert ice.state is IceState.CHECKING
+
+
+def connected(*candidates: Endpoint) -> IceClient:
+    ice = client(*candidates)
+    run(ice, 10 * MS, always)
+    assert ice.state is IceState.CONNECTED
+    assert not ice.is_disconnected
+    return ice
+
+
+def test_a_way_that_is_gone_from_this_machine_is_lost_at_once_and_asked_for_again() -> None:
+    ice = connected(NEAR, FAR)
+    ice.unreachable(NEAR, 20 * MS)
+    assert ice.is_disconnected
+    assert ice.selected == NEAR, "packets still go there"
+    sent = run(ice, 5_000 * MS, never, 20 * MS)
+    assert {endpoint for _, endpoint, _ in sent} == {NEAR, FAR}
+    for endpoint in (NEAR, FAR):
+        ice.unreachable(endpoint, 5_000 * MS)
+    assert run(ice, 9_000 * MS, never, 5_000 * MS), "the interface may come back"
+
+
+def test_silence_makes_it_disconnected_and_an_answer_connected() -> None:
+    ice = connected(NEAR)
+    run(ice, SEARCH_AFTER_NS + 50 * MS, never, 10 * MS)
+    assert ice.is_disconnected
+    run(ice, SEARCH_AFTER_NS + 2_000 * MS, always, SEARCH_AFTER_NS + 60 * MS)
+    assert not ice.is_disconnected
+
+
+def test_a_restart_checks_everything_anew_with_the_new_credentials() -> None:
+    ice = connected(NEAR)
+    old = ice.poll(ice.next_ns)[0][1]
+    start_ns = 3_000 * MS
+    ice.unreachable(NEAR, start_ns)
+    ice.restart("theirs2:ours2", "the-second-password-of-the-session", [NEAR, SIX], start_ns)
+    assert ice.selected == NEAR
+    assert ice.is_disconnected
+    ((endpoint, request),) = ice.poll(start_ns)
+    message = stun.parse_untrusted(request)
+    assert endpoint == NEAR
+    assert message.get(stun.Attribute.USERNAME) == b"theirs2:ours2"
+    assert message.is_authentic(b"the-second-password-of-the-session")
+    assert ice.receive_untrusted(reply(old), NEAR, start_ns) is CheckOutcome.IGNORED
+    assert ice.receive_untrusted(reply(request), NEAR, start_ns) is CheckOutcome.IGNORED, "old password"
+    answer = reply(request, "the-second-password-of-the-session")
+    assert ice.receive_untrusted(answer, NEAR, start_ns + MS) is CheckOutcome.ANSWERED
+    assert not ice.is_disconnected
+    ((_, nominating),) = ice.poll(start_ns + MS)
+    assert stun.parse_untrusted(nominating).get(stun.Attribute.USE_CANDIDATE) is not None
+
+
+def test_restarts_do_not_prolong_consent() -> None:
+    ice = connected(NEAR)
+    for second in range(6, 30, 4):
+        ice.restart(f"a{second}:b", PASSWORD, [NEAR], second * 1_000 * MS)
+        run(ice, (second + 4) * 1_000 * MS, never, second * 1_000 * MS)
+    run(ice, 10 * MS + CONSENT_TIMEOUT_NS, never, 30_000 * MS)
+    assert ice.state is IceState.FAILED
+
+
+def test_a_restart_without_candidates_ends_by_the_clock() -> None:
+    ice = connected(NEAR)
+    ice.restart("a:b", PASSWORD, [], 20 * MS)
+    assert ice.next_ns < NEVER
+    run(ice, 11 * MS + CONSENT_TIMEOUT_NS, never, 20 * MS)
+    assert ice.state is IceState.FAILED

@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 
 from tests.paths import ROOT
-from transceiver.caller.report import MAX_EVENTS_SHOWN, Quality, Report, Setup, TurnReport, render
+from transceiver.caller.report import (
+    MAX_EVENTS_SHOWN,
+    Quality,
+    Report,
+    Setup,
+    TurnReport,
+    missing_at_end,
+    render,
+)
 
 SETUP = Setup(3.4, 1.7, 2.5, 1.3, 8.9)
 QUALITY = Quality(
@@ -87,3 +95,8 @@ def test_the_page_about_it_names_every_key() -> None:
     ]
     spoken_of = {"packets_received": "…_received", "packets_lost": "…_lost"}
     assert [name for name in names if f"{spoken_of.get(name, name)}" not in page] == []
+
+
+@pytest.mark.parametrize(("gap_ms", "packets"), [(0, 0), (20, 0), (240, 0), (260, 12), (10_000, 499)])
+def test_packets_that_never_came_are_counted_once_they_are_too_late(gap_ms: int, packets: int) -> None:
+    assert missing_at_end(gap_ms * 1_000_000) == packets

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from tests import tones
 from transceiver.caller import sound
+from transceiver.caller.settings import QUICK_SILENCE_MS
 from transceiver.media import FRAME_BYTES, FRAME_SAMPLES, SAMPLE_RATE
-from transceiver.turns.settings import ServerVad
 
 
 def write(path: Path, samples: NDArray[np.float64], rate: int, width: int = 2) -> None:
@@ -52,7 +52,7 @@ def test_the_recording_that_comes_along_is_fit_for_its_purpose() -> None:
     assert sound.default_recording().stat().st_size < 200_000
     assert sound.is_audible(frames[-1]) or sound.is_audible(frames[-2])
     pauses = "".join("." if sound.is_audible(f) else "_" for f in frames).split(".")
-    assert max(map(len, pauses)) * 20 < ServerVad().silence_duration_ms, "a pause would be taken for the end"
+    assert max(map(len, pauses)) * 20 < QUICK_SILENCE_MS, "a pause would be taken for the end"
 
 
 @pytest.mark.parametrize(

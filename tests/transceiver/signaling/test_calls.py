@@ -235,10 +235,10 @@ def test_an_offer_is_taken_where_clients_send_it(host: Host, path: str) -> None:
 
 
 def test_a_slash_at_the_end_of_a_call_s_path(host: Host) -> None:
-    for end in (lambda p: host.request("DELETE", p + "/"), lambda p: host.request("POST", p + "/hangup/")):
+    for method, end in (("DELETE", "/"), ("POST", "/hangup/")):
         path = host.call(CHROMIUM)
         assert patch(host, path + "/", TRICKLE).status == 204
-        assert end(path).status == 200
+        assert host.request(method, path + end).status == 200
         assert host.request("DELETE", path).status == 404
 
 

@@ -16,6 +16,17 @@ from transceiver.turns.settings import (
 )
 
 
+def test_the_defaults_are_those_of_the_realtime_api() -> None:
+    assert wire_turn_detection(ServerVad()) == {
+        "type": "server_vad",
+        "threshold": 0.5,
+        "prefix_padding_ms": 300,
+        "silence_duration_ms": 500,
+        "create_response": True,
+        "interrupt_response": True,
+    }
+
+
 def ga(turn_detection: object) -> dict[str, object]:
     return {"type": "realtime", "audio": {"input": {"turn_detection": turn_detection}}}
 
