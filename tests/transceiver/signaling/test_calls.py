@@ -23,7 +23,8 @@ from transceiver.signaling.bodies import MAX_REQUEST_BYTES
 from transceiver.signaling.calls import OLDER_CALLS
 
 SDP = {"Content-Type": "application/sdp"}
-OTHER_PROCESS = f"{CALLS}/{new_session_id(1)}"
+OTHER_PROCESS = f"{CALLS}/rtc_1-{'A' * 22}"
+"""Of a call that there is not; always the same, as tests are named by it."""
 ORIGIN = "https://app.example"
 TRICKLE = (
     "a=ice-ufrag:QEPM\r\na=ice-pwd:uEE0igt6Ac6aTLrDV0M7Uqtt\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n"
@@ -255,8 +256,8 @@ ALLOWED = {
     CALLS: "OPTIONS, POST",
     CALLS + "/": "OPTIONS, POST",
     OLDER_CALLS: "OPTIONS, POST",
-    f"{CALLS}/{new_session_id(1)}": "DELETE, OPTIONS, PATCH",
-    f"{CALLS}/{new_session_id(1)}/hangup": "OPTIONS, POST",
+    OTHER_PROCESS: "DELETE, OPTIONS, PATCH",
+    f"{OTHER_PROCESS}/hangup": "OPTIONS, POST",
     "/v1/pops": "GET, HEAD, OPTIONS",
     "/healthz": "GET, HEAD, OPTIONS",
     "/": "GET, HEAD, OPTIONS",
@@ -418,7 +419,7 @@ def test_the_page_that_we_serve(host: Host) -> None:
 
 # Bad input
 
-OTHERS = f"{CALLS}/{new_session_id(1)}"
+OTHERS = OTHER_PROCESS
 HTML = {"Content-Type": "text/html"}
 NO_BOUNDARY = {"Content-Type": "multipart/form-data"}
 SDPFRAG = {"Content-Type": FRAGMENT}
