@@ -36,7 +36,7 @@ def test_alone(): ...
 @pytest.mark.slow
 def test_long(): ...
 """
-FILES = ("core/test_a.py", "lab/test_demo.py", "lab/test_lab.py")
+FILES = ("core/test_a.py", "edge/lab/test_lab.py", "transceiver/demo/test_demo.py")
 
 
 def ran(folder: Path, *options: str) -> list[tuple[str, str]]:
@@ -44,7 +44,7 @@ def ran(folder: Path, *options: str) -> list[tuple[str, str]]:
     (folder / "tests").mkdir()
     (folder / "conftest.py").write_text(CONFTEST)
     for name in FILES:
-        (folder / "tests" / name).parent.mkdir(exist_ok=True)
+        (folder / "tests" / name).parent.mkdir(exist_ok=True, parents=True)
         (folder / "tests" / name).write_text(TESTS)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--import-mode=importlib"]
