@@ -69,6 +69,9 @@ def test_a_group_has_one_worker(tmp_path: Path) -> None:
 
 def test_who_is_alone_comes_first_then_groups_then_what_takes_long(tmp_path: Path) -> None:
     order = [nodeid for _, nodeid in ran(tmp_path)]
-    kinds = ["alone" if "alone" in nodeid else nodeid.split("/")[1] for nodeid in order]
-    assert kinds == ["alone"] * 3 + ["lab"] * 14 + ["core"] * 7
+    kinds = [
+        "alone" if "alone" in nodeid else "group" if group_of(nodeid) in GROUPS else "other"
+        for nodeid in order
+    ]
+    assert kinds == ["alone"] * 3 + ["group"] * 14 + ["other"] * 7
     assert "test_long" in order[-7]
