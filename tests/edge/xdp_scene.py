@@ -281,3 +281,26 @@ class Call:
             assert self.transceiver.receive() == (up, self.nat)
             self.transceiver.send(down, self.nat)
             assert self.client.receive() == (down, self.vip)
+
+
+def verdict(pop: Pop, name: str, family: str = "ipv4") -> int:
+    return pop.samples()["fastpath_packets_total", family, name]
+
+
+def arrives_up(call: Call) -> bool:
+    call.client.send(MEDIA, call.vip)
+    try:
+        return call.transceiver.receive(0.05)[1] == call.nat
+    except TimeoutError:
+        return False
+
+
+def as_nobody(pop: Pop, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """In the PoP's namespace, as root without capabilities."""
+    enter, net, *command = pop.command(*arguments)
+    command = [enter, net, "setpriv", "--bounding-set=-all", "--inh-caps=-all", *command]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False)
+
+
+def carried(pop: Pop, path: str) -> int:
+    return pop.samples()["relay_carried_packets_total", "upstream", path]

@@ -5,25 +5,20 @@ from __future__ import annotations
 import concurrent.futures
 import json
 import os
-import signal
 from pathlib import Path
 
 import pytest
 
 from core.addr import IpFamily
 from edge.metrics import catalogue
-from tests.edge.kit import MASTERS, MEDIA, eventually, flip_tag, mint_ufrag, request, write_keys
-from tests.edge.xdp_scene import TRANSCEIVERS, Call, Pop, running
+from tests.edge.kit import MEDIA, eventually, flip_tag, mint_ufrag, request
+from tests.edge.xdp_scene import TRANSCEIVERS, Call, Pop, carried, running
 from tests.exposition import assert_is_catalogue, complaints
 
 pytestmark = [
     pytest.mark.netns,
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root: makes network namespaces"),
 ]
-
-
-def carried(pop: Pop, path: str) -> int:
-    return pop.samples()["relay_carried_packets_total", "upstream", path]
 
 
 @pytest.mark.parametrize("index", [0, 1], ids=["ipv4", "ipv6"])
@@ -172,48 +167,3 @@ def test_a_silent_flow_moves_to_another_transceiver_and_a_live_one_does_not(tmp_
         eventually(is_moved, "it moves")
         assert pop.summary()["flows"] == 1
         assert pop.samples()["relay_flow_removals_total", "moved"] == 1
-
-
-def test_keys_and_budgets_follow_a_reload(pop: Pop) -> None:
-    assert pop.process is not None
-    write_keys(pop.scene.directory / "keys.toml", {2: MASTERS[2]}, 2)
-    pop.dataplane["dscp_upstream"] = 46
-    pop.write_config()
-    os.kill(pop.process.pid, signal.SIGHUP)
-    pop.wait_for_log("reloaded: keys 2")
-    old = Call(pop)
-    old.client.send(request(old.ufrag), old.vip)
-    refused = ("fastpath_packets_total", "ipv4", "drop_token_unknown_key")
-    eventually(lambda: pop.samples()[refused], "the program refuses the old key")
-    tables = pop.scene.tables()
-    assert tables.config["tos_set"].tolist() == [46 << 2, 0]
-    tables.close()
-
-
-def test_detach_takes_it_off_and_auto_falls_back_loudly(pop: Pop) -> None:
-    pop.stop()
-    assert set(pop.succeed("dataplane", "detach").split()) == {"pub:", "bb:", "detached"}
-    assert pop.run("dataplane", "status").returncode == 1
-    refused = pop.run("relay")
-    assert refused.returncode == 1
-    assert "pub does not run the fast path: `voxpop dataplane run` first" in refused.stderr
-    pop.relay["forwarder"] = "auto"
-    pop.write_config()
-    pop.start()
-    assert pop.summary()["forwarder"] == "userspace"
-    assert "pub does not run the fast path" in str(pop.summary()["why_not_xdp"])
-    assert "forwarder: userspace" in pop.log.read_text()
-    call = Call(pop).begin()
-    call.exchange(3)
-    assert carried(pop, "slow") == 4
-    assert carried(pop, "fast") == 0
-
-
-def test_the_relay_imports_no_bcc(pop: Pop) -> None:
-    assert pop.process is not None
-    Call(pop).begin()
-    for pid in [pop.process.pid, *pop.worker_pids()]:
-        maps = Path(f"/proc/{pid}/maps").read_text()
-        assert "libbpf.so" in maps
-        assert "libbcc" not in maps
-        assert "LLVM" not in maps
