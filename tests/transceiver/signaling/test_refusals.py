@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+import json
 
+import pytest
+from aiohttp import web
+
+from core.errors import SdpError
 from tests.transceiver.descriptions import (
     CHROMIUM,
     VIDEO_SECTION,
@@ -21,7 +25,9 @@ from tests.transceiver.signaling.kit import (
     raw,
     refusals,
 )
+from transceiver.sdp import SdpReason
 from transceiver.session.ids import new_session_id
+from transceiver.signaling.refusals import HttpReason, Refusal, from_framework, from_sdp
 
 OTHERS = f"{CALLS}/{new_session_id(1)}"
 
@@ -153,3 +159,35 @@ def test_what_is_not_http_gets_400_and_a_count_and_no_traceback(host: Host, data
 @pytest.mark.slow
 def test_a_header_that_never_ends_is_given_up(host: Host) -> None:
     assert raw(host, b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ") == b""
+
+
+def error_of(refusal: Refusal) -> dict[str, object]:
+    """The error object of the OpenAI API."""
+    body = refusal.response().text
+    assert body is not None
+    error: dict[str, object] = json.loads(body)["error"]
+    return error
+
+
+def test_every_fault_of_a_description_is_the_callers_and_says_which() -> None:
+    for reason in SdpReason:
+        refusal = from_sdp(SdpError(reason, "Words."))
+        assert refusal.status in (400, 413, 422)
+        assert error_of(refusal) == {
+            "message": "Words.",
+            "type": "invalid_request_error",
+            "code": str(reason),
+            "param": None,
+        }
+
+
+def test_what_aiohttp_refuses_is_told_in_our_words() -> None:
+    refusal = from_framework(web.HTTPMethodNotAllowed("PUT", ["GET", "POST"]))
+    assert (refusal.status, refusal.reason) == (405, HttpReason.METHOD_NOT_ALLOWED)
+    assert refusal.headers == {"Allow": "GET,POST"}
+    unknown = from_framework(web.HTTPRequestURITooLong())
+    assert (unknown.status, unknown.reason) == (414, HttpReason.MALFORMED)
+
+
+def test_a_fault_of_ours_is_the_servers() -> None:
+    assert error_of(Refusal(500, HttpReason.FAULT, "x"))["type"] == "server_error"
