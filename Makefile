@@ -33,7 +33,7 @@ PURE := $(addprefix tests/,core edge/relay edge/nexthops edge/metrics \
     $(addprefix transceiver/,media turns realtime sdp backends session caller))
 .PHONY: test-clock
 test-clock: .venv/.stamp-test
-	.ci/at-boot $(BIN)/pytest -n $(JOBS) -m "not slow" $(PURE)
+	.ci/at-boot $(BIN)/pytest -n $(JOBS) -m "not slow and not netns" $(PURE)
 
 ## check: lint, format, types, import rules
 .PHONY: check

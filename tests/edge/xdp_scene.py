@@ -26,7 +26,18 @@ from ebpf.kernel import bpffs
 from ebpf.net import netns
 from ebpf.net.netns import Wiring
 from ebpf.tables import Tables
-from tests.edge.kit import CLUSTER, MASTERS, PATIENCE_S, REPOSITORY, Peer, eventually, write_keys
+from tests.edge.kit import (
+    CLUSTER,
+    MASTERS,
+    MEDIA,
+    PATIENCE_S,
+    REPOSITORY,
+    Peer,
+    eventually,
+    mint_ufrag,
+    request,
+    write_keys,
+)
 from tests.processes import end
 
 VIPS = (Endpoint("198.51.100.1", 3478), Endpoint("2001:db8:f::1", 3478))
@@ -229,3 +240,67 @@ def running(directory: Path, **settings: object) -> Iterator[Pop]:
         pop.succeed("dataplane", "run")
         pop.start()
         yield pop
+
+
+class Call:
+    """One client and its transceiver, in the IP family of VIP `index`."""
+
+    def __init__(self, pop: Pop, index: int = 0) -> None:
+        self.vip = VIPS[index]
+        self.client = pop.scene.peer(pop.scene.client, CLIENTS[index])
+        self.transceiver = pop.scene.peer(pop.scene.region, TRANSCEIVERS[index])
+        self.ufrag = mint_ufrag(self.transceiver.address.port, host=1)
+        self.nat: Endpoint | None = None
+
+    def begin(self) -> Call:
+        """The first check, up to the first answer; which may have to be sent again while the PoP learns who
+        is on its links."""
+        check = request(self.ufrag)
+        self.client.send(check, self.vip)
+        received, self.nat = self.transceiver.receive()
+        assert received == check
+        eventually(self._is_answered, "the transceiver's answer arrives")
+        return self
+
+    def _is_answered(self) -> bool:
+        assert self.nat is not None
+        self.transceiver.send(b"answer", self.nat)
+        try:
+            data, source = self.client.receive(0.05)
+        except TimeoutError:
+            return False
+        assert source == self.vip
+        return data == b"answer"
+
+    def exchange(self, count: int = 1) -> None:
+        """Media both ways; every packet arrives, from the right address."""
+        assert self.nat is not None
+        for number in range(count):
+            up, down = MEDIA + number.to_bytes(4, "big"), MEDIA[::-1] + number.to_bytes(4, "big")
+            self.client.send(up, self.vip)
+            assert self.transceiver.receive() == (up, self.nat)
+            self.transceiver.send(down, self.nat)
+            assert self.client.receive() == (down, self.vip)
+
+
+def verdict(pop: Pop, name: str, family: str = "ipv4") -> int:
+    return pop.samples()["fastpath_packets_total", family, name]
+
+
+def arrives_up(call: Call) -> bool:
+    call.client.send(MEDIA, call.vip)
+    try:
+        return call.transceiver.receive(0.05)[1] == call.nat
+    except TimeoutError:
+        return False
+
+
+def as_nobody(pop: Pop, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """In the PoP's namespace, as root without capabilities."""
+    enter, net, *command = pop.command(*arguments)
+    command = [enter, net, "setpriv", "--bounding-set=-all", "--inh-caps=-all", *command]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False)
+
+
+def carried(pop: Pop, path: str) -> int:
+    return pop.samples()["relay_carried_packets_total", "upstream", path]

@@ -13,7 +13,7 @@ from xdist.scheduler import LoadScopeScheduling
 from tests.suite.alone import MARK
 
 GROUPS = {
-    "labs that are made and removed": ("tests/lab/test_lab.py", "tests/lab/test_demo.py"),
+    "labs that are made and removed": ("tests/edge/lab/", "tests/transceiver/demo/"),
     "browsers": ("tests/browser/", "tests/lab/test_fast_path.py::test_the_kernel_carries_a_browsers_call"),
 }
 """By the beginnings of node ids. Labs of one machine are made one at a time, so those that are interrupted

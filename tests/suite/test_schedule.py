@@ -36,7 +36,7 @@ def test_alone(): ...
 @pytest.mark.slow
 def test_long(): ...
 """
-FILES = ("core/test_a.py", "lab/test_demo.py", "lab/test_lab.py")
+FILES = ("core/test_a.py", "edge/lab/test_lab.py", "transceiver/demo/test_demo.py")
 
 
 def ran(folder: Path, *options: str) -> list[tuple[str, str]]:
@@ -44,7 +44,7 @@ def ran(folder: Path, *options: str) -> list[tuple[str, str]]:
     (folder / "tests").mkdir()
     (folder / "conftest.py").write_text(CONFTEST)
     for name in FILES:
-        (folder / "tests" / name).parent.mkdir(exist_ok=True)
+        (folder / "tests" / name).parent.mkdir(exist_ok=True, parents=True)
         (folder / "tests" / name).write_text(TESTS)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--import-mode=importlib"]
@@ -69,6 +69,9 @@ def test_a_group_has_one_worker(tmp_path: Path) -> None:
 
 def test_who_is_alone_comes_first_then_groups_then_what_takes_long(tmp_path: Path) -> None:
     order = [nodeid for _, nodeid in ran(tmp_path)]
-    kinds = ["alone" if "alone" in nodeid else nodeid.split("/")[1] for nodeid in order]
-    assert kinds == ["alone"] * 3 + ["lab"] * 14 + ["core"] * 7
+    kinds = [
+        "alone" if "alone" in nodeid else "group" if group_of(nodeid) in GROUPS else "other"
+        for nodeid in order
+    ]
+    assert kinds == ["alone"] * 3 + ["group"] * 14 + ["other"] * 7
     assert "test_long" in order[-7]

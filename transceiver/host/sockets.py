@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,14 +43,21 @@ def open_sockets(
     process that dies leaves its socket, and the connections waiting there, to its successor.
     """
     _check_free(http)
-    return [
-        ProcessSockets(
-            udp=_open_udp(addresses, first_port + index),
-            http=_open_http(http),
-            siblings=_open_unix(socket_path(folder, index)),
-        )
-        for index in range(count)
-    ]
+    with ExitStack() as until_all_are_open:
+
+        def keep(opened: socket.socket) -> socket.socket:
+            return until_all_are_open.enter_context(opened)
+
+        processes = [
+            ProcessSockets(
+                udp=tuple(map(keep, _open_udp(addresses, first_port + index))),
+                http=keep(_open_http(http)),
+                siblings=keep(_open_unix(socket_path(folder, index))),
+            )
+            for index in range(count)
+        ]
+        until_all_are_open.pop_all()
+    return processes
 
 
 def _check_free(http: Endpoint) -> None:

@@ -17,9 +17,8 @@ from pathlib import Path
 import pytest
 
 from ebpf import layout
-from tests.edge.host.test_service_xdp import Call
 from tests.edge.kit import REPOSITORY
-from tests.edge.xdp_scene import Pop, running
+from tests.edge.xdp_scene import Call, Pop, running
 from tests.sources import copy_of_the_sources
 from tests.walks import FIELD, ODD_PACKETS, REASON
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import resource
 import signal
 import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +17,7 @@ from core.addr import Endpoint
 from core.keyring import Keyring
 from core.service.metrics.daemon import DAEMON
 from edge.metrics import catalogue
+from tests.edge.host.kit import HOST, OTHER_HOST, OpenPeer, StartRelay, call, echo, sockets_of, ufrag_for
 from tests.edge.kit import (
     DTLS,
     MASTERS,
@@ -33,65 +31,10 @@ from tests.edge.kit import (
     request,
     write_keys,
 )
+from tests.edge.relay.rig import HOPELESS
 from tests.edge.relay.test_decide import STRANGERS
-from tests.edge.relay.test_slowpath import HOPELESS
 from tests.exposition import assert_is_catalogue, complaints
 from tests.ports import free_port
-
-StartRelay = Callable[..., RelayProcess]
-OpenPeer = Callable[..., Peer]
-HOST, OTHER_HOST = "127.77.0.1", "127.77.0.2"
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[StartRelay]:
-    """Starts relays that end with the test, as they should: at once, and without a traceback."""
-    started: list[RelayProcess] = []
-    with contextlib.ExitStack() as running:
-
-        def start_relay(**settings: object) -> RelayProcess:
-            relay = RelayProcess(tmp_path, **settings)  # type: ignore[arg-type]
-            started.append(running.enter_context(relay))
-            return relay
-
-        yield start_relay
-    for relay in started:
-        assert "Traceback" not in relay.log_text()
-
-
-@pytest.fixture
-def peer() -> Iterator[OpenPeer]:
-    """Opens sockets that are closed with the test."""
-    opened: list[Peer] = []
-
-    def open_peer(host: str = "127.0.0.1", port: int = 0) -> Peer:
-        opened.append(Peer(host, port))
-        return opened[-1]
-
-    yield open_peer
-    for one in opened:
-        one.close()
-
-
-def ufrag_for(transceiver: Peer) -> bytes:
-    return mint_ufrag(transceiver.address.port, host=int(transceiver.address.host.rpartition(".")[2]))
-
-
-def call(client: Peer, transceiver: Peer, vip: Endpoint, ufrag: bytes | None = None) -> Endpoint:
-    """Make a flow and see it work both ways; where the transceiver sees the client."""
-    check = request(ufrag or ufrag_for(transceiver))
-    client.send(check, vip)
-    data, path = transceiver.receive()
-    assert data == check
-    echo(client, transceiver, vip, path)
-    return path
-
-
-def echo(client: Peer, transceiver: Peer, vip: Endpoint, path: Endpoint, data: bytes = MEDIA) -> None:
-    client.send(data, vip)
-    assert transceiver.receive() == (data, path)
-    transceiver.send(data[::-1], path)
-    assert client.receive() == (data[::-1], vip)
 
 
 def test_a_call_over_ipv4_and_over_ipv6(start: StartRelay, peer: OpenPeer) -> None:
@@ -192,64 +135,6 @@ def test_only_the_vips_talk_to_strangers(start: StartRelay, peer: OpenPeer) -> N
     ports = {f"{vip.port:04X}" for vip in relay.vips}
     assert {local.rpartition(":")[2] for local in open_to_all} == ports
     assert connected == 10
-
-
-def sockets_of(pids: list[int]) -> list[tuple[str, str]]:
-    """(local, remote) of every UDP socket of some processes, as /proc/net/udp spells them."""
-    by_inode = {}
-    for table in ("/proc/net/udp", "/proc/net/udp6"):
-        for line in Path(table).read_text().splitlines()[1:]:
-            fields = line.split()
-            by_inode[f"socket:[{fields[9]}]"] = (fields[1], fields[2])
-    links = [str(fd.readlink()) for pid in pids for fd in Path(f"/proc/{pid}/fd").iterdir()]
-    return [by_inode[link] for link in links if link in by_inode]
-
-
-def test_a_dead_worker_is_replaced_on_its_sockets_and_flows_come_back(
-    start: StartRelay, peer: OpenPeer
-) -> None:
-    relay = start()
-    client, transceiver, vip = peer(), peer(HOST), relay.vips[0]
-    ufrag = ufrag_for(transceiver)
-    call(client, transceiver, vip, ufrag)
-    before = relay.samples()
-    (pid,) = relay.worker_pids()
-    os.kill(pid, signal.SIGKILL)
-    eventually(lambda: relay.summary()["workers"] == 0, "its death is seen")
-    client.send(MEDIA, vip)
-    client.send(request(ufrag), vip)
-    assert transceiver.receive()[0][:2] == b"\0\1"
-    eventually(lambda: relay.summary()["workers"] == 1, "the next worker is ready")
-    after = relay.samples()
-    assert after["voxpop_daemon_worker_restarts_total", "0"] == 1
-    assert after["received_packets_total", "upstream"] == before["received_packets_total", "upstream"] + 2
-    assert after["flow_removals_total", "lost"] == 1
-    assert after["flow_installs_total", "installed"] == 2
-    assert relay.flows() == 1
-
-
-def test_workers_do_not_outlive_their_supervisor(start: StartRelay) -> None:
-    relay = start(workers=2)
-    pids = relay.worker_pids()
-    relay.signal(signal.SIGKILL)
-    relay.wait()
-    eventually(lambda: not any(is_running(pid) for pid in pids), "the workers have ended")
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return False
-
-
-def test_keys_are_not_to_be_seen_from_outside(start: StartRelay) -> None:
-    relay = start()
-    secret = (relay.directory / "keys.toml").read_text().splitlines()[-1].split('"')[1].encode()
-    for pid in (relay.pid, *relay.worker_pids()):
-        for name in ("cmdline", "environ"):
-            assert secret not in Path(f"/proc/{pid}/{name}").read_bytes()
-    assert secret.decode() not in relay.log_text()
 
 
 def test_keys_rotate_on_sighup(start: StartRelay, peer: OpenPeer) -> None:

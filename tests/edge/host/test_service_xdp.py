@@ -5,75 +5,20 @@ from __future__ import annotations
 import concurrent.futures
 import json
 import os
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from core.addr import Endpoint, IpFamily
-from ebpf.verdict import FAMILIES, REASONS
+from core.addr import IpFamily
 from edge.metrics import catalogue
-from edge.ops.flows import FLOW_COLUMNS
-from tests.edge.kit import MASTERS, MEDIA, eventually, flip_tag, mint_ufrag, request, write_keys
-from tests.edge.xdp_scene import CLIENTS, TRANSCEIVERS, VIPS, Pop, running
+from tests.edge.kit import MEDIA, eventually, flip_tag, mint_ufrag, request
+from tests.edge.xdp_scene import TRANSCEIVERS, Call, Pop, carried, running
 from tests.exposition import assert_is_catalogue, complaints
 
 pytestmark = [
     pytest.mark.netns,
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root: makes network namespaces"),
 ]
-
-
-@pytest.fixture
-def pop(tmp_path: Path) -> Iterator[Pop]:
-    with running(tmp_path) as started:
-        yield started
-
-
-class Call:
-    """One client and its transceiver, in the IP family of VIP `index`."""
-
-    def __init__(self, pop: Pop, index: int = 0) -> None:
-        self.vip = VIPS[index]
-        self.client = pop.scene.peer(pop.scene.client, CLIENTS[index])
-        self.transceiver = pop.scene.peer(pop.scene.region, TRANSCEIVERS[index])
-        self.ufrag = mint_ufrag(self.transceiver.address.port, host=1)
-        self.nat: Endpoint | None = None
-
-    def begin(self) -> Call:
-        """The first check, up to the first answer; which may have to be sent again while the PoP learns who
-        is on its links."""
-        check = request(self.ufrag)
-        self.client.send(check, self.vip)
-        received, self.nat = self.transceiver.receive()
-        assert received == check
-        eventually(self._is_answered, "the transceiver's answer arrives")
-        return self
-
-    def _is_answered(self) -> bool:
-        assert self.nat is not None
-        self.transceiver.send(b"answer", self.nat)
-        try:
-            data, source = self.client.receive(0.05)
-        except TimeoutError:
-            return False
-        assert source == self.vip
-        return data == b"answer"
-
-    def exchange(self, count: int = 1) -> None:
-        """Media both ways; every packet arrives, from the right address."""
-        assert self.nat is not None
-        for number in range(count):
-            up, down = MEDIA + number.to_bytes(4, "big"), MEDIA[::-1] + number.to_bytes(4, "big")
-            self.client.send(up, self.vip)
-            assert self.transceiver.receive() == (up, self.nat)
-            self.transceiver.send(down, self.nat)
-            assert self.client.receive() == (down, self.vip)
-
-
-def carried(pop: Pop, path: str) -> int:
-    return pop.samples()["relay_carried_packets_total", "upstream", path]
 
 
 @pytest.mark.parametrize("index", [0, 1], ids=["ipv4", "ipv6"])
@@ -222,76 +167,3 @@ def test_a_silent_flow_moves_to_another_transceiver_and_a_live_one_does_not(tmp_
         eventually(is_moved, "it moves")
         assert pop.summary()["flows"] == 1
         assert pop.samples()["relay_flow_removals_total", "moved"] == 1
-
-
-def test_keys_and_budgets_follow_a_reload(pop: Pop) -> None:
-    assert pop.process is not None
-    write_keys(pop.scene.directory / "keys.toml", {2: MASTERS[2]}, 2)
-    pop.dataplane["dscp_upstream"] = 46
-    pop.write_config()
-    os.kill(pop.process.pid, signal.SIGHUP)
-    pop.wait_for_log("reloaded: keys 2")
-    old = Call(pop)
-    old.client.send(request(old.ufrag), old.vip)
-    refused = ("fastpath_packets_total", "ipv4", "drop_token_unknown_key")
-    eventually(lambda: pop.samples()[refused], "the program refuses the old key")
-    tables = pop.scene.tables()
-    assert tables.config["tos_set"].tolist() == [46 << 2, 0]
-    tables.close()
-
-
-def test_detach_takes_it_off_and_auto_falls_back_loudly(pop: Pop) -> None:
-    pop.stop()
-    assert set(pop.succeed("dataplane", "detach").split()) == {"pub:", "bb:", "detached"}
-    assert pop.run("dataplane", "status").returncode == 1
-    refused = pop.run("relay")
-    assert refused.returncode == 1
-    assert "pub does not run the fast path: `voxpop dataplane run` first" in refused.stderr
-    pop.relay["forwarder"] = "auto"
-    pop.write_config()
-    pop.start()
-    assert pop.summary()["forwarder"] == "userspace"
-    assert "pub does not run the fast path" in str(pop.summary()["why_not_xdp"])
-    assert "forwarder: userspace" in pop.log.read_text()
-    call = Call(pop).begin()
-    call.exchange(3)
-    assert carried(pop, "slow") == 4
-    assert carried(pop, "fast") == 0
-
-
-def test_the_relay_imports_no_bcc(pop: Pop) -> None:
-    assert pop.process is not None
-    Call(pop).begin()
-    for pid in [pop.process.pid, *pop.worker_pids()]:
-        maps = Path(f"/proc/{pid}/maps").read_text()
-        assert "libbpf.so" in maps
-        assert "libbcc" not in maps
-        assert "LLVM" not in maps
-
-
-def test_stats_and_flows_without_a_relay(pop: Pop) -> None:
-    calls = [Call(pop, 0).begin(), Call(pop, 1).begin()]
-    for call in calls:
-        call.exchange(7)
-    pop.kill()
-    lines = pop.succeed("stats").splitlines()
-    assert lines[0].split() == ["VERDICT", "FAMILY", "PACKETS", "BYTES"]
-    assert ["forward_upstream", "ipv6", "7"] in [line.split()[:3] for line in lines]
-    counters = json.loads(pop.succeed("stats", "--json"))["counters"]
-    assert len(counters) == len(REASONS) * len(FAMILIES)
-    listed = pop.succeed("flows", "list", "--client", "203.0.113.0/24", "--idle", "<1h").splitlines()
-    assert listed[0].split() == list(FLOW_COLUMNS)
-    (row,) = [line.split() for line in listed[1:]]
-    first = calls[0]
-    assert row[:4] == [
-        str(a) for a in (first.client.address, first.vip, first.transceiver.address, first.nat)
-    ]
-    assert row[5] == "7"
-    for arguments, number in (
-        ((), 2), (("--vip", str(VIPS[1])), 1), (("--vip", "198.51.100.1:9"), 0), (("--idle", ">1h"), 0),
-        (("--transceiver", "2001:db8:20::/64"), 1), (("--client", str(first.client.address)), 1),
-    ):  # fmt: skip
-        assert pop.succeed("flows", "count", *arguments).strip() == str(number), arguments
-    limited = pop.run("flows", "list", "--limit", "1", "-H")
-    assert len(limited.stdout.splitlines()) == 1
-    assert "1 more flows match; --limit 0 shows all" in limited.stderr

@@ -1,69 +1,33 @@
 """The signaling API as callers see it: real requests to real processes."""
 
 import json
-import socket
-from collections.abc import Iterator
 
 import pytest
 
 from tests.transceiver.descriptions import CASES as CASES_OF_CLIENTS
 from tests.transceiver.descriptions import (
     CHROMIUM,
-    FIREFOX,
     OFFERS,
-    VIDEO_SECTION,
-    attributes,
-    section,
-    without,
 )
-from tests.transceiver.host_kit import CALLS, FRAGMENT, VIP, Host, Response
+from tests.transceiver.host_kit import CALLS, FRAGMENT, VIP, Host
+from tests.transceiver.signaling.kit import (
+    FORM,
+    JSON,
+    ORIGIN,
+    RESTART,
+    SDP,
+    TRICKLE,
+    form,
+    holdings,
+    patch,
+    raw,
+)
 from transceiver.sdp import parse_answer_untrusted, parse_fragment_untrusted
-from transceiver.session.ids import new_session_id, owner_of
-from transceiver.signaling.bodies import MAX_REQUEST_BYTES
+from transceiver.session.ids import owner_of
 from transceiver.signaling.calls import OLDER_CALLS
 
-SDP = {"Content-Type": "application/sdp"}
 OTHER_PROCESS = f"{CALLS}/rtc_1-{'A' * 22}"
 """Of a call that there is not; always the same, as tests are named by it."""
-ORIGIN = "https://app.example"
-TRICKLE = (
-    "a=ice-ufrag:QEPM\r\na=ice-pwd:uEE0igt6Ac6aTLrDV0M7Uqtt\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n"
-    "a=candidate:1 1 udp 2130706431 192.0.2.55 5000 typ host\r\na=end-of-candidates\r\n"
-)
-RESTART = (
-    "a=ice-ufrag:NEWU\r\na=ice-pwd:aNewPasswordOfTheClient0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n"
-)
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    settings = {"max_sessions": "40", "cors_origins": f'["{ORIGIN}"]'}
-    with Host(tmp_path_factory.mktemp("host"), settings) as running:
-        yield running
-    assert running.process.returncode == 130
-    noise = [line for line in running.log if " INFO " not in line]
-    assert noise == [], "refusals are counted, not logged"
-
-
-@pytest.fixture
-def call(host: Host) -> Iterator[str]:
-    path = host.call(CHROMIUM)
-    yield path
-    host.request("DELETE", path)
-
-
-def form(*fields: tuple[str, str, str], boundary: str = "xyz") -> str:
-    parts = [
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{extra}\r\n\r\n{value}\r\n'
-        for name, value, extra in fields
-    ]
-    return "".join(parts) + f"--{boundary}--\r\n"
-
-
-AS_SDP, AS_JSON = "\r\nContent-Type: application/sdp", "\r\nContent-Type: application/json"
-FORM = {"Content-Type": "multipart/form-data; boundary=xyz"}
-JSON = {"Content-Type": "application/json"}
-
 
 # Making and ending calls
 
@@ -97,25 +61,6 @@ def test_an_answer_names_vips_alone_in_the_order_of_the_pops(host: Host, call: s
     host.request("DELETE", answer.headers["Location"])
 
 
-@pytest.mark.parametrize(
-    ("headers", "body"),
-    [
-        (FORM, form(("sdp", CHROMIUM, ""), ("session", "{}", ""))),
-        (FORM, form(("sdp", CHROMIUM, ""))),
-        (FORM, form(("sdp", CHROMIUM, AS_SDP), ("session", "{}", AS_JSON))),
-        (FORM, form(("sdp", CHROMIUM, '; filename="offer.sdp"'), ("other", "x", ""))),
-        (JSON, json.dumps({"sdp": CHROMIUM, "session": {}})),
-        (JSON, json.dumps({"sdp": FIREFOX})),
-        (SDP | {"X-OpenAI-Agents-SDK": "openai-agents-js.0.20.0"}, CHROMIUM.replace("\n", "\r\n")),
-        ({"Content-Type": "application/sdp; charset=utf-8"}, CHROMIUM),
-    ],
-)  # fmt: skip
-def test_every_form_of_a_call(host: Host, headers: dict[str, str], body: str | bytes | None) -> None:
-    response = host.request("POST", CALLS, body, headers)
-    assert response.status == 201, response.text
-    assert host.request("DELETE", response.headers["Location"]).status == 200
-
-
 def test_hanging_up_as_the_openai_api_does(host: Host, call: str) -> None:
     assert host.request("POST", call + "/hangup").status == 200
     assert host.request("POST", call + "/hangup").status == 404
@@ -135,10 +80,6 @@ def test_an_offer_in_the_shape_of_those_of_other_clients_is_answered(host: Host,
 
 
 # Trickle and ICE restart (RFC 9725 §4.3)
-
-
-def patch(host: Host, path: str, body: str | bytes | None, **headers: str) -> Response:
-    return host.request("PATCH", path, body, {"Content-Type": FRAGMENT, **headers})
 
 
 def test_trickled_candidates_are_taken_and_ignored(host: Host, call: str) -> None:
@@ -338,11 +279,6 @@ def test_the_call_of_another(host: Host, call: str) -> None:
     assert patch(host, call, TRICKLE).status == 204, "it goes on"
 
 
-def test_nobody_becomes_another_by_a_header_of_the_hand_over(host: Host, call: str) -> None:
-    response = host.request("DELETE", call, None, {"X-Voxpop-Caller": "alice"}, key="bob")
-    assert response.status == 404
-
-
 # Pages of other origins
 
 
@@ -417,123 +353,6 @@ def test_the_page_that_we_serve(host: Host) -> None:
     host.request("DELETE", response.headers["Location"])
 
 
-# Bad input
-
-OTHERS = OTHER_PROCESS
-HTML = {"Content-Type": "text/html"}
-NO_BOUNDARY = {"Content-Type": "multipart/form-data"}
-SDPFRAG = {"Content-Type": FRAGMENT}
-ODD_CHARSET = "\r\nContent-Type: text/plain; charset=no"
-NAMELESS = form(("sdp", CHROMIUM, "")).replace('; name="sdp"', "")
-ONLY_VIDEO = without(section(CHROMIUM, 0).lstrip("\n"), "a=group") + "\n" + VIDEO_SECTION
-Case = tuple[str, str, dict[str, str], str | bytes | None, int, str]
-BAD: dict[str, tuple[dict[str, str], str | bytes, int, str]] = {
-    "2 MB of SDP": (SDP, CHROMIUM + "a=x\r\n" * 400_000, 413, "http_too_large"),
-    "SDP of 70 KB": (SDP, CHROMIUM + "a=x:" + "y" * 68_000, 413, "sdp_too_large"),
-    "SDP of 3000 lines": (SDP, CHROMIUM + "a=x\n" * 3_000, 413, "sdp_too_many_lines"),
-    "nothing": (SDP, "", 400, "sdp_not_sdp"),
-    "prose": (SDP, "hello", 400, "sdp_not_sdp"),
-    "bytes": (SDP, b"v=0\n\xff\xfe", 400, "sdp_not_sdp"),
-    "hostile a= line": (SDP, CHROMIUM.replace("a=mid:0", "a=mid:0\x0ba=x"), 400, "sdp_bad_mid"),
-    "ice-lite": (SDP, CASES_OF_CLIENTS["ice-lite"], 422, "sdp_ice_lite"),
-    "packets of 3 ms": (SDP, CHROMIUM.replace("a=mid:0", "a=mid:0\na=maxptime:3"), 422, "sdp_bad_ptime"),
-    "SDP without audio": (SDP, without(CHROMIUM, "m=audio"), 422, "sdp_no_audio"),
-    "video only": (SDP, ONLY_VIDEO, 422, "sdp_video_only"),
-    "no Opus": (SDP, CHROMIUM.replace("opus/", "speex/"), 422, "sdp_no_opus"),
-    "no fingerprint": (SDP, without(CHROMIUM, "a=fingerprint"), 422, "sdp_no_fingerprint"),
-    "no rtcp-mux": (SDP, without(CHROMIUM, "a=rtcp-mux"), 422, "sdp_no_rtcp_mux"),
-    "unknown content type": (HTML, CHROMIUM, 415, "http_bad_content_type"),
-    "no content type": ({}, CHROMIUM.encode(), 415, "http_bad_content_type"),
-    "packed": (SDP | {"Content-Encoding": "gzip"}, "x", 415, "http_bad_content_type"),
-    "form without boundary": (NO_BOUNDARY, "x", 400, "http_bad_body"),
-    "form that is none": (FORM, "hello", 400, "http_bad_body"),
-    "form that is cut": (FORM, form(("sdp", CHROMIUM, ""))[:-40], 400, "http_bad_body"),
-    "form without sdp": (FORM, form(("session", "{}", "")), 400, "http_bad_body"),
-    "form with nameless part": (FORM, NAMELESS, 400, "http_bad_body"),
-    "form with unknown charset": (FORM, form(("sdp", CHROMIUM, ODD_CHARSET)), 400, "http_bad_body"),
-    "session that is no JSON": (
-        FORM,
-        form(("sdp", CHROMIUM, ""), ("session", "{", "")),
-        400,
-        "http_bad_session",
-    ),
-    "session that is a list": (
-        FORM,
-        form(("sdp", CHROMIUM, ""), ("session", "[]", "")),
-        400,
-        "http_bad_session",
-    ),
-    "session of many brackets": (
-        FORM,
-        form(("sdp", CHROMIUM, ""), ("session", "[" * 60_000, "")),
-        400,
-        "http_bad_session",
-    ),
-    "JSON that is none": (JSON, "{", 400, "http_bad_session"),
-    "JSON without sdp": (JSON, "{}", 400, "http_bad_body"),
-    "JSON with a number as sdp": (JSON, '{"sdp": 1}', 400, "http_bad_body"),
-}
-ELSEWHERE: dict[str, Case] = {
-    "unknown path": ("POST", "/v1/realtime/calls2", SDP, CHROMIUM, 404, "http_not_found"),
-    "GET of the calls": ("GET", CALLS, {}, None, 405, "http_method_not_allowed"),
-    "PUT of a call": ("PUT", OTHERS, {}, "", 405, "http_method_not_allowed"),
-    "DELETE of no call": ("DELETE", OTHERS, {}, None, 404, "http_not_found"),
-    "of process 99": ("DELETE", f"{CALLS}/{new_session_id(99)}", {}, None, 404, "http_not_found"),
-    "DELETE of what is no id": ("DELETE", f"{CALLS}/..%2f..%2fetc", {}, None, 404, "http_not_found"),
-    "PATCH of no call": ("PATCH", OTHERS, SDPFRAG, TRICKLE, 404, "http_not_found"),
-    "PATCH with an offer": ("PATCH", OTHERS, SDP, CHROMIUM, 415, "http_bad_content_type"),
-}
-CASES: dict[str, Case] = {name: ("POST", CALLS, *case) for name, case in BAD.items()} | ELSEWHERE
-
-
-def refusals(host: Host) -> dict[str, float]:
-    return {
-        name: value
-        for name, value in host.metrics().items()
-        if name.startswith("voxpop_transceiver_http_refusals")
-    }
-
-
-def holdings(host: Host) -> dict[str, float]:
-    """What requests could leave behind, over both processes. Sockets are counted as open files."""
-    now = host.metrics()
-    return {
-        name: value
-        for name, value in now.items()
-        if name.startswith(
-            (
-                "voxpop_transceiver_sessions{",
-                "voxpop_transceiver_routes",
-                "voxpop_transceiver_tasks",
-                "process_open_fds",
-            )
-        )
-    }
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_bad_input_is_refused_and_counted_once(host: Host, case: str) -> None:
-    method, path, headers, body, status, code = CASES[case]
-    before = refusals(host)
-    response = host.request(method, path, body, headers)
-    assert (response.status, response.code) == (status, code)
-    assert response.headers["Content-Type"].startswith("application/json")
-    grown = {name: value - before[name] for name, value in refusals(host).items() if value != before[name]}
-    assert grown == {f"voxpop_transceiver_http_refusals_total{{reason={code}}}": 1}
-
-
-def test_bad_input_leaves_nothing_behind(host: Host) -> None:
-    holdings(host)  # connections between the processes stay open, so make them first
-    for _ in range(8):
-        host.request("DELETE", f"{CALLS}/{new_session_id(0)}")
-        host.request("DELETE", f"{CALLS}/{new_session_id(1)}")
-    before = holdings(host)
-    for _ in range(3):
-        for method, path, headers, body, *_ in CASES.values():
-            host.request(method, path, body, headers)
-    host.wait_until(lambda: holdings(host) == before, "sockets, tasks or routes are left")
-
-
 def test_a_call_that_ends_leaves_nothing_behind(host: Host) -> None:
     before = holdings(host)
     for _ in range(10):
@@ -541,70 +360,6 @@ def test_a_call_that_ends_leaves_nothing_behind(host: Host) -> None:
         patch(host, path, RESTART, **{"If-Match": "*"})
         assert host.request("DELETE", path).status == 200
     host.wait_until(lambda: holdings(host) == before, "sockets, tasks or routes are left")
-
-
-def raw(host: Host, data: bytes, *, is_cut: bool = False) -> bytes:
-    """What comes back for bytes that need not be HTTP, until the other side closes."""
-    with socket.create_connection(("127.0.0.1", host.http), timeout=30) as connection:
-        connection.sendall(data)
-        if is_cut:
-            connection.shutdown(socket.SHUT_WR)
-        chunks = []
-        while chunk := connection.recv(65536):
-            chunks.append(chunk)
-        return b"".join(chunks)
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03hello\r\n\r\n",
-        b"GET / HTTP/9.9\r\n\r\n",
-        b"POST /v1/realtime/calls HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 20_000 + b"\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 300 + b"\r\n",
-    ],
-)
-def test_what_is_not_http_gets_400_and_a_count_and_no_traceback(host: Host, data: bytes) -> None:
-    before = refusals(host)
-    assert raw(host, data).split(b"\r\n")[0] in (b"HTTP/1.1 400 Bad Request", b"HTTP/1.0 400 Bad Request")
-    grown = {name: value - before[name] for name, value in refusals(host).items() if value != before[name]}
-    assert grown == {"voxpop_transceiver_http_refusals_total{reason=http_malformed}": 1}
-    assert "Traceback" not in "".join(host.log)
-
-
-def test_two_megabytes_in_chunks_of_unknown_length(host: Host) -> None:
-    key = host.keys["alice"].encode()
-    head = b"POST /v1/realtime/calls HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + key
-    head += b"\r\nContent-Type: application/sdp\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
-    chunk = b"8000\r\n" + b"a" * 0x8000 + b"\r\n"
-    chunks = -(-MAX_REQUEST_BYTES // 0x8000) + 1
-    assert raw(host, head + chunk * chunks + b"0\r\n\r\n").startswith(b"HTTP/1.1 413")
-
-
-@pytest.mark.slow
-def test_a_body_that_trickles_in_is_given_up(host: Host) -> None:
-    key = host.keys["alice"].encode()
-    head = b"POST /v1/realtime/calls HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + key
-    head += b"\r\nContent-Type: application/sdp\r\nContent-Length: 1000\r\n\r\nv=0\r\n"
-    answer = raw(host, head)
-    assert answer.startswith(b"HTTP/1.1 408")
-    assert b"http_timeout" in answer
-
-
-@pytest.mark.slow
-def test_a_header_that_never_ends_is_given_up(host: Host) -> None:
-    assert raw(host, b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ") == b""
-
-
-def test_clients_that_leave_early(host: Host) -> None:
-    key = host.keys["alice"].encode()
-    head = b"POST /v1/realtime/calls HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + key
-    before = holdings(host)
-    for tail in (b"", b"\r\nContent-Type: application/sdp\r\nContent-Length: 1000\r\n\r\nv=0\r\n"):
-        raw(host, head + tail, is_cut=True)
-    host.wait_until(lambda: holdings(host) == before, "a connection is left")
 
 
 # What else is served
@@ -627,55 +382,6 @@ def test_pops(host: Host) -> None:
     assert host.request("GET", "/v1/pops", key=None).status == 401
 
 
-def test_the_page(host: Host) -> None:
-    index = host.request("GET", "/", key=None)
-    assert index.status == 200
-    assert index.headers["Content-Type"] == "text/html; charset=utf-8"
-    assert "default-src 'self'" in index.headers["Content-Security-Policy"]
-    assert index.headers["X-Content-Type-Options"] == "nosniff"
-    script = host.request("GET", "/app.js", key=None)
-    assert script.headers["Content-Type"] == "text/javascript; charset=utf-8"
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/../worker.py",
-        "/%2e%2e/worker.py",
-        "/..%2fworker.py",
-        "//etc/passwd",
-        "/app.js/",
-        "/app.js%00",
-        "/worker.py",
-        "/web",
-    ],
-)
-def test_nothing_but_the_page_is_served(host: Host, path: str) -> None:
-    assert host.request("GET", path, key=None).status == 404
-
-
 def test_no_version_is_told(host: Host) -> None:
     for path in ("/", "/nowhere", CALLS):
         assert host.request("GET", path).headers["Server"] == "voxpop"
-
-
-# Several processes
-
-
-def test_a_request_reaches_the_owner_through_any_process(host: Host) -> None:
-    """Each request is a connection of its own, which the kernel gives to either process."""
-    paths = [host.call(CHROMIUM) for _ in range(24)]
-    owners = [owner_of(path.removeprefix(CALLS + "/")) for path in paths]
-    assert set(owners) == {0, 1}
-    for path in paths:
-        assert patch(host, path, TRICKLE).status == 204
-        restarted = patch(host, path, RESTART, **{"If-Match": "*"})
-        assert restarted.status == 200
-        assert attributes(restarted.text.replace("\r\n", "\n"), "ice-ufrag")
-        assert restarted.headers["ETag"] != '"0"'
-    for path in paths[::2]:
-        assert host.request("DELETE", path).status == 200
-    for path in paths[1::2]:
-        assert host.request("POST", path + "/hangup").status == 200
-    for path in paths:
-        assert host.request("DELETE", path).status == 404

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from core.service.metrics import Bound, counter, histogram
 from core.service.metrics.reference import WIDTH, Section, write
-from tests.core.service.cli.test_cli import voxpop
+from tests.core.service.cli.kit import voxpop
 from tests.paths import ROOT
 
 

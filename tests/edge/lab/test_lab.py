@@ -9,52 +9,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ebpf.net import netns
 from edge.lab.plan import DIRECTORY, LabPlan, Place
+from tests.edge.lab.kit import PATIENCE_S, assert_nothing_left, start, status, voxpop
 
 pytestmark = pytest.mark.netns
-
-PATIENCE_S = 60.0
-NOBODY = 65534
-
-
-@pytest.fixture
-def name() -> Iterator[str]:
-    """A lab's name; whatever is left of the lab is removed, and is a fault where the test removed it."""
-    chosen = f"u{os.getpid()}"
-    yield chosen
-    voxpop("down", "--name", chosen)
-    assert_nothing_left(chosen)
-
-
-def command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "voxpop", "lab", *words]
-
-
-def voxpop(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*words), capture_output=True, text=True, timeout=PATIENCE_S)
-
-
-def status(name: str) -> dict[str, Any]:
-    """What `lab status` says of one lab."""
-    shown = voxpop("status", "--json", "--name", name)
-    assert shown.returncode == 0
-    (found,) = json.loads(shown.stdout)["labs"]
-    return dict(found)
-
-
-def assert_nothing_left(name: str) -> None:
-    assert not any(netns.exists(f"voxpop-{name}-{place}") for place in Place)
-    assert not (DIRECTORY / name).exists()
-    assert f"{DIRECTORY / name}" not in Path("/proc/mounts").read_text()
-    assert not Path(f"/sys/class/net/vp-{name}").exists()
 
 
 def test_a_lab_is_made_shown_and_removed(name: str) -> None:
@@ -78,50 +43,6 @@ def test_a_lab_is_made_shown_and_removed(name: str) -> None:
     assert_nothing_left(name)
     assert voxpop("down", "--name", name).stdout == f"there is no lab {name}\n"
     assert voxpop("status", "--name", name).returncode == 1
-
-
-def test_a_command_runs_in_its_place(name: str) -> None:
-    assert voxpop("up", "--name", name).returncode == 0
-    inode = netns.identity(f"voxpop-{name}-pop")
-    assert inode is not None
-    inside = voxpop("exec", "--name", name, "pop", "--", "readlink", "/proc/self/ns/net")
-    assert inside.stdout.strip() == f"net:[{inode[1]}]"
-    assert voxpop("exec", "--name", name, "client", "--", "sh", "-c", "exit 7").returncode == 7
-    missing = voxpop("exec", "--name", name, "region", "--", "/no/such/command")
-    assert (missing.returncode, missing.stderr) == (
-        1,
-        "voxpop: cannot run /no/such/command: No such file or directory\n",
-    )
-    nowhere = voxpop("exec", "--name", "nowhere", "pop", "--", "true")
-    assert nowhere.returncode == 1
-    assert "there is no lab nowhere" in nowhere.stderr
-
-
-def test_two_labs_do_not_meet(name: str) -> None:
-    other = f"v{os.getpid()}"
-    assert voxpop("up", "--name", name, "--client", "host").returncode == 0
-    try:
-        assert voxpop("up", "--name", other, "--client", "host").returncode == 0
-        again = voxpop("up", "--name", name)
-        assert again.returncode == 1
-        assert f"lab {name} is there already" in again.stderr
-        assert status(name)["vips"] != status(other)["vips"]
-        assert status(name)["url"] != status(other)["url"]
-    finally:
-        voxpop("down", "--name", other)
-    assert_nothing_left(other)
-    assert status(name)["places"][0]["interfaces"][0]["name"] == f"vp-{name}"
-
-
-@contextmanager
-def start(*words: str) -> Iterator[subprocess.Popen[str]]:
-    """A command that runs meanwhile; killed if it is still there in the end."""
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command(*words), stdout=pipe, stderr=pipe, text=True, start_new_session=True) as it:
-        try:
-            yield it
-        finally:
-            it.kill()
 
 
 def until(holds: Callable[[], bool], process: subprocess.Popen[str]) -> None:
@@ -216,17 +137,6 @@ def test_what_a_killed_up_leaves_can_be_removed(name: str, delay_s: float) -> No
     assert_nothing_left(name)
 
 
-def test_a_process_that_ignores_signals_goes_with_its_lab(name: str) -> None:
-    assert voxpop("up", "--name", name).returncode == 0
-    script = "trap '' INT TERM; echo; sleep 300"
-    with start("exec", "--name", name, "client", "--", "sh", "-c", script) as stubborn:
-        assert stubborn.stdout is not None
-        assert stubborn.stdout.readline() == "\n"
-        assert "processes" in voxpop("down", "--name", name).stdout
-        stubborn.communicate(timeout=PATIENCE_S)
-    assert stubborn.returncode == -signal.SIGKILL
-
-
 def test_a_lab_in_the_foreground_ends_with_its_daemons(name: str) -> None:
     with start("up", "--name", name, "--foreground", "--json") as running:
         assert running.stdout is not None
@@ -237,17 +147,3 @@ def test_a_lab_in_the_foreground_ends_with_its_daemons(name: str) -> None:
     assert running.returncode == 1
     assert "signaling ended" in complaint
     assert_nothing_left(name)
-
-
-def test_without_rights_it_says_what_is_missing(name: str) -> None:
-    for words in (["up", "--name", name], ["down", "--name", name], ["status"]):
-        refused = subprocess.run(command(*words), capture_output=True, text=True, user=NOBODY, group=NOBODY)
-        assert refused.returncode == 1
-        assert "CAP_NET_ADMIN, CAP_SYS_ADMIN missing" in refused.stderr
-
-
-@pytest.mark.parametrize("bad", ["", "Lab", "a_b", "../x", "a" * 13, "-x"])
-def test_a_name_that_interfaces_cannot_have_is_refused(bad: str) -> None:
-    refused = voxpop("up", f"--name={bad}")
-    assert refused.returncode == 2
-    assert "small letters" in refused.stderr

@@ -1,0 +1,19 @@
+"""A lab's name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.edge.lab.kit import assert_nothing_left, voxpop
+
+
+@pytest.fixture
+def name() -> Iterator[str]:
+    """A lab's name; whatever is left of the lab is removed, and is a fault where the test removed it."""
+    chosen = f"u{os.getpid()}"
+    yield chosen
+    voxpop("down", "--name", chosen)
+    assert_nothing_left(chosen)

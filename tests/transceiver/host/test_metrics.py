@@ -1,0 +1,38 @@
+"""The exposition of a whole host."""
+
+from __future__ import annotations
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from core.service.metrics.daemon import OUTCOMES
+from core.service.metrics.exposition import plain, render
+from tests.exposition import complaints
+from transceiver.host.catalogue import TASKS
+from transceiver.host.metrics import HostStatus, host_exposition
+
+STATUS = HostStatus("draining", restarts=[0, 3], reloads=dict.fromkeys(OUTCOMES, 1))
+
+
+def samples(expositions: dict[int, str]) -> dict[tuple[str, ...], float]:
+    text = host_exposition(expositions, STATUS).decode()
+    assert complaints(text) == ""
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_workers_are_told_apart_and_one_that_is_silent_is_down() -> None:
+    found = samples({1: render([plain(TASKS, 7)]).decode()})
+    assert found["voxpop_transceiver_worker_up", "0"] == 0
+    assert found["voxpop_transceiver_worker_up", "1"] == 1
+    assert found["voxpop_transceiver_tasks", "1"] == 7
+    assert ("voxpop_transceiver_tasks", "0") not in found
+
+
+def test_what_the_supervisor_knows_is_there_without_any_worker() -> None:
+    found = samples({})
+    assert found["voxpop_daemon_state", "draining"] == 1
+    assert found["voxpop_daemon_state", "ready"] == 0
+    assert found["voxpop_daemon_worker_restarts_total", "1"] == 3

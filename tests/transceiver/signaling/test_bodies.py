@@ -1,0 +1,71 @@
+"""Bodies of every form, of any length and at any pace, sent to a real host."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.transceiver.descriptions import (
+    CHROMIUM,
+    FIREFOX,
+)
+from tests.transceiver.host_kit import CALLS, Host
+from tests.transceiver.signaling.kit import (
+    AS_JSON,
+    AS_SDP,
+    FORM,
+    JSON,
+    SDP,
+    form,
+    holdings,
+    raw,
+)
+from transceiver.signaling.bodies import MAX_REQUEST_BYTES
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        (FORM, form(("sdp", CHROMIUM, ""), ("session", "{}", ""))),
+        (FORM, form(("sdp", CHROMIUM, ""))),
+        (FORM, form(("sdp", CHROMIUM, AS_SDP), ("session", "{}", AS_JSON))),
+        (FORM, form(("sdp", CHROMIUM, '; filename="offer.sdp"'), ("other", "x", ""))),
+        (JSON, json.dumps({"sdp": CHROMIUM, "session": {}})),
+        (JSON, json.dumps({"sdp": FIREFOX})),
+        (SDP | {"X-OpenAI-Agents-SDK": "openai-agents-js.0.20.0"}, CHROMIUM.replace("\n", "\r\n")),
+        ({"Content-Type": "application/sdp; charset=utf-8"}, CHROMIUM),
+    ],
+)  # fmt: skip
+def test_every_form_of_a_call(host: Host, headers: dict[str, str], body: str | bytes | None) -> None:
+    response = host.request("POST", CALLS, body, headers)
+    assert response.status == 201, response.text
+    assert host.request("DELETE", response.headers["Location"]).status == 200
+
+
+def test_two_megabytes_in_chunks_of_unknown_length(host: Host) -> None:
+    key = host.keys["alice"].encode()
+    head = b"POST /v1/realtime/calls HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + key
+    head += b"\r\nContent-Type: application/sdp\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    chunk = b"8000\r\n" + b"a" * 0x8000 + b"\r\n"
+    chunks = -(-MAX_REQUEST_BYTES // 0x8000) + 1
+    assert raw(host, head + chunk * chunks + b"0\r\n\r\n").startswith(b"HTTP/1.1 413")
+
+
+@pytest.mark.slow
+def test_a_body_that_trickles_in_is_given_up(host: Host) -> None:
+    key = host.keys["alice"].encode()
+    head = b"POST /v1/realtime/calls HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + key
+    head += b"\r\nContent-Type: application/sdp\r\nContent-Length: 1000\r\n\r\nv=0\r\n"
+    answer = raw(host, head)
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert b"http_timeout" in answer
+
+
+def test_clients_that_leave_early(host: Host) -> None:
+    key = host.keys["alice"].encode()
+    head = b"POST /v1/realtime/calls HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + key
+    before = holdings(host)
+    for tail in (b"", b"\r\nContent-Type: application/sdp\r\nContent-Length: 1000\r\n\r\nv=0\r\n"):
+        raw(host, head + tail, is_cut=True)
+    host.wait_until(lambda: holdings(host) == before, "a connection is left")
