@@ -18,7 +18,6 @@ EXEMPT = {
     "transceiver/caller/errors.py": "exceptions as declared; who raises them is tested for it",
     "core/service/cli/__init__.py": "puts verbs together, each of which has tests",
     "edge/cli.py": "puts verbs together, each of which has tests",
-    "transceiver/sdp/lines.py": "its tests come with those of sections; until then by test_parse.py",
     "transceiver/cli.py": "puts verbs together, each of which has tests",
 }
 """Modules with functions, and no tests of their own; by reason."""

@@ -187,7 +187,7 @@ def test_every_fault_of_a_description_is_the_callers_and_says_which() -> None:
 def test_what_aiohttp_refuses_is_told_in_our_words() -> None:
     refusal = from_framework(web.HTTPMethodNotAllowed("PUT", ["GET", "POST"]))
     assert (refusal.status, refusal.reason) == (405, HttpReason.METHOD_NOT_ALLOWED)
-    assert refusal.headers == {"Allow": "GET,POST"}
+    assert refusal.headers == {"Allow": "GET, OPTIONS, POST"}
     unknown = from_framework(web.HTTPRequestURITooLong())
     assert (unknown.status, unknown.reason) == (414, HttpReason.MALFORMED)
 
