@@ -64,6 +64,10 @@ class PathStats:
     """Arrived when their time had been played already."""
     discarded: int = 0
     """Thrown away because too much was waiting."""
+    odd_timestamps: int = 0
+    """Of the caller's packets, those whose timestamp is a part of a packet off; no harm is done."""
+    foreign_timestamps: int = 0
+    """Placed by sequence number, because the timestamps plainly do not count 48 kHz (RFC 7587 §4.1)."""
     concealed_frames: int = 0
     fec_frames: int = 0
     shortened_frames: int = 0
@@ -87,6 +91,7 @@ class PathStats:
 COUNTERS: Final = (
     "packets_received", "bytes_received", "packets_sent", "bytes_sent",
     "unauthentic", "replayed", "malformed", "ignored", "lost", "late", "discarded",
+    "odd_timestamps", "foreign_timestamps",
     "concealed_frames", "fec_frames", "shortened_frames", "lengthened_frames", "encoded_frames",
     "remote_lost",
 )  # fmt: skip
@@ -280,6 +285,8 @@ class AudioPath:
         stats.malformed += playout.malformed
         stats.ignored += playout.duplicates
         stats.late, stats.discarded = playout.late, jitter.discarded
+        stats.odd_timestamps = jitter.timeline.odd_packets
+        stats.foreign_timestamps = jitter.timeline.foreign_packets
         stats.concealed_frames, stats.fec_frames = playout.concealed_frames, playout.fec_frames
         stats.shortened_frames, stats.lengthened_frames = playout.shortened_frames, playout.lengthened_frames
         stats.buffer_ms, stats.target_ms = jitter.slack_ns / 1e6, jitter.target_ns / 1e6
