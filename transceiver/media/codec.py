@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+PACKET_MS = (10, 20, 40, 60)
+"""Lengths of an Opus packet that we send (RFC 7587 §6.1: ptime and maxptime), one Opus frame each."""
+
 
 @dataclass(frozen=True, slots=True)
 class AudioCodec:
@@ -18,3 +21,5 @@ class AudioCodec:
     """Peer's maxaveragebitrate in bit/s."""
     telephone_event: int | None = None
     """Payload type of RFC 4733 events, which are received and ignored."""
+    packet_ms: int = 20
+    """How much audio the peer wants in a packet: one of `PACKET_MS`."""
