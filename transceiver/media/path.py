@@ -134,6 +134,7 @@ class AudioPath:
             self._random.getrandbits(15),  # RFC 3711 §3.3.1: a wrap among the first packets would desync
             self._random.getrandbits(32),
             self._encoder,
+            codec.packet_ms,
         )
         self._playout = Playout()
         self._reception: Reception | None = None
@@ -224,13 +225,19 @@ class AudioPath:
 
     # Sending
 
-    def push(self, pcm: bytes | None, now_ns: int) -> bytes:
-        """The protected RTP packet of this 20 ms tick; None is silence.
+    def push(self, pcm: bytes | None, now_ns: int) -> bytes | None:
+        """The protected RTP packet of this 20 ms tick, None while a longer one is being gathered.
 
-        Raises ValueError unless `pcm` is `FRAME_BYTES` long.
+        `pcm` None is silence. Raises ValueError unless it is `FRAME_BYTES` long.
         """
         self._last_push_ns = now_ns
-        return self._count_sent(self._srtp.protect(self._sender.next_packet(pcm)))
+        packet = self._sender.next_packet(pcm)
+        return None if packet is None else self._count_sent(self._srtp.protect(packet))
+
+    def push_second(self) -> bytes | None:
+        """What is to be sent half a tick after `push`: with packets of 10 ms the second one, else None."""
+        packet = self._sender.second_packet()
+        return None if packet is None else self._count_sent(self._srtp.protect(packet))
 
     def poll_rtcp(self, now_ns: int) -> bytes | None:
         """A protected compound report when one is due, else None. Ask with every tick."""

@@ -87,11 +87,17 @@ def converse(
     def at(time_ns: int, action: Callable[[int], object]) -> None:
         heapq.heappush(events, (time_ns, next(order), action))
 
-    def send(speaker: Party, listener: Party, number: int, now_ns: int) -> None:
-        datagram = speaker.path.push(speaker.says[number], now_ns)
-        report = speaker.path.poll_rtcp(now_ns)
-        if (delay_ms := speaker.network(number)) is not None:
+    def deliver(datagram: bytes | None, listener: Party, delay_ms: float | None, now_ns: int) -> None:
+        if datagram is not None and delay_ms is not None:
             at(now_ns + int(delay_ms * MS), lambda now: listener.path.receive_untrusted(datagram, now))
+
+    def send_second(speaker: Party, listener: Party, number: int, now_ns: int) -> None:
+        deliver(speaker.path.push_second(), listener, speaker.network(number), now_ns)
+
+    def send(speaker: Party, listener: Party, number: int, now_ns: int) -> None:
+        deliver(speaker.path.push(speaker.says[number], now_ns), listener, speaker.network(number), now_ns)
+        at(now_ns + FRAME_NS // 2, partial(send_second, speaker, listener, number))
+        report = speaker.path.poll_rtcp(now_ns)
         if report is not None:
             at(now_ns + int(NETWORK_MS * MS), lambda now: listener.path.receive_untrusted(report, now))
 

@@ -23,10 +23,17 @@ from tests.transceiver.media.simulation import (
     receive_delay_ms,
 )
 from transceiver.media import FRAME_BYTES, FRAME_NS
-from transceiver.media.codec import AudioCodec
+from transceiver.media.codec import PACKET_MS, AudioCodec
 from transceiver.media.keys import SrtpKeys
 from transceiver.media.path import COUNTERS, GAUGES, SSRC_TAKEOVER_SILENCE_NS, AudioPath, PathStats
-from transceiver.media.rtcp import Bye, ReceiverReport, ReportBlock, build_rtcp
+from transceiver.media.rtcp import (
+    Bye,
+    ReceiverReport,
+    ReportBlock,
+    SenderReport,
+    build_rtcp,
+    parse_rtcp_untrusted,
+)
 from transceiver.media.rtp import RtpPacket, build_rtp, parse_rtp_untrusted
 from transceiver.media.sender import TAIL_FRAMES, silent_packet
 from transceiver.media.srtp import Srtp
@@ -42,10 +49,10 @@ DELAY_BOUND_MS = 45.0
 class Stranger:
     """A far end whose packets the test writes itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, codec: AudioCodec = CODEC) -> None:
         keys = bytes(range(30)), bytes(range(100, 130))
         self.srtp = Srtp(SrtpKeys(PROFILE, *keys))
-        self.path = AudioPath(SrtpKeys(PROFILE, *keys[::-1]), CODEC, 0x0AA, "us", 0)
+        self.path = AudioPath(SrtpKeys(PROFILE, *keys[::-1]), codec, 0x0AA, "us", 0)
 
     def rtp(
         self, number: int, now_ns: int, *, ssrc: int = 7, payload_type: int = 111, payload: bytes = b""
@@ -137,6 +144,35 @@ def test_reports_tell_round_trip_loss_and_each_other():
     assert alice.path.stats.remote_lost == 10
     assert bob.path.stats.remote_lost == 0
     assert alice.path.stats.bytes_received == bob.path.stats.bytes_sent
+
+
+@pytest.mark.parametrize("packet_ms", PACKET_MS)
+def test_packets_of_the_length_that_the_far_end_asked_for_are_heard(packet_ms: int):
+    _, bob = converse((FRAMES, QUIET), codec=AudioCodec(111, packet_ms=packet_ms))
+    assert find(SOURCE[48_000:96_000], bob.audio).likeness > 0.9
+    stats = bob.path.stats
+    assert stats.packets_received == len(FRAMES) * 20 // packet_ms
+    assert (stats.lost, stats.late, stats.odd_timestamps, stats.foreign_timestamps) == (0,) * 4
+
+
+@pytest.mark.parametrize("packet_ms", PACKET_MS)
+def test_a_sender_report_tells_the_media_time_of_its_moment(packet_ms: int):
+    """RFC 3550 §6.4.1: its two timestamps are of one instant, whatever is still being gathered."""
+    far = Stranger(AudioCodec(111, packet_ms=packet_ms))
+    starts, reports = [], []
+    for tick in range(500):
+        now_ns = tick * FRAME_NS
+        for datagram in (far.path.push(FRAMES[tick % 100], now_ns), far.path.push_second()):
+            data = None if datagram is None else far.srtp.unprotect_untrusted(datagram)
+            starts += [] if data is None else [parse_rtp_untrusted(data).timestamp]
+        report = far.path.poll_rtcp(now_ns + 5 * MS)
+        data = None if report is None else far.srtp.unprotect_rtcp_untrusted(report)
+        if data is not None:
+            reports += [(now_ns + 5 * MS, p) for p in parse_rtcp_untrusted(data)]
+    assert len(reports) > 5
+    for at_ns, report in reports:
+        assert isinstance(report, SenderReport)
+        assert (report.timestamp - starts[0]) % 2**32 == pytest.approx(960 + at_ns * 48 // MS, abs=1)
 
 
 def test_nothing_to_say_costs_no_encoding():
