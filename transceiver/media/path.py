@@ -32,13 +32,12 @@ from transceiver.media.rtcp import (
 )
 from transceiver.media.rtp import RtpPacket, parse_rtp_untrusted
 from transceiver.media.sender import BITRATE, MIN_BITRATE, Sender
+from transceiver.media.source import Sources
 from transceiver.media.srtp import Srtp
 
 REPORT_INTERVAL_NS = 1_000_000_000
 """Mean time between reports; each is drawn from 0.5–1.5 of it (RFC 3550 §6.3.1). Two parties under the
 AVPF profile need no 5 s minimum (RFC 4585 §3.4); a report a second is 1 % of the audio's bandwidth."""
-SSRC_TAKEOVER_SILENCE_NS = 200_000_000
-"""Another authentic SSRC becomes the caller's audio once the old one has been silent for this long."""
 
 
 @dataclass(slots=True)
@@ -137,8 +136,8 @@ class AudioPath:
             codec.packet_ms,
         )
         self._playout = Playout()
+        self._sources = Sources()
         self._reception: Reception | None = None
-        self._last_media_ns = now_ns
         self._last_push_ns = now_ns
         self._report_at_ns = now_ns + self._report_delay_ns() // 2
         self._counts = PathStats(complexity=complexity())
@@ -167,28 +166,26 @@ class AudioPath:
     def _receive_rtp(self, data: bytes, now_ns: int) -> None:
         packet = parse_rtp_untrusted(data)
         self._counts.packets_received += 1
-        reception = self._latch(packet, now_ns)
-        if reception is None:
+        is_audio = packet.payload_type == self._codec.payload_type
+        if not is_audio and (self._reception is None or self._reception.ssrc != packet.ssrc):
+            # Nobody becomes the caller by what is not the caller's audio, such as video.
             self._counts.ignored += 1
             return
-        self._last_media_ns = now_ns
-        sequence = reception.update(packet.sequence, packet.timestamp, now_ns)
+        for heard in self._sources.choose(packet, now_ns):
+            self._hear(heard.packet, heard.at_ns)
+
+    def _hear(self, packet: RtpPacket, at_ns: int) -> None:
+        """A packet of the caller, that came at `at_ns`."""
+        reception = self._reception
+        if reception is None or reception.ssrc != packet.ssrc:
+            if reception is not None:
+                self._playout.restart()
+            reception = self._reception = Reception(packet.ssrc, packet.sequence)
+        sequence = reception.update(packet.sequence, packet.timestamp, at_ns)
         if sequence is None or packet.payload_type != self._codec.payload_type:
             self._counts.ignored += 1
             return
-        self._playout.insert(sequence, packet.timestamp, packet.payload, now_ns)
-
-    def _latch(self, packet: RtpPacket, now_ns: int) -> Reception | None:
-        """The statistics of the SSRC that is the caller, or None when this packet is of another."""
-        reception = self._reception
-        if reception is not None and reception.ssrc == packet.ssrc:
-            return reception
-        if reception is not None and now_ns - self._last_media_ns < SSRC_TAKEOVER_SILENCE_NS:
-            return None
-        if reception is not None:
-            self._playout.restart()
-        self._reception = Reception(packet.ssrc, packet.sequence)
-        return self._reception
+        self._playout.insert(sequence, packet.timestamp, packet.payload, at_ns)
 
     def _receive_rtcp(self, data: bytes, now_ns: int) -> None:
         for packet in parse_rtcp_untrusted(data):
@@ -198,6 +195,7 @@ class AudioPath:
         source = self._reception
         if isinstance(packet, Bye):
             self.remote_left |= source is not None and source.ssrc in packet.ssrcs
+            self._sources.release(packet.ssrcs)
             return
         if isinstance(packet, SenderReport) and source is not None and source.ssrc == packet.ssrc:
             source.note_sender_report(packet.ntp, now_ns)
@@ -290,7 +288,7 @@ class AudioPath:
         stats.encoded_frames = self._sender.encoded_frames
         stats.unauthentic, stats.replayed = srtp.unauthentic, srtp.replayed
         stats.malformed += playout.malformed
-        stats.ignored += playout.duplicates
+        stats.ignored += playout.duplicates + self._sources.ignored
         stats.late, stats.discarded = playout.late, jitter.discarded
         stats.odd_timestamps = jitter.timeline.odd_packets
         stats.foreign_timestamps = jitter.timeline.foreign_packets

@@ -6,6 +6,7 @@ import itertools
 import random
 from dataclasses import fields
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,7 +26,8 @@ from tests.transceiver.media.simulation import (
 from transceiver.media import FRAME_BYTES, FRAME_NS
 from transceiver.media.codec import PACKET_MS, AudioCodec
 from transceiver.media.keys import SrtpKeys
-from transceiver.media.path import COUNTERS, GAUGES, SSRC_TAKEOVER_SILENCE_NS, AudioPath, PathStats
+from transceiver.media.opus import Encoder
+from transceiver.media.path import COUNTERS, GAUGES, AudioPath, PathStats
 from transceiver.media.rtcp import (
     Bye,
     ReceiverReport,
@@ -36,6 +38,7 @@ from transceiver.media.rtcp import (
 )
 from transceiver.media.rtp import RtpPacket, build_rtp, parse_rtp_untrusted
 from transceiver.media.sender import TAIL_FRAMES, silent_packet
+from transceiver.media.source import SSRC_TAKEOVER_SILENCE_NS
 from transceiver.media.srtp import Srtp
 
 CODEC = AudioCodec(111, telephone_event=126)
@@ -66,6 +69,10 @@ class Stranger:
     def rtcp(self, data: bytes, now_ns: int) -> bool:
         """Have the path receive a report."""
         return self.path.receive_untrusted(self.srtp.protect_rtcp(data), now_ns)
+
+
+_ENCODER = Encoder(28_000, complexity=5, fec=False, dtx=False)
+SPOKEN = [_ENCODER.encode(frame) for frame in FRAMES]
 
 
 @pytest.mark.parametrize("phase_ms", [0.0, 0.1, 10.0, 19.9])
@@ -255,6 +262,42 @@ def test_a_second_ssrc_waits_until_the_first_is_silent():
         far.path.pull(then_ns + number * FRAME_NS + MS)
     stats = far.path.stats
     assert (stats.ignored, stats.lost, stats.concealed_frames) == (20, 0, 0)
+
+
+@pytest.mark.parametrize("gap_ms", [1, 20, 40, 100, 199])
+def test_a_stream_that_goes_on_under_another_ssrc_is_heard_without_a_gap(gap_ms: int):
+    """As when a track is replaced: another SSRC, and other sequence numbers and timestamps with it."""
+    far, heard = Stranger(), []
+    for number in range(100):
+        moved_ns = 0 if number < 50 else gap_ms * MS - FRAME_NS
+        now_ns = number * FRAME_NS + moved_ns
+        start, ssrc = (0, 1001) if number < 50 else (40_000, 1002)
+        assert far.rtp(start + number, now_ns, ssrc=ssrc, payload=SPOKEN[number])
+        heard.append(far.path.pull(now_ns + 3 * MS))
+    stats = far.path.stats
+    assert (stats.ignored, stats.lost, stats.late) == (0, 0, 0)
+    assert find(SOURCE[24 * 1100 : 24 * 1900], np.frombuffer(b"".join(filter(None, heard)), "<i2")).likeness > 0.9
+
+
+def test_video_of_the_same_client_never_becomes_the_caller():
+    far = Stranger()
+    for number in range(20):
+        assert far.rtp(number, number * FRAME_NS, ssrc=8, payload_type=96, payload=b"video")
+    far.rtp(1, 20 * FRAME_NS, ssrc=7)
+    far.rtp(2, 21 * FRAME_NS, ssrc=7)
+    assert (far.path.stats.ignored, far.path.stats.malformed) == (20, 0)
+    assert far.path.pull(22 * FRAME_NS) is not None
+
+
+def test_the_goodbye_of_a_stream_lets_the_next_one_in_with_its_first_packet():
+    far = Stranger()
+    far.rtp(1, 0, ssrc=7)
+    far.rtcp(build_rtcp(Bye((7,))), MS)
+    far.rtp(9, 2 * MS, ssrc=8)
+    far.rtp(2, 3 * MS, ssrc=7)  # a straggler
+    assert far.path.stats.ignored == 0
+    far.rtp(10, 22 * MS, ssrc=8)
+    assert far.path.stats.ignored == 1
 
 
 def test_a_restarted_sender_is_heard_again():
