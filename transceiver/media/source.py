@@ -2,24 +2,29 @@
 
 A client that replaces its track, or restarts its encoder, goes on under another SSRC without a pause,
 and must be heard at once. One that sends two streams at the same time must not be heard as their mixture.
-What tells them apart is whether the first goes on. So a new SSRC takes over with two packets in a row;
-the first of them is kept, so that nothing is lost by the wait. One that came between the caller's
-packets for a while is another stream, and so is one whose predecessor returns after all: such a stream
-is heard only when the caller has been silent.
+What tells them apart is whether the first goes on. So a new SSRC takes over when the caller's next packet
+is plainly overdue; what came until then is kept, so that nothing is lost by the wait. One that came
+between the caller's packets for a while is another stream, and so is one whose predecessor returns after
+all: such a stream is heard only when the caller has been silent.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from transceiver.media import RTP_CLOCK
+from transceiver.media.opus import packet_ticks
 from transceiver.media.rtp import RtpPacket
 
 SSRC_TAKEOVER_SILENCE_NS = 200_000_000
 """Any other stream becomes the caller once the caller has been silent for this long."""
-_TRIAL_NS = 100_000_000
-"""What a new SSRC has to come twice in a row. A client that changes streams does within two packets;
-with two at once, this much loss or jitter would have to fall in the first moment."""
-_RETURN_NS = 200_000_000
+_TRIAL_NS = 250_000_000
+"""What a new SSRC has to be alone for a moment. A client that changes streams is so within two packets;
+with two at once, loss would have to fall in that time."""
+_MIN_INTERVAL_TICKS = RTP_CLOCK * 20 // 1000
+"""Shorter packets come in pairs, or jitter by as much."""
+_MAX_KEPT = 16
+_RETURN_NS = 400_000_000
 _RETURN_PACKETS = 3
 """So many packets of the last caller within that time are no stragglers: it never stopped."""
 _MAX_BESIDE = 16
@@ -41,7 +46,9 @@ class Sources:
         self._heard_ns = 0
         self._rival: int | None = None
         self._rival_since_ns = 0
-        self._kept: Heard | None = None
+        self._kept: list[Heard] = []
+        self._due_ns = 0
+        """When the caller's next packet is plainly overdue."""
         self._last_caller: int | None = None
         """Until `_return_until_ns`, while it may turn out not to have stopped."""
         self._return_until_ns = 0
@@ -52,10 +59,11 @@ class Sources:
         """Packets that will not be heard."""
 
     def choose(self, packet: RtpPacket, now_ns: int) -> tuple[Heard, ...]:
-        """The packets to play now: none of another stream's, two when this one shows a new caller."""
+        """The packets to play now: none of another stream's, several when this one shows a new caller."""
         if packet.ssrc == self._caller:
-            self._heard_ns = now_ns
-            self._drop_kept()
+            if self._kept:
+                self._drop_kept()
+            self._note_heard(packet, now_ns)
             return (Heard(packet, now_ns),)
         if self._caller is None or now_ns - self._heard_ns >= SSRC_TAKEOVER_SILENCE_NS:
             return self._take_over(packet, now_ns)
@@ -79,8 +87,8 @@ class Sources:
             self._set_beside(packet.ssrc)
             self.ignored += 1
             return ()
-        if self._kept is None:
-            self._kept = Heard(packet, now_ns)
+        if not self._kept or now_ns < self._due_ns:
+            self._keep(packet, now_ns)
             return ()
         self._last_caller, self._returned = self._caller, 0
         self._return_until_ns = now_ns + _RETURN_NS
@@ -97,14 +105,23 @@ class Sources:
         return self._take_over(packet, now_ns)
 
     def _take_over(self, packet: RtpPacket, now_ns: int) -> tuple[Heard, ...]:
-        self._caller, self._heard_ns = packet.ssrc, now_ns
-        self._rival = None
-        heard, kept = Heard(packet, now_ns), self._kept
-        if kept is None or kept.packet.ssrc != packet.ssrc or now_ns - kept.at_ns > _TRIAL_NS:
+        self._caller = packet.ssrc
+        self._note_heard(packet, now_ns)
+        if self._rival != packet.ssrc or now_ns - self._rival_since_ns > _TRIAL_NS:
             self._drop_kept()
-            return (heard,)
-        self._kept = None
-        return kept, heard
+        heard = (*self._kept, Heard(packet, now_ns))
+        self._rival, self._kept = None, []
+        return heard
+
+    def _note_heard(self, packet: RtpPacket, now_ns: int) -> None:
+        ticks = max(packet_ticks(packet.payload), _MIN_INTERVAL_TICKS)
+        self._heard_ns, self._due_ns = now_ns, now_ns + ticks * 7 // 4 * 1_000_000 // (RTP_CLOCK // 1000)
+
+    def _keep(self, packet: RtpPacket, now_ns: int) -> None:
+        if len(self._kept) == _MAX_KEPT:
+            self._kept.pop(0)
+            self.ignored += 1
+        self._kept.append(Heard(packet, now_ns))
 
     def _set_beside(self, ssrc: int) -> None:
         self._rival = None
@@ -113,5 +130,5 @@ class Sources:
             self._beside.add(ssrc)
 
     def _drop_kept(self) -> None:
-        self.ignored += self._kept is not None
-        self._kept = None
+        self.ignored += len(self._kept)
+        self._kept = []
