@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from tests.sound import find, speech
 from tests.transceiver.media.simulation import (
@@ -26,7 +27,7 @@ from tests.transceiver.media.simulation import (
 from transceiver.media import FRAME_BYTES, FRAME_NS
 from transceiver.media.codec import PACKET_MS, AudioCodec
 from transceiver.media.keys import SrtpKeys
-from transceiver.media.opus import Encoder
+from transceiver.media.opus import Decoder, Encoder
 from transceiver.media.path import COUNTERS, GAUGES, AudioPath, PathStats
 from transceiver.media.rtcp import (
     Bye,
@@ -58,12 +59,18 @@ class Stranger:
         self.path = AudioPath(SrtpKeys(PROFILE, *keys[::-1]), codec, 0x0AA, "us", 0)
 
     def rtp(
-        self, number: int, now_ns: int, *, ssrc: int = 7, payload_type: int = 111, payload: bytes = b""
+        self,
+        number: int,
+        now_ns: int,
+        *,
+        ssrc: int = 7,
+        payload_type: int = 111,
+        payload: bytes = b"",
+        timestamp: int | None = None,
     ) -> bool:
         """Have the path receive one packet of silence, or of `payload`."""
-        packet = RtpPacket(
-            payload_type, False, number % 65536, number * 960 % 2**32, ssrc, payload or silent_packet()
-        )
+        stamp = (number * 960 if timestamp is None else timestamp) % 2**32
+        packet = RtpPacket(payload_type, False, number % 65536, stamp, ssrc, payload or silent_packet())
         return self.path.receive_untrusted(self.srtp.protect(build_rtp(packet)), now_ns)
 
     def rtcp(self, data: bytes, now_ns: int) -> bool:
@@ -72,7 +79,9 @@ class Stranger:
 
 
 _ENCODER = Encoder(28_000, complexity=5, fec=False, dtx=False)
-SPOKEN = [_ENCODER.encode(frame) for frame in FRAMES]
+SPOKEN = [_ENCODER.encode(frame) for frame in FRAMES[:250]]
+_DECODER = Decoder()
+DECODED = np.frombuffer(b"".join(map(_DECODER.decode, SPOKEN)), "<i2")
 
 
 @pytest.mark.parametrize("phase_ms", [0.0, 0.1, 10.0, 19.9])
@@ -262,6 +271,77 @@ def test_a_second_ssrc_waits_until_the_first_is_silent():
         far.path.pull(then_ns + number * FRAME_NS + MS)
     stats = far.path.stats
     assert (stats.ignored, stats.lost, stats.concealed_frames) == (20, 0, 0)
+
+
+def odd_stamps(name: str) -> list[int]:
+    """RTP timestamps of 20 ms packets, by how a sender's clock goes wrong."""
+    chance, count = random.Random(name), len(SPOKEN)
+    near = [chance.choice((959, 960, 961)) for _ in range(count)]
+    far = [960 + chance.randint(-12, 12) for _ in range(count)]
+    return {
+        "1 tick": list(itertools.accumulate(near)),
+        "12 ticks": list(itertools.accumulate(far)),
+        "12 ticks around the right time": [n * 960 + chance.randint(-12, 12) for n in range(count)],
+        "whole milliseconds of a clock": [int(n * 20.003 + chance.random()) * 48 for n in range(count)],
+        "953": [n * 953 for n in range(count)],
+        "967": [n * 967 for n in range(count)],
+        "a timer that is late by up to 12 ms": [n * 960 + chance.randrange(576) for n in range(count)],
+    }[name]
+
+
+def receive_stamped(stamps: list[int], *, jitter_ms: float = 0.0) -> tuple[Stranger, NDArray[np.int16]]:
+    """The speech with these timestamps over a network with jitter, and what is heard of it."""
+    far, heard, chance = Stranger(), [], random.Random(2)
+    sent = sorted(
+        (number * FRAME_NS + int(chance.uniform(0, jitter_ms) * MS), number) for number in range(len(SPOKEN))
+    )
+    for pull_ns in range(3 * MS, len(SPOKEN) * FRAME_NS, FRAME_NS):
+        while sent and sent[0][0] <= pull_ns:
+            now_ns, number = sent.pop(0)
+            assert far.rtp(number, now_ns, timestamp=stamps[number], payload=SPOKEN[number])
+        heard.append(far.path.pull(pull_ns) or b"")
+    return far, np.frombuffer(b"".join(heard), "<i2")
+
+
+@pytest.mark.parametrize("jitter_ms", [0, 12])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "1 tick",
+        "12 ticks",
+        "12 ticks around the right time",
+        "whole milliseconds of a clock",
+        "953",
+        "967",
+        "a timer that is late by up to 12 ms",
+    ],
+)
+def test_odd_timestamps_are_counted_and_every_packet_is_heard(name: str, jitter_ms: int):
+    far, audio = receive_stamped(odd_stamps(name), jitter_ms=jitter_ms)
+    stats = far.path.stats
+    assert (stats.ignored, stats.late, stats.discarded, stats.lost) == (0, 0, 0, 0)
+    assert stats.concealed_frames <= 1  # jitter may find the buffer a packet short at the start
+    assert stats.odd_timestamps + stats.foreign_timestamps > 80
+    assert find(DECODED[24 * 1000 : 24 * 4000], audio).likeness > 0.99
+
+
+@pytest.mark.parametrize("jitter_ms", [0, 12])
+@pytest.mark.parametrize("clock", [8_000, 12_000, 16_000, 24_000, 44_100, 90_000])
+def test_timestamps_of_another_clock_are_named_and_every_packet_is_heard(clock: int, jitter_ms: int):
+    stamps = [2**32 - 1000 + number * clock // 50 for number in range(len(SPOKEN))]
+    far, audio = receive_stamped(stamps, jitter_ms=jitter_ms)
+    stats = far.path.stats
+    assert (stats.ignored, stats.late, stats.discarded, stats.lost) == (0, 0, 0, 0)
+    assert stats.concealed_frames <= 1
+    assert stats.foreign_timestamps > 230
+    assert stats.shortened_frames + stats.lengthened_frames <= 4
+    assert find(DECODED[24 * 1000 : 24 * 4000], audio).likeness > 0.99
+    assert stats.buffer_ms < 45
+
+
+def test_right_timestamps_are_not_counted():
+    far, _ = receive_stamped([2**32 - 1000 + number * 960 for number in range(len(SPOKEN))], jitter_ms=50)
+    assert (far.path.stats.odd_timestamps, far.path.stats.foreign_timestamps) == (0, 0)
 
 
 @pytest.mark.parametrize("gap_ms", [1, 20, 40, 100, 199])
