@@ -139,7 +139,7 @@ class Encoder:
     def encode(self, pcm: bytes) -> bytes:
         """PCM of one of `PACKET_MS` as an Opus packet. Raises ValueError on another length."""
         if len(pcm) not in _PACKET_PCM_BYTES:
-            raise ValueError(f"a frame is {FRAME_BYTES} bytes of PCM, or that of 10, 40 or 60 ms; not {len(pcm)}")
+            raise ValueError(f"a frame is {FRAME_BYTES} bytes of PCM, or 10, 40 or 60 ms; not {len(pcm)}")
         size = self._encode(self._state, pcm, len(pcm) // 2, self._address, MAX_PACKET_BYTES)
         return ctypes.string_at(self._address, _check(size))
 

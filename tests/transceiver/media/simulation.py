@@ -97,9 +97,7 @@ def converse(
     def send(speaker: Party, listener: Party, number: int, now_ns: int) -> None:
         deliver(speaker.path.push(speaker.says[number], now_ns), listener, speaker.network(number), now_ns)
         at(now_ns + FRAME_NS // 2, partial(send_second, speaker, listener, number))
-        report = speaker.path.poll_rtcp(now_ns)
-        if report is not None:
-            at(now_ns + int(NETWORK_MS * MS), lambda now: listener.path.receive_untrusted(report, now))
+        deliver(speaker.path.poll_rtcp(now_ns), listener, NETWORK_MS, now_ns)
 
     start_ns = 1_000_000 * MS
     for speaker, listener in (parties, parties[::-1]):

@@ -195,12 +195,12 @@ def test_packets_of_10_to_60_ms(config: int, ticks: int):
 
 def stamped(stamps: list[int], *, lost: frozenset[int] = frozenset()) -> list[Sent]:
     """20 ms packets with FEC and these timestamps, on time."""
-    return [
-        Sent(n, stamp, n * 20.0, opus(n, fec=True)) for n, stamp in enumerate(stamps) if n not in lost
-    ]
+    return [Sent(n, stamp, n * 20.0, opus(n, fec=True)) for n, stamp in enumerate(stamps) if n not in lost]
 
 
-@pytest.mark.parametrize("lost", [frozenset(), frozenset({50}), frozenset({50, 51}), frozenset(range(60, 70))])
+@pytest.mark.parametrize(
+    "lost", [frozenset(), frozenset({50}), frozenset({50, 51}), frozenset(range(60, 70))]
+)
 @pytest.mark.parametrize("step", [953, 959, 961, 967, 160, 320, 480, 882, 1800])
 def test_whatever_the_clock_losses_are_filled_by_whole_packets(step: int, lost: frozenset[int]):
     player = Player().play(stamped([n * step for n in range(100)], lost=lost), 101)
@@ -220,9 +220,7 @@ def test_stamps_off_by_less_than_a_packet_are_not_heard(errors_ms: list[int], lo
 
 def test_a_pause_under_an_odd_clock_is_still_a_pause():
     stamps = [n * 961 for n in range(20)] + [(n + 40) * 961 for n in range(20, 60)]
-    packets = [
-        Sent(n, stamp, n * 20.0 + (800 if n >= 20 else 0), opus(n)) for n, stamp in enumerate(stamps)
-    ]
+    packets = [Sent(n, stamp, n * 20.0 + (800 if n >= 20 else 0), opus(n)) for n, stamp in enumerate(stamps)]
     player = Player().play(packets, 101)
     assert player.numbers == list(range(60))
     assert player.buffer.timeline.foreign_packets == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -136,7 +137,7 @@ def test_streams_at_once_are_settled_soon_whatever_the_network_does(
     for at_ms, ssrc, number in sorted(arrivals):
         scene.packet(ssrc, number, at_ms)
     callers = [ssrc for ssrc, _ in scene.played]
-    changes = sum(sooner != later for sooner, later in zip(callers, callers[1:], strict=False))
+    changes = sum(sooner != later for sooner, later in pairwise(callers))
     assert changes <= 2 * streams
     if not loss and jitter_ms < 15:
         assert not changes
