@@ -154,10 +154,12 @@ class JitterBuffer:
             self._restart(packet, now_ns)
             return Arrival.RESTART
         if self._position is not None:
-            if not self.timeline.is_doubtful:
+            if not self.timeline.doubts:
                 self._observe(media_time, now_ns)
-            if self._is_late(packet, self._position):
-                return Arrival.LATE
+            if not self._is_seamless and packet.end <= self._position:
+                return Arrival.LATE  # something has been played in its place
+        if self._last is not None and sequence <= self._last.sequence:
+            return Arrival.LATE  # a successor has been played
         packets = self._packets
         index = len(packets)
         while index and packets[index - 1].sequence >= sequence:
@@ -168,12 +170,6 @@ class JitterBuffer:
         self._newest_timestamp = max(self._newest_timestamp, media_time)
         self._bound()
         return Arrival.KEPT
-
-    def _is_late(self, packet: _Packet, position: int) -> bool:
-        """Whether its turn is over: its successor has been played, or something in its place."""
-        if self._last is not None and packet.sequence <= self._last.sequence:
-            return True
-        return not self._is_seamless and packet.end <= position
 
     def _is_other_timeline(self, timestamp: int, now_ns: int) -> bool:
         if self._start_ns is None:
@@ -196,17 +192,19 @@ class JitterBuffer:
 
     def _bound(self) -> None:
         packets = self._packets
-        while len(packets) > MAX_PACKETS or self._depth() > MAX_DEPTH_TICKS:
+        while len(packets) > MAX_PACKETS or self._depth(packets) > MAX_DEPTH_TICKS:
             dropped = packets.pop(0)
             self.discarded += 1
             self._is_seamless = False
             if self._position is not None:
                 self._position = max(self._position, dropped.end)
 
-    def _depth(self) -> int:
+    def _depth(self, packets: list[_Packet]) -> int:
         """Ticks from the first packet to the last, or what they last where an odd clock has them overlap."""
-        packets = self._packets
-        return max(packets[-1].end - packets[0].timestamp, sum(packet.ticks for packet in packets))
+        newest = packets[-1]
+        span = newest.timestamp + newest.ticks - packets[0].timestamp
+        # Three of the longest are within the bound.
+        return span if len(packets) <= 3 else max(span, sum([packet.ticks for packet in packets]))
 
     # Adaptation
 
@@ -300,7 +298,9 @@ class JitterBuffer:
             self._stalled += RTP_FRAME_TICKS
             return _PAUSE if self._pausing else _STALL
         head = self._packets[0]
-        gap = self._gap(head, head.timestamp - position)
+        gap = head.timestamp - position
+        if gap:
+            gap = self._gap(head, gap)
         if self._stalled:
             # Part of the gap, or all of it, has been concealed while nobody knew what it was.
             gap -= min(max(gap, 0), self._stalled)

@@ -166,21 +166,29 @@ class AudioPath:
     def _receive_rtp(self, data: bytes, now_ns: int) -> None:
         packet = parse_rtp_untrusted(data)
         self._counts.packets_received += 1
-        is_audio = packet.payload_type == self._codec.payload_type
-        if not is_audio and (self._reception is None or self._reception.ssrc != packet.ssrc):
+        reception = self._reception
+        if reception is not None and packet.ssrc == reception.ssrc:
+            self._sources.go_on(packet, now_ns)
+            self._hear(reception, packet, now_ns)
+        elif packet.payload_type == self._codec.payload_type:
+            self._choose(packet, now_ns)
+        else:
             # Nobody becomes the caller by what is not the caller's audio, such as video.
             self._counts.ignored += 1
-            return
-        for heard in self._sources.choose(packet, now_ns):
-            self._hear(heard.packet, heard.at_ns)
 
-    def _hear(self, packet: RtpPacket, at_ns: int) -> None:
+    def _choose(self, packet: RtpPacket, now_ns: int) -> None:
+        """A packet of a stream that is not the caller's yet."""
+        heard = self._sources.choose(packet, now_ns)
+        if not heard:
+            return
+        if self._reception is not None:
+            self._playout.restart()
+        self._reception = Reception(packet.ssrc, heard[0].packet.sequence)
+        for kept, at_ns in heard:
+            self._hear(self._reception, kept, at_ns)
+
+    def _hear(self, reception: Reception, packet: RtpPacket, at_ns: int) -> None:
         """A packet of the caller, that came at `at_ns`."""
-        reception = self._reception
-        if reception is None or reception.ssrc != packet.ssrc:
-            if reception is not None:
-                self._playout.restart()
-            reception = self._reception = Reception(packet.ssrc, packet.sequence)
         sequence = reception.update(packet.sequence, packet.timestamp, at_ns)
         if sequence is None or packet.payload_type != self._codec.payload_type:
             self._counts.ignored += 1

@@ -47,8 +47,8 @@ class Sources:
         self._rival: int | None = None
         self._rival_since_ns = 0
         self._kept: list[Heard] = []
-        self._due_ns = 0
-        """When the caller's next packet is plainly overdue."""
+        self._newest: RtpPacket | None = None
+        """Of the caller."""
         self._last_caller: int | None = None
         """Until `_return_until_ns`, while it may turn out not to have stopped."""
         self._return_until_ns = 0
@@ -61,9 +61,7 @@ class Sources:
     def choose(self, packet: RtpPacket, now_ns: int) -> tuple[Heard, ...]:
         """The packets to play now: none of another stream's, several when this one shows a new caller."""
         if packet.ssrc == self._caller:
-            if self._kept:
-                self._drop_kept()
-            self._note_heard(packet, now_ns)
+            self.go_on(packet, now_ns)
             return (Heard(packet, now_ns),)
         if self._caller is None or now_ns - self._heard_ns >= SSRC_TAKEOVER_SILENCE_NS:
             return self._take_over(packet, now_ns)
@@ -73,6 +71,12 @@ class Sources:
             self.ignored += 1
             return ()
         return self._rival_packet(packet, now_ns)
+
+    def go_on(self, packet: RtpPacket, now_ns: int) -> None:
+        """A packet that is known to be the caller's, without the choice."""
+        self._newest, self._heard_ns = packet, now_ns
+        if self._kept:
+            self._drop_kept()
 
     def release(self, ssrcs: tuple[int, ...]) -> None:
         """These said goodbye (RTCP BYE): what comes next need not wait for the caller."""
@@ -87,7 +91,7 @@ class Sources:
             self._set_beside(packet.ssrc)
             self.ignored += 1
             return ()
-        if not self._kept or now_ns < self._due_ns:
+        if not self._kept or not self._is_overdue(now_ns):
             self._keep(packet, now_ns)
             return ()
         self._last_caller, self._returned = self._caller, 0
@@ -105,17 +109,18 @@ class Sources:
         return self._take_over(packet, now_ns)
 
     def _take_over(self, packet: RtpPacket, now_ns: int) -> tuple[Heard, ...]:
-        self._caller = packet.ssrc
-        self._note_heard(packet, now_ns)
+        self._caller, self._newest, self._heard_ns = packet.ssrc, packet, now_ns
         if self._rival != packet.ssrc or now_ns - self._rival_since_ns > _TRIAL_NS:
             self._drop_kept()
         heard = (*self._kept, Heard(packet, now_ns))
         self._rival, self._kept = None, []
         return heard
 
-    def _note_heard(self, packet: RtpPacket, now_ns: int) -> None:
-        ticks = max(packet_ticks(packet.payload), _MIN_INTERVAL_TICKS)
-        self._heard_ns, self._due_ns = now_ns, now_ns + ticks * 7 // 4 * 1_000_000 // (RTP_CLOCK // 1000)
+    def _is_overdue(self, now_ns: int) -> bool:
+        """Whether the caller's next packet plainly is."""
+        lasts = packet_ticks(self._newest.payload) if self._newest is not None else 0
+        ticks = (now_ns - self._heard_ns) * RTP_CLOCK // 1_000_000_000
+        return ticks >= max(lasts, _MIN_INTERVAL_TICKS) * 7 // 4
 
     def _keep(self, packet: RtpPacket, now_ns: int) -> None:
         if len(self._kept) == _MAX_KEPT:

@@ -31,24 +31,19 @@ class Timeline:
         self._sequence = self._timestamp = self._ticks = self._media = self._arrived_ns = 0
         self.is_foreign = False
         """Whether the sender's clock is plainly another, so that packets are placed by sequence."""
-        self._against = 0
-        """Pairs in a row that speak against `is_foreign`."""
-        self._against_since_ns = 0
-        self._against_ticks = 0
+        self.doubts = 0
+        """Pairs in a row that speak against `is_foreign`; while there are any, media times may be wrong."""
+        self._doubted_since_ns = 0
+        self._doubted_ticks = 0
         self.odd_packets = 0
         """Packets a part of a packet off where the clock is 48 kHz: rounded, or stamped by a timer."""
         self.foreign_packets = 0
         """Packets placed by sequence, because their timestamps count something else."""
 
-    @property
-    def is_doubtful(self) -> bool:
-        """Whether the last packets speak against the clock that is assumed: media times may be wrong."""
-        return self._against > 0
-
     def forget(self) -> None:
         """The next packet is another stream's; the counters go on."""
         self._has_begun = self.is_foreign = False
-        self._against = 0
+        self.doubts = 0
 
     def place(self, sequence: int, timestamp: int, ticks: int, now_ns: int) -> int:
         """Media time, in unwrapped 48 kHz ticks, of a packet that lasts `ticks`.
@@ -60,10 +55,15 @@ class Timeline:
             return self._go_on(sequence, timestamp, ticks, timestamp, now_ns)
         steps = sequence - self._sequence
         advance = (timestamp - self._timestamp + _HALF) % _WRAP - _HALF
-        if steps == 1 and (advance != self._ticks or self._against or self.is_foreign):
+        if steps == 1:
+            if advance == self._ticks and not self.doubts and not self.is_foreign:
+                self._sequence, self._timestamp, self._ticks = sequence, timestamp, ticks
+                self._arrived_ns = now_ns
+                self._media = media = self._media + advance
+                return media
             self._judge(advance, ticks, now_ns)
         elif steps > 0:
-            self._against_ticks += steps * self._ticks
+            self._doubted_ticks += steps * self._ticks
         if self.is_foreign:
             advance = steps * self._ticks
             self.foreign_packets += 1
@@ -82,27 +82,27 @@ class Timeline:
         # Pauses are whole packets long, so what is off by less is no pause.
         if 0 < error < min(lasted, ticks) and not self.is_foreign:
             self.odd_packets += 1
-        self._against_ticks += lasted
+        self._doubted_ticks += lasted
         fits = error <= lasted >> _TOLERANCE_SHIFT
         if fits is not self.is_foreign:
-            self._against = 0
+            self.doubts = 0
         elif fits or not self._is_pause(advance, now_ns):
-            self._note_against(now_ns)
+            self._note_doubt(now_ns)
 
     def _is_pause(self, advance: int, now_ns: int) -> bool:
         """Whether the packet came when its timestamp says, and not right behind its predecessor."""
         elapsed = (now_ns - self._arrived_ns) * RTP_CLOCK // 1_000_000_000
         return advance > self._ticks and abs(advance - elapsed) < abs(self._ticks - elapsed)
 
-    def _note_against(self, now_ns: int) -> None:
-        if not self._against:
-            self._against_since_ns, self._against_ticks = self._arrived_ns, self._ticks
-        self._against += 1
-        if self._against < _EVIDENCE:
+    def _note_doubt(self, now_ns: int) -> None:
+        if not self.doubts:
+            self._doubted_since_ns, self._doubted_ticks = self._arrived_ns, self._ticks
+        self.doubts += 1
+        if self.doubts < _EVIDENCE:
             return
-        elapsed = (now_ns - self._against_since_ns) * RTP_CLOCK // 1_000_000_000
-        if not self.is_foreign and elapsed < self._against_ticks // 2:
+        elapsed = (now_ns - self._doubted_since_ns) * RTP_CLOCK // 1_000_000_000
+        if not self.is_foreign and elapsed < self._doubted_ticks // 2:
             return  # a burst, which says nothing of rates
-        if self.is_foreign or elapsed <= self._against_ticks * 3 // 2:
+        if self.is_foreign or elapsed <= self._doubted_ticks * 3 // 2:
             self.is_foreign = not self.is_foreign
-        self._against = 0
+        self.doubts = 0
