@@ -19,6 +19,7 @@ from tests.transceiver.media.simulation import (
     long_speech,
     losing,
     pair,
+    pushed,
     receive_delay_ms,
 )
 from transceiver.media import FRAME_MS, FRAME_NS
@@ -108,6 +109,6 @@ def _cost_us(complexity: int, *, talking: bool) -> float:
 def _session(frames: Sequence[bytes], complexity: int) -> tuple[AudioPath, list[bytes]]:
     """A path, and the datagrams of one who talks to it."""
     talker, _ = pair(CODEC)
-    datagrams = [talker.push(frame, 0) for frame in frames]
+    datagrams = [pushed(talker, frame, 0) for frame in frames]
     _, listener = pair(CODEC, complexity=complexity)
     return listener, datagrams

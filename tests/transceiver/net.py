@@ -26,7 +26,7 @@ from core.demux import PacketKind, classify_untrusted
 from core.keyring import Keyring
 from core.stun import Attribute, Message, MessageType
 from transceiver.backends.base import Backend, SessionContext
-from transceiver.media import FRAME_BYTES
+from transceiver.media import FRAME_BYTES, FRAME_MS
 from transceiver.media.keys import SrtpKeys
 from transceiver.media.path import AudioPath
 from transceiver.media.ticker import Ticker
@@ -286,7 +286,9 @@ class Client:
     def speak(self, pcm: bytes | None = None) -> None:
         """One packet of audio from the address in use."""
         assert self.path is not None
-        self.send(self.path.push(pcm, time.monotonic_ns()))
+        packet = self.path.push(pcm, time.monotonic_ns())
+        assert packet is not None, "only packets of 10 and 20 ms go with every tick"
+        self.send(packet)
 
     async def close(self) -> None:
         await self.peer.close()
@@ -351,10 +353,12 @@ async def calling(
     *,
     has_channel: bool = True,
     direction: str = "sendrecv",
+    packet_ms: int = FRAME_MS,
 ) -> AsyncIterator[tuple[Client, Session]]:
     """A session, and a client that has its answer and has sent nothing yet."""
     certificate = Certificate.generate()
     offer = make_offer(certificate, setup, has_channel=has_channel, direction=direction)
+    offer = replace(offer, codec=replace(offer.codec, packet_ms=packet_ms))
     session = server.create(offer)
     client = Client(to or server.endpoint, session.offer, session.answer, certificate)
     try:

@@ -124,10 +124,9 @@ class Transport:
     def say(self, pcm: bytes | None, now_ns: int) -> None:
         """The next 20 ms for the server, None being silence. Every 20 ms, once the keys are there."""
         assert self.path is not None
-        self._send(self.path.push(pcm, now_ns))
-        report = self.path.poll_rtcp(now_ns)
-        if report is not None:
-            self._send(report)
+        for datagram in (self.path.push(pcm, now_ns), self.path.push_second(), self.path.poll_rtcp(now_ns)):
+            if datagram is not None:
+                self._send(datagram)
 
     def send_event(self, text: str) -> bool:
         """A message on the event channel; False when it is not open or full."""

@@ -80,6 +80,13 @@ SESSION_COUNTERS = (
         },
     ),
     _session_counter(
+        "voxpop_transceiver_audio_misstamped_packets_total",
+        "Packets of callers whose RTP timestamps are not Opus's, by clock: odd ones are a part of a packet "
+        "off, foreign ones count another clock than 48 kHz, and the packets are played by sequence number.",
+        "clock",
+        {"odd": "odd_timestamps", "foreign": "foreign_timestamps"},
+    ),
+    _session_counter(
         "voxpop_transceiver_events_total",
         "Events of the data channel, by outcome: received from clients, invalid ones among what they sent, "
         "sent to them, dropped because the channel was full or not open.",

@@ -8,17 +8,18 @@ have filled is concealed in its own time, so a loss never adds delay. Only two t
 buffer whose next packet then turns out to be late and not lost, and an `adjustment` of -1 after a
 packet that came when its time had been played.
 
-All times are monotonic nanoseconds, all media times unwrapped 48 kHz ticks.
+Packets are in the order of their sequence numbers, and a sender's clock is not taken at its word; see
+`timeline`. All times are monotonic nanoseconds, all media times unwrapped 48 kHz ticks.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from enum import Enum
 from typing import NamedTuple
 
 from transceiver.media import FRAME_NS, RTP_CLOCK, RTP_FRAME_TICKS
 from transceiver.media.opus import has_fec, packet_ticks
+from transceiver.media.timeline import Timeline
 
 HEADROOM_NS = FRAME_NS
 """The least slack to aim for. One frame: a lost packet's in-band copy, in the packet after it, is then
@@ -39,6 +40,8 @@ _HASTE = 3
 _MAX_EARLY_NS = 600_000_000
 _MAX_LATE_NS = 2_000_000_000
 """A packet further than this from its turn is on another timeline: the sender has started again."""
+_SHORTEST_TICKS = 120
+"""Every Opus frame is a multiple of 2.5 ms (RFC 6716 §2.1.4)."""
 _DTX_BYTES = 2
 """Packets up to this size carry no frame: the sender pauses (RFC 6716 §2.1.9)."""
 
@@ -52,7 +55,6 @@ class Arrival(Enum):
 
     KEPT = "kept"
     DUPLICATE = "duplicate"
-    """Or overlapping another in media time, which no honest sender's packet does."""
     LATE = "late"
     MALFORMED = "malformed"
     RESTART = "restart"
@@ -82,8 +84,9 @@ class Step(NamedTuple):
 
 
 class _Packet(NamedTuple):
-    timestamp: int
     sequence: int
+    timestamp: int
+    """Media time."""
     ticks: int
     payload: bytes
 
@@ -100,7 +103,10 @@ class JitterBuffer:
     """One incoming stream. Per pull: `tick`, then `pop` until 20 ms are together."""
 
     def __init__(self) -> None:
+        self.timeline = Timeline()
+        """For its counters; not to be driven by others."""
         self._packets: list[_Packet] = []
+        """By sequence number."""
         self._start_ns: int | None = None
         self._position: int | None = None
         """Media time of what `pop` gives next; None until playout starts."""
@@ -108,7 +114,10 @@ class JitterBuffer:
         """Ticks concealed while the buffer was empty, for which the position has not moved."""
         self._offset_ns = 0
         self._newest_timestamp = 0
-        self._last_sequence: int | None = None
+        self._last: _Packet | None = None
+        """What was played last."""
+        self._is_seamless = False
+        """Whether the position is where `_last` ended: nothing has been made up since."""
         self._pausing = False
         self._worst_transit_ns = self._best_transit_ns = 0
         self._window_end_ns: int | None = None
@@ -129,6 +138,7 @@ class JitterBuffer:
     def forget(self) -> None:
         """Start over with the next packet, whatever its timestamp."""
         self._packets.clear()
+        self.timeline.forget()
         self._start_ns = self._position = None
 
     # Arrival
@@ -138,31 +148,28 @@ class JitterBuffer:
         ticks = packet_ticks(payload)
         if not ticks:
             return Arrival.MALFORMED
-        packet = _Packet(self._unwrap(timestamp), sequence, ticks, payload)
-        if self._is_other_timeline(packet.timestamp, now_ns):
+        media_time = self.timeline.place(sequence, timestamp, ticks, now_ns)
+        packet = _Packet(sequence, media_time, ticks, payload)
+        if self._is_other_timeline(media_time, now_ns):
             self._restart(packet, now_ns)
             return Arrival.RESTART
         if self._position is not None:
-            self._observe(packet.timestamp, now_ns)
-            if packet.end <= self._position:
-                return Arrival.LATE
-        index = bisect_left(self._packets, packet)
-        if self._overlaps(index, packet):
+            if not self.timeline.doubts:
+                self._observe(media_time, now_ns)
+            if not self._is_seamless and packet.end <= self._position:
+                return Arrival.LATE  # something has been played in its place
+        if self._last is not None and sequence <= self._last.sequence:
+            return Arrival.LATE  # a successor has been played
+        packets = self._packets
+        index = len(packets)
+        while index and packets[index - 1].sequence >= sequence:
+            index -= 1
+        if index < len(packets) and packets[index].sequence == sequence:
             return Arrival.DUPLICATE
-        self._packets.insert(index, packet)
-        self._newest_timestamp = max(self._newest_timestamp, packet.timestamp)
+        packets.insert(index, packet)
+        self._newest_timestamp = max(self._newest_timestamp, media_time)
         self._bound()
         return Arrival.KEPT
-
-    def _overlaps(self, index: int, packet: _Packet) -> bool:
-        packets = self._packets
-        if index and packets[index - 1].end > packet.timestamp:
-            return True
-        return index < len(packets) and packets[index].timestamp < packet.end
-
-    def _unwrap(self, timestamp: int) -> int:
-        delta = (timestamp - self._newest_timestamp + (1 << 31)) % (1 << 32) - (1 << 31)
-        return self._newest_timestamp + delta
 
     def _is_other_timeline(self, timestamp: int, now_ns: int) -> bool:
         if self._start_ns is None:
@@ -177,18 +184,27 @@ class JitterBuffer:
         self._start_ns = now_ns + HEADROOM_NS
         self._position = None
         self._stalled = 0
-        self._last_sequence = None
+        self._last = None
+        self._is_seamless = False
         self.surplus = 0
         self._calm_windows = 0
         self._window_end_ns = None
 
     def _bound(self) -> None:
         packets = self._packets
-        while len(packets) > MAX_PACKETS or packets[-1].end - packets[0].timestamp > MAX_DEPTH_TICKS:
+        while len(packets) > MAX_PACKETS or self._depth(packets) > MAX_DEPTH_TICKS:
             dropped = packets.pop(0)
             self.discarded += 1
+            self._is_seamless = False
             if self._position is not None:
                 self._position = max(self._position, dropped.end)
+
+    def _depth(self, packets: list[_Packet]) -> int:
+        """Ticks from the first packet to the last, or what they last where an odd clock has them overlap."""
+        newest = packets[-1]
+        span = newest.timestamp + newest.ticks - packets[0].timestamp
+        # Three of the longest are within the bound.
+        return span if len(packets) <= 3 else max(span, sum([packet.ticks for packet in packets]))
 
     # Adaptation
 
@@ -275,30 +291,50 @@ class JitterBuffer:
     def pop(self) -> Step:
         """The next thing to play; only after `tick` has said True."""
         assert self._position is not None
-        while self._packets and self._packets[0].end <= self._position:
+        position = self._position
+        while self._packets and not self._is_seamless and self._packets[0].end <= position:
             self._packets.pop(0)
         if not self._packets:
             self._stalled += RTP_FRAME_TICKS
             return _PAUSE if self._pausing else _STALL
         head = self._packets[0]
-        gap = head.timestamp - self._position
+        gap = head.timestamp - position
+        if gap:
+            gap = self._gap(head, gap)
         if self._stalled:
             # Part of the gap, or all of it, has been concealed while nobody knew what it was.
             gap -= min(max(gap, 0), self._stalled)
             self._stalled = 0
+        self._is_seamless = gap <= 0
         step = self._fill(head, gap) if gap > 0 else self._take(head, -gap)
         self._position = head.timestamp - gap + step.ticks if gap > 0 else head.end
         return step
 
+    def _gap(self, head: _Packet, gap: int) -> int:
+        """What lies between what was played last and `head`, `gap` by their timestamps.
+
+        A sender by RFC 7587 leaves nothing between neighbours, or whole packets; and where packets were
+        lost, whole frames. What else the timestamps say is an odd clock's, and must not be heard.
+        """
+        last = self._last
+        if last is None or not self._is_seamless:
+            return gap
+        lost = head.sequence - last.sequence - 1
+        if not lost:
+            return gap if gap >= min(last.ticks, head.ticks) else 0
+        if gap % _SHORTEST_TICKS and abs(gap - lost * last.ticks) < last.ticks:
+            return lost * last.ticks
+        return max(gap, 0)
+
     def _take(self, head: _Packet, skip: int) -> Step:
         self._packets.pop(0)
-        self._last_sequence = head.sequence
+        self._last = head
         self._pausing = len(head.payload) <= _DTX_BYTES
         return Step(Action.DECODE, head.ticks - skip, head.payload, skip)
 
     def _fill(self, head: _Packet, gap: int) -> Step:
         """Media time between what was played last and `head`."""
-        if self._last_sequence is not None and head.sequence == self._last_sequence + 1:
+        if self._last is not None and head.sequence == self._last.sequence + 1:
             return Step(Action.SILENCE, min(gap, RTP_FRAME_TICKS))
         if not has_fec(head.payload):
             return Step(Action.CONCEAL, min(gap, RTP_FRAME_TICKS))

@@ -13,12 +13,14 @@ from functools import cache
 from pathlib import Path
 
 from core.errors import UnavailableError
-from transceiver.media import FRAME_BYTES, FRAME_SAMPLES, SAMPLE_RATE
+from transceiver.media import FRAME_BYTES, SAMPLE_RATE
+from transceiver.media.codec import PACKET_MS
 
 MAX_FRAME_SAMPLES = SAMPLE_RATE * 120 // 1000
 """The longest Opus packet is 120 ms (RFC 6716 §3.1)."""
 MAX_PACKET_BYTES = 1275
 """The longest Opus frame (RFC 6716 §3.4)."""
+_PACKET_PCM_BYTES = tuple(SAMPLE_RATE * ms // 1000 * 2 for ms in PACKET_MS)
 
 _APPLICATION_VOIP = 2048
 _SIGNAL_VOICE = 3001
@@ -99,7 +101,7 @@ def _refuse(*_: object) -> int:
 
 
 class Encoder:
-    """Encodes frames of 20 ms, 24 kHz, mono. Raises `UnavailableError` without libopus.
+    """Encodes packets of 10, 20, 40 or 60 ms, 24 kHz, mono. Raises `UnavailableError` without libopus.
 
     `bitrate` is in bit/s. `fec` makes packets carry a coarse copy of the frame before, once
     `set_expected_loss` has said that it is worth its bits. `dtx` lets silence shrink to one byte.
@@ -135,10 +137,10 @@ class Encoder:
         self._set(_SET_PACKET_LOSS_PERC, percent)
 
     def encode(self, pcm: bytes) -> bytes:
-        """One frame of `FRAME_BYTES` as an Opus packet. Raises ValueError on another length."""
-        if len(pcm) != FRAME_BYTES:
-            raise ValueError(f"a frame is {FRAME_BYTES} bytes of PCM, not {len(pcm)}")
-        size = self._encode(self._state, pcm, FRAME_SAMPLES, self._address, MAX_PACKET_BYTES)
+        """PCM of one of `PACKET_MS` as an Opus packet. Raises ValueError on another length."""
+        if len(pcm) not in _PACKET_PCM_BYTES:
+            raise ValueError(f"a frame is {FRAME_BYTES} bytes of PCM, or 10, 40 or 60 ms; not {len(pcm)}")
+        size = self._encode(self._state, pcm, len(pcm) // 2, self._address, MAX_PACKET_BYTES)
         return ctypes.string_at(self._address, _check(size))
 
     def close(self) -> None:

@@ -32,13 +32,12 @@ from transceiver.media.rtcp import (
 )
 from transceiver.media.rtp import RtpPacket, parse_rtp_untrusted
 from transceiver.media.sender import BITRATE, MIN_BITRATE, Sender
+from transceiver.media.source import Sources
 from transceiver.media.srtp import Srtp
 
 REPORT_INTERVAL_NS = 1_000_000_000
 """Mean time between reports; each is drawn from 0.5–1.5 of it (RFC 3550 §6.3.1). Two parties under the
 AVPF profile need no 5 s minimum (RFC 4585 §3.4); a report a second is 1 % of the audio's bandwidth."""
-SSRC_TAKEOVER_SILENCE_NS = 200_000_000
-"""Another authentic SSRC becomes the caller's audio once the old one has been silent for this long."""
 
 
 @dataclass(slots=True)
@@ -64,6 +63,10 @@ class PathStats:
     """Arrived when their time had been played already."""
     discarded: int = 0
     """Thrown away because too much was waiting."""
+    odd_timestamps: int = 0
+    """Of the caller's packets, those whose timestamp is a part of a packet off; no harm is done."""
+    foreign_timestamps: int = 0
+    """Placed by sequence number, because the timestamps plainly do not count 48 kHz (RFC 7587 §4.1)."""
     concealed_frames: int = 0
     fec_frames: int = 0
     shortened_frames: int = 0
@@ -87,6 +90,7 @@ class PathStats:
 COUNTERS: Final = (
     "packets_received", "bytes_received", "packets_sent", "bytes_sent",
     "unauthentic", "replayed", "malformed", "ignored", "lost", "late", "discarded",
+    "odd_timestamps", "foreign_timestamps",
     "concealed_frames", "fec_frames", "shortened_frames", "lengthened_frames", "encoded_frames",
     "remote_lost",
 )  # fmt: skip
@@ -129,10 +133,11 @@ class AudioPath:
             self._random.getrandbits(15),  # RFC 3711 §3.3.1: a wrap among the first packets would desync
             self._random.getrandbits(32),
             self._encoder,
+            codec.packet_ms,
         )
         self._playout = Playout()
+        self._sources = Sources()
         self._reception: Reception | None = None
-        self._last_media_ns = now_ns
         self._last_push_ns = now_ns
         self._report_at_ns = now_ns + self._report_delay_ns() // 2
         self._counts = PathStats(complexity=complexity())
@@ -161,28 +166,34 @@ class AudioPath:
     def _receive_rtp(self, data: bytes, now_ns: int) -> None:
         packet = parse_rtp_untrusted(data)
         self._counts.packets_received += 1
-        reception = self._latch(packet, now_ns)
-        if reception is None:
+        reception = self._reception
+        if reception is not None and packet.ssrc == reception.ssrc:
+            self._sources.go_on(packet, now_ns)
+            self._hear(reception, packet, now_ns)
+        elif packet.payload_type == self._codec.payload_type:
+            self._choose(packet, now_ns)
+        else:
+            # Nobody becomes the caller by what is not the caller's audio, such as video.
             self._counts.ignored += 1
+
+    def _choose(self, packet: RtpPacket, now_ns: int) -> None:
+        """A packet of a stream that is not the caller's yet."""
+        heard = self._sources.choose(packet, now_ns)
+        if not heard:
             return
-        self._last_media_ns = now_ns
-        sequence = reception.update(packet.sequence, packet.timestamp, now_ns)
+        if self._reception is not None:
+            self._playout.restart()
+        self._reception = Reception(packet.ssrc, heard[0].packet.sequence)
+        for kept, at_ns in heard:
+            self._hear(self._reception, kept, at_ns)
+
+    def _hear(self, reception: Reception, packet: RtpPacket, at_ns: int) -> None:
+        """A packet of the caller, that came at `at_ns`."""
+        sequence = reception.update(packet.sequence, packet.timestamp, at_ns)
         if sequence is None or packet.payload_type != self._codec.payload_type:
             self._counts.ignored += 1
             return
-        self._playout.insert(sequence, packet.timestamp, packet.payload, now_ns)
-
-    def _latch(self, packet: RtpPacket, now_ns: int) -> Reception | None:
-        """The statistics of the SSRC that is the caller, or None when this packet is of another."""
-        reception = self._reception
-        if reception is not None and reception.ssrc == packet.ssrc:
-            return reception
-        if reception is not None and now_ns - self._last_media_ns < SSRC_TAKEOVER_SILENCE_NS:
-            return None
-        if reception is not None:
-            self._playout.restart()
-        self._reception = Reception(packet.ssrc, packet.sequence)
-        return self._reception
+        self._playout.insert(sequence, packet.timestamp, packet.payload, at_ns)
 
     def _receive_rtcp(self, data: bytes, now_ns: int) -> None:
         for packet in parse_rtcp_untrusted(data):
@@ -192,6 +203,7 @@ class AudioPath:
         source = self._reception
         if isinstance(packet, Bye):
             self.remote_left |= source is not None and source.ssrc in packet.ssrcs
+            self._sources.release(packet.ssrcs)
             return
         if isinstance(packet, SenderReport) and source is not None and source.ssrc == packet.ssrc:
             source.note_sender_report(packet.ntp, now_ns)
@@ -219,13 +231,19 @@ class AudioPath:
 
     # Sending
 
-    def push(self, pcm: bytes | None, now_ns: int) -> bytes:
-        """The protected RTP packet of this 20 ms tick; None is silence.
+    def push(self, pcm: bytes | None, now_ns: int) -> bytes | None:
+        """The protected RTP packet of this 20 ms tick, None while a longer one is being gathered.
 
-        Raises ValueError unless `pcm` is `FRAME_BYTES` long.
+        `pcm` None is silence. Raises ValueError unless it is `FRAME_BYTES` long.
         """
         self._last_push_ns = now_ns
-        return self._count_sent(self._srtp.protect(self._sender.next_packet(pcm)))
+        packet = self._sender.next_packet(pcm)
+        return None if packet is None else self._count_sent(self._srtp.protect(packet))
+
+    def push_second(self) -> bytes | None:
+        """What is to be sent half a tick after `push`: with packets of 10 ms the second one, else None."""
+        packet = self._sender.second_packet()
+        return None if packet is None else self._count_sent(self._srtp.protect(packet))
 
     def poll_rtcp(self, now_ns: int) -> bytes | None:
         """A protected compound report when one is due, else None. Ask with every tick."""
@@ -278,8 +296,10 @@ class AudioPath:
         stats.encoded_frames = self._sender.encoded_frames
         stats.unauthentic, stats.replayed = srtp.unauthentic, srtp.replayed
         stats.malformed += playout.malformed
-        stats.ignored += playout.duplicates
+        stats.ignored += playout.duplicates + self._sources.ignored
         stats.late, stats.discarded = playout.late, jitter.discarded
+        stats.odd_timestamps = jitter.timeline.odd_packets
+        stats.foreign_timestamps = jitter.timeline.foreign_packets
         stats.concealed_frames, stats.fec_frames = playout.concealed_frames, playout.fec_frames
         stats.shortened_frames, stats.lengthened_frames = playout.shortened_frames, playout.lengthened_frames
         stats.buffer_ms, stats.target_ms = jitter.slack_ns / 1e6, jitter.target_ns / 1e6

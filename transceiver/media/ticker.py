@@ -27,14 +27,15 @@ Member = Callable[[int], None]
 
 
 class Handle:
-    """One member's place in the clock."""
+    """One member's place in the clock, or its two."""
 
-    def __init__(self, phase: dict[Handle, Member]) -> None:
-        self._phase = phase
+    def __init__(self, *phases: dict[Handle, Member]) -> None:
+        self._phases = phases
 
     def cancel(self) -> None:
         """The member is not called again, not even by a tick that is under way. Idempotent."""
-        self._phase.pop(self, None)
+        for phase in self._phases:
+            phase.pop(self, None)
 
 
 class Ticker:
@@ -61,10 +62,18 @@ class Ticker:
         self._peak = (0.0, 0)
         self._arm()
 
-    def add(self, member: Member) -> Handle:
-        """Call `member` every 20 ms from now on, in the least populated phase."""
-        phase = min(self._phases, key=len)
-        handle = Handle(phase)
+    def add(self, member: Member, halfway: Member | None = None) -> Handle:
+        """Call `member` every 20 ms from now on, in the least populated phase.
+
+        `halfway` is called in between, as near to the half as the phases are: after 8 ms, 12 before the next.
+        """
+        number = min(range(PHASES), key=lambda number: len(self._phases[number]))
+        phase, other = self._phases[number], self._phases[(number + PHASES // 2) % PHASES]
+        if halfway is None:
+            handle = Handle(phase)
+        else:
+            handle = Handle(phase, other)
+            other[handle] = halfway
         phase[handle] = member
         return handle
 

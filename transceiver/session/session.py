@@ -21,6 +21,7 @@ from core.config import TransceiverSettings
 from core.demux import is_rtcp
 from core.stun import Message
 from transceiver.backends.base import Backend, BackendFactory, SessionContext
+from transceiver.media import FRAME_MS
 from transceiver.media.keys import SrtpKeys
 from transceiver.media.path import AudioPath, PathStats
 from transceiver.media.ticker import Handle, Ticker
@@ -244,7 +245,8 @@ class Session:
             now_ns,
             complexity=lambda: ticker.load.complexity,
         )
-        self._tick_handle = ticker.add(self._tick)
+        has_second = self.offer.codec.packet_ms < FRAME_MS
+        self._tick_handle = ticker.add(self._tick, halfway=self._tick_halfway if has_second else None)
         # The ticker's turn may be 20 ms off; the caller hears us that much earlier.
         self._tick(now_ns)
 
@@ -283,8 +285,14 @@ class Session:
     # Every 20 ms
 
     def _tick(self, now_ns: int) -> None:
+        self._run(self._exchange, now_ns)
+
+    def _tick_halfway(self, now_ns: int) -> None:
+        self._run(self._send_second, now_ns)
+
+    def _run(self, step: Callable[[int], None], now_ns: int) -> None:
         try:
-            self._exchange(now_ns)
+            step(now_ns)
         except Exception:
             # A call without audio would be worse than none; whoever called us reports what it was.
             self._on_ended(self, EndReason.CRASHED)
@@ -298,10 +306,18 @@ class Session:
             self._backend.hear(heard, now_ns)
         speech = self._backend.speak(now_ns)
         if self._is_listening:
-            self._send(path.push(speech, now_ns))
+            packet = path.push(speech, now_ns)
+            if packet is not None:
+                self._send(packet)
         report = path.poll_rtcp(now_ns)
         if report is not None:
             self._send(report)
+
+    def _send_second(self, _: int) -> None:
+        assert self._path is not None
+        packet = self._path.push_second()
+        if packet is not None:
+            self._send(packet)
 
     def _send(self, datagram: bytes) -> None:
         if self._ice.remote is not None:

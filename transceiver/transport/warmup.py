@@ -81,7 +81,8 @@ def _audio(keys: SrtpKeys) -> AudioPath:
 def _exchange(one: AudioPath, other: AudioPath) -> None:
     try:
         for sender, receiver in ((one, other), (other, one)):
-            if not receiver.receive_untrusted(sender.push(b"\x01" * FRAME_BYTES, START_NS), START_NS):
+            datagram = sender.push(b"\x01" * FRAME_BYTES, START_NS)
+            if datagram is None or not receiver.receive_untrusted(datagram, START_NS):
                 raise UnavailableError("SRTP of this process with itself failed; reinstall pylibsrtp")
             receiver.pull(START_NS)
     finally:

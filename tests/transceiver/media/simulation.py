@@ -58,6 +58,13 @@ class Party:
         return np.frombuffer(b"".join(self.heard), "<i2")
 
 
+def pushed(path: AudioPath, pcm: bytes | None, now_ns: int) -> bytes:
+    """The datagram of a tick that has one."""
+    datagram = path.push(pcm, now_ns)
+    assert datagram is not None
+    return datagram
+
+
 def pair(codec: AudioCodec, *, complexity: int = NORMAL_COMPLEXITY) -> tuple[AudioPath, AudioPath]:
     """Two paths with each other's keys."""
     profile = "SRTP_AES128_CM_SHA1_80"
@@ -87,13 +94,17 @@ def converse(
     def at(time_ns: int, action: Callable[[int], object]) -> None:
         heapq.heappush(events, (time_ns, next(order), action))
 
-    def send(speaker: Party, listener: Party, number: int, now_ns: int) -> None:
-        datagram = speaker.path.push(speaker.says[number], now_ns)
-        report = speaker.path.poll_rtcp(now_ns)
-        if (delay_ms := speaker.network(number)) is not None:
+    def deliver(datagram: bytes | None, listener: Party, delay_ms: float | None, now_ns: int) -> None:
+        if datagram is not None and delay_ms is not None:
             at(now_ns + int(delay_ms * MS), lambda now: listener.path.receive_untrusted(datagram, now))
-        if report is not None:
-            at(now_ns + int(NETWORK_MS * MS), lambda now: listener.path.receive_untrusted(report, now))
+
+    def send_second(speaker: Party, listener: Party, number: int, now_ns: int) -> None:
+        deliver(speaker.path.push_second(), listener, speaker.network(number), now_ns)
+
+    def send(speaker: Party, listener: Party, number: int, now_ns: int) -> None:
+        deliver(speaker.path.push(speaker.says[number], now_ns), listener, speaker.network(number), now_ns)
+        at(now_ns + FRAME_NS // 2, partial(send_second, speaker, listener, number))
+        deliver(speaker.path.poll_rtcp(now_ns), listener, NETWORK_MS, now_ns)
 
     start_ns = 1_000_000 * MS
     for speaker, listener in (parties, parties[::-1]):

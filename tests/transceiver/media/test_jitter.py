@@ -193,6 +193,40 @@ def test_packets_of_10_to_60_ms(config: int, ticks: int) -> None:
     assert max(player.delay_ms(sent) for sent in packets[: count - 6]) < 40
 
 
+def stamped(stamps: list[int], *, lost: frozenset[int] = frozenset()) -> list[Sent]:
+    """20 ms packets with FEC and these timestamps, on time."""
+    return [Sent(n, stamp, n * 20.0, opus(n, fec=True)) for n, stamp in enumerate(stamps) if n not in lost]
+
+
+@pytest.mark.parametrize(
+    "lost", [frozenset(), frozenset({50}), frozenset({50, 51}), frozenset(range(60, 70))]
+)
+@pytest.mark.parametrize("step", [953, 959, 961, 967, 160, 320, 480, 882, 1800])
+def test_whatever_the_clock_losses_are_filled_by_whole_packets(step: int, lost: frozenset[int]) -> None:
+    player = Player().play(stamped([n * step for n in range(100)], lost=lost), 101)
+    assert player.numbers == [n for n in range(100) if n not in lost]
+    assert [player.played.count(mark) for mark in "fcs"] == [len(lost) > 0, max(0, len(lost) - 1), 0]
+    assert {player.played_at_ms[n] - n * 20 for n in player.numbers[-20:]} == {23.0}
+
+
+@given(st.lists(st.integers(0, 19), min_size=30, max_size=100), st.sets(st.integers(0, 99), max_size=20))
+def test_stamps_off_by_less_than_a_packet_are_not_heard(errors_ms: list[int], lost: set[int]) -> None:
+    stamps = [n * RTP_FRAME_TICKS + error * 24 for n, error in enumerate(errors_ms)]
+    packets = stamped(stamps, lost=frozenset(lost - {0}))
+    player = Player().play(packets, len(stamps) + 5)
+    assert player.numbers == [sent.number for sent in packets]
+    assert "s" not in player.played
+
+
+def test_a_pause_under_an_odd_clock_is_still_a_pause() -> None:
+    stamps = [n * 961 for n in range(20)] + [(n + 40) * 961 for n in range(20, 60)]
+    packets = [Sent(n, stamp, n * 20.0 + (800 if n >= 20 else 0), opus(n)) for n, stamp in enumerate(stamps)]
+    player = Player().play(packets, 101)
+    assert player.numbers == list(range(60))
+    assert player.buffer.timeline.foreign_packets == 0
+    assert player.delay_ms(packets[-1]) == pytest.approx(23, abs=2.5)
+
+
 def test_timestamps_wrap() -> None:
     start = 2**32 - 50 * RTP_FRAME_TICKS
     packets = [Sent(s.number, start + s.timestamp, s.arrives_ms, s.payload) for s in stream(100)]

@@ -6,9 +6,11 @@ import itertools
 import random
 from dataclasses import fields
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from tests.sound import find, speech
 from tests.transceiver.media.simulation import (
@@ -20,15 +22,25 @@ from tests.transceiver.media.simulation import (
     long_speech,
     losing,
     pair,
+    pushed,
     receive_delay_ms,
 )
 from transceiver.media import FRAME_BYTES, FRAME_NS
-from transceiver.media.codec import AudioCodec
+from transceiver.media.codec import PACKET_MS, AudioCodec
 from transceiver.media.keys import SrtpKeys
-from transceiver.media.path import COUNTERS, GAUGES, SSRC_TAKEOVER_SILENCE_NS, AudioPath, PathStats
-from transceiver.media.rtcp import Bye, ReceiverReport, ReportBlock, build_rtcp
+from transceiver.media.opus import Decoder, Encoder
+from transceiver.media.path import COUNTERS, GAUGES, AudioPath, PathStats
+from transceiver.media.rtcp import (
+    Bye,
+    ReceiverReport,
+    ReportBlock,
+    SenderReport,
+    build_rtcp,
+    parse_rtcp_untrusted,
+)
 from transceiver.media.rtp import RtpPacket, build_rtp, parse_rtp_untrusted
 from transceiver.media.sender import TAIL_FRAMES, silent_packet
+from transceiver.media.source import SSRC_TAKEOVER_SILENCE_NS
 from transceiver.media.srtp import Srtp
 
 CODEC = AudioCodec(111, telephone_event=126)
@@ -42,23 +54,35 @@ DELAY_BOUND_MS = 45.0
 class Stranger:
     """A far end whose packets the test writes itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, codec: AudioCodec = CODEC) -> None:
         keys = bytes(range(30)), bytes(range(100, 130))
         self.srtp = Srtp(SrtpKeys(PROFILE, *keys))
-        self.path = AudioPath(SrtpKeys(PROFILE, *keys[::-1]), CODEC, 0x0AA, "us", 0)
+        self.path = AudioPath(SrtpKeys(PROFILE, *keys[::-1]), codec, 0x0AA, "us", 0)
 
     def rtp(
-        self, number: int, now_ns: int, *, ssrc: int = 7, payload_type: int = 111, payload: bytes = b""
+        self,
+        number: int,
+        now_ns: int,
+        *,
+        ssrc: int = 7,
+        payload_type: int = 111,
+        payload: bytes = b"",
+        timestamp: int | None = None,
     ) -> bool:
         """Have the path receive one packet of silence, or of `payload`."""
-        packet = RtpPacket(
-            payload_type, False, number % 65536, number * 960 % 2**32, ssrc, payload or silent_packet()
-        )
+        stamp = (number * 960 if timestamp is None else timestamp) % 2**32
+        packet = RtpPacket(payload_type, False, number % 65536, stamp, ssrc, payload or silent_packet())
         return self.path.receive_untrusted(self.srtp.protect(build_rtp(packet)), now_ns)
 
     def rtcp(self, data: bytes, now_ns: int) -> bool:
         """Have the path receive a report."""
         return self.path.receive_untrusted(self.srtp.protect_rtcp(data), now_ns)
+
+
+_ENCODER = Encoder(28_000, complexity=5, fec=False, dtx=False)
+SPOKEN = [_ENCODER.encode(frame) for frame in FRAMES[:250]]
+_DECODER = Decoder()
+DECODED = np.frombuffer(b"".join(map(_DECODER.decode, SPOKEN)), "<i2")
 
 
 @pytest.mark.parametrize("phase_ms", [0.0, 0.1, 10.0, 19.9])
@@ -139,6 +163,35 @@ def test_reports_tell_round_trip_loss_and_each_other() -> None:
     assert alice.path.stats.bytes_received == bob.path.stats.bytes_sent
 
 
+@pytest.mark.parametrize("packet_ms", PACKET_MS)
+def test_packets_of_the_length_that_the_far_end_asked_for_are_heard(packet_ms: int) -> None:
+    _, bob = converse((FRAMES, QUIET), codec=AudioCodec(111, packet_ms=packet_ms))
+    assert find(SOURCE[48_000:96_000], bob.audio).likeness > 0.9
+    stats = bob.path.stats
+    assert stats.packets_received == len(FRAMES) * 20 // packet_ms
+    assert (stats.lost, stats.late, stats.odd_timestamps, stats.foreign_timestamps) == (0,) * 4
+
+
+@pytest.mark.parametrize("packet_ms", PACKET_MS)
+def test_a_sender_report_tells_the_media_time_of_its_moment(packet_ms: int) -> None:
+    """RFC 3550 §6.4.1: its two timestamps are of one instant, whatever is still being gathered."""
+    far = Stranger(AudioCodec(111, packet_ms=packet_ms))
+    starts, reports = [], []
+    for tick in range(500):
+        now_ns = tick * FRAME_NS
+        for datagram in (far.path.push(FRAMES[tick % 100], now_ns), far.path.push_second()):
+            data = None if datagram is None else far.srtp.unprotect_untrusted(datagram)
+            starts += [] if data is None else [parse_rtp_untrusted(data).timestamp]
+        report = far.path.poll_rtcp(now_ns + 5 * MS)
+        data = None if report is None else far.srtp.unprotect_rtcp_untrusted(report)
+        if data is not None:
+            reports += [(now_ns + 5 * MS, p) for p in parse_rtcp_untrusted(data)]
+    assert len(reports) > 5
+    for at_ns, told in reports:
+        assert isinstance(told, SenderReport)
+        assert (told.timestamp - starts[0]) % 2**32 == pytest.approx(960 + at_ns * 48 // MS, abs=1)
+
+
 def test_nothing_to_say_costs_no_encoding() -> None:
     _, bob = converse((FRAMES, QUIET))
     assert bob.path.stats.packets_sent == len(QUIET)
@@ -163,10 +216,10 @@ def test_reports_come_once_a_second_on_average_and_the_first_within_one() -> Non
 
 def test_strangers_and_replays_are_refused_and_counted() -> None:
     alice, bob = pair(CODEC)
-    datagram = alice.push(FRAMES[0], 0)
+    datagram = pushed(alice, FRAMES[0], 0)
     assert bob.receive_untrusted(datagram, 0)
     assert not bob.receive_untrusted(datagram, 0)
-    tampered = bytearray(alice.push(FRAMES[1], 0))
+    tampered = bytearray(pushed(alice, FRAMES[1], 0))
     tampered[-1] ^= 1
     assert not bob.receive_untrusted(bytes(tampered), 0)
     assert (bob.stats.replayed, bob.stats.unauthentic) == (1, 1)
@@ -183,7 +236,7 @@ def test_every_truncation_of_real_datagrams_is_refused() -> None:
     alice, bob = pair(CODEC)
     report = alice.poll_rtcp(10_000 * MS)
     assert report is not None
-    for datagram in (alice.push(FRAMES[0], 0), report):
+    for datagram in (pushed(alice, FRAMES[0], 0), report):
         for length in range(len(datagram)):
             assert not bob.receive_untrusted(datagram[:length], 0)
         assert bob.receive_untrusted(datagram, 0)
@@ -221,6 +274,117 @@ def test_a_second_ssrc_waits_until_the_first_is_silent() -> None:
     assert (stats.ignored, stats.lost, stats.concealed_frames) == (20, 0, 0)
 
 
+def odd_stamps(name: str) -> list[int]:
+    """RTP timestamps of 20 ms packets, by how a sender's clock goes wrong."""
+    chance, count = random.Random(name), len(SPOKEN)
+    near = [chance.choice((959, 960, 961)) for _ in range(count)]
+    far = [960 + chance.randint(-12, 12) for _ in range(count)]
+    return {
+        "1 tick": list(itertools.accumulate(near)),
+        "12 ticks": list(itertools.accumulate(far)),
+        "12 ticks around the right time": [n * 960 + chance.randint(-12, 12) for n in range(count)],
+        "whole milliseconds of a clock": [int(n * 20.003 + chance.random()) * 48 for n in range(count)],
+        "953": [n * 953 for n in range(count)],
+        "967": [n * 967 for n in range(count)],
+        "a timer that is late by up to 12 ms": [n * 960 + chance.randrange(576) for n in range(count)],
+    }[name]
+
+
+def receive_stamped(stamps: list[int], *, jitter_ms: float = 0.0) -> tuple[Stranger, NDArray[np.int16]]:
+    """The speech with these timestamps over a network with jitter, and what is heard of it."""
+    far, heard, chance = Stranger(), [], random.Random(2)
+    sent = sorted(
+        (number * FRAME_NS + int(chance.uniform(0, jitter_ms) * MS), number) for number in range(len(SPOKEN))
+    )
+    for pull_ns in range(3 * MS, len(SPOKEN) * FRAME_NS, FRAME_NS):
+        while sent and sent[0][0] <= pull_ns:
+            now_ns, number = sent.pop(0)
+            assert far.rtp(number, now_ns, timestamp=stamps[number], payload=SPOKEN[number])
+        heard.append(far.path.pull(pull_ns) or b"")
+    return far, np.frombuffer(b"".join(heard), "<i2")
+
+
+@pytest.mark.parametrize("jitter_ms", [0, 12])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "1 tick",
+        "12 ticks",
+        "12 ticks around the right time",
+        "whole milliseconds of a clock",
+        "953",
+        "967",
+        "a timer that is late by up to 12 ms",
+    ],
+)
+def test_odd_timestamps_are_counted_and_every_packet_is_heard(name: str, jitter_ms: int) -> None:
+    far, audio = receive_stamped(odd_stamps(name), jitter_ms=jitter_ms)
+    stats = far.path.stats
+    assert (stats.ignored, stats.late, stats.discarded, stats.lost) == (0, 0, 0, 0)
+    assert stats.concealed_frames <= 1  # jitter may find the buffer a packet short at the start
+    assert stats.odd_timestamps + stats.foreign_timestamps > 80
+    assert find(DECODED[24 * 1000 : 24 * 4000], audio).likeness > 0.99
+
+
+@pytest.mark.parametrize("jitter_ms", [0, 12])
+@pytest.mark.parametrize("clock", [8_000, 12_000, 16_000, 24_000, 44_100, 90_000])
+def test_timestamps_of_another_clock_are_named_and_every_packet_is_heard(clock: int, jitter_ms: int) -> None:
+    stamps = [2**32 - 1000 + number * clock // 50 for number in range(len(SPOKEN))]
+    far, audio = receive_stamped(stamps, jitter_ms=jitter_ms)
+    stats = far.path.stats
+    assert (stats.ignored, stats.late, stats.discarded, stats.lost) == (0, 0, 0, 0)
+    assert stats.concealed_frames <= 1
+    assert stats.foreign_timestamps > 230
+    assert stats.shortened_frames + stats.lengthened_frames <= 4
+    assert find(DECODED[24 * 1000 : 24 * 4000], audio).likeness > 0.99
+    assert stats.buffer_ms < 45
+
+
+def test_right_timestamps_are_not_counted() -> None:
+    far, _ = receive_stamped([2**32 - 1000 + number * 960 for number in range(len(SPOKEN))], jitter_ms=50)
+    assert (far.path.stats.odd_timestamps, far.path.stats.foreign_timestamps) == (0, 0)
+
+
+@pytest.mark.parametrize("gap_ms", [1, 20, 40, 100, 199])
+def test_a_stream_that_goes_on_under_another_ssrc_is_heard_without_a_gap(gap_ms: int) -> None:
+    """As when a track is replaced: another SSRC, and other sequence numbers and timestamps with it."""
+    far, heard = Stranger(), []
+    moved_ns = gap_ms * MS - FRAME_NS
+    sent = [(number * FRAME_NS + (moved_ns if number >= 50 else 0), number) for number in range(100)]
+    for pull_ns in range(3 * MS, 103 * FRAME_NS, FRAME_NS):
+        while sent and sent[0][0] <= pull_ns:
+            now_ns, number = sent.pop(0)
+            start, ssrc = (0, 1001) if number < 50 else (40_000, 1002)
+            assert far.rtp(start + number, now_ns, ssrc=ssrc, payload=SPOKEN[number])
+        heard.append(far.path.pull(pull_ns) or b"")
+    stats = far.path.stats
+    assert (stats.ignored, stats.lost, stats.late) == (0, 0, 0)
+    audio = np.frombuffer(b"".join(heard), "<i2")
+    assert find(SOURCE[24 * 600 : 24 * 960], audio).likeness > 0.9
+    assert find(SOURCE[24 * 1020 : 24 * 1400], audio).likeness > 0.9
+
+
+def test_video_of_the_same_client_never_becomes_the_caller() -> None:
+    far = Stranger()
+    for number in range(20):
+        assert far.rtp(number, number * FRAME_NS, ssrc=8, payload_type=96, payload=b"video")
+    far.rtp(1, 20 * FRAME_NS, ssrc=7)
+    far.rtp(2, 21 * FRAME_NS, ssrc=7)
+    assert (far.path.stats.ignored, far.path.stats.malformed) == (20, 0)
+    assert far.path.pull(22 * FRAME_NS) is not None
+
+
+def test_the_goodbye_of_a_stream_lets_the_next_one_in_with_its_first_packet() -> None:
+    far = Stranger()
+    far.rtp(1, 0, ssrc=7)
+    far.rtcp(build_rtcp(Bye((7,))), MS)
+    far.rtp(9, 2 * MS, ssrc=8)
+    far.rtp(2, 3 * MS, ssrc=7)  # a straggler
+    assert far.path.stats.ignored == 0
+    far.rtp(10, 22 * MS, ssrc=8)
+    assert far.path.stats.ignored == 1
+
+
 def test_a_restarted_sender_is_heard_again() -> None:
     far, now_ns = Stranger(), 0
     heard = 0
@@ -246,7 +410,7 @@ def test_bye_of_the_caller_is_noticed_and_of_others_is_not() -> None:
 
 def test_our_bye_reaches_the_far_end() -> None:
     alice, bob = pair(CODEC)
-    bob.receive_untrusted(alice.push(None, 0), 0)
+    bob.receive_untrusted(pushed(alice, None, 0), 0)
     assert bob.receive_untrusted(alice.bye(), 0)
     assert bob.remote_left
 
@@ -289,7 +453,7 @@ def test_the_peers_bitrate_wish_is_kept() -> None:
 def test_packets_carry_the_negotiated_payload_type_and_our_ssrc() -> None:
     keys = bytes(range(30)), bytes(range(100, 130))
     path = AudioPath(SrtpKeys(PROFILE, *keys), AudioCodec(109), 0xFEEDBEEF, "us", 0)
-    data = Srtp(SrtpKeys(PROFILE, *keys[::-1])).unprotect_untrusted(path.push(None, 0))
+    data = Srtp(SrtpKeys(PROFILE, *keys[::-1])).unprotect_untrusted(pushed(path, None, 0))
     assert data is not None
     packet = parse_rtp_untrusted(data)
     assert (packet.payload_type, packet.ssrc) == (109, 0xFEEDBEEF)

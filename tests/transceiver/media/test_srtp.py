@@ -12,7 +12,7 @@ from core.errors import UnavailableError
 from transceiver.media.keys import SrtpKeys
 from transceiver.media.rtcp import Bye, build_rtcp
 from transceiver.media.rtp import RtpPacket, build_rtp
-from transceiver.media.srtp import MAX_SSRCS, REPLAY_WINDOW, Srtp
+from transceiver.media.srtp import MAX_SSRCS, MAX_TRIALS, REPLAY_WINDOW, Srtp
 
 PROFILES = {"SRTP_AEAD_AES_256_GCM": 44, "SRTP_AEAD_AES_128_GCM": 28, "SRTP_AES128_CM_SHA1_80": 30}
 
@@ -91,6 +91,74 @@ def test_replays_are_refused_inside_the_window_and_beyond_it() -> None:
     for datagram in (protected[-1], protected[60], protected[10], protected[0]):
         assert bob.unprotect_untrusted(datagram) is None
     assert (bob.replayed, bob.unauthentic) == (4, 0)
+
+
+SENT = [*range(65_534, 65_536), *range(300)]
+"""Sequence numbers of a stream that begins just before the wrap (RFC 3711 §3.3.1)."""
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("lost", [0, 1, 2, 3, 4, 50, 250])
+def test_a_stream_is_understood_whatever_is_lost_of_its_beginning(lost: int, profile: str) -> None:
+    alice, bob = pair(profile)
+    protected = [alice.protect(rtp(n)) for n in SENT]
+    assert [bob.unprotect_untrusted(p) for p in protected[lost:]] == [rtp(n) for n in SENT[lost:]]
+    assert (bob.unauthentic, bob.replayed) == (0, 0)
+
+
+def test_packets_before_the_wrap_that_come_after_it_are_taken_once() -> None:
+    alice, bob = pair()
+    protected = [alice.protect(rtp(n)) for n in SENT[:5]]
+    for index in (3, 1, 0, 4, 2):
+        assert bob.unprotect_untrusted(protected[index]) == rtp(SENT[index])
+    for packet in protected:
+        assert bob.unprotect_untrusted(packet) is None
+    assert (bob.unauthentic, bob.replayed) == (0, 5)
+
+
+def test_a_report_before_the_first_packet_does_not_hide_the_wrap() -> None:
+    alice, bob = pair()
+    protected = [alice.protect(rtp(n)) for n in SENT[:6]]
+    assert bob.unprotect_rtcp_untrusted(alice.protect_rtcp(build_rtcp(Bye((1,))))) is not None
+    assert [bob.unprotect_untrusted(p) for p in protected[3:]] == [rtp(n) for n in SENT[3:6]]
+
+
+def test_each_stream_of_a_client_may_begin_before_the_wrap() -> None:
+    """As when a track is replaced."""
+    alice, bob = pair()
+    for ssrc in (1, 2, 3):
+        protected = [alice.protect(rtp(n, ssrc)) for n in SENT[:5]]
+        assert bob.unprotect_untrusted(protected[4]) == rtp(2, ssrc)
+
+
+def test_forged_packets_neither_pass_nor_hide_a_wrap() -> None:
+    alice, bob = pair()
+    protected = [alice.protect(rtp(n)) for n in SENT[:5]]
+    for bit in range(8 * 4, 8 * len(protected[4])):
+        changed = (int.from_bytes(protected[4]) ^ 1 << bit).to_bytes(len(protected[4]))
+        assert bob.unprotect_untrusted(changed) is None
+    assert bob.unauthentic == 8 * (len(protected[4]) - 4)
+    assert bob._rollover is not None
+    assert len(bob._rollover._primers) <= MAX_TRIALS
+    assert bob.unprotect_untrusted(protected[4]) == rtp(2)
+
+
+def test_forged_ssrcs_are_tried_in_bounded_number() -> None:
+    alice, bob = pair()
+    forged = alice.protect(rtp(1))
+    for ssrc in range(100, 100 + 2 * MAX_TRIALS):
+        assert bob.unprotect_untrusted(forged[:8] + ssrc.to_bytes(4) + forged[12:]) is None
+    assert bob._rollover is not None
+    assert len(bob._rollover._primers) == MAX_TRIALS
+    assert bob.unprotect_untrusted(forged) == rtp(1)
+
+
+def test_a_stream_that_is_known_is_not_guessed_at() -> None:
+    alice, bob = pair()
+    first = alice.protect(rtp(5))
+    assert bob.unprotect_untrusted(first) is not None
+    assert bob.unprotect_untrusted(first[:-1] + bytes((first[-1] ^ 1,))) is None
+    assert bob._rollover is None
 
 
 def test_datagrams_beyond_the_buffer_are_refused() -> None:

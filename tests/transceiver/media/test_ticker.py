@@ -86,6 +86,19 @@ def test_members_are_spread_over_the_phases(run: Callable[[Scenario], None]) -> 
     run(scenario)
 
 
+def test_a_second_member_comes_halfway_and_goes_with_the_first(run: Callable[[Scenario], None]) -> None:
+    async def scenario(ticker: Ticker) -> None:
+        first, second = Member(5), Member(5)
+        handle = ticker.add(first, second)
+        await asyncio.gather(first.done.wait(), second.done.wait())
+        offset_ns = (second.deadlines[0] - first.deadlines[0]) % FRAME_NS
+        assert abs(offset_ns - FRAME_NS // 2) < FRAME_NS // PHASES
+        handle.cancel()
+        assert len(ticker) == 0
+
+    run(scenario)
+
+
 def test_a_cancelled_member_is_not_called_again_even_within_the_tick(run: Callable[[Scenario], None]) -> None:
     async def scenario(ticker: Ticker) -> None:
         victim, witness = Member(), Member(5)

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import Coroutine
+from contextlib import AsyncExitStack
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,8 @@ from tests.transceiver.net import (
     until,
     with_settings,
 )
-from transceiver.media import FRAME_BYTES
+from transceiver.media import FRAME_BYTES, FRAME_MS
+from transceiver.media.codec import PACKET_MS
 from transceiver.session.session import (
     TRANSITIONS,
     IllegalTransitionError,
@@ -197,6 +199,47 @@ def test_media_from_a_new_port_takes_the_call_along_without_any_check() -> None:
     run(scenario())
 
 
+def test_clients_with_one_ssrc_are_all_followed_to_new_ports() -> None:
+    """Devices of one make all send the same SSRC, and one NAT forgets them all at once."""
+
+    async def scenario() -> None:
+        async with running() as server, AsyncExitStack() as stack:
+            calls = [await stack.enter_async_context(calling(server)) for _ in range(4)]
+            for client, session in calls:
+                await client.connect()
+                client.speak()
+                await until(lambda session=session: session.audio_stats.packets_received)  # type: ignore[misc]
+            await asyncio.sleep(SILENCE_NS / 1e9)
+            for client, session in reversed(calls):
+                client.current = client.open()
+                client.speak()
+                await until(lambda c=client, s=session: s.remote == c.endpoint(1))  # type: ignore[misc]
+            for client, session in calls:
+                client.heard_at.clear()
+                await until(lambda c=client: c.heard_at[1])  # type: ignore[misc]
+                assert session.audio_stats.packets_received == 2
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("packet_ms", PACKET_MS)
+def test_packets_have_the_length_that_the_offer_asked_for(packet_ms: int) -> None:
+    async def scenario() -> None:
+        async with running() as server, calling(server, packet_ms=packet_ms) as (client, session):
+            idle = len(server.ticker)
+            await client.connect()
+            assert client.path is not None
+            started, ticks = client.path.stats.packets_received, 50
+            await asyncio.sleep(ticks * FRAME_MS / 1000)
+            received = client.path.stats.packets_received - started
+            assert 0.7 * ticks <= received * packet_ms / FRAME_MS <= 1.4 * ticks
+            assert client.path.stats.odd_timestamps == client.path.stats.foreign_timestamps == 0
+            server.manager.close(session, "hangup")
+            assert len(server.ticker) == idle
+
+    run(scenario())
+
+
 @pytest.mark.parametrize("nominate", [True, False])
 def test_a_check_from_a_new_port_takes_a_silent_call_along(nominate: bool) -> None:
     """Chromium nominates with every check, Firefox with none after the first; both are followed."""
@@ -300,6 +343,7 @@ def test_forged_media_changes_nothing() -> None:
             await until(lambda: session.audio_stats.packets_received)
             assert client.path is not None
             genuine = client.path.push(None, 0)
+            assert genuine is not None
             forged = genuine[:-1] + bytes([genuine[-1] ^ 1])
             await asyncio.sleep(SILENCE_NS / 1e9)
             client.open().sendto(forged, server.endpoint)

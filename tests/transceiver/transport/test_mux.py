@@ -22,6 +22,7 @@ from tests.transceiver.net import KEYRING, Counts, calling, running, until
 from transceiver.transport.mux import (
     ADDRESS_TAKEOVER_SILENCE_NS,
     MAX_DATAGRAM_BYTES,
+    MAX_OFFERS,
     READS_PER_WAKE_UP,
     Mux,
     open_udp_port,
@@ -252,6 +253,41 @@ def test_media_from_an_unknown_address_is_offered_to_the_session_with_its_ssrc(p
             await at.send(packet)
             assert len(session.media) == 2
             assert at.mux.routes == 0
+
+    asyncio.run(scenario())
+
+
+def test_media_is_offered_to_all_that_share_its_ssrc_until_one_knows_it() -> None:
+    """Some devices all send the same SSRC; whose a packet is, its authentication tag says."""
+
+    async def scenario() -> None:
+        async with setting() as at:
+            strangers = [Inbox(is_authentic=False) for _ in range(3)]
+            genuine, last = Inbox(), Inbox()
+            for session in (*strangers, genuine, last):
+                at.mux.learn_ssrc(b"SSRC", session)
+            assert at.mux.routes == 5
+            await at.send(RTP)
+            assert [len(s.media) for s in (*strangers, genuine, last)] == [1, 1, 1, 1, 0]
+            await at.send(RTP)  # whom it was not for is asked last
+            assert [len(s.media) for s in (*strangers, genuine, last)] == [1, 1, 1, 2, 0]
+            for session in (last, *strangers, genuine):
+                at.mux.forget_ssrc(b"SSRC", session)
+            assert at.mux.routes == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_datagram_is_offered_to_a_bounded_number_and_all_have_their_turn() -> None:
+    async def scenario() -> None:
+        async with setting() as at:
+            sessions = [Inbox(is_authentic=False) for _ in range(3 * MAX_OFFERS)]
+            for session in sessions:
+                at.mux.learn_ssrc(b"SSRC", session)
+            for turn in range(1, 7):
+                await at.send(RTP)
+                assert sum(len(s.media) for s in sessions) == turn * MAX_OFFERS
+            assert {len(s.media) for s in sessions} == {2}
 
     asyncio.run(scenario())
 
