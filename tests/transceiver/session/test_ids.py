@@ -20,7 +20,7 @@ def test_no_two_are_alike_and_each_has_128_random_bits() -> None:
     assert {len(each.partition("-")[2]) for each in ids} == {22}, "16 bytes in base64"
 
 
-GOOD = new_session_id(7)
+GOOD = "rtc_7-b2VoNR6Nn69IuSoQ6nTRSg"
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,7 @@ GOOD = new_session_id(7)
     ],
 )
 def test_what_is_no_id_has_no_owner(text: str) -> None:
+    assert owner_of(GOOD) == 7
     assert owner_of(text) is None
 
 
