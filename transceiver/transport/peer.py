@@ -58,6 +58,15 @@ RECEIVE_WINDOW_BYTES = 524_288
 MAX_FRAGMENTS = 1024
 """Pieces of messages that may wait for their missing ones, and chunks received out of order."""
 DEFAULT_SCTP_PORT = 5000
+CIPHERS = (
+    b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
+    b"ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"
+    b"ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
+    b"ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES256-SHA"
+)
+"""Forward secrecy throughout (RFC 8827 §6.5). Those with RSA are for a DTLS server that has such a
+certificate: with aiortc's own list, which is of ECDSA, a client of it has no cipher in common.
+"""
 SCTP_RTO_INITIAL_S = 1.0
 """RFC 9260 §16; aiortc waits the 3 s of RFC 4960 before it repeats what was lost."""
 
@@ -92,6 +101,7 @@ class Certificate(RTCCertificate):
             self._context = super()._create_ssl_context(srtp_profiles)
             # The MTU is ours to set: over memory there is no path to ask.
             self._context.set_options(SSL.OP_NO_QUERY_MTU)
+            self._context.set_cipher_list(CIPHERS)
         return self._context
 
 
