@@ -25,12 +25,14 @@ from transceiver.media.keys import SrtpKeys
 from transceiver.media.path import AudioPath, PathStats
 from transceiver.media.ticker import Handle, Ticker
 from transceiver.observer import EndReason, Observer
+from transceiver.realtime import errors
 from transceiver.realtime.client_events import NOT_AN_EVENT, EventStats, decode_event_untrusted
 from transceiver.realtime.event import Event
 from transceiver.sdp import LocalDescription, Offer
 from transceiver.transport.ice import Credentials, IceLite, IceReason
 from transceiver.transport.mux import Mux
 from transceiver.transport.peer import Certificate, ChannelTerms, Peer
+from transceiver.transport.sctp import ChannelReason
 
 
 class SessionState(Enum):
@@ -135,7 +137,6 @@ class Session:
         self._path: AudioPath | None = None
         self._tick_handle: Handle | None = None
         self._ssrc: bytes | None = None
-        self._is_opened = False
         self._is_listening = offer.audio_direction in ("sendrecv", "recvonly")
         """Whether the client wants to hear us; a WHIP client that only publishes does not."""
         self._created_ns = self._stage_ns = now_ns
@@ -253,10 +254,8 @@ class Session:
         self._ice.hear(now_ns)
 
     def channel_opened(self) -> None:
-        """The backend is told the first time."""
-        if not self._is_opened:
-            self._is_opened = True
-            self._backend.opened()
+        """The backend is told each time: who has opened another channel waits for `session.created` again."""
+        self._backend.opened()
 
     def receive_message_untrusted(self, text: str) -> None:
         """An event for the backend; the client is told when it is none."""
@@ -271,6 +270,8 @@ class Session:
     def refuse(self, reason: StrEnum) -> None:
         """Something of the client's was dropped, there or here."""
         self._shared.observer.packet_refused(str(reason))
+        if reason is ChannelReason.OTHER_CHANNEL:
+            self._emit(errors.ANOTHER_CHANNEL)
 
     def peer_closed(self, reason: str) -> None:
         """The client has hung up, or never got as far."""

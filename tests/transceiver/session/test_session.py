@@ -148,7 +148,7 @@ def test_a_message_that_is_no_event_is_answered_with_an_error(text: str) -> None
             await client.opened.wait()
             await client.messages.get()
             # The client's own bound is on what waits, so what is longest goes round it.
-            channel = client.peer._channel
+            channel = client.peer._channels.current
             assert channel is not None
             channel.transport._remote_max_message_size = 0
             channel.send(text)

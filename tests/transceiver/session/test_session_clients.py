@@ -8,6 +8,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import aioice.ice
 import aiortc.rtcpeerconnection
@@ -15,6 +16,7 @@ import pytest
 from aiortc import (
     AudioStreamTrack,
     RTCConfiguration,
+    RTCDataChannel,
     RTCIceGatherer,
     RTCIceServer,
     RTCPeerConnection,
@@ -145,5 +147,81 @@ def test_a_peer_connection_of_aiortc_is_heard_and_has_events(
     async def scenario() -> None:
         async with running() as server:
             await call(server, case)
+
+    asyncio.run(scenario())
+
+
+# Event channels of a peer connection of aiortc's
+
+
+async def _connected(server: Server, pc: RTCPeerConnection) -> None:
+    pc.addTrack(AudioStreamTrack())
+    await pc.setLocalDescription(await pc.createOffer())
+    offer = parse_offer_untrusted(pc.localDescription.sdp)
+    local = replace(server.create(offer).answer, candidates=(server.endpoint,))
+    await pc.setRemoteDescription(RTCSessionDescription(build_answer(offer, local), "answer"))
+
+
+def _listening(channel: RTCDataChannel) -> asyncio.Queue[dict[str, object]]:
+    events: asyncio.Queue[dict[str, object]] = asyncio.Queue()
+    channel.on("message", lambda text: events.put_nowait(json.loads(text)))
+    return events
+
+
+async def _next(events: asyncio.Queue[dict[str, object]]) -> dict[str, object]:
+    async with asyncio.timeout(PATIENCE_S):
+        return await events.get()
+
+
+CHANNELS: dict[str, tuple[str, dict[str, object]]] = {
+    "other label": ("messages", {}),
+    "no label": ("", {}),
+    "unordered": (CHANNEL_LABEL, {"ordered": False}),
+    "no repetitions": (CHANNEL_LABEL, {"maxRetransmits": 0}),
+    "with a protocol": (CHANNEL_LABEL, {"protocol": "json"}),
+    "negotiated": (CHANNEL_LABEL, {"negotiated": True, "id": 0}),
+    "negotiated, another id": ("", {"negotiated": True, "id": 511}),
+}
+
+
+@pytest.mark.parametrize(("label", "options"), CHANNELS.values(), ids=CHANNELS)
+def test_any_channel_has_session_created_and_answers(label: str, options: dict[str, Any]) -> None:
+    async def scenario() -> None:
+        async with running() as server:
+            pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+            try:
+                channel = pc.createDataChannel(label, **options)
+                events = _listening(channel)
+                await _connected(server, pc)
+                await until(lambda: channel.readyState == "open")
+                channel.send(b'{"type":"a"}')
+                assert (await _next(events))["type"] == "session.created"
+                assert (await _next(events))["type"] == "echo.a"
+                channel.send(b"\xff")
+                assert (await _next(events))["error"]["code"] == "invalid_event"  # type: ignore[index]
+                channel.close()
+                events = _listening(pc.createDataChannel(CHANNEL_LABEL))
+                assert (await _next(events))["type"] == "session.created"
+                assert server.counts.refused == {"channel_binary_message": 1}
+            finally:
+                await pc.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_channel_too_many_is_closed_with_a_reason() -> None:
+    async def scenario() -> None:
+        async with running() as server:
+            pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+            try:
+                events = _listening(pc.createDataChannel(CHANNEL_LABEL))
+                more = pc.createDataChannel("more")
+                await _connected(server, pc)
+                assert (await _next(events))["type"] == "session.created"
+                assert (await _next(events))["error"]["code"] == "channel_not_ours"  # type: ignore[index]
+                await until(lambda: more.readyState == "closed")
+                assert server.counts.refused["channel_not_ours"] == 1
+            finally:
+                await pc.close()
 
     asyncio.run(scenario())
