@@ -222,7 +222,7 @@ class SessionManager:
         self._ended_counts.update(_counts(session))
         self._release(session.ufrags)
         try:
-            session.end()
+            session.end(reason)
         except Exception as error:  # noqa: BLE001  whatever a backend raises, the next session must end too
             self._loop.call_exception_handler({"message": "a session did not end well", "exception": error})
         task = self._loop.create_task(session.free())

@@ -82,6 +82,15 @@ class SessionReason(StrEnum):
     MEDIA_BEFORE_KEYS = "media_before_keys"
 
 
+LAST_WORDS: Final[dict[str, Event]] = {
+    EndReason.TOO_LONG: errors.EXPIRED,
+    EndReason.DRAINED: errors.DRAINED,
+    EndReason.CRASHED: errors.CRASHED,
+    EndReason.SILENT: errors.SILENT,
+}
+"""What a client is told before its session ends. Who has hung up knows."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shared:
     """What all sessions of a process have in common."""
@@ -137,6 +146,7 @@ class Session:
         self._path: AudioPath | None = None
         self._tick_handle: Handle | None = None
         self._ssrc: bytes | None = None
+        self._end_reason = ""
         self._is_listening = offer.audio_direction in ("sendrecv", "recvonly")
         """Whether the client wants to hear us; a WHIP client that only publishes does not."""
         self._created_ns = self._stage_ns = now_ns
@@ -329,10 +339,13 @@ class Session:
             return EndReason.TOO_LONG
         return None
 
-    def end(self) -> None:
-        """Say goodbye and give back everything but what `free` gives back. Idempotent."""
+    def end(self, reason: str) -> None:
+        """Give back everything but what `free` gives back; the audio ends. `reason` is an `EndReason`.
+        Idempotent.
+        """
         if self.state is SessionState.CLOSED:
             return
+        self._end_reason = reason
         self.state = advance(self.state, SessionEvent.ENDED)
         self._peer.mute()
         if self._tick_handle is not None:
@@ -347,8 +360,10 @@ class Session:
         self._backend.close()
 
     async def free(self) -> None:
-        """After `end`: close the DTLS association, and wait until its tasks are gone."""
-        await self._peer.close()
+        """After `end`: tell the client why, close the DTLS association, and wait until its tasks are gone."""
+        event = LAST_WORDS.get(self._end_reason)
+        words = None if event is None else json.dumps(event, separators=(",", ":"))
+        await self._peer.part(words, self._end_reason)
 
     # ICE restart
 

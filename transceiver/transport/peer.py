@@ -41,7 +41,7 @@ from OpenSSL import SSL
 
 from core.errors import UnavailableError
 from transceiver.media.keys import SrtpKeys
-from transceiver.transport.dtls_link import DTLS_MTU, Link
+from transceiver.transport.dtls_link import DTLS_MTU, GOODBYE_AFTER_S, PARTING_AFTER_S, Link
 from transceiver.transport.sctp import CHANNEL_LABEL as CHANNEL_LABEL
 from transceiver.transport.sctp import DEFAULT_SCTP_PORT as DEFAULT_SCTP_PORT
 from transceiver.transport.sctp import Association, Carrier, Channels
@@ -192,9 +192,12 @@ class Peer:
 
     def send_message(self, text: str) -> bool:
         """False, and nothing sent, when the channel is not open, its buffer full or the text too long."""
+        return not self._is_over and self._send_text(text)
+
+    def _send_text(self, text: str) -> bool:
         channel, terms = self._channels.current, self._terms
         size = len(text.encode())
-        if self._is_over or terms is None or channel is None or channel.readyState != "open":
+        if terms is None or channel is None or channel.readyState != "open":
             return False
         if 0 < terms.max_message_bytes < size:
             return False
@@ -208,14 +211,29 @@ class Peer:
         self._is_over = True
         self._cancel_deadline()
 
+    async def part(self, last_words: str | None, cause: str) -> None:
+        """Say goodbye so that it is heard though packets are lost, and then `close`: a last message, an ABORT
+        that gives `cause` (RFC 9260 §3.3.10.12) and close_notify, each repeated; takes a second. Who knows
+        already, or never had keys, is told nothing.
+        """
+        self.mute()
+        if self._dtls.state == "connected":
+            if last_words is not None and self._sctp is not None and self._send_text(last_words):
+                self._link.remember()
+                await self._sctp._data_channel_flush()
+                await self._link.say_again(PARTING_AFTER_S)
+            if self._sctp is not None:
+                self._sctp.farewell = cause
+            self._link.remember()
+            await self._say_goodbye()
+            await self._link.say_again(GOODBYE_AFTER_S)
+        await self.close()
+
     async def close(self) -> None:
-        """Say goodbye (close_notify) and free everything: tasks, timers, buffers. Idempotent."""
+        """Say goodbye once (close_notify) and free everything: tasks, timers, buffers. Idempotent."""
         self.mute()
         running = [task for task in (self._task, self._dtls._task) if task is not None]
-        if self._sctp is not None:
-            await self._sctp.stop()
-        await self._dtls.stop()
-        await self._say_why()
+        await self._say_goodbye()
         self._link.close()
         if self._task is not None:
             self._task.cancel()
@@ -226,11 +244,19 @@ class Peer:
         self._channels.close()
         self._link.ssl = None
 
+    async def _say_goodbye(self) -> None:
+        if self._sctp is not None:
+            await self._sctp.stop()
+        if self._dtls.state != "failed":
+            await self._dtls.stop()
+        else:
+            await self._say_why()
+
     async def _say_why(self) -> None:
         """After a failed handshake aiortc says nothing, and the peer would wait for its own time limit:
         send OpenSSL's alert, or close_notify when it is us who did not like the certificate.
         """
-        if self._dtls.state == "failed" and self._link.ssl is not None:
+        if self._link.ssl is not None:
             with contextlib.suppress(SSL.Error):
                 self._link.ssl.shutdown()
             await self._link._send(b"")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,7 +25,9 @@ from aiortc import (
 )
 
 from tests.transceiver.net import PATIENCE_S, Server, running, until
+from transceiver.observer import EndReason
 from transceiver.sdp import build_answer, parse_offer_untrusted
+from transceiver.session.session import Session
 from transceiver.transport.peer import CHANNEL_LABEL, Certificate
 
 Change = Callable[[str], str]
@@ -154,12 +157,14 @@ def test_a_peer_connection_of_aiortc_is_heard_and_has_events(
 # Event channels of a peer connection of aiortc's
 
 
-async def _connected(server: Server, pc: RTCPeerConnection) -> None:
+async def _connected(server: Server, pc: RTCPeerConnection) -> Session:
     pc.addTrack(AudioStreamTrack())
     await pc.setLocalDescription(await pc.createOffer())
     offer = parse_offer_untrusted(pc.localDescription.sdp)
-    local = replace(server.create(offer).answer, candidates=(server.endpoint,))
+    session = server.create(offer)
+    local = replace(session.answer, candidates=(server.endpoint,))
     await pc.setRemoteDescription(RTCSessionDescription(build_answer(offer, local), "answer"))
+    return session
 
 
 def _listening(channel: RTCDataChannel) -> asyncio.Queue[dict[str, object]]:
@@ -221,6 +226,45 @@ def test_a_channel_too_many_is_closed_with_a_reason() -> None:
                 assert (await _next(events))["error"]["code"] == "channel_not_ours"  # type: ignore[index]
                 await until(lambda: more.readyState == "closed")
                 assert server.counts.refused["channel_not_ours"] == 1
+            finally:
+                await pc.close()
+
+    asyncio.run(scenario())
+
+
+# The end
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [
+        (EndReason.TOO_LONG, "session_expired"),
+        (EndReason.DRAINED, "server_shutting_down"),
+        (EndReason.CRASHED, "session_crashed"),
+        (EndReason.HANGUP, None),
+    ],
+)
+def test_the_end_and_its_reason_are_heard_though_a_third_of_all_packets_is_lost(
+    reason: str, code: str | None, seed: int
+) -> None:
+    async def scenario() -> None:
+        async with running() as server:
+            pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+            try:
+                channel = pc.createDataChannel(CHANNEL_LABEL)
+                events = _listening(channel)
+                session = await _connected(server, pc)
+                assert (await _next(events))["type"] == "session.created"
+                chance, send = random.Random(seed), server.mux.send
+                server.mux.send = lambda datagram, to: (  # type: ignore[method-assign]
+                    send(datagram, to) if chance.random() > 0.33 else None
+                )
+                server.manager.close(session, reason)
+                async with asyncio.timeout(2.0):
+                    await until(lambda: pc.connectionState == "closed" and channel.readyState == "closed")
+                told = [events.get_nowait() for _ in range(events.qsize())]
+                assert [event["error"]["code"] for event in told] == ([code] if code else [])  # type: ignore[index]
             finally:
                 await pc.close()
 
