@@ -194,8 +194,12 @@ class Session:
         if self.state is SessionState.NEW:
             self._arrived(now_ns)
 
-    def receive_dtls_untrusted(self, datagram: bytes) -> None:
-        """A DTLS datagram from an address of this session."""
+    def receive_dtls_untrusted(self, datagram: bytes, source: Endpoint, now_ns: int) -> None:
+        """A DTLS datagram from an address of this session, which is where it is answered: a client may have
+        a path on which its checks arrive and our answers do not.
+        """
+        if self._path is None:
+            self._ice.hear_handshake(source, now_ns)
         self._peer.receive_untrusted(datagram)
 
     def receive_media_untrusted(self, datagram: bytes, source: Endpoint, now_ns: int) -> bool:

@@ -115,6 +115,10 @@ class _Address:
     """Anything authentic."""
     used_ns: int
     """Media or a nominating check: signs that the client sends from here by choice."""
+    is_left: bool = False
+    """The handshake has gone on from another one. The client may not hear us here, and repeats its checks,
+    nominating ones too: they are no news until media comes from here.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +231,20 @@ class IceLite:
         """Something authentic came that says nothing about addresses."""
         self.heard_ns = now_ns
 
+    def hear_handshake(self, source: Endpoint, now_ns: int) -> None:
+        """A DTLS datagram came from `source` before there were keys, so nothing in it is authentic; but it
+        only chooses among addresses that the client has proved to be at.
+        """
+        address, selected = self._addresses.get(source), self._selected
+        if address is None:
+            return
+        address.used_ns = now_ns
+        if address is not selected:
+            if selected is not None:
+                selected.is_left = True
+            address.is_left = False
+            self._select(address)
+
     def hear_media(self, source: Endpoint, now_ns: int) -> bool:
         """Media that authenticates came from `source`, an address known or not. True when the session
         should `move` there.
@@ -235,6 +253,7 @@ class IceLite:
         address = self._addresses.get(source)
         if address is not None:
             address.heard_ns = address.used_ns = now_ns
+            address.is_left = False
         selected = self._selected
         return selected is None or (selected is not address and _is_due(Sign.MEDIA, selected, now_ns))
 
@@ -316,6 +335,8 @@ def _read(address: _Address, selected: _Address, is_nominating: bool, is_new: bo
         return Sign.NEW if is_new else Sign.SPARE
     if address.generation > selected.generation:
         return Sign.RESTARTED
+    if address.is_left:
+        return Sign.NOMINATED
     if not selected.is_nominated:
         return Sign.FIRST_NOMINATED
     return Sign.BETTER_NOMINATED if address.priority > selected.priority else Sign.NOMINATED

@@ -548,3 +548,37 @@ def test_what_a_check_means_the_same_without_is_no_reason_for_420(kind: int) -> 
     ice = IceLite(OURS, THEIRS)
     say(ice, A, START, (kind, bytes(40)))
     assert ice.remote == A
+
+
+# Handshakes
+
+
+def test_a_handshake_is_answered_where_it_comes_from() -> None:
+    ice = established(nominated=False)
+    check(ice, B, START)
+    assert ice.remote == A
+    ice.hear_handshake(B, START)
+    assert ice.remote == B
+    ice.hear_handshake(A, START)
+    assert ice.remote == A
+    ice.hear_handshake(C, START)  # where no check has shown the client
+    assert (ice.remote, ice.addresses) == (A, [A, B])
+
+
+@pytest.mark.parametrize("nominated", [False, True])
+def test_repeated_checks_on_a_path_that_the_handshake_has_left_are_no_news(nominated: bool) -> None:
+    ice = established(nominated=nominated, priority=100)
+    check(ice, B, START, priority=50)
+    ice.hear_handshake(B, START)
+    assert not check(ice, A, START + SILENCE_NS - 1, nominate=True, priority=100)
+    assert media(ice, B, START + SILENCE_NS - 1) is False
+    assert not check(ice, A, START + 2 * SILENCE_NS - 2, nominate=True, priority=100)
+    assert check(ice, A, START + 2 * SILENCE_NS, nominate=True, priority=100)
+
+
+def test_a_path_that_the_handshake_has_left_is_as_good_as_any_once_media_comes_from_it() -> None:
+    ice = established(priority=100)
+    check(ice, B, START, priority=50)
+    ice.hear_handshake(B, START)
+    assert not media(ice, A, START)
+    assert check(ice, A, START, nominate=True, priority=100)
