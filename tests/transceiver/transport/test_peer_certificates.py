@@ -21,7 +21,6 @@ from transceiver.transport.peer import Certificate, Peer
 KEYS = {
     "RSA 1024, as of libpeer": ("rsa:1024", []),
     "RSA 2048": ("rsa:2048", []),
-    "RSA 4096": ("rsa:4096", []),
     "P-256": ("ec", ["-pkeyopt", "ec_paramgen_curve:P-256"]),
     "P-384": ("ec", ["-pkeyopt", "ec_paramgen_curve:P-384"]),
 }
