@@ -329,11 +329,9 @@ class Channels:
             self._choose(channel)
         elif current.label != CHANNEL_LABEL == channel.label:
             self._choose(channel)
-            self._dismiss(current)
-        elif len(self._waiting) < MAX_WAITING_CHANNELS:
-            self._waiting[channel] = self._loop.call_later(GRACE_S, self._dismiss, channel)
+            self._let_wait(current)
         else:
-            self._dismiss(channel)
+            self._let_wait(channel)
 
     def close(self) -> None:
         """Choose no more. Idempotent."""
@@ -345,6 +343,12 @@ class Channels:
     def _choose(self, channel: RTCDataChannel) -> None:
         self.current = channel
         self._events.event_channel_opened()
+
+    def _let_wait(self, channel: RTCDataChannel) -> None:
+        if len(self._waiting) < MAX_WAITING_CHANNELS:
+            self._waiting[channel] = self._loop.call_later(GRACE_S, self._dismiss, channel)
+        else:
+            self._dismiss(channel)
 
     def _dismiss(self, channel: RTCDataChannel) -> None:
         self._waiting.pop(channel, None)
