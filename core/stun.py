@@ -57,19 +57,28 @@ class Attribute(IntEnum):
     XOR_MAPPED_ADDRESS = 0x0020
     PRIORITY = 0x0024
     USE_CANDIDATE = 0x0025
+    NOMINATION = 0x0030
+    """draft-thatcher-ice-renomination, as Pion and those who learnt from it number it."""
     SOFTWARE = 0x8022
     FINGERPRINT = 0x8028
     ICE_CONTROLLED = 0x8029
     ICE_CONTROLLING = 0x802A
+    GOOG_NOMINATION = 0xC001
+    """NOMINATION, as libwebrtc numbers it."""
 
 
 UNDERSTOOD = frozenset(a for a in Attribute if a < 0x8000) | {
     0x0001,  # MAPPED-ADDRESS, which servers may send beside the XORed one
+    0x0003,  # CHANGE-REQUEST (RFC 5780 §7.2), all zeros from libraries that grew up with RFC 3489
     0x0014,  # REALM
     0x0015,  # NONCE
     0x001C,  # MESSAGE-INTEGRITY-SHA256
+    0x001D,  # PASSWORD-ALGORITHM
+    0x0026,  # PADDING (RFC 5780 §7.6), which probes of the path's MTU are filled with
 }
-"""Comprehension-required attributes that are no reason for a 420 (RFC 8489 §6.3.1)."""
+"""Comprehension-required attributes that are no reason for a 420 (RFC 8489 §6.3.1): we act on them, or a
+check means the same without them.
+"""
 
 
 class StunReason(StrEnum):

@@ -40,7 +40,9 @@ class Backend(Protocol):
     """
 
     def opened(self) -> None:
-        """The client's event channel has opened, once; it expects `session.created` as first event."""
+        """The client's event channel has opened, for the first time or anew after it was closed; it expects
+        `session.created` as first event.
+        """
 
     def hear(self, pcm: bytes, now_ns: int) -> None:
         """20 ms of the caller: `media.FRAME_BYTES` of PCM, decoded or concealed. Called every 20 ms

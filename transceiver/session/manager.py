@@ -25,6 +25,7 @@ from transceiver.session.session import CallRequest, Session, SessionReason, Ses
 from transceiver.transport.ice import IceReason
 from transceiver.transport.mux import MuxReason
 from transceiver.transport.peer import PeerReason
+from transceiver.transport.sctp import ChannelReason
 from transceiver.transport.sctp_guard import SctpReason
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,15 @@ SWEEP_NS = 500_000_000
 EXPIRY_MARGIN_MIN = 5
 """What a token outlives its session by: clocks of relays that differ, and minutes that are rounded."""
 RETRY_AFTER_S = {"full": 5.0, "overloaded": 1.0, "draining": 1.0}
-PACKET_REASONS = (*StunReason, *MuxReason, *IceReason, *SessionReason, *PeerReason, *SctpReason)
+PACKET_REASONS = (
+    *StunReason,
+    *MuxReason,
+    *IceReason,
+    *SessionReason,
+    *PeerReason,
+    *ChannelReason,
+    *SctpReason,
+)
 """Everything that `Observer.packet_refused` is told."""
 COUNTERS = (*path.COUNTERS, *(f"events_{name}" for name in client_events.COUNTERS))
 """What may be summed over sessions: members of PathStats, and of EventStats with `events_` before."""
@@ -213,7 +222,7 @@ class SessionManager:
         self._ended_counts.update(_counts(session))
         self._release(session.ufrags)
         try:
-            session.end()
+            session.end(reason)
         except Exception as error:  # noqa: BLE001  whatever a backend raises, the next session must end too
             self._loop.call_exception_handler({"message": "a session did not end well", "exception": error})
         task = self._loop.create_task(session.free())

@@ -26,12 +26,14 @@ from transceiver.media.keys import SrtpKeys
 from transceiver.media.path import AudioPath, PathStats
 from transceiver.media.ticker import Handle, Ticker
 from transceiver.observer import EndReason, Observer
+from transceiver.realtime import errors
 from transceiver.realtime.client_events import NOT_AN_EVENT, EventStats, decode_event_untrusted
 from transceiver.realtime.event import Event
 from transceiver.sdp import LocalDescription, Offer
 from transceiver.transport.ice import Credentials, IceLite, IceReason
 from transceiver.transport.mux import Mux
 from transceiver.transport.peer import Certificate, ChannelTerms, Peer
+from transceiver.transport.sctp import ChannelReason
 
 
 class SessionState(Enum):
@@ -79,6 +81,15 @@ class SessionReason(StrEnum):
 
     ADDRESS_IN_USE = "address_in_use"
     MEDIA_BEFORE_KEYS = "media_before_keys"
+
+
+LAST_WORDS: Final[dict[str, Event]] = {
+    EndReason.TOO_LONG: errors.EXPIRED,
+    EndReason.DRAINED: errors.DRAINED,
+    EndReason.CRASHED: errors.CRASHED,
+    EndReason.SILENT: errors.SILENT,
+}
+"""What a client is told before its session ends. Who has hung up knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +147,7 @@ class Session:
         self._path: AudioPath | None = None
         self._tick_handle: Handle | None = None
         self._ssrc: bytes | None = None
-        self._is_opened = False
+        self._end_reason = ""
         self._is_listening = offer.audio_direction in ("sendrecv", "recvonly")
         """Whether the client wants to hear us; a WHIP client that only publishes does not."""
         self._created_ns = self._stage_ns = now_ns
@@ -184,8 +195,12 @@ class Session:
         if self.state is SessionState.NEW:
             self._arrived(now_ns)
 
-    def receive_dtls_untrusted(self, datagram: bytes) -> None:
-        """A DTLS datagram from an address of this session."""
+    def receive_dtls_untrusted(self, datagram: bytes, source: Endpoint, now_ns: int) -> None:
+        """A DTLS datagram from an address of this session, which is where it is answered: a client may have
+        a path on which its checks arrive and our answers do not.
+        """
+        if self._path is None:
+            self._ice.hear_handshake(source, now_ns)
         self._peer.receive_untrusted(datagram)
 
     def receive_media_untrusted(self, datagram: bytes, source: Endpoint, now_ns: int) -> bool:
@@ -255,10 +270,8 @@ class Session:
         self._ice.hear(now_ns)
 
     def channel_opened(self) -> None:
-        """The backend is told the first time."""
-        if not self._is_opened:
-            self._is_opened = True
-            self._backend.opened()
+        """The backend is told each time: who has opened another channel waits for `session.created` again."""
+        self._backend.opened()
 
     def receive_message_untrusted(self, text: str) -> None:
         """An event for the backend; the client is told when it is none."""
@@ -273,6 +286,8 @@ class Session:
     def refuse(self, reason: StrEnum) -> None:
         """Something of the client's was dropped, there or here."""
         self._shared.observer.packet_refused(str(reason))
+        if reason is ChannelReason.OTHER_CHANNEL:
+            self._emit(errors.ANOTHER_CHANNEL)
 
     def peer_closed(self, reason: str) -> None:
         """The client has hung up, or never got as far."""
@@ -344,10 +359,13 @@ class Session:
             return EndReason.TOO_LONG
         return None
 
-    def end(self) -> None:
-        """Say goodbye and give back everything but what `free` gives back. Idempotent."""
+    def end(self, reason: str) -> None:
+        """Give back everything but what `free` gives back; the audio ends. `reason` is an `EndReason`.
+        Idempotent.
+        """
         if self.state is SessionState.CLOSED:
             return
+        self._end_reason = reason
         self.state = advance(self.state, SessionEvent.ENDED)
         self._peer.mute()
         if self._tick_handle is not None:
@@ -362,8 +380,10 @@ class Session:
         self._backend.close()
 
     async def free(self) -> None:
-        """After `end`: close the DTLS association, and wait until its tasks are gone."""
-        await self._peer.close()
+        """After `end`: tell the client why, close the DTLS association, and wait until its tasks are gone."""
+        event = LAST_WORDS.get(self._end_reason)
+        words = None if event is None else json.dumps(event, separators=(",", ":"))
+        await self._peer.part(words, self._end_reason)
 
     # ICE restart
 

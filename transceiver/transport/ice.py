@@ -42,6 +42,7 @@ class Sign(Enum):
 
     RESTARTED = "a nominating check of a later ICE generation"
     FIRST_NOMINATED = "a nominating check, while the one in use was never nominated"
+    RENOMINATED = "a check with a higher NOMINATION than any before"
     BETTER_NOMINATED = "a nominating check with a higher PRIORITY"
     NOMINATED = "any other nominating check"
     MEDIA = "authentic media"
@@ -60,6 +61,7 @@ class Needs(Enum):
 MOVES: Final = {
     Sign.RESTARTED: (Needs.NOTHING, 0),
     Sign.FIRST_NOMINATED: (Needs.NOTHING, 0),  # the one in use was provisional
+    Sign.RENOMINATED: (Needs.NOTHING, 0),  # it says itself that it comes after
     Sign.BETTER_NOMINATED: (Needs.NOTHING, 0),  # of several nominated the best counts
     Sign.NOMINATED: (Needs.USE, SILENCE_NS),
     Sign.MEDIA: (Needs.USE, SILENCE_NS),
@@ -113,6 +115,10 @@ class _Address:
     """Anything authentic."""
     used_ns: int
     """Media or a nominating check: signs that the client sends from here by choice."""
+    is_left: bool = False
+    """The handshake has gone on from another one. The client may not hear us here, and repeats its checks,
+    nominating ones too: they are no news until media comes from here.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +150,8 @@ class IceLite:
         self._generations = [_generation(0, local, remote_ufrag)]
         self._addresses: dict[Endpoint, _Address] = {}
         self._selected: _Address | None = None
+        self._nomination = (0, 0)
+        """The highest NOMINATION, within the latest generation that had one."""
 
     @property
     def ufrags(self) -> list[str]:
@@ -183,7 +191,10 @@ class IceLite:
     def accept(self, message: Message, generation: Generation, source: Endpoint, now_ns: int) -> Check:
         """Answer an authentic request, and draw from it what it says about the client's address."""
         self._retire_older_than(generation, now_ns)
-        is_nominating = message.get(Attribute.USE_CANDIDATE) is not None
+        nomination = (generation.number, _nomination_untrusted(message))
+        is_latest = nomination[1] > 0 and nomination > self._nomination
+        is_nominating = self._is_nominating_untrusted(message, nomination)
+        self._nomination = max(self._nomination, nomination)
         known = self._addresses.get(source)
         forgotten = self._make_room() if known is None else None
         address = known or _Address(source, generation.number, 0, False, now_ns, now_ns)
@@ -193,7 +204,10 @@ class IceLite:
         selected = self._selected
         must_move = selected is None
         if selected is not None and selected is not address:
-            must_move = _is_due(_read(address, selected, is_nominating, known is None), selected, now_ns)
+            sign = _read(address, selected, is_nominating, known is None)
+            if is_latest and sign in (Sign.BETTER_NOMINATED, Sign.NOMINATED):
+                sign = Sign.RENOMINATED
+            must_move = _is_due(sign, selected, now_ns)
         address.is_nominated |= is_nominating
         self.heard_ns = address.heard_ns = now_ns
         if is_nominating:
@@ -205,11 +219,31 @@ class IceLite:
             _respond(message, generation, MessageType.BINDING_RESPONSE, mapped), must_move, forgotten
         )
 
+    def _is_nominating_untrusted(self, message: Message, nomination: tuple[int, int]) -> bool:
+        """Whether the check nominates its pair: it says so, and no later one has taken that back."""
+        if nomination[1] > 0:
+            return nomination >= self._nomination
+        return message.get(Attribute.USE_CANDIDATE) is not None
+
     # Everything else that authenticates
 
     def hear(self, now_ns: int) -> None:
         """Something authentic came that says nothing about addresses."""
         self.heard_ns = now_ns
+
+    def hear_handshake(self, source: Endpoint, now_ns: int) -> None:
+        """A DTLS datagram came from `source` before there were keys, so nothing in it is authentic; but it
+        only chooses among addresses that the client has proved to be at.
+        """
+        address, selected = self._addresses.get(source), self._selected
+        if address is None:
+            return
+        address.used_ns = now_ns
+        if address is not selected:
+            if selected is not None:
+                selected.is_left = True
+            address.is_left = False
+            self._select(address)
 
     def hear_media(self, source: Endpoint, now_ns: int) -> bool:
         """Media that authenticates came from `source`, an address known or not. True when the session
@@ -219,6 +253,7 @@ class IceLite:
         address = self._addresses.get(source)
         if address is not None:
             address.heard_ns = address.used_ns = now_ns
+            address.is_left = False
         selected = self._selected
         return selected is None or (selected is not address and _is_due(Sign.MEDIA, selected, now_ns))
 
@@ -300,6 +335,8 @@ def _read(address: _Address, selected: _Address, is_nominating: bool, is_new: bo
         return Sign.NEW if is_new else Sign.SPARE
     if address.generation > selected.generation:
         return Sign.RESTARTED
+    if address.is_left:
+        return Sign.NOMINATED
     if not selected.is_nominated:
         return Sign.FIRST_NOMINATED
     return Sign.BETTER_NOMINATED if address.priority > selected.priority else Sign.NOMINATED
@@ -324,6 +361,14 @@ def _generation(number: int, local: Credentials, remote_ufrag: str) -> Generatio
 def _priority_untrusted(message: Message) -> int:
     """RFC 8445 §7.1.1; 0 for a client that leaves it out, which ranks it last and hurts nobody else."""
     return int.from_bytes((message.get(Attribute.PRIORITY) or b"")[:4], "big")
+
+
+def _nomination_untrusted(message: Message) -> int:
+    """draft-thatcher-ice-renomination §5: how many times the client has nominated a pair, from 1; 0 for one
+    that does not count. 24 bits of 32 in the draft, all of them with libwebrtc.
+    """
+    value = message.get(Attribute.NOMINATION) or message.get(Attribute.GOOG_NOMINATION) or b""
+    return int.from_bytes(value[:4], "big")
 
 
 def _respond(

@@ -62,7 +62,7 @@ class Receiver(Protocol):
     def receive_check_untrusted(self, message: Message, source: Endpoint, now_ns: int) -> None:
         """A STUN message that names a ufrag of this session."""
 
-    def receive_dtls_untrusted(self, datagram: bytes) -> None:
+    def receive_dtls_untrusted(self, datagram: bytes, source: Endpoint, now_ns: int) -> None:
         """A DTLS datagram from an address of this session."""
 
     def receive_media_untrusted(self, datagram: bytes, source: Endpoint, now_ns: int) -> bool:
@@ -213,7 +213,7 @@ class Mux:
         if kind is PacketKind.MEDIA:
             self._dispatch_media_untrusted(datagram, sockaddr, route, now_ns)
         elif route is not None:
-            route[0].receive_dtls_untrusted(datagram)
+            route[0].receive_dtls_untrusted(datagram, route[1], now_ns)
         else:
             self._refuse(MuxReason.UNKNOWN_ADDRESS)
 

@@ -1,10 +1,9 @@
-"""DTLS, SCTP and the event channel of one session. The sole importer of aiortc.
+"""DTLS, SCTP and the event channel of one session. With `sctp`, the only importer of aiortc.
 
 aiortc's DTLS object reads from and writes to a transport with four members; `Link` is that, between it
-and our socket. Its SCTP object in turn stands on `_Carrier` in place of the DTLS object, so that what a
-caller sends is looked at before, and nothing that it provokes gets out. Media never comes here.
+and our socket. What is above it is in `sctp`. Media never comes here.
 
-    datagrams ⇄ Link ⇄ RTCDtlsTransport ⇄ _Carrier ⇄ RTCSctpTransport ⇄ RTCDataChannel "oai-events"
+    datagrams ⇄ Link ⇄ RTCDtlsTransport ⇄ Carrier ⇄ Association ⇄ Channels
                               └─ keys of SRTP, once
 
 aiortc calls us back from tasks of its own, so this is where the clock is read for what it tells.
@@ -31,7 +30,6 @@ from aiortc import (
     RTCDtlsParameters,
     RTCDtlsTransport,
     RTCSctpCapabilities,
-    RTCSctpTransport,
 )
 from aiortc.rtcdtlstransport import (
     SRTP_PROFILES,
@@ -43,33 +41,32 @@ from OpenSSL import SSL
 
 from core.errors import UnavailableError
 from transceiver.media.keys import SrtpKeys
-from transceiver.transport.dtls_link import DTLS_MTU, Link
-from transceiver.transport.sctp_guard import MAX_STREAMS, carries_data_untrusted, find_fault_untrusted
+from transceiver.transport.dtls_link import DTLS_MTU, GOODBYE_AFTER_S, PARTING_AFTER_S, Link
+from transceiver.transport.sctp import CHANNEL_LABEL as CHANNEL_LABEL
+from transceiver.transport.sctp import DEFAULT_SCTP_PORT as DEFAULT_SCTP_PORT
+from transceiver.transport.sctp import Association, Carrier, Channels
 
 logger = logging.getLogger(__name__)
 
-CHANNEL_LABEL = "oai-events"
 HANDSHAKE_TIMEOUT_S = 20.0
 """Room for four retransmissions, which come after 1, 3, 7 and 15 s (RFC 6347 §4.2.4.1)."""
 SEND_BUFFER_BYTES = 65_536
 """Messages that may wait for a slow peer."""
-RECEIVE_WINDOW_BYTES = 524_288
-"""Twice the longest message that we take."""
-MAX_FRAGMENTS = 1024
-"""Pieces of messages that may wait for their missing ones, and chunks received out of order."""
-DEFAULT_SCTP_PORT = 5000
-SCTP_RTO_INITIAL_S = 1.0
-"""RFC 9260 §16; aiortc waits the 3 s of RFC 4960 before it repeats what was lost."""
+CIPHERS = (
+    b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
+    b"ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"
+    b"ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
+    b"ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES256-SHA"
+)
+"""Forward secrecy throughout (RFC 8827 §6.5). Those with RSA are for a DTLS server that has such a
+certificate: with aiortc's own list, which is of ECDSA, a client of it has no cipher in common.
+"""
 
 
 class PeerReason(StrEnum):
     """Why something that the peer sent was dropped; a metric label."""
 
     INBOX_FULL = "dtls_inbox_full"
-    SCTP_UNPROCESSABLE = "sctp_unprocessable"
-    SCTP_EXCESSIVE = "sctp_excessive"
-    OTHER_CHANNEL = "channel_not_ours"
-    BINARY_MESSAGE = "channel_binary_message"
 
 
 class Certificate(RTCCertificate):
@@ -92,6 +89,7 @@ class Certificate(RTCCertificate):
             self._context = super()._create_ssl_context(srtp_profiles)
             # The MTU is ours to set: over memory there is no path to ask.
             self._context.set_options(SSL.OP_NO_QUERY_MTU)
+            self._context.set_cipher_list(CIPHERS)
         return self._context
 
 
@@ -112,75 +110,6 @@ class _Dtls(RTCDtlsTransport):
         super()._validate_peer_identity(RTCDtlsParameters(matching or signaled.fingerprints))
 
 
-class _Carrier:
-    """The DTLS transport as RTCSctpTransport sees it, with the guard in between."""
-
-    def __init__(
-        self, dtls: RTCDtlsTransport, on_data: Callable[[], None], refuse: Callable[[StrEnum], None]
-    ) -> None:
-        self._dtls = dtls
-        self._on_data = on_data
-        self._refuse = refuse
-        self._sctp: RTCSctpTransport | None = None
-
-    @property
-    def state(self) -> str:
-        return self._dtls.state
-
-    @property
-    def _role(self) -> str:
-        return self._dtls._role
-
-    def _register_data_receiver(self, sctp: RTCSctpTransport) -> None:
-        self._sctp = sctp
-        self._dtls._register_data_receiver(self)
-
-    def _unregister_data_receiver(self, sctp: RTCSctpTransport) -> None:
-        self._sctp = None
-        self._dtls._unregister_data_receiver(self)
-
-    async def _send_data(self, data: bytes) -> None:
-        # SCTP's timers may still fire while the session ends.
-        if self.state == "connected":
-            await self._dtls._send_data(data)
-
-    async def _handle_data(self, data: bytes) -> None:
-        """RTCDtlsTransport reads one record per datagram; the others of this one are read here."""
-        while True:
-            self._on_data()
-            await self._deliver_untrusted(data)
-            try:
-                data = cast(SSL.Connection, self._dtls._ssl).recv(2048)
-            except SSL.ZeroReturnError:
-                raise ConnectionError from None  # close_notify, as RTCDtlsTransport itself reports it
-            except SSL.Error:
-                return
-
-    async def _deliver_untrusted(self, packet: bytes) -> None:
-        sctp = self._sctp
-        fault = find_fault_untrusted(packet)
-        if sctp is None or fault is not None:
-            if fault is not None:
-                self._refuse(fault)
-            return
-        try:
-            await sctp._handle_data(packet)
-        except Exception as error:  # noqa: BLE001  aiortc raises whatever a strange packet leads it to
-            logger.debug("SCTP packet dropped: %s", type(error).__name__)
-            self._refuse(PeerReason.SCTP_UNPROCESSABLE)
-        if carries_data_untrusted(packet) and _is_excessive(sctp):
-            self._refuse(PeerReason.SCTP_EXCESSIVE)
-            await sctp.stop()
-
-
-def _is_excessive(sctp: RTCSctpTransport) -> bool:
-    """Whether a peer ignores the window that it was given, or sends what never becomes a message."""
-    fragments = sum(len(stream.reassembly) for stream in sctp._inbound_streams.values())
-    return (
-        sctp._advertised_rwnd < 0 or fragments > MAX_FRAGMENTS or len(sctp._sack_misordered) > MAX_FRAGMENTS
-    )
-
-
 class PeerEvents(Protocol):
     """Whoever has a `Peer`, as the peer sees it. After `mute` it is told of no message, opening or end."""
 
@@ -191,7 +120,7 @@ class PeerEvents(Protocol):
         """The handshake is done, and the other's certificate is the one that was signaled. Once."""
 
     def channel_opened(self) -> None:
-        """Messages can be sent. Again, should the other side close its channel and open another."""
+        """Messages can be sent. Again, should the other side open another channel in its place."""
 
     def receive_message_untrusted(self, text: str) -> None:
         """A text message from the data channel."""
@@ -241,9 +170,9 @@ class Peer:
         self._dtls = _Dtls(cast(Any, self._link), [certificate])
         self._dtls._set_role(role)
         self._dtls.on("statechange", self._dtls_changed)
-        self._carrier = _Carrier(self._dtls, self._data_received, events.refuse)
+        self._carrier = Carrier(self._dtls, self)
+        self._channels = Channels(self)
         self._sctp = None if channel is None else self._make_sctp(channel)
-        self._channel: RTCDataChannel | None = None
         self._task: asyncio.Task[None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._is_over = False
@@ -263,9 +192,12 @@ class Peer:
 
     def send_message(self, text: str) -> bool:
         """False, and nothing sent, when the channel is not open, its buffer full or the text too long."""
-        channel, terms = self._channel, self._terms
+        return not self._is_over and self._send_text(text)
+
+    def _send_text(self, text: str) -> bool:
+        channel, terms = self._channels.current, self._terms
         size = len(text.encode())
-        if self._is_over or terms is None or channel is None or channel.readyState != "open":
+        if terms is None or channel is None or channel.readyState != "open":
             return False
         if 0 < terms.max_message_bytes < size:
             return False
@@ -279,14 +211,29 @@ class Peer:
         self._is_over = True
         self._cancel_deadline()
 
+    async def part(self, last_words: str | None, cause: str) -> None:
+        """Say goodbye so that it is heard though packets are lost, and then `close`: a last message, an ABORT
+        that gives `cause` (RFC 9260 §3.3.10.12) and close_notify, each repeated; takes a second. Who knows
+        already, or never had keys, is told nothing.
+        """
+        self.mute()
+        if self._dtls.state == "connected":
+            if last_words is not None and self._sctp is not None and self._send_text(last_words):
+                self._link.remember()
+                await self._sctp._data_channel_flush()
+                await self._link.say_again(PARTING_AFTER_S)
+            if self._sctp is not None:
+                self._sctp.farewell = cause
+            self._link.remember()
+            await self._say_goodbye()
+            await self._link.say_again(GOODBYE_AFTER_S)
+        await self.close()
+
     async def close(self) -> None:
-        """Say goodbye (close_notify) and free everything: tasks, timers, buffers. Idempotent."""
+        """Say goodbye once (close_notify) and free everything: tasks, timers, buffers. Idempotent."""
         self.mute()
         running = [task for task in (self._task, self._dtls._task) if task is not None]
-        if self._sctp is not None:
-            await self._sctp.stop()
-        await self._dtls.stop()
-        await self._say_why()
+        await self._say_goodbye()
         self._link.close()
         if self._task is not None:
             self._task.cancel()
@@ -294,14 +241,22 @@ class Peer:
         # What SCTP began with ensure_future ends in its first step.
         await asyncio.sleep(0)
         self._dtls.remove_all_listeners()
-        self._channel = None
+        self._channels.close()
         self._link.ssl = None
+
+    async def _say_goodbye(self) -> None:
+        if self._sctp is not None:
+            await self._sctp.stop()
+        if self._dtls.state != "failed":
+            await self._dtls.stop()
+        else:
+            await self._say_why()
 
     async def _say_why(self) -> None:
         """After a failed handshake aiortc says nothing, and the peer would wait for its own time limit:
         send OpenSSL's alert, or close_notify when it is us who did not like the certificate.
         """
-        if self._dtls.state == "failed" and self._link.ssl is not None:
+        if self._link.ssl is not None:
             with contextlib.suppress(SSL.Error):
                 self._link.ssl.shutdown()
             await self._link._send(b"")
@@ -325,8 +280,7 @@ class Peer:
         self._cancel_deadline()
         self._events.receive_keys(self._export_keys(), time.monotonic_ns())
         if self._sctp is not None and self._terms is not None:
-            capabilities = RTCSctpCapabilities(maxMessageSize=self._terms.max_message_bytes)
-            await self._sctp.start(capabilities, self._terms.remote_port)
+            await self._start_sctp(self._sctp, self._terms)
 
     def _ran(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
@@ -349,9 +303,36 @@ class Peer:
             self._cancel_deadline()
             self._loop.call_soon(self._events.peer_closed, reason)
 
-    def _data_received(self) -> None:
+    # What SCTP brings
+
+    def data_received(self) -> None:
+        """See CarrierEvents."""
         self._link.settle()
         self._events.record_received(time.monotonic_ns())
+
+    def refuse(self, reason: StrEnum) -> None:
+        """See CarrierEvents and ChannelEvents."""
+        self._events.refuse(reason)
+
+    async def make_successor(self) -> Association:
+        """See CarrierEvents."""
+        assert self._terms is not None, "there is an association that it succeeds"
+        successor = Association(self._carrier, is_passive=True)
+        successor.on("datachannel", self._channels.offer)
+        await self._start_sctp(successor, self._terms)
+        return successor
+
+    def succeeded(self, successor: Association) -> None:
+        """See CarrierEvents."""
+        self._sctp = successor
+
+    def event_channel_opened(self) -> None:
+        """See ChannelEvents."""
+        self._loop.call_soon(self._if_alive, self._events.channel_opened)
+
+    def message_received(self, text: str) -> None:
+        """See ChannelEvents."""
+        self._loop.call_soon(self._if_alive, self._events.receive_message_untrusted, text)
 
     def _cancel_deadline(self) -> None:
         if self._deadline is not None:
@@ -372,35 +353,17 @@ class Peer:
             return SrtpKeys(name.decode(), receive=client, send=server)
         return SrtpKeys(name.decode(), receive=server, send=client)
 
-    def _make_sctp(self, terms: ChannelTerms) -> RTCSctpTransport:
-        sctp = RTCSctpTransport(cast(Any, self._carrier), DEFAULT_SCTP_PORT)
-        sctp._rto = SCTP_RTO_INITIAL_S
-        sctp._advertised_rwnd = RECEIVE_WINDOW_BYTES
-        sctp._inbound_streams_max = MAX_STREAMS
-        sctp.on("datachannel", self._channel_offered)
+    def _make_sctp(self, terms: ChannelTerms) -> Association:
+        sctp = Association(self._carrier, is_passive=False)
+        sctp.on("datachannel", self._channels.offer)
         if terms.open_label is not None:
             channel = RTCDataChannel(sctp, RTCDataChannelParameters(label=terms.open_label))
-            channel.on("open", lambda: self._take(channel))
+            channel.on("open", lambda: self._channels.offer(channel))
         return sctp
 
-    def _channel_offered(self, channel: RTCDataChannel) -> None:
-        is_taken = self._channel is not None and self._channel.readyState != "closed"
-        if channel.label != CHANNEL_LABEL or is_taken:
-            self._events.refuse(PeerReason.OTHER_CHANNEL)
-            channel.close()
-            return
-        self._take(channel)
-
-    def _take(self, channel: RTCDataChannel) -> None:
-        self._channel = channel
-        channel.on("message", self._message)
-        self._loop.call_soon(self._if_alive, self._events.channel_opened)
-
-    def _message(self, message: str | bytes) -> None:
-        if isinstance(message, str):
-            self._loop.call_soon(self._if_alive, self._events.receive_message_untrusted, message)
-        else:
-            self._events.refuse(PeerReason.BINARY_MESSAGE)
+    async def _start_sctp(self, sctp: Association, terms: ChannelTerms) -> None:
+        capabilities = RTCSctpCapabilities(maxMessageSize=terms.max_message_bytes)
+        await sctp.start(capabilities, terms.remote_port)
 
     def _if_alive(self, callback: Callable[..., None], *args: object) -> None:
         if not self._is_over:

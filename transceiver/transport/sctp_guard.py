@@ -10,14 +10,16 @@ from __future__ import annotations
 import struct
 from enum import StrEnum
 
-MAX_STREAMS = 256
-"""Stream numbers that we take and announce; a caller uses one."""
+MAX_STREAMS = 1024
+"""Stream numbers that we take and announce; a caller uses one, and may have agreed on any with itself. As
+many as Chromium has."""
 MAX_ACKNOWLEDGED = 1024
 """Chunks that the gap blocks of one SACK may cover; we never have that many in flight."""
 
 _COMMON_HEADER = 12
 _CHUNK = struct.Struct("!BBH")
 _U16 = struct.Struct("!H")
+_U32 = struct.Struct("!L")
 _GAP = struct.Struct("!HH")
 
 _DATA, _INIT, _INIT_ACK, _SACK = 0, 1, 2, 3
@@ -64,6 +66,18 @@ def carries_data_untrusted(packet: bytes) -> bool:
             return True
         position += max(_CHUNK.size, (length + 3) & ~3)
     return False
+
+
+def read_verification_tag_untrusted(packet: bytes) -> int | None:
+    """Which association the packet is for (RFC 9260 §3.1); None for what is too short to say."""
+    return _U32.unpack_from(packet, 4)[0] if len(packet) >= _COMMON_HEADER else None
+
+
+def read_initiate_tag_untrusted(packet: bytes) -> int | None:
+    """The tag that an INIT offers (RFC 9260 §3.3.2), which is alone in its packet; None of any other."""
+    if len(packet) < _COMMON_HEADER + 2 * _CHUNK.size or packet[_COMMON_HEADER] != _INIT:
+        return None
+    return int(_U32.unpack_from(packet, _COMMON_HEADER + _CHUNK.size)[0])
 
 
 def _find_chunk_fault_untrusted(kind: int, body: bytes) -> SctpReason | None:

@@ -15,6 +15,7 @@ import uvloop
 
 from core import stun
 from core.addr import Endpoint
+from core.demux import PacketKind, classify_untrusted
 from core.stun import Attribute, MessageType
 from tests.tones import heard, voice
 from tests.transceiver.net import (
@@ -150,7 +151,7 @@ def test_a_message_that_is_no_event_is_answered_with_an_error(text: str) -> None
             await client.opened.wait()
             await client.messages.get()
             # The client's own bound is on what waits, so what is longest goes round it.
-            channel = client.peer._channel
+            channel = client.peer._channels.current
             assert channel is not None
             channel.transport._remote_max_message_size = 0
             channel.send(text)
@@ -443,5 +444,35 @@ def test_a_backend_that_raises_at_the_first_tick_ends_its_call() -> None:
             await until(lambda: server.counts.ended)
             assert server.counts.ended == ["crashed"]
             assert [type(p["exception"]) for p in problems] == [ZeroDivisionError]
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("nominate", [False, True])
+def test_a_client_whose_first_path_is_one_way_is_answered_on_the_other(nominate: bool) -> None:
+    async def scenario() -> None:
+        async with running() as server, calling(server, "active") as (client, session):
+            first, second = client.current, client.open()
+            client.loop.remove_reader(first.fileno())
+            first.sendto(client.request(nominate=nominate, priority=2000), server.endpoint)
+            await until(lambda: session.remote == client.endpoint(0))
+            sent: list[tuple[PacketKind, Endpoint]] = []
+            send = server.mux.send
+
+            def watch(datagram: bytes, to: Endpoint) -> None:
+                sent.append((classify_untrusted(datagram), to))
+                send(datagram, to)
+
+            server.mux.send = watch  # type: ignore[method-assign]
+            client.current = second
+            await client.check(via=1, priority=1000)
+            client.peer.start()
+            async with asyncio.timeout(PATIENCE_S):
+                await client.heard.wait()
+            first.sendto(client.request(nominate=nominate, priority=2000), server.endpoint)
+            client.speak()
+            await until(lambda: client.heard_at[1] > 5)
+            behind = [kind for kind, to in sent if to == client.endpoint(0)]
+            assert set(behind) <= {PacketKind.STUN}
 
     run(scenario())

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import aioice.ice
 import aiortc.rtcpeerconnection
@@ -15,14 +17,19 @@ import pytest
 from aiortc import (
     AudioStreamTrack,
     RTCConfiguration,
+    RTCDataChannel,
     RTCIceGatherer,
     RTCIceServer,
     RTCPeerConnection,
     RTCSessionDescription,
 )
 
+from core.addr import Endpoint
+from core.demux import PacketKind, classify_untrusted
 from tests.transceiver.net import PATIENCE_S, Server, running, until
+from transceiver.observer import EndReason
 from transceiver.sdp import build_answer, parse_offer_untrusted
+from transceiver.session.session import Session
 from transceiver.transport.peer import CHANNEL_LABEL, Certificate
 
 Change = Callable[[str], str]
@@ -145,5 +152,130 @@ def test_a_peer_connection_of_aiortc_is_heard_and_has_events(
     async def scenario() -> None:
         async with running() as server:
             await call(server, case)
+
+    asyncio.run(scenario())
+
+
+# Event channels of a peer connection of aiortc's
+
+
+async def _connected(server: Server, pc: RTCPeerConnection) -> Session:
+    pc.addTrack(AudioStreamTrack())
+    await pc.setLocalDescription(await pc.createOffer())
+    offer = parse_offer_untrusted(pc.localDescription.sdp)
+    session = server.create(offer)
+    local = replace(session.answer, candidates=(server.endpoint,))
+    await pc.setRemoteDescription(RTCSessionDescription(build_answer(offer, local), "answer"))
+    return session
+
+
+def _listening(channel: RTCDataChannel) -> asyncio.Queue[dict[str, object]]:
+    events: asyncio.Queue[dict[str, object]] = asyncio.Queue()
+    channel.on("message", lambda text: events.put_nowait(json.loads(text)))
+    return events
+
+
+async def _next(events: asyncio.Queue[dict[str, object]]) -> dict[str, object]:
+    async with asyncio.timeout(PATIENCE_S):
+        return await events.get()
+
+
+CHANNELS: dict[str, tuple[str, dict[str, object]]] = {
+    "other label": ("messages", {}),
+    "no label": ("", {}),
+    "unordered": (CHANNEL_LABEL, {"ordered": False}),
+    "no repetitions": (CHANNEL_LABEL, {"maxRetransmits": 0}),
+    "with a protocol": (CHANNEL_LABEL, {"protocol": "json"}),
+    "negotiated": (CHANNEL_LABEL, {"negotiated": True, "id": 0}),
+    "negotiated, another id": ("", {"negotiated": True, "id": 511}),
+}
+
+
+@pytest.mark.parametrize(("label", "options"), CHANNELS.values(), ids=CHANNELS)
+def test_any_channel_has_session_created_and_answers(label: str, options: dict[str, Any]) -> None:
+    async def scenario() -> None:
+        async with running() as server:
+            pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+            try:
+                channel = pc.createDataChannel(label, **options)
+                events = _listening(channel)
+                await _connected(server, pc)
+                await until(lambda: channel.readyState == "open")
+                channel.send(b'{"type":"a"}')
+                assert (await _next(events))["type"] == "session.created"
+                assert (await _next(events))["type"] == "echo.a"
+                channel.send(b"\xff")
+                assert (await _next(events))["error"]["code"] == "invalid_event"  # type: ignore[index]
+                channel.close()
+                events = _listening(pc.createDataChannel(CHANNEL_LABEL))
+                assert (await _next(events))["type"] == "session.created"
+                assert server.counts.refused == {"channel_binary_message": 1}
+            finally:
+                await pc.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_channel_too_many_is_closed_with_a_reason() -> None:
+    async def scenario() -> None:
+        async with running() as server:
+            pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+            try:
+                events = _listening(pc.createDataChannel(CHANNEL_LABEL))
+                more = pc.createDataChannel("more")
+                await _connected(server, pc)
+                assert (await _next(events))["type"] == "session.created"
+                assert (await _next(events))["error"]["code"] == "channel_not_ours"  # type: ignore[index]
+                await until(lambda: more.readyState == "closed")
+                assert server.counts.refused["channel_not_ours"] == 1
+            finally:
+                await pc.close()
+
+    asyncio.run(scenario())
+
+
+# The end
+
+
+ENDS = {
+    EndReason.TOO_LONG: ["session_expired"],
+    EndReason.DRAINED: ["server_shutting_down"],
+    EndReason.CRASHED: ["session_crashed"],
+    EndReason.SILENT: ["session_silent"],
+    EndReason.HANGUP: [],
+}
+
+
+async def _hear_the_end(server: Server, reason: EndReason) -> list[str]:
+    """The codes of the errors that a client was told when it noticed, which took it 2 s at most."""
+    pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    try:
+        channel = pc.createDataChannel(CHANNEL_LABEL)
+        events = _listening(channel)
+        session = await _connected(server, pc)
+        assert (await _next(events))["type"] == "session.created"
+        server.manager.close(session, reason)
+        async with asyncio.timeout(2.0):
+            await until(lambda: pc.connectionState == "closed" and channel.readyState == "closed")
+        told: list[Any] = [events.get_nowait() for _ in range(events.qsize())]
+        return [event["error"]["code"] for event in told]
+    finally:
+        await pc.close()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_end_and_its_reason_are_heard_though_a_third_of_all_packets_is_lost(seed: int) -> None:
+    async def scenario() -> None:
+        async with running() as server:
+            chance, send = random.Random(seed), server.mux.send
+
+            def lose(datagram: bytes, to: Endpoint) -> None:
+                is_goodbye = classify_untrusted(datagram) is PacketKind.DTLS and not server.manager.count
+                if not is_goodbye or chance.random() > 0.33:
+                    send(datagram, to)
+
+            server.mux.send = lose  # type: ignore[method-assign]
+            for reason, codes in ENDS.items():
+                assert await _hear_the_end(server, reason) == codes
 
     asyncio.run(scenario())

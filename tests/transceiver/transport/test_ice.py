@@ -177,11 +177,11 @@ def test_a_client_that_wants_to_be_controlled_is_told_to_change() -> None:
 
 
 def test_what_must_be_understood_and_is_not_is_listed() -> None:
-    response, reason = _objection(build((0x7001, b"abc"), (0x8001, b""), (0x0030, b"")))
+    response, reason = _objection(build((0x7001, b"abc"), (0x8001, b""), (0x0031, b"")))
     assert (_code(response), reason) == (420, IceReason.UNKNOWN_ATTRIBUTE)
     listed = response.get(Attribute.UNKNOWN_ATTRIBUTES)
     assert listed is not None
-    assert struct.unpack("!2H", listed) == (0x7001, 0x0030)
+    assert struct.unpack("!2H", listed) == (0x7001, 0x0031)
 
 
 def test_optional_attributes_of_newer_clients_do_no_harm() -> None:
@@ -477,3 +477,108 @@ def test_passwords_are_in_no_repr() -> None:
     ice = established()
     generation = ice.authenticate_untrusted(build())
     assert OURS.password not in repr(generation)
+
+
+# Renomination (draft-thatcher-ice-renomination)
+
+PION_CHECK = bytes.fromhex(
+    "000100682112a4420a1b2c3d4e5f60718293a4b500060021"
+    + (b"T" * 28 + b":cLnt").hex()
+    + "000000002400046e7f1eff802a0008112233445566778800250000003000040000000100080014"
+    "b9cad06b6a0012e54f501be5584da4e1d9495aeb8028000416076941"
+)
+"""A check with USE-CANDIDATE and NOMINATION 1, in the order that Pion writes attributes."""
+
+
+def nomination(count: int, kind: int = Attribute.NOMINATION) -> tuple[int, bytes]:
+    return kind, stun.encode_u32(count)
+
+
+def say(ice: IceLite, source: Endpoint, now_ns: int, *extra: tuple[int, bytes], priority: int = 100) -> None:
+    message = build(*extra, priority=priority)
+    generation = ice.authenticate_untrusted(message)
+    assert isinstance(generation, Generation)
+    assert ice.find_objection(message, generation) is None
+    ice.accept(message, generation, source, now_ns)
+
+
+def test_a_check_of_pion_s_is_answered_and_taken_as_a_nomination() -> None:
+    ice = IceLite(Credentials("T" * 28, "P" * 32), "cLnt")
+    message = stun.parse_untrusted(PION_CHECK)
+    generation = ice.authenticate_untrusted(message)
+    assert isinstance(generation, Generation)
+    assert ice.find_objection(message, generation) is None
+    check = ice.accept(message, generation, A, START)
+    assert stun.parse_untrusted(check.response).type == MessageType.BINDING_RESPONSE
+    assert ice.remote == A
+
+
+@pytest.mark.parametrize("kind", [Attribute.NOMINATION, Attribute.GOOG_NOMINATION])
+def test_a_later_nomination_moves_the_session_whatever_its_priority(kind: int) -> None:
+    ice = IceLite(OURS, THEIRS)
+    say(ice, A, START, nomination(1, kind), priority=100)
+    say(ice, B, START, priority=100)
+    assert ice.remote == A
+    say(ice, B, START, nomination(2, kind), priority=50)  # no USE-CANDIDATE beside it
+    assert ice.remote == B
+    say(ice, A, START, nomination(1, kind), (Attribute.USE_CANDIDATE, b""))  # delayed on its way
+    assert ice.remote == B
+    say(ice, A, START, nomination(3, kind))
+    assert ice.remote == A
+
+
+def test_a_nomination_that_was_taken_back_says_nothing_of_the_address_in_use() -> None:
+    ice = IceLite(OURS, THEIRS)
+    say(ice, A, START, nomination(2))
+    say(ice, B, START + SILENCE_NS, nomination(1))  # as good as a plain check from an address that is new
+    assert ice.remote == B
+    say(ice, A, START + SILENCE_NS + 1, nomination(1))
+    assert ice.remote == B
+
+
+@pytest.mark.parametrize("value", [b"", b"\0\0\0\0", b"\0", b"\xff" * 9])
+def test_a_nomination_of_any_length_is_read(value: bytes) -> None:
+    ice = IceLite(OURS, THEIRS)
+    say(ice, A, START, (Attribute.NOMINATION, value))
+    assert ice.remote == A
+
+
+@pytest.mark.parametrize("kind", [0x0003, 0x001D, 0x0026])
+def test_what_a_check_means_the_same_without_is_no_reason_for_420(kind: int) -> None:
+    ice = IceLite(OURS, THEIRS)
+    say(ice, A, START, (kind, bytes(40)))
+    assert ice.remote == A
+
+
+# Handshakes
+
+
+def test_a_handshake_is_answered_where_it_comes_from() -> None:
+    ice = established(nominated=False)
+    check(ice, B, START)
+    assert ice.remote == A
+    ice.hear_handshake(B, START)
+    assert ice.remote == B
+    ice.hear_handshake(A, START)
+    assert ice.remote == A
+    ice.hear_handshake(C, START)  # where no check has shown the client
+    assert (ice.remote, ice.addresses) == (A, [A, B])
+
+
+@pytest.mark.parametrize("nominated", [False, True])
+def test_repeated_checks_on_a_path_that_the_handshake_has_left_are_no_news(nominated: bool) -> None:
+    ice = established(nominated=nominated, priority=100)
+    check(ice, B, START, priority=50)
+    ice.hear_handshake(B, START)
+    assert not check(ice, A, START + SILENCE_NS - 1, nominate=True, priority=100)
+    assert media(ice, B, START + SILENCE_NS - 1) is False
+    assert not check(ice, A, START + 2 * SILENCE_NS - 2, nominate=True, priority=100)
+    assert check(ice, A, START + 2 * SILENCE_NS, nominate=True, priority=100)
+
+
+def test_a_path_that_the_handshake_has_left_is_as_good_as_any_once_media_comes_from_it() -> None:
+    ice = established(priority=100)
+    check(ice, B, START, priority=50)
+    ice.hear_handshake(B, START)
+    assert not media(ice, A, START)
+    assert check(ice, A, START, nominate=True, priority=100)

@@ -48,7 +48,7 @@ class Inbox:
     def receive_check_untrusted(self, message: Message, source: Endpoint, now_ns: int) -> None:
         self.checks.append(source)
 
-    def receive_dtls_untrusted(self, datagram: bytes) -> None:
+    def receive_dtls_untrusted(self, datagram: bytes, source: Endpoint, now_ns: int) -> None:
         self.dtls.append(datagram)
 
     def receive_media_untrusted(self, datagram: bytes, source: Endpoint, now_ns: int) -> bool:
