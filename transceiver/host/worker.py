@@ -15,13 +15,24 @@ import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
+from core.addr import Endpoint
 from core.service.handover import DRAIN
 from core.service.supervisor import ControlChannel, Message
 from core.service.worker import Fd, WorkerArguments, run
-from transceiver.host.settings import DRAINED, IS_DRAINING, STOP, WorkerSettings, decode
+from transceiver.host.settings import (
+    CARRIES,
+    COUNT,
+    DRAINED,
+    IS_DRAINING,
+    POPS,
+    STOP,
+    WorkerSettings,
+    decode,
+)
 from transceiver.host.worker_metrics import Metrics, SessionCollector
 from transceiver.media.ticker import Ticker
 from transceiver.observer import Observer
@@ -30,7 +41,8 @@ from transceiver.session.session import Shared
 from transceiver.signaling.app import Access, http_logger, public_app, sibling_app
 from transceiver.signaling.calls import Calls
 from transceiver.signaling.page import Page
-from transceiver.signaling.pops import PopDirectory
+from transceiver.signaling.pops import PopDirectory, decode_reports
+from transceiver.signaling.refusals import HttpReason
 from transceiver.signaling.siblings import Siblings
 from transceiver.transport.mux import Mux
 from transceiver.transport.peer import Certificate
@@ -47,6 +59,8 @@ that services start with, 1,024, is not."""
 IDLE_TIMEOUT_S = 20.0
 """A connection that has not sent a whole header by then is closed, on the first request and after."""
 DRAIN_CHECK_S = 0.05
+COUNT_CHECK_S = 0.1
+"""How often the supervisor is told of how many calls would be lost, should that have changed."""
 BACKEND_CLOSE_TIMEOUT_S = 2.0
 """Within what the supervisor gives us to say goodbye."""
 
@@ -115,6 +129,7 @@ class Worker:
         self._control = control
         self._running: Running | None = None
         self._draining: asyncio.Task[None] | None = None
+        self._counting: asyncio.Task[None] | None = None
         self._stop_wanted = asyncio.Event()
 
     async def run(self) -> None:
@@ -126,7 +141,7 @@ class Worker:
             if listening.done():
                 await listening  # raises what ended it
         finally:
-            for task in (listening, stop, self._draining):
+            for task in (listening, stop, self._draining, self._counting):
                 if task is not None:
                     task.cancel()
             if self._running is not None:
@@ -137,17 +152,31 @@ class Worker:
             self._stop_wanted.set()
         elif message["type"] == DRAIN:
             self._start_drain()
+        elif message["type"] == POPS:
+            if self._running is not None:
+                self._running.learn_pops(message)
         elif self._running is not None:
             self._running.reload(decode(message))
+            self._running.learn_pops(message)
         else:
             await warm_up()  # before there is a clock that would take it for lateness
             self._running = Running(self._arguments, decode(message))
+            self._running.learn_pops(message)
             await self._running.open()
             gc.collect()
             gc.freeze()  # what is alive here lives to the end; later collections need not look at it
             self._control.ready()
+            self._counting = asyncio.create_task(self._tell_count(self._running))
             if message[IS_DRAINING]:
                 self._start_drain()
+
+    async def _tell_count(self, running: Running) -> None:
+        told = 0
+        while True:
+            if running.count != told:
+                told = running.count
+                self._control.send({"type": CARRIES, COUNT: told})
+            await asyncio.sleep(COUNT_CHECK_S)
 
     def _start_drain(self) -> None:
         self._draining = self._draining or asyncio.create_task(self._drain())
@@ -178,9 +207,10 @@ class Running:
         self._siblings = Siblings(arguments.folder, arguments.index, arguments.count)
         self._access = Access(settings.api_keys, transceiver.cors_origins)
         self._pops = PopDirectory(settings.config.pops)
-        self._calls = Calls(self._manager, self._siblings, self.metrics, settings.vips)
+        self._settings = settings
+        self._calls = Calls(self._manager, self._siblings, self.metrics, self._vips)
         page = Page() if transceiver.page else None
-        public = public_app(self._calls, self._access, self._pops, self._manager.refusal, self.metrics, page)
+        public = public_app(self._calls, self._access, self._pops, self._refusal, self.metrics, page)
         internal = sibling_app(self._calls, self.metrics.exposition, self.metrics)
         self._servers = {
             arguments.http_fd: HttpServer(public, self.metrics),
@@ -198,8 +228,27 @@ class Running:
         self._access.api_keys = settings.api_keys
         self._access.cors_origins = settings.transceiver.cors_origins
         self._pops.replace(settings.config.pops)
-        self._calls.vips = settings.vips
+        self._settings = settings
         self._manager.keyring = settings.keyring
+
+    @property
+    def count(self) -> int:
+        """Live sessions."""
+        return self._manager.count
+
+    def learn_pops(self, message: Message) -> None:
+        """Adopt what is known of the PoPs."""
+        reports: Any = message[POPS]
+        self._pops.learn(decode_reports(reports))
+
+    def _vips(self) -> tuple[Endpoint, ...]:
+        """What answers name, best first."""
+        leading_here = (pop for pop in self._settings.config.pops if self._settings.vips_of([pop]))
+        return self._settings.vips_of(self._pops.usable(leading_here))
+
+    def _refusal(self) -> str | None:
+        """Why this process takes no calls at the moment."""
+        return self._manager.refusal() or (None if self._vips() else HttpReason.NO_POP)
 
     async def drain(self) -> None:
         """Take no more calls; return when the last one has ended."""

@@ -30,6 +30,8 @@ class HttpReason(StrEnum):
     FULL = "full"
     OVERLOADED = "overloaded"
     DRAINING = "draining"
+    NO_POP = "no_pop"
+    """Every PoP drains or is down."""
     OWNER_SILENT = "owner_silent"
     FAULT = "http_fault"
     """Status 500: a mistake of ours."""

@@ -5,6 +5,7 @@ import json
 import resource
 import signal
 import socket
+import time
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.exposition import assert_is_catalogue, complaints
 from tests.transceiver.descriptions import CHROMIUM, attributes
 from tests.transceiver.host_kit import CALLS, FRAGMENT, Host, kill
 from transceiver.host import catalogue
+from transceiver.host.worker import COUNT_CHECK_S
 from transceiver.sdp import parse_answer_untrusted
 from transceiver.session.ids import owner_of
 
@@ -207,6 +209,18 @@ def test_ctrl_c_hangs_up_and_ends(start: Start) -> None:
     host.call(CHROMIUM)
     assert host.stop(signal.SIGINT) == 130
     assert "ended: drained" in "".join(host.log)
+
+
+def test_calls_that_die_with_their_worker_are_counted(start: Start) -> None:
+    host = start()
+    calls = [host.call(CHROMIUM) for _ in range(6)]
+    host.request("DELETE", calls.pop())
+    time.sleep(5 * COUNT_CHECK_S)  # nothing tells when the supervisor has been told
+    for pid in host.workers:
+        kill(pid)
+    host.wait_until(lambda: host.metrics()["voxpop_transceiver_worker_up{}"] == 2, "both are replaced")
+    assert host.metrics()["voxpop_transceiver_calls_lost_total{}"] == 5
+    assert sum("calls were lost with transceiver-" in line for line in host.log) >= 1
 
 
 def test_nothing_is_left_listening_and_no_file_lies_around(
