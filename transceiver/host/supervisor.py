@@ -12,7 +12,7 @@ from pathlib import Path
 
 import aiohttp
 
-from core.errors import ConfigError
+from core.errors import ConfigError, UnavailableError
 from core.service.daemon import Daemon, State, join
 from core.service.handover import DRAIN
 from core.service.supervisor import Message
@@ -75,6 +75,7 @@ class TransceiverService(Daemon[WorkerSettings]):
         ]
         super().__init__(config_path, load, loaded, [spec(MODULE, a) for a in arguments])
         self._pops = PopWatch(loaded.settings.config.pops)
+        self._is_folder_missed = False
         self._carried = [0] * count
         self._lost = [0] * count
         self._drained: set[int] = set()
@@ -121,6 +122,12 @@ class TransceiverService(Daemon[WorkerSettings]):
     def adopted(self) -> None:
         """Other PoPs are asked from now on."""
         self._pops.replace(self.loaded.settings.config.pops)
+
+    def _is_ready(self) -> bool:
+        if not self._folder.exists() and not self._is_folder_missed:
+            self._is_folder_missed = True
+            logger.error("%s is gone: processes cannot reach each other any more; restart", self._folder)
+        return super()._is_ready() and not self._is_folder_missed
 
     def _tell_of_pops(self) -> None:
         self.supervisor.broadcast({"type": POPS, POPS: self._pops.encoded})
@@ -190,9 +197,22 @@ def _count(settings: WorkerSettings, cpus: int, config_path: Path) -> int:
 
 def run(config_path: Path, log_level: str, log_format: str) -> int:
     """The verb `voxpop transceiver`. Its Unix sockets live in a directory that only this user can enter."""
-    with tempfile.TemporaryDirectory(prefix="voxpop-", dir=os.environ.get("RUNTIME_DIRECTORY")) as folder:
+    with runtime_folder() as folder:
 
         async def serve() -> int:
             return await TransceiverService(config_path, log_level, log_format, Path(folder)).run()
 
         return asyncio.run(serve())
+
+
+def runtime_folder() -> tempfile.TemporaryDirectory[str]:
+    """Where systemd wants it: it may name several directories, of which the first will do. Raises
+    UnavailableError.
+    """
+    parent = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0] or None
+    try:
+        return tempfile.TemporaryDirectory(prefix="voxpop-", dir=parent, ignore_cleanup_errors=True)
+    except OSError as error:
+        where = parent or tempfile.gettempdir()
+        reason = os.strerror(error.errno or 0)
+        raise UnavailableError(f"{where}: no directory for sockets can be made there: {reason}") from None

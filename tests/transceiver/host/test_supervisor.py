@@ -3,19 +3,23 @@
 import contextlib
 import json
 import resource
+import shutil
 import signal
 import socket
 import time
+import urllib.error
+import urllib.request
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from core.errors import UnavailableError
 from tests.exposition import assert_is_catalogue, complaints
 from tests.transceiver.descriptions import CHROMIUM, attributes
 from tests.transceiver.host_kit import CALLS, FRAGMENT, Host, kill
-from transceiver.host import catalogue
+from transceiver.host import catalogue, supervisor
 from transceiver.host.worker import COUNT_CHECK_S
 from transceiver.sdp import parse_answer_untrusted
 from transceiver.session.ids import owner_of
@@ -221,6 +225,42 @@ def test_calls_that_die_with_their_worker_are_counted(start: Start) -> None:
     host.wait_until(lambda: host.metrics()["voxpop_transceiver_worker_up{}"] == 2, "both are replaced")
     assert host.metrics()["voxpop_transceiver_calls_lost_total{}"] == 5
     assert sum("calls were lost with transceiver-" in line for line in host.log) >= 1
+
+
+@pytest.mark.parametrize("names", ["{0}/a", "{0}/a:{0}/b"])
+def test_the_first_runtime_directory_will_do(
+    names: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("RUNTIME_DIRECTORY", names.format(tmp_path))
+    with supervisor.runtime_folder() as folder:
+        assert Path(folder).parent == tmp_path / "a"
+        shutil.rmtree(tmp_path / "a")  # whoever tidies up there: the end is no traceback
+
+
+def test_a_runtime_directory_that_is_not_there_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RUNTIME_DIRECTORY", f"{tmp_path}/gone")
+    with pytest.raises(
+        UnavailableError, match=r"/gone: no directory .*: No such file or directory"
+    ):
+        supervisor.runtime_folder()
+
+
+def test_a_runtime_directory_that_is_removed_is_said(
+    start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
+    host = start()
+    [folder] = tmp_path.glob("voxpop-*")
+    shutil.rmtree(folder)
+    with pytest.raises(urllib.error.HTTPError, match="503"):
+        urllib.request.urlopen(f"http://127.0.0.1:{host.metrics_port}/readyz", timeout=30.0)
+    assert str(folder) in host.wait_for_log("is gone: processes cannot reach each other")
+    assert host.stop(signal.SIGTERM) == 0
+    assert "Traceback" not in "".join(host.log)
 
 
 def test_nothing_is_left_listening_and_no_file_lies_around(
