@@ -23,6 +23,7 @@ from core.addr import Endpoint
 from core.service.handover import DRAIN
 from core.service.supervisor import ControlChannel, Message
 from core.service.worker import Fd, WorkerArguments, run
+from transceiver.host.memory import give_back_when_idle
 from transceiver.host.settings import (
     CARRIES,
     COUNT,
@@ -130,6 +131,7 @@ class Worker:
         self._running: Running | None = None
         self._draining: asyncio.Task[None] | None = None
         self._counting: asyncio.Task[None] | None = None
+        self._tidying: asyncio.Task[None] | None = None
         self._stop_wanted = asyncio.Event()
 
     async def run(self) -> None:
@@ -141,7 +143,7 @@ class Worker:
             if listening.done():
                 await listening  # raises what ended it
         finally:
-            for task in (listening, stop, self._draining, self._counting):
+            for task in (listening, stop, self._draining, self._counting, self._tidying):
                 if task is not None:
                     task.cancel()
             if self._running is not None:
@@ -166,7 +168,11 @@ class Worker:
             gc.collect()
             gc.freeze()  # what is alive here lives to the end; later collections need not look at it
             self._control.ready()
-            self._counting = asyncio.create_task(self._tell_count(self._running))
+            running = self._running
+            self._counting = asyncio.create_task(self._tell_count(running))
+            self._tidying = asyncio.create_task(
+                give_back_when_idle(lambda: running.count, lambda: running.ended)
+            )
             if message[IS_DRAINING]:
                 self._start_drain()
 
@@ -235,6 +241,11 @@ class Running:
     def count(self) -> int:
         """Live sessions."""
         return self._manager.count
+
+    @property
+    def ended(self) -> int:
+        """Sessions that there were."""
+        return self._manager.ended
 
     def learn_pops(self, message: Message) -> None:
         """Adopt what is known of the PoPs."""

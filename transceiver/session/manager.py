@@ -72,6 +72,7 @@ class SessionManager:
         self._next_number = secrets.randbelow(SESSION_NUMBERS)
         self._freeing: set[asyncio.Task[None]] = set()
         self._ended_counts: Counter[str] = Counter()
+        self._ended_sessions = 0
         self.is_draining = False
         self._sweep_at_ns = 0
         self._tick_handle = shared.ticker.add(self._tick)
@@ -161,6 +162,11 @@ class SessionManager:
         return len(self._sessions)
 
     @property
+    def ended(self) -> int:
+        """Sessions that there were."""
+        return self._ended_sessions
+
+    @property
     def by_state(self) -> dict[str, int]:
         """Live sessions by state, every state named."""
         found = Counter(s.state for s in self._sessions.values())
@@ -217,6 +223,7 @@ class SessionManager:
         if self._sessions.pop(session.id, None) is None:
             return
         self._ended_counts.update(_counts(session))
+        self._ended_sessions += 1
         self._release(session.ufrags)
         try:
             session.end()

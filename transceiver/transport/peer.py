@@ -140,9 +140,16 @@ class _Carrier:
         self._dtls._unregister_data_receiver(self)
 
     async def _send_data(self, data: bytes) -> None:
-        # SCTP's timers may still fire while the session ends.
+        # SCTP's timers may still fire while the session ends, and the other side may have shut DTLS down.
         if self.state == "connected":
-            await self._dtls._send_data(data)
+            with contextlib.suppress(SSL.Error):
+                await self._dtls._send_data(data)
+
+    def close(self) -> None:
+        """Let go of the owner, which has a way to us: a cycle would live until a full collection."""
+        self._on_data = _nothing
+        self._refuse = _nothing
+        self._sctp = None
 
     async def _handle_data(self, data: bytes) -> None:
         """RTCDtlsTransport reads one record per datagram; the others of this one are read here."""
@@ -204,6 +211,17 @@ class PeerEvents(Protocol):
 
     def peer_closed(self, reason: str) -> None:
         """The association is over: `remote_closed` or `dtls_failed`. At most once."""
+
+
+class _Nobody(PeerEvents):
+    """Whom a peer tells that was closed."""
+
+
+_NOBODY = _Nobody()
+
+
+def _nothing(*_: object) -> None:
+    """Takes the place of a callback after the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,8 +311,17 @@ class Peer:
         await asyncio.gather(*running, return_exceptions=True)
         # What SCTP began with ensure_future ends in its first step.
         await asyncio.sleep(0)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Cut every cycle, so that the session and its keys are freed now and not by a full collection."""
         self._dtls.remove_all_listeners()
-        self._channel = None
+        for emitter in (self._sctp, self._channel):
+            if emitter is not None:
+                emitter.remove_all_listeners()
+        self._carrier.close()
+        self._events = _NOBODY
+        self._channel = self._task = None
         self._link.ssl = None
 
     async def _say_why(self) -> None:
