@@ -30,6 +30,8 @@ class HttpReason(StrEnum):
     FULL = "full"
     OVERLOADED = "overloaded"
     DRAINING = "draining"
+    TOO_MANY_CONNECTIONS = "http_too_many_connections"
+    """Closed as they came."""
     NO_POP = "no_pop"
     """Every PoP drains or is down."""
     OWNER_SILENT = "owner_silent"

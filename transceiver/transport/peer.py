@@ -216,6 +216,27 @@ class PeerEvents(Protocol):
 class _Nobody(PeerEvents):
     """Whom a peer tells that was closed."""
 
+    def send_dtls(self, datagram: bytes) -> None:
+        pass
+
+    def receive_keys(self, keys: SrtpKeys, now_ns: int) -> None:
+        pass
+
+    def channel_opened(self) -> None:
+        pass
+
+    def receive_message_untrusted(self, text: str) -> None:
+        pass
+
+    def record_received(self, now_ns: int) -> None:
+        pass
+
+    def refuse(self, reason: StrEnum) -> None:
+        pass
+
+    def peer_closed(self, reason: str) -> None:
+        pass
+
 
 _NOBODY = _Nobody()
 

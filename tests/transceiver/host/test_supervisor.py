@@ -1,6 +1,7 @@
 """A host's life: full, reloaded, short of a process, drained."""
 
 import contextlib
+import http.client
 import json
 import resource
 import shutil
@@ -20,7 +21,7 @@ from tests.exposition import assert_is_catalogue, complaints
 from tests.transceiver.descriptions import CHROMIUM, attributes
 from tests.transceiver.host_kit import CALLS, FRAGMENT, Host, kill
 from transceiver.host import catalogue, supervisor
-from transceiver.host.worker import COUNT_CHECK_S
+from transceiver.host.worker import COUNT_CHECK_S, MAX_CONNECTIONS
 from transceiver.sdp import parse_answer_untrusted
 from transceiver.session.ids import owner_of
 
@@ -93,6 +94,38 @@ def test_more_connections_than_the_soft_limit_of_files(start: Start) -> None:
             idle.enter_context(socket.create_connection(("127.0.0.1", host.http)))
         assert host.request("GET", "/healthz").status == 200
         assert host.metrics()["voxpop_transceiver_worker_up{}"] == 1
+
+
+@pytest.mark.parametrize("open_files", [None, 40])
+def test_connections_past_the_bound_are_refused_counted_and_said_once(
+    start: Start, open_files: int | None
+) -> None:
+    """`open_files` None: the bound is our own. 40: what the limit of open files leaves."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, hard))
+    host = start(processes=1)
+    [worker] = host.workers
+    if open_files is not None:
+        resource.prlimit(worker, resource.RLIMIT_NOFILE, (open_files, hard))
+    refused = "voxpop_transceiver_http_refusals_total{reason=http_too_many_connections}"
+    try:
+        with contextlib.ExitStack() as idle:
+            for _ in range(MAX_CONNECTIONS + 60 if open_files is None else 100):
+                idle.enter_context(socket.create_connection(("127.0.0.1", host.http)))
+            host.wait_until(lambda: host.metrics()[refused] >= 30, "they are refused")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    host.wait_until(lambda: is_answered(host), "there is room again")
+    host.stop()
+    assert [line for line in host.log if "Traceback" in line or " ERROR " in line] == []
+    assert sum("HTTP connections are refused" in line for line in host.log) == 1
+
+
+def is_answered(host: Host) -> bool:
+    try:
+        return host.request("GET", "/healthz").status == 200
+    except (OSError, http.client.HTTPException):
+        return False
 
 
 def test_reload_adopts_keys_and_origins(start: Start) -> None:
@@ -243,9 +276,7 @@ def test_a_runtime_directory_that_is_not_there_is_a_sentence(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("RUNTIME_DIRECTORY", f"{tmp_path}/gone")
-    with pytest.raises(
-        UnavailableError, match=r"/gone: no directory .*: No such file or directory"
-    ):
+    with pytest.raises(UnavailableError, match=r"/gone: no directory .*: No such file or directory"):
         supervisor.runtime_folder()
 
 
