@@ -7,6 +7,8 @@ import resource
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -18,6 +20,7 @@ import pytest
 
 from core.errors import UnavailableError
 from tests.exposition import assert_is_catalogue, complaints
+from tests.paths import ROOT
 from tests.transceiver.descriptions import CHROMIUM, attributes
 from tests.transceiver.host_kit import CALLS, FRAGMENT, Host, kill
 from transceiver.host import catalogue, supervisor
@@ -246,6 +249,32 @@ def test_ctrl_c_hangs_up_and_ends(start: Start) -> None:
     host.call(CHROMIUM)
     assert host.stop(signal.SIGINT) == 130
     assert "ended: drained" in "".join(host.log)
+
+
+def test_a_client_of_a_killed_worker_hears_of_it_with_its_next_check(tmp_path: Path) -> None:
+    """Consent would last for 30 s."""
+    settings = {"api_keys_file": "", "open": "true"}
+    with Host(tmp_path, settings, processes=1, is_reachable=True, has_far=False) as host:
+        hear_of_it(host)
+
+
+def hear_of_it(host: Host) -> None:
+    command = [sys.executable, "-m", "voxpop", "call", f"http://127.0.0.1:{host.http}", "--seconds", "60"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as caller:
+        host.wait_until(
+            lambda: host.metrics()["voxpop_transceiver_sessions{state=connected}"] == 1, "they talk"
+        )
+        time.sleep(5 * COUNT_CHECK_S)
+        killed_s = time.monotonic()
+        kill(host.workers[0])
+        said = caller.communicate(timeout=60.0)[0].decode()
+        took_s = time.monotonic() - killed_s
+    assert "the transceiver does not have this call any more" in said
+    assert caller.returncode == 1
+    assert took_s < 20.0, "by its own count it would be 30 s"
+    metrics = host.metrics()
+    assert metrics["voxpop_transceiver_calls_lost_total{}"] == 1
+    assert metrics["voxpop_transceiver_refusals_total{reason=call_gone}"] >= 1
 
 
 def test_calls_that_die_with_their_worker_are_counted(start: Start) -> None:
