@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import transceiver.caller.cli
 import transceiver.demo.cli
+from core.errors import UnavailableError
 from core.service import interrupt
 from core.service.cli.options import add_daemon_options
 
@@ -92,7 +94,15 @@ def _transceiver(arguments: argparse.Namespace) -> int:
 
 
 def _new_api_key(arguments: argparse.Namespace) -> int:
-    from transceiver.signaling.apikeys import create_api_key
+    from core.service import standard_files
+    from transceiver.signaling.apikeys import create_api_key, drop_newest_api_key
 
-    print(create_api_key(arguments.file, arguments.name))
+    key = create_api_key(arguments.file, arguments.name)
+    try:
+        print(key, flush=True)
+    except OSError as error:
+        standard_files.give_up_output()
+        drop_newest_api_key(arguments.file, arguments.name)
+        reason = os.strerror(error.errno or 0)
+        raise UnavailableError(f"the key cannot be told, so it was not kept: {reason}") from None
     return 0

@@ -94,7 +94,7 @@ class Daemon(ABC, Generic[S]):
         self.loaded = loaded
         self.started_as = loaded.settings
         self.lifecycle = Lifecycle()
-        self.supervisor = Supervisor(specs, self.hear, self.greeting)
+        self.supervisor = Supervisor(specs, self.hear, self.greeting, on_death=self.mourn)
         self._stop_wanted = asyncio.Event()
         self._end_wanted = asyncio.Event()
         self._is_interrupted = False
@@ -134,6 +134,9 @@ class Daemon(ABC, Generic[S]):
 
     def hear(self, index: int, message: Message) -> None:
         """What worker `index` says."""
+
+    def mourn(self, index: int) -> None:
+        """Worker `index` has died, and will be replaced."""
 
     def running(self) -> contextlib.AbstractAsyncContextManager[None]:
         """What is there as long as the workers are."""

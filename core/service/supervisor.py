@@ -25,6 +25,15 @@ logger = logging.getLogger(__name__)
 Message = Mapping[str, object]
 MESSAGE_BYTES = 65536
 READY_TIMEOUT_S = 30.0
+BEAT_S = 1.0
+"""How often a worker that is ready is asked whether it lives."""
+SILENT_BEATS = 8
+"""Questions in a row without an answer after which a worker is taken for dead: longer than any second that
+is merely busy. They are counted and not timed, so that a supervisor that was stopped itself, or a machine
+that slept, finds one that is overdue and not hundreds.
+"""
+PING, PONG = "ping", "pong"
+"""Types of the messages in question; `ControlChannel.listen` answers."""
 CONTROL_FD_VARIABLE = "VOXPOP_CONTROL_FD"
 
 
@@ -61,6 +70,8 @@ class Worker:
     process: asyncio.subprocess.Process | None = None
     control: socket.socket | None = None
     ready: asyncio.Event = field(default_factory=asyncio.Event)
+    unanswered: int = 0
+    """Questions since the last answer."""
     restarts: int = 0
     recent_deaths: collections.deque[float] = field(default_factory=collections.deque)
 
@@ -79,14 +90,16 @@ class Supervisor:
         on_message: Callable[[int, Message], None] = lambda index, message: None,
         greeting: Callable[[], Message] | None = None,
         policy: RestartPolicy | None = None,
+        on_death: Callable[[int], None] = lambda index: None,
     ) -> None:
         """`greeting` makes the first message of every worker, such as its keys; `on_message` takes
-        what workers say other than `ready`.
+        what workers say other than `ready`; `on_death` is called when one has ended that was not told to.
         """
         self.workers = [Worker(spec) for spec in specs]
         self._on_message = on_message
         self._greeting = greeting
         self._policy = policy or RestartPolicy()
+        self._on_death = on_death
         self._stopping = asyncio.Event()
         self._has_started = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -185,6 +198,7 @@ class Supervisor:
                 return
             if not self._has_started:
                 raise UnavailableError(f"{worker.spec.name} ended while the workers were starting ({status})")
+            self._on_death(index)
             if not await self._is_to_restart(worker, status):
                 return
 
@@ -238,14 +252,34 @@ class Supervisor:
     async def _listen(self, index: int, control: socket.socket) -> None:
         worker = self.workers[index]
         deadline = asyncio.get_running_loop().call_later(READY_TIMEOUT_S, self._check_ready, worker)
+        pulse = asyncio.create_task(self._feel_pulse(worker))
         try:
             while (message := await _receive(control)) is not None:
                 if message.get("type") == "ready":
                     worker.ready.set()
+                elif message.get("type") == PONG:
+                    worker.unanswered = 0
                 else:
                     self._on_message(index, message)
         finally:
             deadline.cancel()
+            pulse.cancel()
+
+    async def _feel_pulse(self, worker: Worker) -> None:
+        """Kill a worker whose event loop stands still: stopped, in a deadlock, or in a loop of its own. One
+        that is told to end has its own time limit.
+        """
+        await worker.ready.wait()
+        worker.unanswered = 0
+        while not self.is_stopping:
+            await asyncio.sleep(BEAT_S)
+            if worker.unanswered >= SILENT_BEATS:
+                name, silent_s = worker.spec.name, SILENT_BEATS * BEAT_S
+                logger.error("%s has not answered for %g s; killed", name, silent_s)
+                worker.kill()
+                return
+            worker.unanswered += 1
+            self._send(worker, {"type": PING})
 
 
 async def _spawn(spec: WorkerSpec, control: socket.socket) -> asyncio.subprocess.Process:
@@ -289,8 +323,13 @@ class ControlChannel:
         self._socket.setblocking(False)
 
     async def listen(self, on_message: Callable[[Message], Awaitable[None] | None]) -> None:
-        """Handle the parent's messages until it is gone, then return."""
+        """Handle the parent's messages until it is gone, then return. What it asks to know whether we live
+        is answered here: an event loop that gets to this is alive.
+        """
         while (message := await _receive(self._socket)) is not None:
+            if message.get("type") == PING:
+                self.send({"type": PONG})
+                continue
             outcome = on_message(message)
             if outcome is not None:
                 await outcome

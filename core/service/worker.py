@@ -19,7 +19,7 @@ from typing import Any, NewType, TypeVar, get_args, get_type_hints
 import uvloop
 
 from core.errors import UnavailableError
-from core.service import log
+from core.service import log, standard_files
 from core.service.supervisor import ControlChannel, WorkerSpec
 
 logger = logging.getLogger(__name__)
@@ -96,6 +96,7 @@ def run(
     declared: type[A], argv: Sequence[str], work: Callable[[A, ControlChannel], Coroutine[Any, Any, None]]
 ) -> None:
     """Be a worker until told otherwise: one process on one CPU with one event loop."""
+    standard_files.ensure_open()
     arguments = parse(declared, argv)
     log.set_up(arguments.log_level, as_json=arguments.log_format == "json")
     os.sched_setaffinity(0, {arguments.cpu})
@@ -104,4 +105,7 @@ def run(
             runner.run(work(arguments, ControlChannel()))
     except UnavailableError as error:
         logger.error("%s", error)  # what is missing, such as a backend's other end: no fault of the code
+        sys.exit(EXIT_FAILED)
+    except MemoryError:
+        logger.error("there is not enough memory")
         sys.exit(EXIT_FAILED)

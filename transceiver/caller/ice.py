@@ -58,6 +58,10 @@ class Nomination(Enum):
     """Until the first that is answered, as Firefox does."""
 
 
+FORBIDDEN = 403
+"""The call is gone from the transceiver."""
+
+
 class CheckOutcome(StrEnum):
     """What a datagram came to."""
 
@@ -108,6 +112,8 @@ class IceClient:
         self._searching = False
         self._answered_ns = now_ns
         self.state = IceState.CHECKING
+        self.is_gone = False
+        """Whether the transceiver has said that it has no such call."""
         self.rtt_ns: int | None = None
         """Round trip of the latest answered check, by way of the relay and the transceiver."""
         self.reflexive: Endpoint | None = None
@@ -189,6 +195,9 @@ class IceClient:
             return CheckOutcome.IGNORED
         if message.type == stun.MessageType.BINDING_ERROR:
             del self._pending[message.transaction_id]
+            if _error_code_untrusted(message) == FORBIDDEN:
+                self.state = IceState.FAILED  # whichever way we go, it leads to the same transceiver
+                self.is_gone = True
             return CheckOutcome.REFUSED
         if message.type != stun.MessageType.BINDING_RESPONSE or self.state is IceState.FAILED:
             return CheckOutcome.IGNORED
@@ -281,3 +290,10 @@ class IceClient:
             if now_ns - self._pending[oldest].sent_ns < TRANSACTION_LIFETIME_NS:
                 return
             del self._pending[oldest]
+
+
+def _error_code_untrusted(message: stun.Message) -> int | None:
+    try:
+        return stun.parse_error_code_untrusted(message.get(stun.Attribute.ERROR_CODE) or b"")
+    except StunError:
+        return None

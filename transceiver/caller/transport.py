@@ -194,6 +194,8 @@ class Transport:
             self.connected.set()
 
     def _why_ice_failed(self) -> str:
+        if self.ice.is_gone:
+            return "the transceiver does not have this call any more"
         if self.ice.selected is not None:
             return f"{self.ice.selected} has not answered for 30 s"
         tried = ", ".join(map(str, self._answer.candidates)) or "nothing, the answer has no candidate"
@@ -219,7 +221,10 @@ class Transport:
 
     def _receive_stun_untrusted(self, data: bytes, source: Endpoint) -> None:
         before, was_disconnected = self.ice.selected, self.ice.is_disconnected
-        if self.ice.receive_untrusted(data, source, time.monotonic_ns()) is not CheckOutcome.ANSWERED:
+        outcome = self.ice.receive_untrusted(data, source, time.monotonic_ns())
+        if outcome is CheckOutcome.REFUSED:
+            self._poll_ice()  # which finds out should that have been the end
+        if outcome is not CheckOutcome.ANSWERED:
             return
         selected = self.ice.selected
         if selected is not None and (selected != before or was_disconnected):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from core.service.metrics import OTHER, WORKER, Kind, Series, counter, gauge
+from core.service.metrics import OTHER, WORKER, Bound, Kind, Series, counter, gauge
 from core.service.metrics.daemon import DAEMON
 from core.service.metrics.exposition import PROCESS
 from core.service.metrics.reference import Section
@@ -24,8 +24,8 @@ REFUSALS = counter(
 )
 HTTP_REFUSALS = counter(
     "voxpop_transceiver_http_refusals_total",
-    "HTTP requests that were refused, by reason: http_* and full, overloaded, draining, owner_silent; sdp_* "
-    "where the description in the request is to blame.",
+    "HTTP requests that were refused, by reason: http_* and full, overloaded, draining, no_pop, "
+    "owner_silent; sdp_* where the description in the request is to blame.",
     reason=(*HttpReason, *SdpReason, OTHER),
 )
 RECORDED: tuple[Series, ...] = (*EVENTS, REFUSALS, HTTP_REFUSALS)
@@ -168,8 +168,31 @@ SHOWN_BY_WORKERS: tuple[Series, ...] = (
 WORKER_UP = gauge(
     "voxpop_transceiver_worker_up", "1 where the worker answered the scrape, else 0.", worker=WORKER
 )
+CALLS_LOST = counter(
+    "voxpop_transceiver_calls_lost_total",
+    "Calls that died with their worker, which was killed or crashed.",
+    worker=WORKER,
+)
+POP = Bound("each `[[pop]]`")
+POP_UP = gauge(
+    "voxpop_transceiver_pop_up",
+    "1 where the PoP takes calls, as far as is known, else 0: answers do not name it.",
+    pop=POP,
+)
+POP_CLOCK = gauge(
+    "voxpop_transceiver_pop_clock_ahead_seconds",
+    "By how much the clock of the PoP is ahead of this host's, negative when it is behind; 0 within "
+    "1.5 s. NaN until the PoP has answered.",
+    pop=POP,
+)
 
-TRANSCEIVER: tuple[Series, ...] = (WORKER_UP, *(series.of_each_worker() for series in SHOWN_BY_WORKERS))
+TRANSCEIVER: tuple[Series, ...] = (
+    WORKER_UP,
+    CALLS_LOST,
+    POP_UP,
+    POP_CLOCK,
+    *(series.of_each_worker() for series in SHOWN_BY_WORKERS),
+)
 WORKERS: tuple[Series, ...] = tuple(series.of_each_worker() for series in PROCESS)
 
 SECTIONS = (

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from core.service.metrics import daemon as daemon_metrics
-from core.service.metrics.exposition import Family, by_worker, merge, render
-from transceiver.host.catalogue import WORKER_UP
+from core.service.metrics.exposition import Family, by_label, by_worker, merge, render
+from transceiver.host.catalogue import CALLS_LOST, POP_CLOCK, POP_UP, WORKER_UP
+from transceiver.host.pop_watch import PopWatch
+from transceiver.signaling.pops import Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,9 @@ class HostStatus:
     """By worker."""
     reloads: Mapping[str, int]
     """By outcome: `done`, `refused`."""
+    pops: PopWatch
+    lost: Sequence[int]
+    """Calls, by worker."""
 
 
 def host_exposition(expositions: Mapping[int, str], status: HostStatus) -> bytes:
@@ -29,4 +34,8 @@ def host_exposition(expositions: Mapping[int, str], status: HostStatus) -> bytes
 def _families(expositions: Mapping[int, str], status: HostStatus) -> Iterator[Family]:
     yield from daemon_metrics.families(status.state, status.reloads, status.restarts)
     yield by_worker(WORKER_UP, [int(worker in expositions) for worker in range(len(status.restarts))])
+    yield by_worker(CALLS_LOST, status.lost)
+    reports = status.pops.reports
+    yield by_label(POP_UP, {pop: int(report.standing is Standing.UP) for pop, report in reports.items()})
+    yield by_label(POP_CLOCK, status.pops.clocks_ahead_s)
     yield from merge(expositions)

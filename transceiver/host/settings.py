@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from core.addr import Endpoint, IpFamily
 from core.cluster import Cluster
-from core.config import Config, TransceiverSettings
+from core.config import Config, PopSettings, TransceiverSettings
 from core.errors import ConfigError
 from core.keyring import Keyring
 from core.service import handover
@@ -17,13 +17,19 @@ from core.service.handover import Loaded
 from core.service.supervisor import Message
 from transceiver.backends.registry import ChosenBackend, choose
 from transceiver.signaling.apikeys import ApiKeys, load_api_keys
+from transceiver.signaling.pops import WIDEST
 
 STOP = "stop"
 """To a worker: say goodbye to every call, and end."""
+CARRIES = "carries"
+"""From a worker: how many calls it has now, under `COUNT`."""
+COUNT = "count"
 DRAINED = "drained"
 """From a worker: no call is left."""
 IS_DRAINING = "is_draining"
 """The key of settings for whether a worker that starts is to take calls at all."""
+POPS = "pops"
+"""To a worker: what is known of the PoPs. Also the key of that, there and in the settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +50,14 @@ class WorkerSettings:
 
     @property
     def vips(self) -> tuple[Endpoint, ...]:
-        """What answers name, in the order of the PoPs: VIPs of families in which clients can be led here."""
+        """What answers name when all is well, in the order of the PoPs."""
+        return self.vips_of(self.config.pops)
+
+    def vips_of(self, pops: Iterable[PopSettings]) -> tuple[Endpoint, ...]:
+        """VIPs of families in which clients can be led here."""
         return tuple(
             vip
-            for pop in self.config.pops
+            for pop in pops
             for vip in pop.vips
             if self.cluster.address(self.transceiver.host, vip.family) is not None
         )
@@ -67,11 +77,16 @@ def _judge(config: Config, path: Path) -> Mapping[str, object]:
     if config.transceiver is None:
         raise ConfigError([f"{path}: [transceiver] is missing; a transceiver needs that table"])
     _check_backends(config, config.transceiver, path)
+    # With room for what will be known of the PoPs, so that settings that fit always will.
+    more: dict[str, object] = {
+        IS_DRAINING: False,
+        POPS: {pop.id: WIDEST.encode() for pop in config.pops if pop.status is not None},
+    }
     if config.transceiver.open:
-        return {"api_keys": None, IS_DRAINING: False}
+        return {"api_keys": None, **more}
     assert config.transceiver.api_keys_file is not None  # core.config asks for one of the two
     api_keys = load_api_keys(path.parent / config.transceiver.api_keys_file)
-    return {"api_keys": api_keys.digests, IS_DRAINING: False}
+    return {"api_keys": api_keys.digests, **more}
 
 
 def _check_backends(config: Config, transceiver: TransceiverSettings, path: Path) -> None:

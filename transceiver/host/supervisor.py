@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import tempfile
 from collections.abc import AsyncIterator, Mapping
@@ -11,16 +12,29 @@ from pathlib import Path
 
 import aiohttp
 
-from core.errors import ConfigError
+from core.errors import ConfigError, UnavailableError
 from core.service.daemon import Daemon, State, join
 from core.service.handover import DRAIN
 from core.service.supervisor import Message
 from core.service.worker import Fd, spec
 from transceiver.host.metrics import HostStatus, host_exposition
-from transceiver.host.settings import DRAINED, IS_DRAINING, STOP, WorkerSettings, listen_addresses, load
+from transceiver.host.pop_watch import PopWatch
+from transceiver.host.settings import (
+    CARRIES,
+    COUNT,
+    DRAINED,
+    IS_DRAINING,
+    POPS,
+    STOP,
+    WorkerSettings,
+    listen_addresses,
+    load,
+)
 from transceiver.host.sockets import open_sockets
 from transceiver.host.worker import MODULE, TransceiverArguments
 from transceiver.signaling.siblings import socket_path
+
+logger = logging.getLogger(__name__)
 
 SCRAPE_TIMEOUT = aiohttp.ClientTimeout(total=2.0)
 STOP_MARGIN_S = 5.0
@@ -60,6 +74,10 @@ class TransceiverService(Daemon[WorkerSettings]):
             for index, sockets in enumerate(self._sockets)
         ]
         super().__init__(config_path, load, loaded, [spec(MODULE, a) for a in arguments])
+        self._pops = PopWatch(loaded.settings.config.pops)
+        self._is_folder_missed = False
+        self._carried = [0] * count
+        self._lost = [0] * count
         self._drained: set[int] = set()
         self._all_drained = asyncio.Event()
 
@@ -82,7 +100,7 @@ class TransceiverService(Daemon[WorkerSettings]):
         texts = await asyncio.gather(*(self._scrape(index) for index in range(len(self._sockets))))
         expositions = {index: text for index, text in enumerate(texts) if text is not None}
         restarts = [worker.restarts for worker in self.supervisor.workers]
-        status = HostStatus(self.lifecycle.state, restarts, self.lifecycle.reloads)
+        status = HostStatus(self.lifecycle.state, restarts, self.lifecycle.reloads, self._pops, self._lost)
         return host_exposition(expositions, status)
 
     async def _scrape(self, index: int) -> str | None:
@@ -98,21 +116,47 @@ class TransceiverService(Daemon[WorkerSettings]):
 
     def greeting(self) -> Message:
         """A worker that dies in a drain is replaced by one that takes no calls either."""
-        return {**self.loaded.message, IS_DRAINING: self.lifecycle.state is State.DRAINING}
+        is_draining = self.lifecycle.state is State.DRAINING
+        return {**self.loaded.message, IS_DRAINING: is_draining, POPS: self._pops.encoded}
+
+    def adopted(self) -> None:
+        """Other PoPs are asked from now on."""
+        self._pops.replace(self.loaded.settings.config.pops)
+
+    def _is_ready(self) -> bool:
+        if not self._folder.exists() and not self._is_folder_missed:
+            self._is_folder_missed = True
+            logger.error("%s is gone: processes cannot reach each other any more; restart", self._folder)
+        return super()._is_ready() and not self._is_folder_missed
+
+    def _tell_of_pops(self) -> None:
+        self.supervisor.broadcast({"type": POPS, POPS: self._pops.encoded})
 
     def hear(self, index: int, message: Message) -> None:
-        """Workers say that their last call has ended."""
-        if message["type"] == DRAINED:
+        """Workers say how many calls they have, and in a drain that their last one has ended."""
+        if message["type"] == CARRIES:
+            self._carried[index] = int(str(message[COUNT]))
+        elif message["type"] == DRAINED:
             self._drained.add(index)
             if len(self._drained) == len(self._sockets):
                 self._all_drained.set()
 
+    def mourn(self, index: int) -> None:
+        """The calls of a worker die with it."""
+        lost, self._carried[index] = self._carried[index], 0
+        self._lost[index] += lost
+        if lost:
+            logger.error("%d calls were lost with transceiver-%d", lost, index)
+
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """The sockets are open meanwhile."""
+        """The sockets are open, and the PoPs asked. The first answers are there before the first call."""
+        await self._pops.ask()
+        watching = asyncio.create_task(self._pops.run(self._tell_of_pops))
         try:
             yield
         finally:
+            watching.cancel()
             for sockets in self._sockets:
                 for opened in (*sockets.udp, sockets.http, sockets.siblings):
                     opened.close()
@@ -153,9 +197,22 @@ def _count(settings: WorkerSettings, cpus: int, config_path: Path) -> int:
 
 def run(config_path: Path, log_level: str, log_format: str) -> int:
     """The verb `voxpop transceiver`. Its Unix sockets live in a directory that only this user can enter."""
-    with tempfile.TemporaryDirectory(prefix="voxpop-", dir=os.environ.get("RUNTIME_DIRECTORY")) as folder:
+    with runtime_folder() as folder:
 
         async def serve() -> int:
             return await TransceiverService(config_path, log_level, log_format, Path(folder)).run()
 
         return asyncio.run(serve())
+
+
+def runtime_folder() -> tempfile.TemporaryDirectory[str]:
+    """Where systemd wants it: it may name several directories, of which the first will do. Raises
+    UnavailableError.
+    """
+    parent = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0] or None
+    try:
+        return tempfile.TemporaryDirectory(prefix="voxpop-", dir=parent, ignore_cleanup_errors=True)
+    except OSError as error:
+        where = parent or tempfile.gettempdir()
+        reason = os.strerror(error.errno or 0)
+        raise UnavailableError(f"{where}: no directory for sockets can be made there: {reason}") from None

@@ -10,18 +10,33 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import math
+import os
 import resource
 import socket
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 from aiohttp import web
 
+from core.addr import Endpoint
 from core.service.handover import DRAIN
 from core.service.supervisor import ControlChannel, Message
 from core.service.worker import Fd, WorkerArguments, run
-from transceiver.host.settings import DRAINED, IS_DRAINING, STOP, WorkerSettings, decode
+from transceiver.host.memory import give_back_when_idle
+from transceiver.host.settings import (
+    CARRIES,
+    COUNT,
+    DRAINED,
+    IS_DRAINING,
+    POPS,
+    STOP,
+    WorkerSettings,
+    decode,
+)
 from transceiver.host.worker_metrics import Metrics, SessionCollector
 from transceiver.media.ticker import Ticker
 from transceiver.observer import Observer
@@ -30,7 +45,8 @@ from transceiver.session.session import Shared
 from transceiver.signaling.app import Access, http_logger, public_app, sibling_app
 from transceiver.signaling.calls import Calls
 from transceiver.signaling.page import Page
-from transceiver.signaling.pops import PopDirectory
+from transceiver.signaling.pops import PopDirectory, decode_reports
+from transceiver.signaling.refusals import HttpReason
 from transceiver.signaling.siblings import Siblings
 from transceiver.transport.mux import Mux
 from transceiver.transport.peer import Certificate
@@ -44,9 +60,15 @@ MAX_CONNECTIONS = 1_024
 OPEN_FILES = 4 * MAX_CONNECTIONS
 """Enough that strangers, at `MAX_CONNECTIONS`, leave descriptors to siblings and supervisor. The soft limit
 that services start with, 1,024, is not."""
+SPARE_FILES = 8
+"""Descriptors that connections leave free: were they to take the last, libuv would close connections
+without a word, and nothing else could be opened."""
+SAY_REFUSED_S = 60.0
 IDLE_TIMEOUT_S = 20.0
 """A connection that has not sent a whole header by then is closed, on the first request and after."""
 DRAIN_CHECK_S = 0.05
+COUNT_CHECK_S = 0.1
+"""How often the supervisor is told of how many calls would be lost, should that have changed."""
 BACKEND_CLOSE_TIMEOUT_S = 2.0
 """Within what the supervisor gives us to say goodbye."""
 
@@ -67,8 +89,7 @@ class Refuse(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Close it."""
-        assert isinstance(transport, asyncio.WriteTransport)
-        transport.abort()
+        cast(asyncio.WriteTransport, transport).abort()  # uvloop's is none by inheritance
 
 
 class HttpServer:
@@ -84,11 +105,16 @@ class HttpServer:
             lingering_time=1.0,
             shutdown_timeout=1.0,
         )
+        self._observer = observer
         self._server: asyncio.Server | None = None
+        self._descriptors = 0
+        """That were open before the first connection, and those that other things of this process need."""
+        self._quiet_until = -math.inf
 
     async def start(self, listener: socket.socket) -> None:
         """Accept connections."""
         await self._runner.setup()
+        self._descriptors = len(os.listdir("/proc/self/fd")) + SPARE_FILES  # noqa: PTH208 - of /proc
         loop = asyncio.get_running_loop()
         create = loop.create_unix_server if listener.family == socket.AF_UNIX else loop.create_server
         self._server = await create(self._protocol, sock=listener)
@@ -102,9 +128,22 @@ class HttpServer:
     def _protocol(self) -> asyncio.BaseProtocol:
         server = self._runner.server
         assert server is not None
-        if len(server.connections) >= MAX_CONNECTIONS:
+        most = min(MAX_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - self._descriptors)
+        if len(server.connections) >= most:
+            self._say_refused(most)
             return Refuse()
         return server()
+
+    def _say_refused(self, most: int) -> None:
+        """Each is counted, and the log is told once a minute."""
+        self._observer.request_refused(HttpReason.TOO_MANY_CONNECTIONS)
+        now_s = time.monotonic()
+        if now_s >= self._quiet_until:
+            self._quiet_until = now_s + SAY_REFUSED_S
+            why = (
+                "its bound" if most == MAX_CONNECTIONS else "what the limit of open files (ulimit -n) leaves"
+            )
+            logger.warning("HTTP connections are refused: there are %d, %s", most, why)
 
 
 class Worker:
@@ -115,6 +154,8 @@ class Worker:
         self._control = control
         self._running: Running | None = None
         self._draining: asyncio.Task[None] | None = None
+        self._counting: asyncio.Task[None] | None = None
+        self._tidying: asyncio.Task[None] | None = None
         self._stop_wanted = asyncio.Event()
 
     async def run(self) -> None:
@@ -126,7 +167,7 @@ class Worker:
             if listening.done():
                 await listening  # raises what ended it
         finally:
-            for task in (listening, stop, self._draining):
+            for task in (listening, stop, self._draining, self._counting, self._tidying):
                 if task is not None:
                     task.cancel()
             if self._running is not None:
@@ -137,17 +178,35 @@ class Worker:
             self._stop_wanted.set()
         elif message["type"] == DRAIN:
             self._start_drain()
+        elif message["type"] == POPS:
+            if self._running is not None:
+                self._running.learn_pops(message)
         elif self._running is not None:
             self._running.reload(decode(message))
+            self._running.learn_pops(message)
         else:
             await warm_up()  # before there is a clock that would take it for lateness
             self._running = Running(self._arguments, decode(message))
+            self._running.learn_pops(message)
             await self._running.open()
             gc.collect()
             gc.freeze()  # what is alive here lives to the end; later collections need not look at it
             self._control.ready()
+            running = self._running
+            self._counting = asyncio.create_task(self._tell_count(running))
+            self._tidying = asyncio.create_task(
+                give_back_when_idle(lambda: running.count, lambda: running.ended)
+            )
             if message[IS_DRAINING]:
                 self._start_drain()
+
+    async def _tell_count(self, running: Running) -> None:
+        told = 0
+        while True:
+            if running.count != told:
+                told = running.count
+                self._control.send({"type": CARRIES, COUNT: told})
+            await asyncio.sleep(COUNT_CHECK_S)
 
     def _start_drain(self) -> None:
         self._draining = self._draining or asyncio.create_task(self._drain())
@@ -178,9 +237,10 @@ class Running:
         self._siblings = Siblings(arguments.folder, arguments.index, arguments.count)
         self._access = Access(settings.api_keys, transceiver.cors_origins)
         self._pops = PopDirectory(settings.config.pops)
-        self._calls = Calls(self._manager, self._siblings, self.metrics, settings.vips)
+        self._settings = settings
+        self._calls = Calls(self._manager, self._siblings, self.metrics, self._vips)
         page = Page() if transceiver.page else None
-        public = public_app(self._calls, self._access, self._pops, self._manager.refusal, self.metrics, page)
+        public = public_app(self._calls, self._access, self._pops, self._refusal, self.metrics, page)
         internal = sibling_app(self._calls, self.metrics.exposition, self.metrics)
         self._servers = {
             arguments.http_fd: HttpServer(public, self.metrics),
@@ -198,8 +258,32 @@ class Running:
         self._access.api_keys = settings.api_keys
         self._access.cors_origins = settings.transceiver.cors_origins
         self._pops.replace(settings.config.pops)
-        self._calls.vips = settings.vips
+        self._settings = settings
         self._manager.keyring = settings.keyring
+
+    @property
+    def count(self) -> int:
+        """Live sessions."""
+        return self._manager.count
+
+    @property
+    def ended(self) -> int:
+        """Sessions that there were."""
+        return self._manager.ended
+
+    def learn_pops(self, message: Message) -> None:
+        """Adopt what is known of the PoPs."""
+        reports: Any = message[POPS]
+        self._pops.learn(decode_reports(reports))
+
+    def _vips(self) -> tuple[Endpoint, ...]:
+        """What answers name, best first."""
+        leading_here = (pop for pop in self._settings.config.pops if self._settings.vips_of([pop]))
+        return self._settings.vips_of(self._pops.usable(leading_here))
+
+    def _refusal(self) -> str | None:
+        """Why this process takes no calls at the moment."""
+        return self._manager.refusal() or (None if self._vips() else HttpReason.NO_POP)
 
     async def drain(self) -> None:
         """Take no more calls; return when the last one has ended."""

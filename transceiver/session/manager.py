@@ -12,7 +12,7 @@ from operator import attrgetter
 from core import token
 from core.cluster import Cluster
 from core.keyring import Keyring
-from core.stun import StunReason
+from core.stun import Message, StunReason
 from core.token import Token
 from core.ufrag import shorten
 from transceiver.media import path
@@ -20,6 +20,7 @@ from transceiver.media.path import PathStats
 from transceiver.observer import EndReason
 from transceiver.realtime import client_events
 from transceiver.sdp import LocalDescription, Offer
+from transceiver.session.gone import Place, turn_away_untrusted
 from transceiver.session.ids import new_session_id
 from transceiver.session.session import CallRequest, Session, SessionReason, SessionState, Shared
 from transceiver.transport.ice import IceReason
@@ -80,9 +81,11 @@ class SessionManager:
         self._next_number = secrets.randbelow(SESSION_NUMBERS)
         self._freeing: set[asyncio.Task[None]] = set()
         self._ended_counts: Counter[str] = Counter()
+        self._ended_sessions = 0
         self.is_draining = False
         self._sweep_at_ns = 0
         self._tick_handle = shared.ticker.add(self._tick)
+        shared.mux.turn_away_untrusted = self._turn_away_untrusted
 
     # Taking in
 
@@ -168,6 +171,11 @@ class SessionManager:
         return len(self._sessions)
 
     @property
+    def ended(self) -> int:
+        """Sessions that there were."""
+        return self._ended_sessions
+
+    @property
     def by_state(self) -> dict[str, int]:
         """Live sessions by state, every state named."""
         found = Counter(s.state for s in self._sessions.values())
@@ -185,6 +193,10 @@ class SessionManager:
         for session in self._sessions.values():
             totals.update(_counts(session))
         return {name: totals[name] for name in COUNTERS}
+
+    def _turn_away_untrusted(self, message: Message, now_min: int) -> bytes | None:
+        place = Place(self._cluster.id, self._settings.host, self._shared.mux.port)
+        return turn_away_untrusted(message, self.keyring, place, now_min)
 
     # ICE restart
 
@@ -220,6 +232,7 @@ class SessionManager:
         if self._sessions.pop(session.id, None) is None:
             return
         self._ended_counts.update(_counts(session))
+        self._ended_sessions += 1
         self._release(session.ufrags)
         try:
             session.end(reason)

@@ -11,6 +11,7 @@ then whether it is over.
 from __future__ import annotations
 
 import json
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
@@ -151,7 +152,7 @@ class Session:
         self._is_listening = offer.audio_direction in ("sendrecv", "recvonly")
         """Whether the client wants to hear us; a WHIP client that only publishes does not."""
         self._created_ns = self._stage_ns = now_ns
-        context = SessionContext(session_id, request.settings, self._emit, shared.observer)
+        context = SessionContext(session_id, request.settings, self._emit_weakly(), shared.observer)
         self._backend: Backend = shared.backend_factory.create(context)
 
     @property
@@ -338,6 +339,17 @@ class Session:
         if self._ice.remote is not None:
             self._shared.mux.send(datagram, self._ice.remote)
 
+    def _emit_weakly(self) -> Callable[[Event], None]:
+        """For the backend, whose session must not be kept by it: the two would live until a collection."""
+        session = weakref.ref(self)
+
+        def emit(event: Event) -> None:
+            alive = session()
+            if alive is not None:
+                alive._emit(event)  # noqa: SLF001 - our own
+
+        return emit
+
     def _emit(self, event: Event) -> None:
         if self._peer.send_message(json.dumps(event, separators=(",", ":"))):
             self.event_stats.sent += 1
@@ -370,6 +382,7 @@ class Session:
         self._peer.mute()
         if self._tick_handle is not None:
             self._tick_handle.cancel()
+            self._tick_handle = None
         mux = self._shared.mux
         mux.release(self._ice.addresses, self)
         if self._ssrc is not None:

@@ -86,6 +86,15 @@ def create_api_key(path: Path, name: str) -> str:
     return key
 
 
+def drop_newest_api_key(path: Path, name: str) -> None:
+    """Undo `create_api_key`. Raises ConfigError."""
+    before = path.read_text().rpartition(f"[key.{name}]\n")[0].rstrip("\n")
+    if before:
+        replace_secret(path, before + "\n")
+    else:
+        path.unlink()
+
+
 def _digest(key: str) -> str:
     # aiohttp hands over header bytes that are not UTF-8 as lone surrogates.
     return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import re
-import time
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from urllib.parse import unquote
@@ -72,7 +71,7 @@ def public_app(
     )
 
     async def list_pops(request: web.Request) -> web.Response:
-        return web.json_response(await pops.listing(time.monotonic_ns()))
+        return web.json_response(pops.listing())
 
     async def healthz(request: web.Request) -> web.Response:
         return web.json_response({"state": "alive"})

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from aiohttp import web
 
@@ -36,6 +36,8 @@ CALLS = "/v1/realtime/calls"
 OLDER_CALLS = "/v1/realtime"
 """Where the OpenAI API took offers before it had calls, as `POST /v1/realtime?model=…`."""
 OFFER_PATHS = (CALLS, OLDER_CALLS)
+NO_POP_RETRY_S = 3
+"""A little longer than the pause between two questions to a PoP."""
 FRAGMENT_TYPE = "application/trickle-ice-sdpfrag"
 CALLER: web.RequestKey[str] = web.RequestKey("caller", str)
 """The name of the API key that a request came with."""
@@ -52,13 +54,13 @@ class Calls:
         manager: SessionManager,
         siblings: Siblings,
         observer: Observer,
-        vips: tuple[Endpoint, ...],
+        vips: Callable[[], tuple[Endpoint, ...]],
     ) -> None:
+        """`vips` are what answers name as candidates, best first; none while every PoP is down."""
         self._manager = manager
         self._siblings = siblings
         self._observer = observer
-        self.vips = vips
-        """What answers name as candidates, best first."""
+        self._vips = vips
 
     async def create(self, request: web.Request) -> web.Response:
         """An offer in, a session and its answer out; placed with a sibling when this process is full."""
@@ -104,7 +106,8 @@ class Calls:
             return web.Response(status=204)
         if condition is None:
             raise Refusal(428, HttpReason.NO_IF_MATCH, "An ICE restart needs If-Match: * (RFC 9725 §4.3.2).")
-        local = self._named(self._manager.restart_ice(session, fragment.ufrag, _now_min()))
+        vips = self._some_vips()
+        local = _named(self._manager.restart_ice(session, fragment.ufrag, _now_min()), vips)
         return web.Response(
             body=build_fragment(session.offer, local).encode(),
             content_type=FRAGMENT_TYPE,
@@ -114,11 +117,12 @@ class Calls:
     def _answer(self, sdp: str, settings: Mapping[str, object], caller: str) -> web.Response:
         started_ns = time.monotonic_ns()
         offer = parse_offer_untrusted(sdp)
+        vips = self._some_vips()
         try:
             session = self._manager.create(CallRequest(offer, settings, caller), started_ns, _now_min())
         except ConfigError as error:
             raise Refusal(400, HttpReason.BAD_SESSION, f"session: {'; '.join(error.problems)}") from None
-        local = self._named(session.answer)
+        local = _named(session.answer, vips)
         self._observer.setup_stage("signaling", (time.monotonic_ns() - started_ns) / 1e9)
         return web.Response(
             status=201,
@@ -127,8 +131,13 @@ class Calls:
             headers={"Location": f"{CALLS}/{session.id}", "ETag": _etag(local)},
         )
 
-    def _named(self, local: LocalDescription) -> LocalDescription:
-        return dataclasses.replace(local, candidates=self.vips)
+    def _some_vips(self) -> tuple[Endpoint, ...]:
+        """Raises Refusal where a client would wait in vain, led to no PoP or to one that turns it away."""
+        vips = self._vips()
+        if not vips:
+            retry = {"Retry-After": str(NO_POP_RETRY_S)}
+            raise Refusal(503, HttpReason.NO_POP, "No PoP takes calls at the moment; try again later.", retry)
+        return vips
 
     def _own_session(self, request: web.Request) -> Session | None:
         """The session in the path if this process has it and the caller made it; None when it is another
@@ -161,6 +170,10 @@ def register_calls(router: web.UrlDispatcher, calls: Calls) -> None:
         router.add_delete(CALLS + "/{id}" + end, calls.hang_up)
         router.add_patch(CALLS + "/{id}" + end, calls.patch)
         router.add_post(CALLS + "/{id}/hangup" + end, calls.hang_up)
+
+
+def _named(local: LocalDescription, vips: tuple[Endpoint, ...]) -> LocalDescription:
+    return dataclasses.replace(local, candidates=vips)
 
 
 def _condition(request: web.Request) -> str | None:

@@ -1,66 +1,121 @@
-"""What callers are told about PoPs: where they are, what forwards there, and whether they are up."""
+"""What is known of the PoPs: what forwards there, whether they take calls, and how far their clocks are off.
+
+Nothing here asks; `transceiver.host.pop_watch` does, for all processes of a host. A PoP that nobody can ask,
+or that has not been asked yet, is taken to be up.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Sequence
-
-import aiohttp
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import Any
 
 from core.config import PopSettings
 
-STATUS_TIMEOUT = aiohttp.ClientTimeout(total=1.0)
-FRESH_NS = 3_000_000_000
-MAX_STATUS_BYTES = 16_384
 UNKNOWN = "unknown"
+SILENT = "silent"
+_WORD = re.compile(r"[a-z][a-z0-9_-]{0,15}")
+
+
+class Standing(StrEnum):
+    """Whether answers name a PoP."""
+
+    UP = "up"
+    """It takes calls, or nothing is known against it."""
+    DOUBTFUL = "doubtful"
+    """It does not answer, which may be its fault, ours or the network's between. Named where no PoP is up."""
+    DOWN = "down"
+    """It says that it takes none, or its host says that no relay is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class PopReport:
+    """One PoP as it was found. `forwarder` and `state` are the relay's own words, for people."""
+
+    forwarder: str = UNKNOWN
+    state: str = UNKNOWN
+    standing: Standing = Standing.UP
+
+    def encode(self) -> list[str]:
+        """For the control socket."""
+        return [self.forwarder, self.state, self.standing]
+
+
+NOT_ASKED = PopReport()
+REFUSED = PopReport(state=SILENT, standing=Standing.DOWN)
+UNANSWERED = PopReport(state=SILENT, standing=Standing.DOUBTFUL)
+WIDEST = PopReport("x" * 16, "x" * 16, Standing.DOUBTFUL)
+"""The longest one, encoded."""
+
+
+def decode_reports(message: Mapping[str, Any]) -> dict[str, PopReport]:
+    """The inverse of `PopReport.encode`, by PoP."""
+    return {pop: PopReport(f, s, Standing(standing)) for pop, (f, s, standing) in message.items()}
+
+
+def read_status_untrusted(status: int, body: bytes) -> PopReport:
+    """What a relay's /readyz says: 200 takes calls, 503 does not; anything else is not a relay's answer and
+    says nothing.
+    """
+    said = _as_object(body)
+    standing = Standing.DOWN if status == 503 else Standing.UP
+    return PopReport(_word(said.get("forwarder")), _word(said.get("state")), standing)
+
+
+def clock_offset_s(date: str | None, now_s: float) -> float | None:
+    """By how much the clock that wrote an HTTP `Date` (RFC 9110 §6.6.1) is ahead of ours, seconds, to the
+    second and a half; None where it says nothing. `now_s` is Unix time when it was written, as we have it.
+    """
+    try:
+        written = parsedate_to_datetime(date or "").timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None
+    ahead_s = written + 0.5 - now_s  # it is cut to whole seconds
+    return 0.0 if abs(ahead_s) <= 1.5 else ahead_s
 
 
 class PopDirectory:
-    """The configured PoPs with their last known state, asked for when somebody wants to know."""
+    """The configured PoPs and what was last reported of them."""
 
-    def __init__(self, pops: Sequence[PopSettings]) -> None:
+    def __init__(self, pops: Sequence[PopSettings], reports: Mapping[str, PopReport] | None = None) -> None:
         self._pops = tuple(pops)
-        self._listing: list[dict[str, object]] = []
-        self._stale_at_ns = 0
-        self._asking = asyncio.Lock()
+        self._reports = dict(reports or {})
 
     def replace(self, pops: Sequence[PopSettings]) -> None:
         """Take a reloaded configuration."""
         self._pops = tuple(pops)
-        self._stale_at_ns = 0
 
-    async def listing(self, now_ns: int) -> list[dict[str, object]]:
-        """`{id, vips, forwarder, state}` of each PoP, a few seconds old at most."""
-        async with self._asking:  # one round of questions serves everybody who waits
-            if now_ns >= self._stale_at_ns:
-                async with aiohttp.ClientSession(timeout=STATUS_TIMEOUT) as client:
-                    self._listing = await asyncio.gather(*(_describe(client, pop) for pop in self._pops))
-                self._stale_at_ns = now_ns + FRESH_NS
-            return self._listing
+    def learn(self, reports: Mapping[str, PopReport]) -> None:
+        """Take the latest reports, by PoP; one that is not among them is not known any more."""
+        self._reports = dict(reports)
 
+    def listing(self) -> list[dict[str, object]]:
+        """`{id, vips, forwarder, state}` of each PoP."""
+        return [
+            {
+                "id": pop.id,
+                "vips": [str(vip) for vip in pop.vips],
+                "forwarder": self._report(pop).forwarder,
+                "state": self._report(pop).state,
+            }
+            for pop in self._pops
+        ]
 
-async def _describe(client: aiohttp.ClientSession, pop: PopSettings) -> dict[str, object]:
-    status = await _ask(client, pop)
-    return {
-        "id": pop.id,
-        "vips": [str(vip) for vip in pop.vips],
-        "forwarder": _word(status.get("forwarder")),
-        "state": _word(status.get("state")),
-    }
+    def usable(self, among: Iterable[PopSettings]) -> tuple[PopSettings, ...]:
+        """Those that answers may name, in their order: all that are up, or else those in doubt."""
+        pops = tuple(among)
+        for standing in (Standing.UP, Standing.DOUBTFUL):
+            found = tuple(pop for pop in pops if self._report(pop).standing is standing)
+            if found:
+                return found
+        return ()
 
-
-async def _ask(client: aiohttp.ClientSession, pop: PopSettings) -> dict[str, object]:
-    """The relay's own words about itself. A draining relay answers 503 with the same object."""
-    if pop.status is None:
-        return {}
-    try:
-        async with client.get(f"http://{pop.status}/readyz", allow_redirects=False) as response:
-            body = await response.content.read(MAX_STATUS_BYTES)
-            response.close()
-        return _as_object(body)
-    except (aiohttp.ClientError, TimeoutError):
-        return {"state": "silent"}
+    def _report(self, pop: PopSettings) -> PopReport:
+        return self._reports.get(pop.id, NOT_ASKED) if pop.status is not None else NOT_ASKED
 
 
 def _as_object(body: bytes) -> dict[str, object]:
@@ -72,4 +127,4 @@ def _as_object(body: bytes) -> dict[str, object]:
 
 
 def _word(value: object) -> str:
-    return value if isinstance(value, str) and len(value) <= 64 else UNKNOWN
+    return value if isinstance(value, str) and _WORD.fullmatch(value) else UNKNOWN

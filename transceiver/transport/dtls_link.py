@@ -88,6 +88,7 @@ class Link:
         """Whoever reads learns that there is nothing to come."""
         self.settle()
         self._is_open = False
+        self._send_datagram = _drop
         self._inbox.clear()
         self._wake()
 
@@ -134,6 +135,10 @@ class Link:
         if self._repeat_timer is not None:
             self._repeat_timer.cancel()
             self._repeat_timer = None
+
+
+def _drop(datagram: bytes) -> None:
+    """After the end."""
 
 
 def pack_records(flight: bytes, mtu: int) -> Iterator[bytes]:

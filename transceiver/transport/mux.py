@@ -4,7 +4,8 @@ Every client of every session sends to the same port. A STUN request says in its
 everything else goes by the address that it comes from, which an authentic request has shown to be the
 client's. Media from an address that nobody has shown yet is offered to the sessions whose SSRC it
 carries: where it authenticates, a NAT has moved the client. SSRCs are no names: some clients always
-choose the same. All the rest is dropped and counted, and nothing here ever answers.
+choose the same. All the rest is dropped and counted, and
+nothing here ever answers, but to a check that proves to be of a call that is gone.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import errno
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -52,6 +53,8 @@ class MuxReason(StrEnum):
     TOO_LONG = "datagram_too_long"
     NOT_OURS = "datagram_of_no_protocol"
     UNKNOWN_UFRAG = "unknown_ufrag"
+    CALL_GONE = "call_gone"
+    """Answered with 403."""
     UNKNOWN_ADDRESS = "unknown_address"
     NO_USERNAME = "stun_without_username"
 
@@ -102,6 +105,8 @@ class Mux:
         self._by_ssrc: dict[bytes, list[Receiver]] = {}
         """In the order in which they are offered media; no session is in two of the lists."""
         self.stats = MuxStats()
+        self.turn_away_untrusted: Callable[[Message, int], bytes | None] = lambda message, now_min: None
+        """What to say to a check for nobody's ufrag, minutes since the epoch given; None is silence."""
         for sock in sockets:
             sock.setblocking(False)
             self._loop.add_reader(sock.fileno(), partial(self._drain, sock))
@@ -229,7 +234,10 @@ class Mux:
             return
         receiver = self._by_ufrag.get(username[:UFRAG_CHARS])
         if receiver is None:
-            self._refuse(MuxReason.UNKNOWN_UFRAG)
+            response = self.turn_away_untrusted(message, int(time.time()) // 60)
+            self._refuse(MuxReason.UNKNOWN_UFRAG if response is None else MuxReason.CALL_GONE)
+            if response is not None:
+                self.send(response, from_sockaddr(sockaddr))
             return
         receiver.receive_check_untrusted(message, from_sockaddr(sockaddr), now_ns)
 

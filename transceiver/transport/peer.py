@@ -1,4 +1,4 @@
-"""DTLS, SCTP and the event channel of one session. With `sctp`, the only importer of aiortc.
+"""DTLS, SCTP and the event channel of one session, by aiortc.
 
 aiortc's DTLS object reads from and writes to a transport with four members; `Link` is that, between it
 and our socket. What is above it is in `sctp`. Media never comes here.
@@ -22,7 +22,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal, Protocol, cast
 
-from aiortc import (
+from OpenSSL import SSL
+
+from core.errors import UnavailableError
+from transceiver.media.keys import SrtpKeys
+from transceiver.transport.dtls_link import DTLS_MTU, GOODBYE_AFTER_S, PARTING_AFTER_S, Link
+from transceiver.transport.rtc import (
+    SRTP_PROFILES,
+    X509_DIGEST_ALGORITHMS,
     RTCCertificate,
     RTCDataChannel,
     RTCDataChannelParameters,
@@ -30,18 +37,9 @@ from aiortc import (
     RTCDtlsParameters,
     RTCDtlsTransport,
     RTCSctpCapabilities,
-)
-from aiortc.rtcdtlstransport import (
-    SRTP_PROFILES,
-    X509_DIGEST_ALGORITHMS,
     SRTPProtectionProfile,
     certificate_digest,
 )
-from OpenSSL import SSL
-
-from core.errors import UnavailableError
-from transceiver.media.keys import SrtpKeys
-from transceiver.transport.dtls_link import DTLS_MTU, GOODBYE_AFTER_S, PARTING_AFTER_S, Link
 from transceiver.transport.sctp import CHANNEL_LABEL as CHANNEL_LABEL
 from transceiver.transport.sctp import DEFAULT_SCTP_PORT as DEFAULT_SCTP_PORT
 from transceiver.transport.sctp import Association, Carrier, Channels
@@ -133,6 +131,34 @@ class PeerEvents(Protocol):
 
     def peer_closed(self, reason: str) -> None:
         """The association is over: `remote_closed` or `dtls_failed`. At most once."""
+
+
+class _Nobody(PeerEvents):
+    """Whom a peer tells that was closed."""
+
+    def send_dtls(self, datagram: bytes) -> None:
+        pass
+
+    def receive_keys(self, keys: SrtpKeys, now_ns: int) -> None:
+        pass
+
+    def channel_opened(self) -> None:
+        pass
+
+    def receive_message_untrusted(self, text: str) -> None:
+        pass
+
+    def record_received(self, now_ns: int) -> None:
+        pass
+
+    def refuse(self, reason: StrEnum) -> None:
+        pass
+
+    def peer_closed(self, reason: str) -> None:
+        pass
+
+
+_NOBODY = _Nobody()
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,8 +266,17 @@ class Peer:
         await asyncio.gather(*running, return_exceptions=True)
         # What SCTP began with ensure_future ends in its first step.
         await asyncio.sleep(0)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Cut every cycle, so that the session and its keys are freed now and not by a full collection."""
         self._dtls.remove_all_listeners()
+        if self._sctp is not None:
+            self._sctp.remove_all_listeners()
         self._channels.close()
+        self._carrier.close()
+        self._events = _NOBODY
+        self._task = None
         self._link.ssl = None
 
     async def _say_goodbye(self) -> None:

@@ -10,13 +10,15 @@ do and aiortc does not expect; `Channels` chooses among what they open.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import struct
 from enum import StrEnum
 from typing import Any, Protocol, cast
 
-from aiortc import RTCDataChannel, RTCDataChannelParameters, RTCDtlsTransport, RTCSctpTransport
-from aiortc.rtcsctptransport import (
+from OpenSSL import SSL
+
+from transceiver.transport.rtc import (
     DATA_CHANNEL_OPEN,
     WEBRTC_BINARY,
     WEBRTC_BINARY_EMPTY,
@@ -24,9 +26,11 @@ from aiortc.rtcsctptransport import (
     WEBRTC_STRING,
     WEBRTC_STRING_EMPTY,
     AbortChunk,
+    RTCDataChannel,
+    RTCDataChannelParameters,
+    RTCDtlsTransport,
+    RTCSctpTransport,
 )
-from OpenSSL import SSL
-
 from transceiver.transport.sctp_guard import (
     MAX_STREAMS,
     carries_data_untrusted,
@@ -205,6 +209,25 @@ class CarrierEvents(Protocol):
         """The client has started anew: this one stands now, the other is over."""
 
 
+class _Nobody(CarrierEvents):
+    """After the end."""
+
+    def data_received(self) -> None:
+        pass
+
+    def refuse(self, reason: StrEnum) -> None:
+        pass
+
+    async def make_successor(self) -> Association:
+        raise AssertionError("there is no association to succeed")
+
+    def succeeded(self, successor: Association) -> None:
+        pass
+
+
+_NOBODY = _Nobody()
+
+
 class Carrier:
     """The DTLS transport as `Association` sees it, with the guard in between, and with SCTP's restart."""
 
@@ -234,9 +257,15 @@ class Carrier:
             self._dtls._unregister_data_receiver(self)
 
     async def _send_data(self, data: bytes) -> None:
-        # SCTP's timers may still fire while the session ends.
+        # SCTP's timers may still fire while the session ends, and the other side may have shut DTLS down.
         if self.state == "connected":
-            await self._dtls._send_data(data)
+            with contextlib.suppress(SSL.Error):
+                await self._dtls._send_data(data)
+
+    def close(self) -> None:
+        """Let go of the owner, which has a way to us: a cycle would live until a full collection."""
+        self._events = _NOBODY
+        self._sctp = self._successor = None
 
     async def _handle_data(self, data: bytes) -> None:
         """RTCDtlsTransport reads one record per datagram; the others of this one are read here."""
@@ -337,6 +366,9 @@ class Channels:
         """Choose no more. Idempotent."""
         for timer in self._waiting.values():
             timer.cancel()
+        for channel in (*self._waiting, self.current):
+            if channel is not None:
+                channel.remove_all_listeners()
         self._waiting.clear()
         self.current = None
 

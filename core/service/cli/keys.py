@@ -58,20 +58,24 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 
 def _new(arguments: argparse.Namespace) -> int:
-    from core.service import keysfile
+    from core.service import keysfile, standard_files
 
     key_id = keysfile.new(arguments.file)
-    print(f"{arguments.file}: made, with key {key_id}")
+    standard_files.report(f"{arguments.file}: made, with key {key_id}")
     return 0
 
 
 def _rotate(arguments: argparse.Namespace) -> int:
-    from core.service import keysfile
+    from core.service import keysfile, standard_files
 
     if arguments.retire is not None:
         keysfile.retire(arguments.file, arguments.retire)
-        print(f"{arguments.file}: key {arguments.retire} is gone; reload transceivers and relays")
+        standard_files.report(
+            f"{arguments.file}: key {arguments.retire} is gone; reload transceivers and relays"
+        )
     else:
         key_id = keysfile.rotate(arguments.file)
-        print(f"{arguments.file}: mints with the new key {key_id}; reload relays first, then transceivers")
+        standard_files.report(
+            f"{arguments.file}: mints with the new key {key_id}; reload relays first, then transceivers"
+        )
     return 0

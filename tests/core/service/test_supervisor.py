@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -261,6 +262,73 @@ def test_a_worker_that_reads_no_messages_is_killed_and_replaced(
 
     asyncio.run(scenario())
     assert caplog.text.count("does not read its control socket") == 1
+
+
+def test_a_worker_that_stands_still_is_killed_and_replaced(
+    udp: socket.socket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "BEAT_S", 0.05)
+
+    async def scenario() -> None:
+        inbox = Inbox()
+        async with running(Supervisor([echo_spec(udp)] * 2, inbox, greeting)) as supervisor:
+            await inbox.next(), await inbox.next()
+            victim, survivor = pid_of(supervisor, 0), pid_of(supervisor, 1)
+            process = supervisor.workers[0].process
+            os.kill(victim, signal.SIGSTOP)
+            assert (await inbox.next())["index"] == 0
+            assert process is not None
+            assert process.returncode == -signal.SIGKILL
+            await asyncio.wait_for(supervisor.workers[0].ready.wait(), PATIENCE_S)
+            assert pid_of(supervisor, 1) == survivor
+            assert [worker.restarts for worker in supervisor.workers] == [1, 0]
+
+    asyncio.run(scenario())
+    assert "echo has not answered for 0.4 s; killed" in caplog.text
+
+
+def test_a_supervisor_that_was_stopped_itself_kills_nobody(
+    udp: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many times the limit passes while neither can ask or answer: then each has one answer to give."""
+    monkeypatch.setattr(module, "BEAT_S", 0.05)
+
+    async def scenario() -> None:
+        async with running(Supervisor([echo_spec(udp)] * 2)) as supervisor:
+            pids = [pid_of(supervisor, 0), pid_of(supervisor, 1)]
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+            time.sleep(20 * module.BEAT_S)  # noqa: ASYNC251 - the loop stands still, as if it were stopped
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+            for index, pid in enumerate(pids):
+                worker = supervisor.workers[index]
+                worker.unanswered = 1
+                while worker.unanswered:  # noqa: ASYNC110 - until it has answered what came after
+                    await asyncio.sleep(0.01)
+                assert (pid_of(supervisor, index), worker.restarts) == (pid, 0)
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_that_is_busy_for_less_than_the_limit_is_left_alone(
+    udp: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BEAT_S", 0.05)
+    monkeypatch.setattr(module, "SILENT_BEATS", 100)
+
+    async def scenario() -> None:
+        async with running(Supervisor([echo_spec(udp)])) as supervisor:
+            pid, worker = pid_of(supervisor), supervisor.workers[0]
+            os.kill(pid, signal.SIGSTOP)
+            while worker.unanswered < 5:  # noqa: ASYNC110 - counted by the clock alone
+                await asyncio.sleep(0.01)
+            os.kill(pid, signal.SIGCONT)
+            while worker.unanswered > 1:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            assert (pid_of(supervisor), worker.restarts) == (pid, 0)
+
+    asyncio.run(scenario())
 
 
 def test_cancelling_wait_leaves_the_workers_alone(udp: socket.socket) -> None:

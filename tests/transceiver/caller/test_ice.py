@@ -259,6 +259,22 @@ def test_an_answer_counts_once() -> None:
     assert ice.receive_untrusted(reply(request), NEAR, MS) is CheckOutcome.IGNORED
 
 
+@pytest.mark.parametrize(("code", "state"), [(403, IceState.FAILED), (420, IceState.CONNECTED)])
+def test_a_call_that_is_gone_ends_at_once(code: int, state: IceState) -> None:
+    ice = client(NEAR)
+    ((_, first),) = ice.poll(0)
+    ice.receive_untrusted(reply(first), NEAR, MS)
+    ((_, second),) = ice.poll(CONSENT_INTERVAL_NS + MS)
+    attribute = (stun.Attribute.ERROR_CODE, stun.encode_error_code(code, "No"))
+    transaction_id = stun.parse_untrusted(second).transaction_id
+    forged = stun.encode(stun.MessageType.BINDING_ERROR, transaction_id, [attribute], b"guessed")
+    assert ice.receive_untrusted(forged, NEAR, CONSENT_INTERVAL_NS + 2 * MS) is CheckOutcome.IGNORED
+    error = stun.encode(stun.MessageType.BINDING_ERROR, transaction_id, [attribute], PASSWORD.encode())
+    assert ice.receive_untrusted(error, NEAR, CONSENT_INTERVAL_NS + 2 * MS) is CheckOutcome.REFUSED
+    assert ice.state is state
+    assert ice.is_gone is (state is IceState.FAILED)
+
+
 def test_an_authentic_error_is_reported_and_does_not_connect() -> None:
     ice = client(NEAR)
     ((_, request),) = ice.poll(0)

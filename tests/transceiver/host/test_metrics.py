@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 from prometheus_client.parser import text_string_to_metric_families
 
+from core.addr import Endpoint
+from core.config import PopSettings
 from core.service.metrics.daemon import OUTCOMES
 from core.service.metrics.exposition import plain, render
 from tests.exposition import complaints
 from transceiver.host.catalogue import TASKS
 from transceiver.host.metrics import HostStatus, host_exposition
+from transceiver.host.pop_watch import PopWatch
 
-STATUS = HostStatus("draining", restarts=[0, 3], reloads=dict.fromkeys(OUTCOMES, 1))
+POPS = PopWatch([PopSettings("here", (Endpoint("192.0.2.1", 3478),))])
+STATUS = HostStatus("draining", restarts=[0, 3], reloads=dict.fromkeys(OUTCOMES, 1), pops=POPS, lost=[0, 2])
 
 
 def samples(expositions: dict[int, str]) -> dict[tuple[str, ...], float]:
@@ -36,3 +42,6 @@ def test_what_the_supervisor_knows_is_there_without_any_worker() -> None:
     assert found["voxpop_daemon_state", "draining"] == 1
     assert found["voxpop_daemon_state", "ready"] == 0
     assert found["voxpop_daemon_worker_restarts_total", "1"] == 3
+    assert found["voxpop_transceiver_calls_lost_total", "1"] == 2
+    assert found["voxpop_transceiver_pop_up", "here"] == 1, "nobody can ask it"
+    assert math.isnan(found["voxpop_transceiver_pop_clock_ahead_seconds", "here"])

@@ -1,20 +1,30 @@
 """A host's life: full, reloaded, short of a process, drained."""
 
 import contextlib
+import http.client
 import json
 import resource
+import shutil
 import signal
 import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from core.errors import UnavailableError
 from tests.exposition import assert_is_catalogue, complaints
+from tests.paths import ROOT
 from tests.transceiver.descriptions import CHROMIUM, attributes
 from tests.transceiver.host_kit import CALLS, FRAGMENT, Host, kill
-from transceiver.host import catalogue
+from transceiver.host import catalogue, supervisor
+from transceiver.host.worker import COUNT_CHECK_S, MAX_CONNECTIONS
 from transceiver.sdp import parse_answer_untrusted
 from transceiver.session.ids import owner_of
 
@@ -87,6 +97,38 @@ def test_more_connections_than_the_soft_limit_of_files(start: Start) -> None:
             idle.enter_context(socket.create_connection(("127.0.0.1", host.http)))
         assert host.request("GET", "/healthz").status == 200
         assert host.metrics()["voxpop_transceiver_worker_up{}"] == 1
+
+
+@pytest.mark.parametrize("open_files", [None, 40])
+def test_connections_past_the_bound_are_refused_counted_and_said_once(
+    start: Start, open_files: int | None
+) -> None:
+    """`open_files` None: the bound is our own. 40: what the limit of open files leaves."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, hard))
+    host = start(processes=1)
+    [worker] = host.workers
+    if open_files is not None:
+        resource.prlimit(worker, resource.RLIMIT_NOFILE, (open_files, hard))
+    refused = "voxpop_transceiver_http_refusals_total{reason=http_too_many_connections}"
+    try:
+        with contextlib.ExitStack() as idle:
+            for _ in range(MAX_CONNECTIONS + 60 if open_files is None else 100):
+                idle.enter_context(socket.create_connection(("127.0.0.1", host.http)))
+            host.wait_until(lambda: host.metrics()[refused] >= 30, "they are refused")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    host.wait_until(lambda: is_answered(host), "there is room again")
+    host.stop()
+    assert [line for line in host.log if "Traceback" in line or " ERROR " in line] == []
+    assert sum("HTTP connections are refused" in line for line in host.log) == 1
+
+
+def is_answered(host: Host) -> bool:
+    try:
+        return host.request("GET", "/healthz").status == 200
+    except (OSError, http.client.HTTPException):
+        return False
 
 
 def test_reload_adopts_keys_and_origins(start: Start) -> None:
@@ -207,6 +249,78 @@ def test_ctrl_c_hangs_up_and_ends(start: Start) -> None:
     host.call(CHROMIUM)
     assert host.stop(signal.SIGINT) == 130
     assert "ended: drained" in "".join(host.log)
+
+
+def test_a_client_of_a_killed_worker_hears_of_it_with_its_next_check(tmp_path: Path) -> None:
+    """Consent would last for 30 s."""
+    settings = {"api_keys_file": "", "open": "true"}
+    with Host(tmp_path, settings, processes=1, is_reachable=True, has_far=False) as host:
+        hear_of_it(host)
+
+
+def hear_of_it(host: Host) -> None:
+    command = [sys.executable, "-m", "voxpop", "call", f"http://127.0.0.1:{host.http}", "--seconds", "60"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as caller:
+        host.wait_until(
+            lambda: host.metrics()["voxpop_transceiver_sessions{state=connected}"] == 1, "they talk"
+        )
+        time.sleep(5 * COUNT_CHECK_S)
+        killed_s = time.monotonic()
+        kill(host.workers[0])
+        said = caller.communicate(timeout=60.0)[0].decode()
+        took_s = time.monotonic() - killed_s
+    assert "the transceiver does not have this call any more" in said
+    assert caller.returncode == 1
+    assert took_s < 20.0, "by its own count it would be 30 s"
+    metrics = host.metrics()
+    assert metrics["voxpop_transceiver_calls_lost_total{}"] == 1
+    assert metrics["voxpop_transceiver_refusals_total{reason=call_gone}"] >= 1
+
+
+def test_calls_that_die_with_their_worker_are_counted(start: Start) -> None:
+    host = start()
+    calls = [host.call(CHROMIUM) for _ in range(6)]
+    host.request("DELETE", calls.pop())
+    time.sleep(5 * COUNT_CHECK_S)  # nothing tells when the supervisor has been told
+    for pid in host.workers:
+        kill(pid)
+    host.wait_until(lambda: host.metrics()["voxpop_transceiver_worker_up{}"] == 2, "both are replaced")
+    assert host.metrics()["voxpop_transceiver_calls_lost_total{}"] == 5
+    assert sum("calls were lost with transceiver-" in line for line in host.log) >= 1
+
+
+@pytest.mark.parametrize("names", ["{0}/a", "{0}/a:{0}/b"])
+def test_the_first_runtime_directory_will_do(
+    names: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("RUNTIME_DIRECTORY", names.format(tmp_path))
+    with supervisor.runtime_folder() as folder:
+        assert Path(folder).parent == tmp_path / "a"
+        shutil.rmtree(tmp_path / "a")  # whoever tidies up there: the end is no traceback
+
+
+def test_a_runtime_directory_that_is_not_there_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RUNTIME_DIRECTORY", f"{tmp_path}/gone")
+    with pytest.raises(UnavailableError, match=r"/gone: no directory .*: No such file or directory"):
+        supervisor.runtime_folder()
+
+
+def test_a_runtime_directory_that_is_removed_is_said(
+    start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
+    host = start()
+    [folder] = tmp_path.glob("voxpop-*")
+    shutil.rmtree(folder)
+    with pytest.raises(urllib.error.HTTPError, match="503"):
+        urllib.request.urlopen(f"http://127.0.0.1:{host.metrics_port}/readyz", timeout=30.0)
+    assert str(folder) in host.wait_for_log("is gone: processes cannot reach each other")
+    assert host.stop(signal.SIGTERM) == 0
+    assert "Traceback" not in "".join(host.log)
 
 
 def test_nothing_is_left_listening_and_no_file_lies_around(

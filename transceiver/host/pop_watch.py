@@ -1,0 +1,147 @@
+"""Asks the PoPs how they are, once for all processes of a host, so that no request ever waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import aiohttp
+
+from core.config import PopSettings
+from transceiver.signaling.pops import (
+    NOT_ASKED,
+    REFUSED,
+    UNANSWERED,
+    PopReport,
+    Standing,
+    clock_offset_s,
+    read_status_untrusted,
+)
+
+logger = logging.getLogger(__name__)
+
+PAUSE_S = 2.0
+"""Between two rounds."""
+TIMEOUT = aiohttp.ClientTimeout(total=1.0)
+MAX_STATUS_BYTES = 16_384
+PATIENCE = 2
+"""Rounds in a row without an answer before a PoP is in doubt: one datagram may be lost."""
+CLOCK_TOLERANCE_S = 60.0
+"""Tokens are dated in minutes, and outlive their calls by five."""
+
+
+@dataclass(slots=True)
+class _Watched:
+    """One PoP."""
+
+    report: PopReport = NOT_ASKED
+    silent_rounds: int = 0
+    ahead_s: float | None = None
+    """How far its clock is ahead of ours, when it last said."""
+    is_clock_off: bool = False
+
+
+class PopWatch:
+    """The PoPs of a configuration, those that have a `status` asked every `PAUSE_S`."""
+
+    def __init__(self, pops: Sequence[PopSettings]) -> None:
+        self._watched: dict[str, _Watched] = {}
+        self._pops: tuple[PopSettings, ...] = ()
+        self.replace(pops)
+
+    def replace(self, pops: Sequence[PopSettings]) -> None:
+        """Take a reloaded configuration."""
+        before = {pop.id: pop for pop in self._pops}
+        self._pops = tuple(pops)
+        self._watched = {
+            pop.id: self._watched[pop.id] if before.get(pop.id) == pop else _Watched() for pop in self._pops
+        }
+
+    @property
+    def reports(self) -> dict[str, PopReport]:
+        """By PoP."""
+        return {pop: watched.report for pop, watched in self._watched.items()}
+
+    @property
+    def encoded(self) -> dict[str, list[str]]:
+        """Those that have been asked, for the control socket."""
+        return {pop.id: self._watched[pop.id].report.encode() for pop in self._asked}
+
+    @property
+    def clocks_ahead_s(self) -> Mapping[str, float]:
+        """By PoP; not a number for one that has not said what time it is."""
+        return {pop: math.nan if w.ahead_s is None else w.ahead_s for pop, w in self._watched.items()}
+
+    async def run(self, tell: Callable[[], None]) -> None:
+        """Ask until cancelled; `tell` is called after each round, as a worker may have been replaced."""
+        while True:
+            await asyncio.sleep(PAUSE_S)
+            if self._asked:
+                await self.ask()
+                tell()
+
+    async def ask(self) -> None:
+        """One round, of a second at most."""
+        if not self._asked:
+            return
+        async with aiohttp.ClientSession(timeout=TIMEOUT) as client:
+            await asyncio.gather(*(self._ask(client, pop) for pop in self._asked))
+
+    @property
+    def _asked(self) -> tuple[PopSettings, ...]:
+        return tuple(pop for pop in self._pops if pop.status is not None)
+
+    async def _ask(self, client: aiohttp.ClientSession, pop: PopSettings) -> None:
+        watched = self._watched[pop.id]
+        asked_s = time.time()
+        try:
+            async with client.get(f"http://{pop.status}/readyz", allow_redirects=False) as response:
+                body = await response.content.read(MAX_STATUS_BYTES)
+                date, status = response.headers.get("Date"), response.status
+                response.close()
+        except aiohttp.ClientConnectorError as error:
+            is_refused = isinstance(error.os_error, ConnectionRefusedError)
+            _note(pop, watched, REFUSED if is_refused else None)
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            _note(pop, watched, None)
+        else:
+            _note(pop, watched, read_status_untrusted(status, body))
+            _compare_clocks(pop, watched, clock_offset_s(date, (asked_s + time.time()) / 2))
+
+
+def _note(pop: PopSettings, watched: _Watched, found: PopReport | None) -> None:
+    """`found` is None where nothing was answered."""
+    watched.silent_rounds = watched.silent_rounds + 1 if found is None else 0
+    if found is None:
+        if watched.report.standing is Standing.DOWN or watched.silent_rounds < PATIENCE:
+            return
+        found = UNANSWERED
+    if found.standing is not watched.report.standing:
+        log = logger.info if found.standing is Standing.UP else logger.warning
+        log("PoP %s is %s (%s, forwarder %s)", pop.id, found.standing, found.state, found.forwarder)
+    watched.report = found
+
+
+def _compare_clocks(pop: PopSettings, watched: _Watched, ahead_s: float | None) -> None:
+    """Say it when the clocks part, and when they are together again; half the tolerance lies between, so
+    that one on the edge of it does not fill the log.
+    """
+    watched.ahead_s = ahead_s
+    if ahead_s is None:
+        return
+    if not watched.is_clock_off and abs(ahead_s) > CLOCK_TOLERANCE_S:
+        watched.is_clock_off = True
+        logger.error(
+            "the clock of PoP %s is %.0f s %s this host's: it judges by its own how long our tokens are good "
+            "for, so calls through it may never connect; set both by NTP",
+            pop.id,
+            abs(ahead_s),
+            "ahead of" if ahead_s > 0 else "behind",
+        )
+    elif watched.is_clock_off and abs(ahead_s) < CLOCK_TOLERANCE_S / 2:
+        watched.is_clock_off = False
+        logger.info("the clock of PoP %s agrees with this host's again", pop.id)
