@@ -12,10 +12,9 @@ import pytest
 
 from ebpf import layout
 from ebpf.kernel import bpffs
-from tests.edge.host.test_dataplane_upgrade import copy_of_the_sources
-from tests.edge.host.test_service_xdp import Call
 from tests.edge.kit import PATIENCE_S, REPOSITORY, eventually
-from tests.edge.xdp_scene import Pop, running
+from tests.edge.xdp_scene import Call, Pop, running
+from tests.sources import copy_of_the_sources
 
 pytestmark = [
     pytest.mark.netns,

@@ -14,9 +14,8 @@ import pytest
 
 from ebpf.net import netns
 from edge.nexthops.monitor import CONFIRM_S, DEFAULTS_S
-from tests.edge.host.test_service_xdp import Call
-from tests.edge.kit import MEDIA, eventually
-from tests.edge.xdp_scene import GATEWAYS, Pop, Scene
+from tests.edge.kit import eventually
+from tests.edge.xdp_scene import GATEWAYS, Call, Pop, Scene, arrives_up
 
 pytestmark = [
     pytest.mark.netns,
@@ -139,15 +138,7 @@ def test_a_router_whose_mac_changes_without_a_word_is_found_within_three_seconds
     changed_s = time.monotonic()
     pop.scene.ip(pop.scene.region, "link", "set", "r0", "address", NEW_MAC)
     for call in calls:
-        eventually(partial(_arrives, call), "packets go to the new MAC")
+        eventually(partial(arrives_up, call), "packets go to the new MAC")
     assert time.monotonic() - changed_s < 3
     for call in calls:
         call.exchange(5)
-
-
-def _arrives(call: Call) -> bool:
-    call.client.send(MEDIA, call.vip)
-    try:
-        return call.transceiver.receive(0.05)[1] == call.nat
-    except TimeoutError:
-        return False
