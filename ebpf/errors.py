@@ -6,6 +6,8 @@ core.errors.UnavailableError
     ├── CompileError      the C was refused by the compiler; carries its output
     ├── VerifierError     the program was refused by the kernel; carries its log
     ├── PinError          no bpffs, nothing pinned, or pinned by another version
+    │   └── ReplacedError what was pinned is so no longer
+    ├── HeldError         another process uses it
     ├── AttachError       the interface, or its driver, refuses the program
     └── MapError          the kernel refuses an operation on a map
         └── MapFullError
@@ -42,6 +44,18 @@ class VerifierError(DataplaneError):
 
 class PinError(DataplaneError):
     """What is pinned is absent, or not what this version works with."""
+
+
+class ReplacedError(PinError):
+    """Maps that we have open are no longer those that are pinned."""
+
+
+class HeldError(DataplaneError):
+    """Another process has what only one may have. `holder` says who, for people."""
+
+    def __init__(self, message: str, holder: object) -> None:
+        super().__init__(f"{message}: {holder} has it")
+        self.holder = holder
 
 
 class AttachError(DataplaneError):

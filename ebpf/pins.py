@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import ctypes
 import secrets
+from collections.abc import Mapping
 from ctypes import c_uint32
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ebpf import layout
-from ebpf.errors import PinError
+from ebpf.errors import PinError, ReplacedError
 from ebpf.kernel.bpfmap import BpfMap, MapSpec, why_not_open
 from ebpf.kernel.libbpf import F_MMAPABLE, MapKind, check, library
 from ebpf.verdict import COUNTERS
@@ -186,6 +187,22 @@ def size_of(directory: Path, spec: AnySpec) -> int:
     opened = BpfMap.open(spec, directory / spec.name)
     opened.close()
     return opened.max_entries
+
+
+def check_still_pinned(directory: Path, map_ids: Mapping[str, int]) -> None:
+    """Whether what is pinned is still what somebody has opened. Raises ReplacedError."""
+    for spec in ALL:
+        try:
+            opened = BpfMap.open(spec, directory / spec.name)
+        except PinError as error:
+            raise ReplacedError(f"the maps in use are no longer pinned: {error}") from None
+        opened.close()
+        if opened.id != map_ids[spec.name]:
+            raise ReplacedError(
+                f"{directory / spec.name} is another map than the one in use (id {opened.id}, not "
+                f"{map_ids[spec.name]}): the pins were made anew, by `voxpop dataplane detach --unpin` "
+                f"or a new mount of {BPFFS}"
+            )
 
 
 def misfit(directory: Path, spec: AnySpec, wanted: int) -> str | None:

@@ -121,11 +121,14 @@ class Tables:
     """
 
     def __init__(self, pin_dir: Path, *, writable: bool = True) -> None:
+        self.map_ids: dict[str, int] = {}
+        """The kernel's ids of the maps, by name."""
         with contextlib.ExitStack() as stack:
 
             def view(spec: pins.AnySpec) -> Records:
                 opened = BpfMap.open(spec, pin_dir / spec.name)
                 stack.callback(opened.close)  # the mapping holds the map
+                self.map_ids[spec.name] = opened.id
                 return opened.view(writable=writable)
 
             self.config: np.void = view(pins.CONFIG)[0]
@@ -148,6 +151,7 @@ class Tables:
             def keep(spec: pins.AnySpec) -> BpfMap[Any, Any]:
                 opened = BpfMap.open(spec, pin_dir / spec.name)
                 stack.callback(opened.close)
+                self.map_ids[spec.name] = opened.id
                 return opened
 
             self.egresses = keep(pins.EGRESSES)

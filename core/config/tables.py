@@ -149,8 +149,9 @@ class DataplaneSettings:
     )
     punt_source_pps: int = setting(
         integer(1, 1_000_000, "packets/s"),
-        "first packets of new flows that one source (/32, /64) may send to the relay",
-        default=200,
+        "first packets of new flows, with a valid token, that one source (/32, /64) may send to the relay; "
+        "as many at once",
+        default=5000,
         reloadable=True,
     )
     punt_total_pps: int = setting(

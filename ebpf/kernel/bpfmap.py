@@ -50,13 +50,16 @@ class MapSpec(Generic[K, V]):
 class BpfMap(Generic[K, V]):
     """An open map. The file descriptor is closed by `close`; mapped views stay valid after it."""
 
-    __slots__ = ("_lib", "fd", "max_entries", "spec")
+    __slots__ = ("_lib", "fd", "id", "max_entries", "spec")
 
     def __init__(self, spec: MapSpec[K, V], fd: int) -> None:
         self.spec = spec
         self.fd = fd
         self._lib = library()
-        self.max_entries = map_info(fd).max_entries
+        info = map_info(fd)
+        self.id: int = info.id
+        """The kernel's, which no other map has."""
+        self.max_entries: int = info.max_entries
 
     @classmethod
     def create(cls, spec: MapSpec[K, V], max_entries: int) -> Self:

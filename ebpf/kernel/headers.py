@@ -10,7 +10,10 @@ The program uses nothing but the stable interface of XDP, so headers of another 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +21,8 @@ from pathlib import Path
 from ebpf.errors import HeadersError
 
 ENVIRONMENT = "BCC_KERNEL_SOURCE"
+MERGED = "voxpop-headers-"
+YOUNG_S = 60.0
 SOURCES = Path("/usr/src")
 MODULES = Path("/lib/modules")
 GENERATED = Path("include/generated/autoconf.h")
@@ -49,9 +54,39 @@ def tree(*, release: str | None = None, modules: Path = MODULES, sources: Path =
                 f"linux-headers-{release}, or linux-headers-amd64 where there is no such package, or "
                 f"set {ENVIRONMENT}"
             )
-        with tempfile.TemporaryDirectory(prefix="voxpop-headers-") as merged:
+        with tempfile.TemporaryDirectory(prefix=MERGED) as merged, _locked(Path(merged)):
+            sweep(Path(merged).parent, Path(merged).stat().st_mtime)
             overlay(package, common_of(package), Path(merged))
             yield Path(merged)
+
+
+def sweep(temporary: Path, now_s: float) -> list[Path]:
+    """Remove merged trees of ours whose process was killed before it could; they.
+
+    `now_s` is by the clock of that file system. A tree is locked while it lives; between its making and its
+    locking it is young.
+    """
+    swept = []
+    for found in temporary.glob(f"{MERGED}*"):
+        with contextlib.suppress(OSError):  # another sweeps as well, or it is another user's
+            told = found.lstat()
+            is_ours = stat.S_ISDIR(told.st_mode) and told.st_uid == os.geteuid()
+            if is_ours and now_s - told.st_mtime > YOUNG_S:
+                with _locked(found):
+                    shutil.rmtree(found)
+                swept.append(found)
+    return swept
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Raises OSError where another process has it."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def is_whole(directory: Path) -> bool:

@@ -6,6 +6,7 @@ looks at an interface before it changes it. Numbers of links are the kernel's (i
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, NamedTuple
@@ -20,6 +21,10 @@ RTM_F_CLONED = 0x200
 """An entry of the routing cache."""
 RTNH_F_DEAD, RTNH_F_LINKDOWN = 1, 16
 NUD_FAILED = 0x20
+NUD_NOARP, NUD_PERMANENT = 0x40, 0x80
+NTF_EXT_LEARNED, NTF_EXT_MANAGED = 0x10, 0x01
+"""linux/neighbour.h; the second is of NDA_FLAGS_EXT."""
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 NUD_VALID = 0x02 | 0x04 | 0x08 | 0x10 | 0x40 | 0x80
 """The kernel's word for the states in which a neighbour's MAC is good to send to (linux/neighbour.h)."""
 ETH_P_8021Q = 0x8100
@@ -70,6 +75,10 @@ class Neighbour(NamedTuple):
     mac: bytes | None
     """None where it is not known, or found to be gone."""
     is_failed: bool
+    is_static: bool = False
+    """Set by an operator or a routing daemon, or kept by the kernel itself: not to be asked for."""
+    unconfirmed_s: float = 0.0
+    """How long ago it last answered."""
 
 
 Message = Any
@@ -117,7 +126,16 @@ def read_neighbour(message: Message) -> Neighbour | None:
         return None
     state = message["state"]
     mac = _mac(message.get_attr("NDA_LLADDR")) if state & NUD_VALID else None
-    return Neighbour(message["ifindex"], host, mac or None, bool(state & NUD_FAILED))
+    is_static = bool(
+        state & (NUD_NOARP | NUD_PERMANENT)
+        or message["flags"] & NTF_EXT_LEARNED
+        or (message.get_attr("NDA_FLAGS_EXT") or 0) & NTF_EXT_MANAGED
+    )
+    times = message.get_attr("NDA_CACHEINFO")
+    unconfirmed_s = 0.0 if times is None else times["ndm_confirmed"] / _TICKS_PER_S
+    return Neighbour(
+        message["ifindex"], host, mac or None, bool(state & NUD_FAILED), is_static, unconfirmed_s
+    )
 
 
 def attribute(message: Message, *path: str) -> Any:  # noqa: ANN401 - pyroute2 has no types

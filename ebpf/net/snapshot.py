@@ -16,6 +16,7 @@ from core.addr import IpFamily, family_of
 from ebpf.errors import DataplaneError
 from ebpf.net.messages import Link, Neighbour, Route, read_link, read_neighbour, read_route
 from ebpf.net.netlink import AsyncIPRoute, NetlinkError, ndmsg, rtnl
+from ebpf.net.solicit import Solicitor
 
 TABLE_MAIN = 254
 PAUSE_S, STORM_PAUSE_S = 0.005, 0.1
@@ -49,6 +50,7 @@ class Netlink:
 
     def __init__(self) -> None:
         self._route: Any = AsyncIPRoute()
+        self._solicitor = Solicitor()
 
     async def __aenter__(self) -> Self:
         await self._route.__aenter__()
@@ -56,6 +58,7 @@ class Netlink:
 
     async def __aexit__(self, *_: object) -> None:
         self._route.close()
+        self._solicitor.close()
 
     async def network(self) -> Network:
         """Interfaces, routes and neighbours."""
@@ -71,14 +74,24 @@ class Netlink:
                     neighbours[neighbour.link, neighbour.host] = neighbour
         return Network(links, tuple(routes), neighbours)
 
-    async def resolve(self, link: int, host: str) -> None:
-        """Let the kernel ask for a host's MAC, or whether it is still good, as if it had a packet to send.
+    async def resolve(self, link: Link, host: str, known: Neighbour | None) -> None:
+        """Ask for a host's MAC, or whether it is still good; `known` is what the kernel has of it.
 
-        Raises DataplaneError without CAP_NET_ADMIN. An interface that is gone or down is no error.
+        No entry that is there is written to, and one that is static is not asked for. Raises DataplaneError
+        without CAP_NET_ADMIN. An interface that is gone or down is no error.
+        """
+        if known is None:
+            await self._create(link.number, host)
+        elif not known.is_static:
+            self._solicitor.ask(link, host, has_mac=known.mac is not None)
+
+    async def _create(self, link: int, host: str) -> None:
+        """Have the kernel make an entry and ask, as if it had a packet to send; but not write to another
+        (NLM_F_EXCL), which may have come since and be an operator's.
         """
         who = {"dst": host, "ifindex": link, "family": family_of(host).af}
         try:
-            await self._route.neigh("set", **who, flags=ndmsg.NTF_USE, state=0)
+            await self._route.neigh("add", **who, flags=ndmsg.NTF_USE, state=0)
         except NetlinkError as error:
             if error.code in (errno.EPERM, errno.EACCES):
                 raise DataplaneError("no right to resolve neighbours: CAP_NET_ADMIN is needed") from None

@@ -18,7 +18,7 @@ from core.addr import IpFamily, family_of
 from core.config import DataplaneSettings, RelaySettings
 from core.errors import ConfigError
 from core.service.files import load_config
-from ebpf import layout, pins
+from ebpf import layout, locks, pins
 from ebpf.errors import AttachError, DataplaneError, PinError
 from ebpf.kernel.libbpf import MapKind
 from ebpf.kernel.programs import open_program, program_info
@@ -42,6 +42,11 @@ class Plan:
     def directory(self) -> Path:
         """Where this version's pins are."""
         return Path(self.settings.pin_dir) / f"v{layout.SCHEMA_VERSION}"
+
+    @property
+    def root(self) -> Path:
+        """Where the pins of every version are, and the locks."""
+        return self.directory.parent
 
     @property
     def sizes(self) -> pins.Sizes:
@@ -68,10 +73,11 @@ def load_plan(path: Path) -> Plan:
     return Plan(config.dataplane, config.relay)
 
 
-def run(plan: Plan) -> list[tuple[str, Mode]]:
+def run(plan: Plan, *, force: bool = False) -> list[tuple[str, Mode]]:
     """Put the fast path on every interface, in place of one that runs; (interface, mode) of each.
 
-    All of them or, if one refuses, none: what ran before runs on. Raises DataplaneError.
+    All of them or, if one refuses, none: what ran before runs on. Raises DataplaneError; unless by `force`
+    also where a relay lives whose maps have another layout.
     """
     lacking = missing(DATAPLANE)
     if lacking:
@@ -79,29 +85,42 @@ def run(plan: Plan) -> list[tuple[str, Mode]]:
     with Netdev() as netdev:
         for name in plan.settings.interfaces:
             netdev.link(name)
-        _warn_of_calls_that_end(plan, netdev)
-        made = pins.ensure_maps(plan.directory, plan.sizes)
-        logger.info(
-            "%s: %s", plan.directory, f"made {len(made)} maps" if made else "adopts the maps of before"
-        )
-        from ebpf import loader  # here alone, since it brings LLVM into the process
+        pins.prepare(plan.directory)
+        with locks.held(plan.root, locks.Role.DATAPLANE):
+            return _run(plan, netdev, force=force)
 
-        loaded = loader.load(plan.directory)
-        try:
-            modes = _attach_all(plan, netdev, loaded.fds)
-            loader.pin(loaded, plan.directory)
-        finally:
-            loaded.close()
+
+def _run(plan: Plan, netdev: Netdev, *, force: bool) -> list[tuple[str, Mode]]:
+    _warn_of_calls_that_end(plan, netdev, force=force)
+    made = pins.ensure_maps(plan.directory, plan.sizes)
+    logger.info("%s: %s", plan.directory, f"made {len(made)} maps" if made else "adopts the maps of before")
+    from ebpf import loader  # here alone, since it brings LLVM into the process
+
+    loaded = loader.load(plan.directory)
+    try:
+        modes = _attach_all(plan, netdev, loaded.fds)
+        loader.pin(loaded, plan.directory)
+    finally:
+        loaded.close()
     return modes
 
 
-def _warn_of_calls_that_end(plan: Plan, netdev: Netdev) -> None:
-    """Before they do, since the maps of another layout cannot be taken over."""
+def _warn_of_calls_that_end(plan: Plan, netdev: Netdev, *, force: bool) -> None:
+    """Before they do, since the maps of another layout cannot be taken over. Raises DataplaneError where
+    nothing would carry new ones either, since the relay that lives knows only the old maps.
+    """
+    relay = locks.holder(plan.root, locks.Role.RELAY)
     attached = (netdev.attached(name) for name in plan.settings.interfaces)
     running = {found.program_id for found in attached if found is not None}
     for other in pins.other_versions(plan.directory):
-        if running & _pinned_programs(other):
+        if running & pinned_programs(other):
             flows = pins.live_flows(other)
+            if relay is not None and not force:
+                raise DataplaneError(
+                    f"a relay works with {other}, whose maps have another layout than those of "
+                    f"v{layout.SCHEMA_VERSION}: {relay}. Its calls would end, and it would carry no new "
+                    "ones: drain and stop it first, and start that of this version afterwards; or `--force`"
+                )
             logger.warning(
                 "%s is in use, whose maps have another layout than those of v%d: %s cannot be taken over. "
                 "They end now, and begin anew at each client's next check, once a relay of this version runs",
@@ -111,7 +130,7 @@ def _warn_of_calls_that_end(plan: Plan, netdev: Netdev) -> None:
             )
 
 
-def _pinned_programs(directory: Path) -> set[int]:
+def pinned_programs(directory: Path) -> set[int]:
     """The ids of the programs for interfaces that are pinned there."""
     ids = set()
     for name in (PUBLIC, BACKBONE):
@@ -179,11 +198,24 @@ def _open_ours(directory: Path, program_id: int) -> int | None:
     return None
 
 
-def detach(plan: Plan, unpin: bool) -> list[str]:
-    """Take the fast path off every interface that runs it; their names. Raises DataplaneError.
+def detach(plan: Plan, unpin: bool, *, force: bool = False) -> list[str]:
+    """Take the fast path off every interface that runs it; their names. Raises DataplaneError; unless by
+    `force` also where a relay lives.
 
     With `unpin`, maps and programs go too, and with them every flow.
     """
+    with contextlib.ExitStack() as stack:
+        if plan.root.exists():
+            stack.enter_context(locks.held(plan.root, locks.Role.DATAPLANE))
+            relay = locks.holder(plan.root, locks.Role.RELAY)
+            if relay is not None and not force:
+                raise DataplaneError(
+                    f"a relay uses the fast path: {relay}. Its calls would end: stop it first; or `--force`"
+                )
+        return _detach(plan, unpin)
+
+
+def _detach(plan: Plan, unpin: bool) -> list[str]:
     taken = []
     with Netdev() as netdev:
         for link in netdev.links():

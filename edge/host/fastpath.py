@@ -8,13 +8,15 @@ may refer to it, over any number of restarts.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
 import time
 
 from core.config import DataplaneSettings
 from core.keyring import Keyring
 from core.service.supervisor import Message
-from ebpf import layout, pins
+from ebpf import layout, locks, pins
 from ebpf.errors import DataplaneError, PinError
 from ebpf.tables import Rates, Tables
 from edge.host.capabilities import RELAY, missing
@@ -28,22 +30,28 @@ from edge.nexthops.table import NextHops
 logger = logging.getLogger(__name__)
 
 CLOCK_S = 5.0
+PINS_S = 1.0
+"""How often to see whether the maps in use are still those that are pinned."""
 
 
 class XdpHost:
-    """Opens what `voxpop dataplane` pinned. Raises DataplaneError, which says what is wrong with it."""
+    """Opens what `voxpop dataplane` pinned, alone of all relays.
+
+    Raises DataplaneError, which says what is wrong with it; HeldError where another relay has it.
+    """
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         _check_capabilities()
-        _check_sizes(plan)
-        modes = _check_interfaces(plan)
-        self.tables = tables = Tables(plan.directory)
-        try:
+        with contextlib.ExitStack() as undo:
+            lock = locks.take(plan.root, locks.Role.RELAY)
+            undo.callback(os.close, lock)
+            _check_sizes(plan)
+            modes = _check_interfaces(plan)
+            self.tables = tables = Tables(plan.directory)
+            undo.callback(tables.close)
             self._identities = HostIdentities(tables, plan)
-        except BaseException:
-            tables.close()
-            raise
+            self._open = undo.pop_all()
         self._dscp_upstream = plan.settings.dscp_upstream
         self._interfaces = Interfaces(plan, tables, modes)
         self.nexthops = NextHops(
@@ -60,6 +68,11 @@ class XdpHost:
     def modes(self) -> dict[str, str]:
         """`native` or `generic`, by interface that runs the program."""
         return self._interfaces.modes
+
+    @property
+    def problems(self) -> list[str]:
+        """Why this host is not fit for calls, for people; empty where it is."""
+        return [f"{name} runs {instead}" for name, instead in self._interfaces.lost.items()]
 
     @property
     def message(self) -> dict[str, object]:
@@ -86,12 +99,24 @@ class XdpHost:
         self.tables.set_locals(self._identities.local_addresses())
 
     async def run(self, tell: Tell) -> None:
-        """Keep clock and next hops true until cancelled; `tell` tells all workers."""
-        clock = asyncio.create_task(self._keep_clock())
+        """Keep clock and next hops true until cancelled; `tell` tells all workers.
+
+        Raises ReplacedError when the maps are no longer those that are pinned: what is attached from then on
+        never meets what we write.
+        """
+        tasks = {
+            asyncio.create_task(self._keep_clock()),
+            asyncio.create_task(self._monitor.run(tell)),
+            asyncio.create_task(self._watch_pins()),
+        }
         try:
-            await self._monitor.run(tell)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
-            clock.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def answer(self, message: Message, tell: Tell) -> None:
         """What a worker asks: the next hops of hosts on a link, and all routes if it has just started."""
@@ -105,12 +130,17 @@ class XdpHost:
             self._monitor.throttle.refill()
             await asyncio.sleep(CLOCK_S)
 
+    async def _watch_pins(self) -> None:
+        while True:
+            pins.check_still_pinned(self.plan.directory, self.tables.map_ids)
+            await asyncio.sleep(PINS_S)
+
     def _set_clock(self) -> None:
         self.tables.set_clock(int(time.time() // 60))
 
     def close(self) -> None:
-        """Close the maps; the fast path goes on."""
-        self.tables.close()
+        """Close the maps, and let another relay have them; the fast path goes on."""
+        self._open.close()
 
 
 def _check_capabilities() -> None:

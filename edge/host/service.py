@@ -16,6 +16,7 @@ from core.service.daemon import Daemon, join
 from core.service.handover import DRAIN
 from core.service.supervisor import Message
 from core.service.worker import Fd, spec
+from ebpf.errors import HeldError
 from edge.host.dataplane import Plan
 from edge.host.fastpath import XdpHost
 from edge.host.settings import XDP, WorkerSettings, load
@@ -120,10 +121,24 @@ class RelayService(Daemon[WorkerSettings]):
         self.adopted()
         await self._fast_path.start()
         following = asyncio.create_task(self._fast_path.run(self.supervisor.broadcast))
+        following.add_done_callback(self._fast_path_ended)
         try:
             yield
         finally:
             following.cancel()
+            await asyncio.wait({following})
+        if not following.cancelled():
+            following.result()
+
+    def _fast_path_ended(self, following: asyncio.Task[None]) -> None:
+        """Without it there is nothing to serve: end, with an exit status by which a unit starts us anew."""
+        if not following.cancelled():
+            logger.error("the fast path cannot be kept, so this relay ends: %s", following.exception())
+            self.supervisor.kill()
+
+    def _is_ready(self) -> bool:
+        """A host that does not run the program everywhere carries no calls."""
+        return super()._is_ready() and not (self._fast_path is not None and self._fast_path.problems)
 
     def adopted(self) -> None:
         """Tell the fast path too."""
@@ -151,7 +166,7 @@ def share_flows(max_flows: int, workers: int) -> list[int]:
 def choose_forwarder(config: Config) -> tuple[XdpHost | None, str | None]:
     """The fast path where `relay.forwarder` wants it and it is there; else why it is not there, for people.
 
-    Raises UnavailableError when it is wanted and not there.
+    Raises UnavailableError when it is wanted and not there, or another relay's.
     """
     assert config.relay is not None
     wanted = config.relay.forwarder
@@ -161,6 +176,8 @@ def choose_forwarder(config: Config) -> tuple[XdpHost | None, str | None]:
         if config.dataplane is None:
             raise UnavailableError("the configuration has no [dataplane]; see docs/dataplane.md")
         return XdpHost(Plan(config.dataplane, config.relay)), None
+    except HeldError as error:
+        raise UnavailableError(f"another relay has the fast path of this host: {error}") from None
     except UnavailableError as error:
         if wanted == "xdp":
             raise UnavailableError(f'relay.forwarder = "xdp": {error}; "auto" takes what there is') from None

@@ -64,7 +64,8 @@ NEXTHOPS = gauge(
 )
 ATTACHED = gauge(
     "voxpop_fastpath_attached",
-    "1 where an interface runs the program, by mode. 0 in both where the interface is gone.",
+    "1 where an interface runs the program, by mode. 0 in both where the interface is gone or runs "
+    "another program, or none.",
     interface=Bound("of `dataplane.interfaces`"),
     mode=MODES,
 )

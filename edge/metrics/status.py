@@ -38,6 +38,10 @@ class FastPathStatus(Protocol):
         """Those that are to run it."""
 
     @property
+    def problems(self) -> Sequence[str]:
+        """Why this host is not fit for calls, for people."""
+
+    @property
     def nexthops(self) -> NextHopCounts:
         """Routers and hosts on our links."""
 
@@ -64,11 +68,13 @@ class HostStatus:
         """What /healthz and /readyz say."""
         why_not = {} if self.why_not_xdp is None else {"why_not_xdp": self.why_not_xdp}
         modes = {} if self.fast_path is None else {"interfaces": dict(self.fast_path.modes)}
+        problems = [] if self.fast_path is None else list(self.fast_path.problems)
         return {
             "pop": self.pop,
             "forwarder": self.forwarder,
             **why_not,
             **modes,
+            **({"problems": problems} if problems else {}),
             "state": self.lifecycle.state,
             "workers": self.supervisor.ready,
             "flows": sum(counters.get("flows") for counters in self.counters),

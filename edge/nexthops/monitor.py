@@ -16,15 +16,25 @@ from ebpf.net.snapshot import Netlink, Network
 from ebpf.tables import REST_S, Tables
 from edge.nexthops.maps import write_defaults
 from edge.nexthops.messages import RouteTables, hosts_messages, routes_message
-from edge.nexthops.table import Changes, NextHops
+from edge.nexthops.table import Changes, NetworkAddress, NextHops
 from edge.nexthops.throttle import ResyncThrottle
 
 logger = logging.getLogger(__name__)
 
-LOOK_S = 15.0
-"""How often neighbours in use are confirmed: the kernel, which sees no packet, would not do it by itself."""
+LOOK_S = 5.0
+"""How often to look where nothing seems to change."""
 RETRY_S = 1.0
-"""The same while one does not answer."""
+"""The same while a neighbour does not answer."""
+DEFAULTS_S = 15.0
+"""How often to see by which next hops most flows go."""
+CONFIRM_S = 2.0
+"""How often neighbours in use are asked for: the kernel, which sees no packet, would not do it by itself. A
+router whose address another machine has taken over in silence is found within this.
+"""
+CONFIRMS = 64
+"""At a time, where there are not more than CONFIRM_ROUNDS as many."""
+CONFIRM_ROUNDS = 5
+"""After so many each has been asked, well within HOLD_S."""
 
 Tell: TypeAlias = Callable[[Message], None]
 """Tells all workers."""
@@ -52,7 +62,8 @@ class NextHopMonitor:
         """To be refilled now and then."""
         self._told: RouteTables = {}
         self._changed = asyncio.Event()
-        self._confirmed_at_s = -math.inf
+        self._defaults_at_s = -math.inf
+        self._asked_up_to = 0
         self._unresolved = False
         self._written_at_s: dict[NextHopId, float] = {}
         """When a next hop was last written, if that was less than REST_S ago."""
@@ -90,7 +101,10 @@ class NextHopMonitor:
 
     async def _follow(self, tell: Tell) -> None:
         async with Netlink() as netlink:
-            listening = asyncio.create_task(self._listen(netlink))
+            tasks = [
+                asyncio.create_task(self._listen(netlink)),
+                asyncio.create_task(self._confirm_always(netlink)),
+            ]
             try:
                 while True:
                     await self._look(netlink, tell)
@@ -98,10 +112,13 @@ class NextHopMonitor:
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._changed.wait(), RETRY_S if self._unresolved else LOOK_S)
                     self._changed.clear()
-                    if listening.done():
-                        listening.result()
+                    for task in tasks:
+                        if task.done():
+                            task.result()
             finally:
-                listening.cancel()
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _listen(self, netlink: Netlink) -> None:
         async for _ in netlink.changes():
@@ -110,7 +127,7 @@ class NextHopMonitor:
     async def _look(self, netlink: Netlink, tell: Tell) -> None:
         network = await netlink.network()
         await self._place(network)
-        changes = self._nexthops.look(network)
+        changes = self._nexthops.look(network, self._monotonic_s())
         if self._recently_written(changes):
             await asyncio.sleep(REST_S)
         self._apply(changes)
@@ -141,14 +158,29 @@ class NextHopMonitor:
             tell(message)
 
     async def _resolve(self, netlink: Netlink, changes: Changes) -> None:
-        """Have the kernel ask for neighbours that it does not know; and now and then for all in use, when it
-        is time as well to see which of them most flows use.
-        """
+        """Ask for neighbours that the kernel does not know; and see now and then which most flows use."""
         self._unresolved = bool(changes.resolve)
-        wanted = changes.resolve
-        if self._monotonic_s() - self._confirmed_at_s >= LOOK_S:
-            self._confirmed_at_s = self._monotonic_s()
-            wanted = self._nexthops.addresses()
+        if self._monotonic_s() - self._defaults_at_s >= DEFAULTS_S:
+            self._defaults_at_s = self._monotonic_s()
             write_defaults(self._tables)
-        for link, host in wanted:
-            await netlink.resolve(link, host)
+        await self._ask(netlink, changes.resolve)
+
+    async def _confirm_always(self, netlink: Netlink) -> None:
+        """Ask for neighbours in use, a bounded number at a time, whatever is known of them."""
+        while True:
+            await asyncio.sleep(CONFIRM_S)
+            await self._ask(netlink, self._next_to_confirm())
+
+    def _next_to_confirm(self) -> list[NetworkAddress]:
+        """In turn; all of them, where there are few."""
+        every = self._nexthops.addresses()
+        count = min(len(every), max(CONFIRMS, -(-len(every) // CONFIRM_ROUNDS)))
+        start = self._asked_up_to % len(every) if every else 0
+        self._asked_up_to = start + count
+        return (every[start:] + every[:start])[:count]
+
+    async def _ask(self, netlink: Netlink, addresses: Sequence[NetworkAddress]) -> None:
+        for address in addresses:
+            found = self._nexthops.neighbour(address)
+            if found is not None:
+                await netlink.resolve(found[0], address[1], found[1])

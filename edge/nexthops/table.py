@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 from core.addr import IpFamily
 from ebpf.ids import NOWHERE, EgressId, NextHopId
 from ebpf.layout import NEXTHOPS
-from ebpf.net.messages import Link
+from ebpf.net.messages import Link, Neighbour
 from ebpf.net.snapshot import Network
 from ebpf.tables import Adjacency
 from edge.nexthops.fib import MAX_INTERVALS, Gateway, Interval, OnLink, RouteTarget, flatten
@@ -23,6 +23,8 @@ from edge.nexthops.messages import ON_LINK
 MAX_TAGS = 2
 SCARCE = NEXTHOPS * 3 // 4
 """From so many next hops on, those without flows are given up."""
+HOLD_S = 30.0
+"""How long a MAC is used that nobody answers for any more."""
 
 
 class OnLinkHost(NamedTuple):
@@ -66,7 +68,10 @@ class NextHops:
         self._in_use = in_use
         self._ids: dict[NextHop, NextHopId] = {}
         self._network: Network | None = None
+        self._now_s = 0.0
         self._complained: set[str] = set()
+        self._good: dict[NextHop, tuple[bytes, float]] = {}
+        """The MAC that a hop had last, and when it was last known to be good."""
         self._intervals: dict[IpFamily, list[Interval]] = {family: [(0, None)] for family in IpFamily}
 
     @property
@@ -95,9 +100,17 @@ class NextHops:
         found = (self._neighbour_of(hop) for hop in self._ids)
         return [address for address in found if address is not None]
 
-    def look(self, network: Network) -> Changes:
-        """Adopt a new view of the network."""
+    def neighbour(self, address: NetworkAddress) -> tuple[Link, Neighbour | None] | None:
+        """The link of a neighbour, and what the kernel knows of it; None where the link is gone."""
+        link = None if self._network is None else self._network.links.get(address[0])
+        if link is None or self._network is None:
+            return None
+        return link, self._network.neighbours.get(address)
+
+    def look(self, network: Network, now_s: float) -> Changes:
+        """Adopt a new view of the network, at a time of the monotonic clock."""
         self._network = network
+        self._now_s = now_s
         changes = Changes()
         intervals = {family: flatten(network.routes, family) for family in IpFamily}
         if sum(map(len, intervals.values())) > MAX_INTERVALS:
@@ -136,6 +149,7 @@ class NextHops:
     def _forget(self, hops: Iterable[NextHop]) -> None:
         for hop in list(hops):
             del self._ids[hop]
+            self._good.pop(hop, None)
 
     def _number(self, hop: NextHop, changes: Changes) -> NextHopId | None:
         """An id for a new hop: one that has its very adjacency already, or one that no flow refers to."""
@@ -151,6 +165,7 @@ class NextHops:
             self._complain(
                 changes, f"all {NEXTHOPS - 1} next hops are in use: new routers and hosts have none"
             )
+            self._good.pop(hop, None)
             return None
         self._ids[hop] = number
         if self._adjacencies.get(number) != adjacency:  # whatever it was, no flow goes there any more
@@ -164,12 +179,27 @@ class NextHops:
             return  # no longer on a link: its flows get another next hop, or none, in a moment
         adjacency = self._adjacency(hop, changes)
         if adjacency is None and self._network is not None:
-            known = self._network.neighbours.get(neighbour)
-            if old is not None and (known is None or not known.is_failed) and self._is_open(neighbour[0]):
+            if old is not None and self._is_held(hop, old) and self._is_open(neighbour[0]):
                 adjacency = old  # forgotten by the kernel for want of use, or being asked again: it was good
             changes.resolve.append(neighbour)
         if adjacency != old or number not in self._adjacencies:
             self._adjacencies[number] = changes.adjacencies[number] = adjacency
+
+    def _is_held(self, hop: NextHop, old: Adjacency) -> bool:
+        """Whether what a hop had was good a moment ago; of an earlier relay's, a moment from now on."""
+        mac, at_s = self._good.setdefault(hop, (old.neighbour_mac, self._now_s))
+        return mac == old.neighbour_mac and self._now_s - at_s < HOLD_S
+
+    def _is_good(self, hop: NextHop, known: Neighbour) -> bool:
+        """Whether the MAC that the kernel has can still be believed. It asks only for those that it has
+        packets for itself, so one that has fallen silent would stay in its table for ever.
+        """
+        assert known.mac is not None
+        mac, at_s = self._good.get(hop, (None, 0.0))
+        answered_at_s = self._now_s - known.unconfirmed_s
+        since_s = self._now_s if known.is_static or mac != known.mac else max(at_s, answered_at_s)
+        self._good[hop] = known.mac, since_s
+        return self._now_s - since_s < HOLD_S
 
     def _is_open(self, link: int) -> bool:
         found = None if self._network is None else self._network.links.get(link)
@@ -197,6 +227,8 @@ class NextHops:
         known = self._network.neighbours.get(neighbour)
         link = self._network.links.get(neighbour[0])
         if known is None or known.mac is None or len(known.mac) != 6 or link is None or not link.is_up:
+            return None
+        if not self._is_good(hop, known):
             return None
         base, tags = self._unwrap(link)
         egress = None if base is None else self._egress_of(base)

@@ -23,8 +23,8 @@ The configuration needs, besides that of the relay:
 `run` ends when the fast path is on the interfaces: programs and maps stay in the kernel, and what carries
 calls is no process. Run again, by a newer version for example, it replaces the running program and keeps
 the flows; not one packet is lost. Where a version has another layout of the maps, which is rare, it warns
-of the calls that end before they do. `voxpop doctor` tells beforehand what is in the way. See
-docs/dataplane.md.
+of the calls that end before they do, and refuses while a relay of the old layout lives. `voxpop doctor`
+tells beforehand what is in the way. See docs/dataplane.md.
 """
 
 
@@ -45,6 +45,11 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
         epilog=DATAPLANE_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    run.add_argument(
+        "--force",
+        action="store_true",
+        help="even where a relay lives whose maps have another layout: its calls end",
+    )
     add_log_format(run)
     run.set_defaults(run=_run)
     detach = actions.add_parser(
@@ -56,6 +61,7 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
     detach.add_argument(
         "--unpin", action="store_true", help="forget the flows too, so that tables can have other sizes"
     )
+    detach.add_argument("--force", action="store_true", help="even while a relay lives: its calls end")
     detach.set_defaults(run=_detach)
     status = actions.add_parser("status", help="what runs where, and the sizes of the tables")
     add_json(status)
@@ -69,7 +75,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from edge.host import dataplane
 
     log.set_up("info", as_json=arguments.log_format == "json")
-    for name, mode in dataplane.run(dataplane.load_plan(arguments.config)):
+    for name, mode in dataplane.run(dataplane.load_plan(arguments.config), force=arguments.force):
         print(f"{name}: {mode}")
     print("READY")
     return 0
@@ -79,7 +85,7 @@ def _detach(arguments: argparse.Namespace) -> int:
     from edge.host import dataplane
 
     plan = dataplane.load_plan(arguments.config)
-    taken = dataplane.detach(plan, arguments.unpin)
+    taken = dataplane.detach(plan, arguments.unpin, force=arguments.force)
     print("\n".join(f"{name}: detached" for name in taken) or "no interface runs the fast path")
     if arguments.unpin:
         print(f"{plan.directory}: unpinned")

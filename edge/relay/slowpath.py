@@ -81,6 +81,8 @@ class SlowPath(Generic[F]):
         """Carry out a verdict that is not a plain FORWARD; the reason if it ended in a refusal."""
         if verdict.transceiver is None:
             return verdict.reason
+        if not client[1]:
+            return RelayReason.NO_SOURCE_PORT
         if flow is not None and verdict.action is Action.REBIND_UFRAG:
             self.forwarder.rebind_ufrag(flow, verdict.ufrag)
             self.forwarder.forward(flow, datagram, now_ns)

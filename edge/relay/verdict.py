@@ -17,6 +17,8 @@ class RelayReason(StrEnum):
     UNKNOWN_FLOW_MEDIA = "unknown_flow_media"
     UNKNOWN_FLOW_OTHER = "unknown_flow_other"
     NOT_BINDING_REQUEST = "not_binding_request"
+    NO_SOURCE_PORT = "no_source_port"
+    """It came from port 0, to which nothing can be answered (RFC 768)."""
     BAD_INTEGRITY = "bad_integrity"
     FLOW_IN_USE = "flow_in_use"
     DRAINING = "draining"

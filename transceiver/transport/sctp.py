@@ -209,25 +209,6 @@ class CarrierEvents(Protocol):
         """The client has started anew: this one stands now, the other is over."""
 
 
-class _Nobody(CarrierEvents):
-    """After the end."""
-
-    def data_received(self) -> None:
-        pass
-
-    def refuse(self, reason: StrEnum) -> None:
-        pass
-
-    async def make_successor(self) -> Association:
-        raise AssertionError("there is no association to succeed")
-
-    def succeeded(self, successor: Association) -> None:
-        pass
-
-
-_NOBODY = _Nobody()
-
-
 class Carrier:
     """The DTLS transport as `Association` sees it, with the guard in between, and with SCTP's restart."""
 
@@ -337,6 +318,31 @@ class ChannelEvents(Protocol):
         """A message from the event channel, or from one that may yet become it."""
 
 
+class _Nobody(CarrierEvents, ChannelEvents):
+    """After the end."""
+
+    def data_received(self) -> None:
+        pass
+
+    def refuse(self, reason: StrEnum) -> None:
+        pass
+
+    async def make_successor(self) -> Association:
+        raise AssertionError("there is no association to succeed")
+
+    def succeeded(self, successor: Association) -> None:
+        pass
+
+    def event_channel_opened(self) -> None:
+        pass
+
+    def message_received(self, text: str) -> None:
+        pass
+
+
+_NOBODY = _Nobody()
+
+
 class Channels:
     """Which of a session's data channels is the event channel: the first, whatever its label, until it is
     closed or one of the right name comes. Others wait a little for its end, and are closed and counted.
@@ -363,7 +369,7 @@ class Channels:
             self._let_wait(channel)
 
     def close(self) -> None:
-        """Choose no more. Idempotent."""
+        """Choose no more, and let go of the owner. Idempotent."""
         for timer in self._waiting.values():
             timer.cancel()
         for channel in (*self._waiting, self.current):
@@ -371,6 +377,7 @@ class Channels:
                 channel.remove_all_listeners()
         self._waiting.clear()
         self.current = None
+        self._events = _NOBODY
 
     def _choose(self, channel: RTCDataChannel) -> None:
         self.current = channel

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -23,6 +26,26 @@ def nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     """A machine without headers."""
     monkeypatch.delenv(headers.ENVIRONMENT, raising=False)
     return {"modules": tmp_path / "modules", "sources": tmp_path / "src"}
+
+
+def test_trees_that_a_killed_process_left_are_swept_and_no_others(tmp_path: Path) -> None:
+    left, young, locked, others = (tmp_path / f"voxpop-headers-{n}" for n in ("left", "young", "locked", "x"))
+    for tree in (left, young, locked):
+        (tree / "include").mkdir(parents=True)
+    (left / "include" / "arch").symlink_to(young)
+    others.symlink_to(young)
+    (tmp_path / "else").mkdir()
+    now_s = time.time() + headers.YOUNG_S + 1
+    os.utime(young, (now_s, now_s))
+    descriptor = os.open(locked, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        assert headers.sweep(tmp_path, now_s) == [left]
+        assert {path.name for path in tmp_path.iterdir()} == {young.name, locked.name, others.name, "else"}
+        assert (young / "include").is_dir()
+    finally:
+        os.close(descriptor)
+    assert headers.sweep(tmp_path, now_s) == [locked], "its process has ended"
 
 
 def test_no_headers_names_the_package(nothing: dict[str, Path]) -> None:

@@ -165,7 +165,7 @@ def test_another_layout_is_warned_of_before_calls_end(pop: Pop, tmp_path: Path) 
         tmp_path / "next",
         {"ebpf/layout.py": (f"SCHEMA_VERSION = {version}", f"SCHEMA_VERSION = {version + 1}")},
     )
-    told = pop.run("dataplane", "run")
+    told = pop.run("dataplane", "run", "--force")
     assert told.returncode == 0, told.stderr
     warning = (
         f"/v{version} is in use, whose maps have another layout than those of v{version + 1}: its 2 flows"

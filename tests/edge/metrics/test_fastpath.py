@@ -29,6 +29,7 @@ class Host:
     tables: Tables
     modes: dict[str, str] = field(default_factory=lambda: {"eth0": "native"})
     interfaces: tuple[str, ...] = ("eth0", "eth1")
+    problems: tuple[str, ...] = ()
     nexthops: Hops = field(default_factory=Hops)
 
 

@@ -13,7 +13,7 @@ from ebpf.net.messages import Link, Neighbour, Route, RouteLeg
 from ebpf.net.snapshot import Network
 from ebpf.tables import Adjacency
 from edge.nexthops.messages import ON_LINK
-from edge.nexthops.table import SCARCE, Changes, NextHops
+from edge.nexthops.table import HOLD_S, SCARCE, Changes, NextHops
 
 ROUTER, OTHER_ROUTER = "192.0.2.1", "192.0.2.2"
 OWN, MAC, OTHER_MAC = bytes.fromhex("020000000001"), b"router", b"other!"
@@ -28,13 +28,14 @@ def link(number: int = 2, name: str = "eth0", **changes: object) -> Link:
 
 def network(
     *, gateway: str = ROUTER, mac: bytes | None = MAC, failed: bool = False, via: int = 2,
-    links: tuple[Link, ...] = (link(),), known: bool = True,
+    links: tuple[Link, ...] = (link(),), known: bool = True, static: bool = False,
+    unconfirmed_s: float = 0.0,
 ) -> Network:  # fmt: skip
     routes = (
         Route(ip_network("0.0.0.0/0"), 0, (RouteLeg(via, gateway, True),)),
         Route(ip_network("192.0.2.0/24"), 0, (RouteLeg(via, None, True),)),
     )
-    entry = Neighbour(via, gateway, mac, failed)
+    entry = Neighbour(via, gateway, mac, failed, static, unconfirmed_s)
     return Network({each.number: each for each in links}, routes, {(via, gateway): entry} if known else {})
 
 
@@ -50,8 +51,8 @@ class Hops:
             written or {}, lambda at: EGRESS if at.name == "eth0" else None, lambda: self.in_use
         )
 
-    def look(self, seen: Network) -> Changes:
-        changes = self.hops.look(seen)
+    def look(self, seen: Network, now_s: float = 0.0) -> Changes:
+        changes = self.hops.look(seen, now_s)
         self.adjacencies.update(changes.adjacencies)
         return changes
 
@@ -93,8 +94,32 @@ def test_a_forgotten_neighbour_is_used_on_and_asked_for_and_a_failed_one_is_not(
     hops.look(network())
     assert hops.look(network(known=False)).resolve == [(2, ROUTER)]
     assert hops.adjacencies[hops.router] == WAY
-    assert hops.look(network(mac=None, failed=True)).resolve == [(2, ROUTER)]
+    failed = network(mac=None, failed=True)
+    assert hops.look(failed, HOLD_S - 1).resolve == [(2, ROUTER)]
+    assert hops.adjacencies[hops.router] == WAY, "it was good a moment ago"
+    assert hops.look(failed, HOLD_S).resolve == [(2, ROUTER)]
     assert hops.adjacencies[hops.router] is None
+    hops.look(network(), HOLD_S + 1)
+    assert hops.adjacencies[hops.router] == WAY
+
+
+def test_a_neighbour_that_the_kernel_never_asks_for_is_given_up_when_it_has_been_silent() -> None:
+    """The kernel keeps it as stale, since it has no packet for it; nobody answers us either."""
+    hops = Hops()
+    for now_s in range(0, int(HOLD_S), 5):
+        assert not hops.look(network(unconfirmed_s=60.0 + now_s), now_s).resolve
+        assert hops.adjacencies[hops.router] == WAY
+    assert hops.look(network(unconfirmed_s=60 + HOLD_S), HOLD_S).resolve == [(2, ROUTER)]
+    assert hops.adjacencies[hops.router] is None
+    assert not hops.look(network(unconfirmed_s=0.5), HOLD_S + 1).resolve
+    assert hops.adjacencies[hops.router] == WAY
+
+
+def test_a_static_neighbour_is_believed_for_ever() -> None:
+    hops = Hops()
+    for now_s in (0.0, HOLD_S, 100 * HOLD_S):
+        assert not hops.look(network(static=True, unconfirmed_s=60.0 + now_s), now_s).resolve
+        assert hops.adjacencies[hops.router] == WAY
 
 
 def test_a_link_that_is_down_has_no_way() -> None:

@@ -152,6 +152,15 @@ def test_every_kind_of_bad_packet_is_counted_once_under_its_reason(rig: Rig) -> 
     assert rig.get("packets", "upstream", "refused") == rig.received == sum(expected.values())
 
 
+def test_a_check_from_port_0_opens_nothing(rig: Rig) -> None:
+    """No answer could be sent to it."""
+    nowhere = ("127.0.0.9", 0)
+    rig.take(request(rig.ufrag()), nowhere)
+    assert rig.find(nowhere) is None
+    assert rig.get("refusals", RelayReason.NO_SOURCE_PORT) == 1
+    assert rig.total("flows") == 0
+
+
 class RelayMachine(RuleBasedStateMachine):
     """Any sequence of packets, silences and sweeps."""
 
