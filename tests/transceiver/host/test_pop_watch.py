@@ -1,0 +1,100 @@
+"""transceiver.host.pop_watch against a real HTTP server that answers as relays do, and as they do not."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from core.addr import Endpoint
+from core.config import PopSettings
+from transceiver.host.pop_watch import PATIENCE, PopWatch
+from transceiver.signaling.pops import Standing
+
+
+class Relay:
+    """What its /readyz says."""
+
+    def __init__(self) -> None:
+        self.status, self.state = 200, "ready"
+        self.endpoint = Endpoint("127.0.0.1", 0)
+
+    async def answer(self, _: web.Request) -> web.Response:
+        told = {"pop": "a", "forwarder": "xdp", "state": self.state}
+        return web.json_response(told, status=self.status)
+
+
+@asynccontextmanager
+async def relay() -> AsyncIterator[Relay]:
+    it = Relay()
+    app = web.Application()
+    app.router.add_get("/readyz", it.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        it.endpoint = Endpoint(*listener.getsockname())
+        await web.SockSite(runner, listener).start()
+        yield it
+        await runner.cleanup()
+
+
+def pop(status: Endpoint | None) -> PopSettings:
+    return PopSettings("a", (Endpoint("192.0.2.1", 3478),), status)
+
+
+def test_a_pop_is_what_its_relay_says_of_itself() -> None:
+    async def scenario() -> None:
+        async with relay() as it:
+            watch = PopWatch([pop(it.endpoint)])
+            await watch.ask()
+            assert watch.reports["a"].standing is Standing.UP
+            it.status, it.state = 503, "draining"
+            await watch.ask()
+            assert watch.reports["a"].standing is Standing.DOWN
+            assert watch.reports["a"].state == "draining"
+            it.status, it.state = 200, "ready"
+            await watch.ask()
+            assert watch.reports["a"].standing is Standing.UP
+            assert abs(watch.clocks_ahead_s["a"]) < 60
+
+    asyncio.run(scenario())
+
+
+def test_silence_is_doubt_only_when_it_lasts_and_a_refused_connection_is_an_answer() -> None:
+    async def scenario() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:  # takes connections, says nothing
+            watch = PopWatch([pop(Endpoint(*listener.getsockname()))])
+            before = watch.reports["a"].standing
+            for _ in range(PATIENCE - 1):
+                await watch.ask()
+                assert watch.reports["a"].standing is before
+            await watch.ask()
+            assert watch.reports["a"].standing not in (Standing.UP, Standing.DOWN)
+        await watch.ask()  # nobody listens there now
+        assert watch.reports["a"].standing is Standing.DOWN
+
+    asyncio.run(scenario())
+
+
+def test_who_has_no_status_is_never_asked() -> None:
+    watch = PopWatch([pop(None)])
+    asyncio.run(watch.ask())
+    assert watch.encoded == {}
+    assert watch.reports["a"].standing is Standing.UP
+
+
+def test_a_reload_forgets_only_what_has_changed() -> None:
+    async def scenario() -> None:
+        async with relay() as it:
+            it.status = 503
+            watch = PopWatch([pop(it.endpoint)])
+            await watch.ask()
+            watch.replace([pop(it.endpoint)])
+            assert watch.reports["a"].standing is Standing.DOWN
+            watch.replace([pop(Endpoint("127.0.0.1", 9))])
+            assert watch.reports["a"].standing is Standing.UP, "not known yet"
+
+    asyncio.run(scenario())
