@@ -15,14 +15,15 @@ RELOAD = {True: "yes", False: "no"}
 PREAMBLE = """\
 # Configuration
 
-One TOML file. Every process reads its own tables of it and ignores those of the others, so one file can
-serve a whole fleet, or each host can have its own. `voxpop config check FILE` names every fault at once, and
-the fix; `voxpop config reference` prints this page.
+One TOML file. Every process reads its own tables of it and ignores those of the others, so one file
+can serve a whole fleet, or each host can have its own. `voxpop config check FILE` names every fault
+at once, and the fix; `voxpop config reference` prints this page.
 
-Paths are relative to the directory of the file. A key that does not exist is a fault, not a remark. `SIGHUP`
-makes relays and transceivers read the file and the keys again; where something in it is wrong, the old
-settings stay. A reload takes what has "yes" under reload, or the name of the one daemon that takes it; of
-anything else that has changed they say that it takes a restart, and go on with what they have.
+Paths are relative to the directory of the file. A key that does not exist is a fault, not a remark.
+`SIGHUP` makes relays and transceivers read the file and the keys again; where something in it is
+wrong, the old settings stay. A reload takes what has "yes" under reload, or the name of the one
+daemon that takes it; of anything else that has changed they say that it takes a restart, and go on
+with what they have.
 
 An example for one machine:
 
@@ -54,8 +55,8 @@ open = true                        # or: api_keys_file = "api-keys.toml"
 BACKENDS = f"""
 ## `[{BACKEND}.NAME]`
 
-The settings of the backend that `transceiver.backend` names, if it has any: see what it says of itself. A
-reload takes none of them. [backends.md](backends.md) tells how one is made.
+The settings of the backend that `transceiver.backend` names, if it has any: see what it says of
+itself. A reload takes none of them. [backends.md](backends.md) tells how one is made.
 """
 
 
