@@ -23,7 +23,7 @@ def prose(page: Path) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(page.read_text().splitlines(), 1):
         if line.startswith("```"):
             is_code = not is_code
-        elif not is_code and not line.startswith("|") and " " in line.strip():
+        elif not is_code and not line.startswith(("|", "    ")) and " " in line.strip():
             yield number, line
 
 
