@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from ebpf.errors import DataplaneError
 from ebpf.net import netns
 from ebpf.net.attach import Netdev
+from ebpf.net.messages import Link
 from edge.lab import processes
 from edge.lab.plan import LabPlan, Place
 from edge.lab.processes import Process
@@ -72,19 +74,31 @@ def _place(plan: LabPlan, place: Place, name: str | None, running: list[Process]
         return PlaceStatus(place, name, exists=False, interfaces=[], processes=[])
     ours = {end.interface for end in (plan.client, plan.public, plan.backbone, plan.region)}
     with netns.inside(name), Netdev() as netdev:
-        interfaces = [
-            InterfaceStatus(
-                name=link.name,
-                mac=link.mac.hex(":"),
-                mtu=link.mtu,
-                is_up=link.is_up,
-                addresses=netdev.addresses(link.number),
-                xdp=attached.mode if (attached := netdev.attached(link.name)) else None,
-            )
+        found = [
+            _interface(netdev, link)
             for link in netdev.links()
             if link.name in ours and (name is not None or link.name == plan.client.interface)
         ]
+    interfaces = [each for each in found if each is not None]
     return PlaceStatus(place, name, exists=True, interfaces=interfaces, processes=running)
+
+
+def _interface(netdev: Netdev, link: Link) -> InterfaceStatus | None:
+    """None for one that has gone since it was listed."""
+    try:
+        attached = netdev.attached(link.name)
+    except DataplaneError:
+        if any(each.number == link.number for each in netdev.links()):
+            raise
+        return None
+    return InterfaceStatus(
+        name=link.name,
+        mac=link.mac.hex(":"),
+        mtu=link.mtu,
+        is_up=link.is_up,
+        addresses=netdev.addresses(link.number),
+        xdp=attached.mode if attached else None,
+    )
 
 
 def render(status: LabStatus) -> str:

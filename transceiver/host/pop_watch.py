@@ -114,10 +114,14 @@ class PopWatch:
 
 
 def _note(pop: PopSettings, watched: _Watched, found: PopReport | None) -> None:
-    """`found` is None where nothing was answered."""
+    """`found` is None where nothing was answered. A PoP that has said that it takes no calls is believed
+    until it says otherwise, also when it is gone by then.
+    """
     watched.silent_rounds = watched.silent_rounds + 1 if found is None else 0
+    if found in (None, REFUSED) and watched.report.standing is Standing.DOWN:
+        return
     if found is None:
-        if watched.report.standing is Standing.DOWN or watched.silent_rounds < PATIENCE:
+        if watched.silent_rounds < PATIENCE:
             return
         found = UNANSWERED
     if found.standing is not watched.report.standing:

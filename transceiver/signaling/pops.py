@@ -18,6 +18,7 @@ from core.config import PopSettings
 
 UNKNOWN = "unknown"
 SILENT = "silent"
+STARTING = "starting"
 _WORD = re.compile(r"[a-z][a-z0-9_-]{0,15}")
 
 
@@ -27,9 +28,11 @@ class Standing(StrEnum):
     UP = "up"
     """It takes calls, or nothing is known against it."""
     DOUBTFUL = "doubtful"
-    """It does not answer, which may be its fault, ours or the network's between. Named where no PoP is up."""
+    """It does not answer, or is about to start: its fault, ours or the network's between. Named where no PoP
+    is up, since what tells of a PoP must not be what takes its calls away.
+    """
     DOWN = "down"
-    """It says that it takes none, or its host says that no relay is there."""
+    """It says itself that it takes none, and has not come back since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,8 @@ class PopReport:
 
 
 NOT_ASKED = PopReport()
-REFUSED = PopReport(state=SILENT, standing=Standing.DOWN)
+REFUSED = PopReport(state=SILENT, standing=Standing.DOUBTFUL)
+"""Its host says that nobody listens there."""
 UNANSWERED = PopReport(state=SILENT, standing=Standing.DOUBTFUL)
 WIDEST = PopReport("x" * 16, "x" * 16, Standing.DOUBTFUL)
 """The longest one, encoded."""
@@ -58,12 +62,13 @@ def decode_reports(message: Mapping[str, Any]) -> dict[str, PopReport]:
 
 
 def read_status_untrusted(status: int, body: bytes) -> PopReport:
-    """What a relay's /readyz says: 200 takes calls, 503 does not; anything else is not a relay's answer and
-    says nothing.
+    """What a relay's /readyz says: 200 takes calls, 503 does not, or not yet; anything else is not a relay's
+    answer and says nothing.
     """
     said = _as_object(body)
-    standing = Standing.DOWN if status == 503 else Standing.UP
-    return PopReport(_word(said.get("forwarder")), _word(said.get("state")), standing)
+    state = _word(said.get("state"))
+    standing = Standing.UP if status != 503 else Standing.DOUBTFUL if state == STARTING else Standing.DOWN
+    return PopReport(_word(said.get("forwarder")), state, standing)
 
 
 def clock_offset_s(date: str | None, now_s: float) -> float | None:

@@ -13,8 +13,15 @@ from edge.lab import network
 from edge.lab.plan import LabPlan, Place
 from edge.lab.processes import Process
 from edge.lab.status import InterfaceStatus, LabStatus, PlaceStatus, examine, render
+from tests.edge.kit import eventually
 
 SLEEP = "300.5"
+
+
+def shown(plan: LabPlan, place: str) -> list[str]:
+    """The interfaces of a place, by name."""
+    (found,) = (each for each in examine(plan).places if each.place == place)
+    return [each.name for each in found.interfaces]
 
 
 @pytest.mark.netns
@@ -28,6 +35,7 @@ def test_interfaces_and_processes_are_the_kernels_word() -> None:
         with netns.inside(client), subprocess.Popen(["sleep", SLEEP]) as sleeper:
             try:
                 netns.remove(region)
+                eventually(lambda: shown(plan, "pop") == ["public"], "the other pair goes with its end")
                 found = {place.place: place for place in examine(plan).places}
             finally:
                 sleeper.kill()
@@ -36,9 +44,6 @@ def test_interfaces_and_processes_are_the_kernels_word() -> None:
         hosts = {ip_address(address.partition("/")[0]) for address in plan.client.addresses}
         assert hosts <= set(map(ip_address, interface.addresses))
         assert (interface.is_up, interface.xdp) == (True, None)
-        assert [each.name for each in found["pop"].interfaces] == ["public"], (
-            "the other pair went with its end"
-        )
         assert (found["region"].exists, found["region"].interfaces) == (False, [])
     finally:
         network.remove(plan)

@@ -63,7 +63,7 @@ def test_a_pop_is_what_its_relay_says_of_itself() -> None:
     asyncio.run(scenario())
 
 
-def test_silence_is_doubt_only_when_it_lasts_and_a_refused_connection_is_an_answer() -> None:
+def test_silence_is_doubt_only_when_it_lasts_and_a_refused_connection_is_doubt_at_once() -> None:
     async def scenario() -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:  # takes connections, says nothing
             watch = PopWatch([pop(Endpoint(*listener.getsockname()))])
@@ -72,9 +72,35 @@ def test_silence_is_doubt_only_when_it_lasts_and_a_refused_connection_is_an_answ
                 await watch.ask()
                 assert watch.reports["a"].standing is before
             await watch.ask()
-            assert watch.reports["a"].standing not in (Standing.UP, Standing.DOWN)
+            assert watch.reports["a"].standing is Standing.DOUBTFUL
+            at = Endpoint(*listener.getsockname())
+        watch = PopWatch([pop(at)])
         await watch.ask()  # nobody listens there now
-        assert watch.reports["a"].standing is Standing.DOWN
+        assert watch.reports["a"].standing is Standing.DOUBTFUL
+
+    asyncio.run(scenario())
+
+
+def test_who_has_said_that_it_takes_none_stays_down_when_it_is_gone_until_it_says_otherwise() -> None:
+    async def scenario() -> None:
+        async with relay() as it:
+            it.status, it.state = 503, "draining"
+            watch = PopWatch([pop(it.endpoint)])
+            await watch.ask()
+        for _ in range(PATIENCE + 1):
+            await watch.ask()
+            assert watch.reports["a"].standing is Standing.DOWN
+
+    asyncio.run(scenario())
+
+
+def test_one_that_starts_is_in_doubt_and_no_more() -> None:
+    async def scenario() -> None:
+        async with relay() as it:
+            it.status, it.state = 503, "starting"
+            watch = PopWatch([pop(it.endpoint)])
+            await watch.ask()
+            assert watch.reports["a"].standing is Standing.DOUBTFUL
 
     asyncio.run(scenario())
 

@@ -191,7 +191,7 @@ def test_a_clock_that_is_hours_off_is_said_once(tmp_path: Path, ahead_s: int, wo
     [
         (200, b'{"state": "ready", "forwarder": "xdp"}', PopReport("xdp", "ready", Standing.UP)),
         (503, b'{"state": "draining", "forwarder": "xdp"}', PopReport("xdp", "draining", Standing.DOWN)),
-        (503, b'{"state": "starting"}', PopReport("unknown", "starting", Standing.DOWN)),
+        (503, b'{"state": "starting"}', PopReport("unknown", "starting", Standing.DOUBTFUL)),
         (503, b"", PopReport("unknown", "unknown", Standing.DOWN)),
         (404, b"<html>", PopReport()),
         (302, b"", PopReport()),
@@ -207,6 +207,9 @@ def test_what_a_status_says(status: int, body: bytes, report: PopReport) -> None
     assert len(json.dumps(report.encode())) <= len(json.dumps(WIDEST.encode()))
 
 
+DRAINING = PopReport("xdp", "draining", Standing.DOWN)
+
+
 @pytest.mark.parametrize(
     ("reports", "named"),
     [
@@ -214,7 +217,7 @@ def test_what_a_status_says(status: int, body: bytes, report: PopReport) -> None
         ({"asked": REFUSED}, ["other", "never-asked"]),
         ({"asked": UNANSWERED, "other": REFUSED}, ["never-asked"]),
         ({"never-asked": REFUSED}, ["asked", "other", "never-asked"]),
-        ({"asked": REFUSED, "other": PopReport("xdp", "draining", Standing.DOWN)}, ["never-asked"]),
+        ({"asked": REFUSED, "other": DRAINING}, ["never-asked"]),
     ],
 )
 def test_which_pops_are_named(reports: dict[str, PopReport], named: list[str]) -> None:
@@ -225,8 +228,10 @@ def test_which_pops_are_named(reports: dict[str, PopReport], named: list[str]) -
 def test_one_in_doubt_is_better_than_none_but_one_that_is_down_is_not() -> None:
     """When no PoP can be asked, it may well be the asking that fails."""
     directory = PopDirectory((ASKED, OTHER), {"asked": UNANSWERED, "other": REFUSED})
+    assert directory.usable((ASKED, OTHER)) == (ASKED, OTHER)
+    directory.learn({"asked": UNANSWERED, "other": DRAINING})
     assert directory.usable((ASKED, OTHER)) == (ASKED,)
-    directory.learn({"asked": REFUSED, "other": REFUSED})
+    directory.learn({"asked": DRAINING, "other": DRAINING})
     assert directory.usable((ASKED, OTHER)) == ()
 
 
