@@ -218,7 +218,8 @@ class Supervisor:
         worker.restarts += 1
         logger.error("%s ended (%s); restarted in %.2f s", worker.spec.name, status, delay_s)
         try:
-            await asyncio.wait_for(self._stopping.wait(), delay_s)
+            async with asyncio.timeout(delay_s):
+                await self._stopping.wait()
         except TimeoutError:
             return True
         return False

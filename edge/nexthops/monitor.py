@@ -110,7 +110,8 @@ class NextHopMonitor:
                     await self._look(netlink, tell)
                     await self.throttle.pause(is_awaited=self._unresolved)
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._changed.wait(), RETRY_S if self._unresolved else LOOK_S)
+                        async with asyncio.timeout(RETRY_S if self._unresolved else LOOK_S):
+                            await self._changed.wait()
                     self._changed.clear()
                     for task in tasks:
                         if task.done():

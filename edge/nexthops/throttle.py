@@ -37,5 +37,6 @@ class ResyncThrottle:
             await asyncio.sleep(QUICK_PAUSE_S)
         else:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._expedited.wait(), PAUSE_S)
+                async with asyncio.timeout(PAUSE_S):
+                    await self._expedited.wait()
         self._expedited.clear()

@@ -173,7 +173,8 @@ class TransceiverService(Daemon[WorkerSettings]):
         """Every worker goes on serving until none has calls: requests about a call may come to any."""
         self.supervisor.broadcast({"type": DRAIN})
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._all_drained.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._all_drained.wait()
 
     async def end(self) -> None:
         """Calls that remain are hung up."""
