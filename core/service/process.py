@@ -136,14 +136,18 @@ def ended(children: Sequence[Child], timeout_s: float = math.inf) -> list[Child]
     postponed signal comes.
     """
     with contextlib.ExitStack() as open_pids:
-        handles = []
+        handles: dict[int, Child] = {}
         for child in children:
-            with contextlib.suppress(ProcessLookupError):  # another thread has just seen it end
+            try:
                 if child.popen.poll() is None:
-                    handles.append(os.pidfd_open(child.popen.pid))
-                    open_pids.callback(os.close, handles[-1])
-        interrupt.wait(handles, timeout_s if len(handles) == len(children) else 0.0)
-    return [child for child in children if child.popen.poll() is not None]
+                    handle = os.pidfd_open(child.popen.pid)
+                    handles[handle] = child
+                    open_pids.callback(os.close, handle)
+            except ProcessLookupError:  # another thread has just seen it end
+                child.popen.wait()
+        for handle in interrupt.wait([*handles], timeout_s if len(handles) == len(children) else 0.0):
+            handles[handle].popen.wait()  # at once; poll() would say None while another thread does the same
+    return [child for child in children if child.popen.returncode is not None]
 
 
 def end(child: Child, number: int = signal.SIGINT, timeout_s: float = END_TIMEOUT_S) -> None:
