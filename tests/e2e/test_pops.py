@@ -99,8 +99,8 @@ def test_a_pop_that_dies_mid_call_loses_its_callers_to_the_other(
             assert transport is not None
             await transport.next_audio()
             assert transport.ice.selected == pops.far
-            found_by = transport.moves, transport.restarts
-            assert found_by in ((1, 0), (0, 1)), "a check on the other candidate, or an ICE restart before it"
+            # By a check on the other candidate, by an ICE restart that came first, or by one after the other.
+            assert max(transport.moves, transport.restarts) == 1
             say(
                 f"PoP gone for good: audio back through another after {transport.longest_gap_ns / 1e6:.0f} ms"
             )
