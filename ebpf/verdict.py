@@ -21,7 +21,7 @@ class Reason(StrEnum):
     PUNT_TOKEN = "punt_token"  # noqa: S105
     """A request of an unknown client whose token checks out."""
     PUNT_UFRAG = "punt_other_ufrag"
-    """The same from the address of a known flow that goes by another ufrag."""
+    """The same from the address of a known flow whose ufrag is another."""
     PUNT_MEDIA = "punt_media"
     """DTLS, SRTP or SRTCP of a flow that only the relay may know."""
     PASS_NOT_IP = "pass_not_ip"  # noqa: S105

@@ -43,10 +43,10 @@ class ClusterSettings:
     id: int = setting(integer(0, 65535), "number of the cluster, the same in every PoP", reloadable="relay")
     ports: tuple[int, int] = setting(port_range(), "UDP ports of transceiver processes", reloadable="relay")
     ipv4: IPv4Network | None = setting(
-        network(IpFamily.V4), "where IPv4 clients are led to", default=None, reloadable="relay"
+        network(IpFamily.V4), "transceiver prefix for IPv4 clients", default=None, reloadable="relay"
     )
     ipv6: IPv6Network | None = setting(
-        network(IpFamily.V6), "where IPv6 clients are led to", default=None, reloadable="relay"
+        network(IpFamily.V6), "transceiver prefix for IPv6 clients", default=None, reloadable="relay"
     )
 
 

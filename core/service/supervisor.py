@@ -203,7 +203,7 @@ class Supervisor:
                 return
 
     async def _is_to_restart(self, worker: Worker, status: str) -> bool:
-        """Wait as long as is decent; False when stopped meanwhile. Raises UnavailableError when there
+        """Back off; False when stopped meanwhile. Raises UnavailableError when there
         were too many restarts.
         """
         now = asyncio.get_running_loop().time()

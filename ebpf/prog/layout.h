@@ -158,7 +158,7 @@ struct vp_bucket {
 
 /*
  * What is seldom needed of a flow, in an array beside those of its records: what tells the ufrag
- * that it goes by from another, and what its upstream record has counted but has no room for.
+ * that matches it from another, and what its upstream record has counted but has no room for.
  */
 struct vp_flow_aux {
 	__u64 bytes;

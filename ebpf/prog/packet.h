@@ -27,7 +27,7 @@
 enum vp_fate {
 	VP_DECIDED,
 	VP_GO_ON,	/* nothing is against it so far */
-	VP_TRY_FORWARD, /* of a known flow; it may yet have no way out */
+	VP_TRY_FORWARD, /* of a known flow; it may yet have no egress */
 	VP_ASKS_TOKEN,	/* a binding request of a stranger */
 	VP_ASKS_UFRAG,	/* one for another ufrag than its flow's */
 	VP_ASKS_MEDIA,	/* a stranger's DTLS, SRTP, SRTCP */
