@@ -18,7 +18,6 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar, Generic, Protocol, TypeVar, cast
 
@@ -27,6 +26,7 @@ from core.config import Config, restarts
 from core.errors import ConfigError
 from core.service.handover import Loaded, WorkerSettings
 from core.service.metrics.daemon import OUTCOMES
+from core.service.metrics.daemon import State as State
 from core.service.status_http import Status, serve
 from core.service.supervisor import Message, Supervisor, WorkerSpec
 
@@ -35,14 +35,6 @@ logger = logging.getLogger(__name__)
 EXIT_OK = 0
 EXIT_INTERRUPTED = 130
 """As a shell has it for a process that SIGINT ended."""
-
-
-class State(StrEnum):
-    """Whether a daemon takes work."""
-
-    STARTING = "starting"
-    READY = "ready"
-    DRAINING = "draining"
 
 
 @dataclass(slots=True)

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
 from importlib.metadata import version
 
 from core.service.metrics.exposition import Family, by_label, by_worker
 from core.service.metrics.reference import Section
 from core.service.metrics.series import WORKER, Bound, Series, counter, gauge
 
-STATES = ("starting", "ready", "draining")
+
+class State(StrEnum):
+    """Whether a daemon takes work."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+
+
 OUTCOMES = ("done", "refused")
 
 BUILD_INFO = gauge("voxpop_build_info", "Always 1, with the version of Voxpop.", version=Bound("as released"))
@@ -17,7 +26,7 @@ STATE = gauge(
     "voxpop_daemon_state",
     "1 for the state of the daemon, 0 for the others. One that drains takes no new sessions or flows and "
     "waits for the existing ones to end.",
-    state=STATES,
+    state=State,
 )
 RELOADS = counter(
     "voxpop_daemon_reloads_total",
@@ -35,6 +44,6 @@ SECTION = Section("Daemons", "Shown by relays and transceivers alike.", DAEMON)
 def families(state: str, reloads: Mapping[str, int], restarts: Sequence[int]) -> Iterator[Family]:
     """All of `DAEMON`. `reloads` is by outcome, `restarts` by worker."""
     yield by_label(BUILD_INFO, {version("voxpop"): 1})
-    yield by_label(STATE, {known: int(known == state) for known in STATES})
+    yield by_label(STATE, {known: int(known == state) for known in State})
     yield by_label(RELOADS, reloads)
     yield by_worker(RESTARTS, restarts)

@@ -7,12 +7,12 @@ from importlib.metadata import version
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from core.service.metrics.daemon import DAEMON, OUTCOMES, STATES, families
+from core.service.metrics.daemon import DAEMON, OUTCOMES, State, families
 from core.service.metrics.exposition import render
 from tests.exposition import assert_is_catalogue, complaints
 
 
-@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("state", State)
 def test_one_state_is_on_and_the_others_are_there(state: str) -> None:
     text = render(families(state, dict.fromkeys(OUTCOMES, 0), [])).decode()
     states = {
@@ -21,7 +21,7 @@ def test_one_state_is_on_and_the_others_are_there(state: str) -> None:
         for sample in family.samples
         if family.name == "voxpop_daemon_state"
     }
-    assert states == {known: float(known == state) for known in STATES}
+    assert states == {known: float(known == state) for known in State}
 
 
 def test_all_that_is_declared_is_shown_and_nothing_else() -> None:
