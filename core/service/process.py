@@ -86,8 +86,16 @@ def spawn(
 
 
 def _ending_with_us() -> list[str]:
+    """What comes before a command that is to get SIGTERM when its parent's thread ends.
+
+    The kernel sends it to who has asked for it already. So the child looks, after it has asked, whether its
+    parent is still there: one that ended meanwhile, or before, has left it to another process (prctl(2)).
+    """
     setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
+    if setpriv is None:
+        return []
+    unless_left = f'[ "$PPID" = {os.getpid()} ] && exec "$@"'
+    return [setpriv, "--pdeathsig", "TERM", "--", "/bin/sh", "-c", unless_left, "sh"]
 
 
 def until_ready(child: Child, at: Endpoint, inside: Inside = nullcontext) -> None:

@@ -20,6 +20,7 @@ from core.service.process import Child
 from tests.core.service.tiny_kit import PATIENCE_S, Tiny, eventually, free_endpoint, is_running
 from tests.paths import ROOT
 
+PYTHON = os.fsencode(sys.executable)
 SLEEP = "import time; time.sleep(60)"
 STUBBORN = f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); print('up', flush=True); {SLEEP}"
 
@@ -159,7 +160,7 @@ def test_a_child_ends_with_a_parent_that_is_killed_if_it_is_to(
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
-        eventually(lambda: b"sleep" in Path(f"/proc/{pid}/cmdline").read_bytes(), "setpriv has gone")
+        eventually(lambda: Path(f"/proc/{pid}/cmdline").read_bytes().startswith(PYTHON), "it runs")
         assert os.getsid(pid) == pid
         parent.kill()
     if ends_with_us:
@@ -167,3 +168,15 @@ def test_a_child_ends_with_a_parent_that_is_killed_if_it_is_to(
     else:
         assert is_running(pid)
         os.kill(pid, signal.SIGKILL)
+
+
+def test_a_child_of_a_parent_that_is_gone_before_it_can_ask_does_not_run(tmp_path: Path) -> None:
+    """The command that `ends_with_us` puts in front, by another process than the one that made it."""
+    ran = tmp_path / "ran"
+    prefix = process._ending_with_us()
+    assert prefix, "setpriv is part of util-linux"
+    orphan = ["/bin/sh", "-c", '"$@"; exit $?', "sh", *prefix, "touch", str(ran)]
+    assert subprocess.run(orphan, check=False, timeout=PATIENCE_S).returncode != 0
+    assert not ran.exists()
+    assert subprocess.run([*prefix, "touch", str(ran)], check=False, timeout=PATIENCE_S).returncode == 0
+    assert ran.exists()
