@@ -17,11 +17,11 @@ from core.service.handover import DRAIN
 from core.service.supervisor import Message
 from core.service.worker import Fd, spec
 from ebpf.errors import HeldError
+from edge.host.arguments import MODULE, RelayArguments
 from edge.host.dataplane import Plan
 from edge.host.fastpath import XdpHost
 from edge.host.settings import XDP, WorkerSettings, load
 from edge.host.sockets import open_vips, reserve_descriptors
-from edge.host.worker import MODULE, RelayArguments
 from edge.metrics import relay as metrics
 from edge.metrics.status import HostStatus
 from edge.nexthops.messages import RESOLVE

@@ -11,17 +11,17 @@ import gc
 import socket
 import sys
 import time
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from core.addr import IpFamily, from_sockaddr
 from core.service.handover import DRAIN, SETTINGS
 from core.service.supervisor import ControlChannel, Message
-from core.service.worker import Fd, WorkerArguments, run
+from core.service.worker import run
 from edge.fastpath.forwarder import XdpForwarder
 from edge.fastpath.open import open_store, read_identities
 from edge.forwarders.userspace import DATAGRAM_BYTES, UserspaceForwarder
+from edge.host.arguments import RelayArguments
 from edge.host.settings import WorkerSettings, decode
 from edge.nexthops.messages import HOSTS, RESOLVE, ROUTES
 from edge.relay.counters import Counters
@@ -29,19 +29,8 @@ from edge.relay.decide import Relay
 from edge.relay.forwarder import VipIndex
 from edge.relay.slowpath import SlowPath
 
-MODULE = "edge.host.worker"
 PACKETS_PER_WAKEUP = 64
 """What one VIP may take of a wake-up before the others and what comes downstream get their turn."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RelayArguments(WorkerArguments):
-    """What a worker is started with."""
-
-    vip_fds: tuple[Fd, ...]
-    counters_fd: Fd
-    max_flows: int
-    """Its share of the host's."""
 
 
 class Worker:

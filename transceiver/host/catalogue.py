@@ -11,8 +11,7 @@ from core.service.metrics.exposition import PROCESS
 from core.service.metrics.reference import Section
 from transceiver.observer import EVENTS
 from transceiver.sdp import SdpReason
-from transceiver.session.manager import PACKET_REASONS
-from transceiver.session.session import SessionState
+from transceiver.session.state import PACKET_REASONS, SessionState
 from transceiver.signaling.refusals import HttpReason
 
 # What is refused

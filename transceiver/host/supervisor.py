@@ -17,6 +17,7 @@ from core.service.daemon import Daemon, State, join
 from core.service.handover import DRAIN
 from core.service.supervisor import Message
 from core.service.worker import Fd, spec
+from transceiver.host.arguments import MODULE, TransceiverArguments
 from transceiver.host.metrics import HostStatus, host_exposition
 from transceiver.host.pop_watch import PopWatch
 from transceiver.host.settings import (
@@ -31,7 +32,6 @@ from transceiver.host.settings import (
     load,
 )
 from transceiver.host.sockets import open_sockets
-from transceiver.host.worker import MODULE, TransceiverArguments
 from transceiver.signaling.siblings import socket_path
 
 logger = logging.getLogger(__name__)

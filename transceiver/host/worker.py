@@ -16,8 +16,6 @@ import resource
 import socket
 import sys
 import time
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 from aiohttp import web
@@ -25,7 +23,8 @@ from aiohttp import web
 from core.addr import Endpoint
 from core.service.handover import DRAIN
 from core.service.supervisor import ControlChannel, Message
-from core.service.worker import Fd, WorkerArguments, run
+from core.service.worker import run
+from transceiver.host.arguments import TransceiverArguments
 from transceiver.host.memory import give_back_when_idle
 from transceiver.host.settings import (
     CARRIES,
@@ -54,7 +53,6 @@ from transceiver.transport.warmup import warm_up
 
 logger = logging.getLogger(__name__)
 
-MODULE = "transceiver.host.worker"
 MAX_CONNECTIONS = 1_024
 """HTTP connections of one process; more are closed as they come."""
 OPEN_FILES = 4 * MAX_CONNECTIONS
@@ -71,17 +69,6 @@ COUNT_CHECK_S = 0.1
 """How often the supervisor is told of how many calls would be lost, should that have changed."""
 BACKEND_CLOSE_TIMEOUT_S = 2.0
 """Within what the supervisor gives us to say goodbye."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransceiverArguments(WorkerArguments):
-    """What a worker is started with."""
-
-    udp_fds: tuple[Fd, ...]
-    http_fd: Fd
-    sibling_fd: Fd
-    folder: Path
-    """Where the siblings' sockets are."""
 
 
 class Refuse(asyncio.Protocol):

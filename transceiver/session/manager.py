@@ -12,7 +12,7 @@ from operator import attrgetter
 from core import token
 from core.cluster import Cluster
 from core.keyring import Keyring
-from core.stun import Message, StunReason
+from core.stun import Message
 from core.token import Token
 from core.ufrag import shorten
 from transceiver.media import path
@@ -22,12 +22,8 @@ from transceiver.realtime import client_events
 from transceiver.sdp import LocalDescription, Offer
 from transceiver.session.gone import Place, turn_away_untrusted
 from transceiver.session.ids import new_session_id
-from transceiver.session.session import CallRequest, Session, SessionReason, SessionState, Shared
-from transceiver.transport.ice import IceReason
-from transceiver.transport.mux import MuxReason
-from transceiver.transport.peer import PeerReason
-from transceiver.transport.sctp import ChannelReason
-from transceiver.transport.sctp_guard import SctpReason
+from transceiver.session.session import CallRequest, Session, Shared
+from transceiver.session.state import SessionState
 
 logger = logging.getLogger(__name__)
 
@@ -37,16 +33,6 @@ SWEEP_NS = 500_000_000
 EXPIRY_MARGIN_MIN = 5
 """What a token outlives its session by: clocks of relays that differ, and minutes that are rounded."""
 RETRY_AFTER_S = {"full": 5.0, "overloaded": 1.0, "draining": 1.0}
-PACKET_REASONS = (
-    *StunReason,
-    *MuxReason,
-    *IceReason,
-    *SessionReason,
-    *PeerReason,
-    *ChannelReason,
-    *SctpReason,
-)
-"""Everything that `Observer.packet_refused` is told."""
 COUNTERS = (*path.COUNTERS, *(f"events_{name}" for name in client_events.COUNTERS))
 """What may be summed over sessions: members of PathStats, and of EventStats with `events_` before."""
 _audio_counts = attrgetter(*path.COUNTERS)

@@ -1,11 +1,8 @@
 """One call: ICE, DTLS, audio and events of one client, and the backend that it talks to.
 
-    new ──first check──▶ connecting ──keys──▶ connected
-     └──────────┴──────────────┴──ended──▶ closed
-
 A session does no I/O, owns no timer and reads no clock: the mux brings datagrams and takes them, the peer
 brings what was inside DTLS, the ticker calls every 20 ms once there are keys, and the manager asks now and
-then whether it is over.
+then whether it is over. `transceiver.session.state` has its states.
 """
 
 from __future__ import annotations
@@ -14,7 +11,7 @@ import json
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum, StrEnum
+from enum import StrEnum
 from typing import Final, Literal
 
 from core.addr import Endpoint
@@ -31,58 +28,11 @@ from transceiver.realtime import errors
 from transceiver.realtime.client_events import NOT_AN_EVENT, EventStats, decode_event_untrusted
 from transceiver.realtime.event import Event
 from transceiver.sdp import LocalDescription, Offer
-from transceiver.transport.ice import Credentials, IceLite, IceReason
+from transceiver.session.state import SessionEvent, SessionReason, SessionState, advance
+from transceiver.transport.ice import Credentials, IceLite
 from transceiver.transport.mux import Mux
 from transceiver.transport.peer import Certificate, ChannelTerms, Peer
-from transceiver.transport.sctp import ChannelReason
-
-
-class SessionState(Enum):
-    """Where a session stands."""
-
-    NEW = "new"
-    """The answer is out; the client has not been heard from."""
-    CONNECTING = "connecting"
-    """The client's address is known; DTLS is under way."""
-    CONNECTED = "connected"
-    CLOSED = "closed"
-
-
-class SessionEvent(Enum):
-    """What moves a session on."""
-
-    ARRIVED = "arrived"
-    KEYED = "keyed"
-    ENDED = "ended"
-
-
-TRANSITIONS: Final = {
-    (SessionState.NEW, SessionEvent.ARRIVED): SessionState.CONNECTING,
-    (SessionState.CONNECTING, SessionEvent.KEYED): SessionState.CONNECTED,
-    (SessionState.NEW, SessionEvent.ENDED): SessionState.CLOSED,
-    (SessionState.CONNECTING, SessionEvent.ENDED): SessionState.CLOSED,
-    (SessionState.CONNECTED, SessionEvent.ENDED): SessionState.CLOSED,
-}
-
-
-class IllegalTransitionError(Exception):
-    """A session was asked for a step that its state does not have: a mistake of ours."""
-
-
-def advance(state: SessionState, event: SessionEvent) -> SessionState:
-    """The state that follows. Raises IllegalTransitionError."""
-    following = TRANSITIONS.get((state, event))
-    if following is None:
-        raise IllegalTransitionError(f"{event.value} while {state.value}")
-    return following
-
-
-class SessionReason(StrEnum):
-    """Why a session drops a datagram unanswered; a metric label."""
-
-    ADDRESS_IN_USE = "address_in_use"
-    MEDIA_BEFORE_KEYS = "media_before_keys"
-
+from transceiver.transport.reasons import ChannelReason, IceReason
 
 LAST_WORDS: Final[dict[str, Event]] = {
     EndReason.TOO_LONG: errors.EXPIRED,

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
-from enum import Enum, StrEnum
+from enum import Enum
 from typing import Final
 
 from core import stun
 from core.addr import Endpoint
 from core.stun import Attribute, Message, MessageType
+from transceiver.transport.reasons import IceReason
 
 MS = 1_000_000
 SILENCE_NS = 600 * MS
@@ -69,19 +70,6 @@ MOVES: Final = {
     Sign.SPARE: (Needs.ANYTHING, SPARE_SILENCE_NS),
 }
 """When another address is sent to: at once, or when the one in use has gone without for so many ns."""
-
-
-class IceReason(StrEnum):
-    """Why a STUN message got no success response; a metric label."""
-
-    NOT_A_REQUEST = "ice_not_a_request"
-    NO_USERNAME = "ice_no_username"
-    WRONG_USERNAME = "ice_wrong_username"
-    BAD_INTEGRITY = "ice_bad_integrity"
-    UNKNOWN_ATTRIBUTE = "ice_unknown_attribute"
-    """Answered with 420."""
-    ROLE_CONFLICT = "ice_role_conflict"
-    """Answered with 487."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from core.service.sockets import kernel_drops
 from core.stun import Attribute, Message, parse_untrusted
 from core.token import UFRAG_CHARS
 from transceiver.observer import Observer
+from transceiver.transport.reasons import MuxReason
 
 MAX_DATAGRAM_BYTES = 2048
 """More than an Ethernet frame; a longer datagram is cut by the read and dropped."""
@@ -44,19 +45,6 @@ come last the next time, so among a hundred that share an SSRC a client is found
 
 _SO_RCVBUFFORCE = 33
 _SO_SNDBUFFORCE = 32
-
-
-class MuxReason(StrEnum):
-    """Why a datagram is nobody's; a metric label."""
-
-    EMPTY = "datagram_empty"
-    TOO_LONG = "datagram_too_long"
-    NOT_OURS = "datagram_of_no_protocol"
-    UNKNOWN_UFRAG = "unknown_ufrag"
-    CALL_GONE = "call_gone"
-    """Answered with 403."""
-    UNKNOWN_ADDRESS = "unknown_address"
-    NO_USERNAME = "stun_without_username"
 
 
 class Receiver(Protocol):

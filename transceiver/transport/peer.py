@@ -27,6 +27,7 @@ from OpenSSL import SSL
 from core.errors import UnavailableError
 from transceiver.media.keys import SrtpKeys
 from transceiver.transport.dtls_link import DTLS_MTU, GOODBYE_AFTER_S, PARTING_AFTER_S, Link
+from transceiver.transport.reasons import PeerReason
 from transceiver.transport.rtc import (
     SRTP_PROFILES,
     X509_DIGEST_ALGORITHMS,
@@ -59,12 +60,6 @@ CIPHERS = (
 """Forward secrecy throughout (RFC 8827 §6.5). Those with RSA are for a DTLS server that has such a
 certificate: with aiortc's own list, which is of ECDSA, a client of it has no cipher in common.
 """
-
-
-class PeerReason(StrEnum):
-    """Why something that the peer sent was dropped; a metric label."""
-
-    INBOX_FULL = "dtls_inbox_full"
 
 
 class Certificate(RTCCertificate):

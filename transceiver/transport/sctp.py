@@ -18,6 +18,7 @@ from typing import Any, Protocol, cast
 
 from OpenSSL import SSL
 
+from transceiver.transport.reasons import ChannelReason
 from transceiver.transport.rtc import (
     DATA_CHANNEL_OPEN,
     WEBRTC_BINARY,
@@ -63,16 +64,6 @@ _OPEN = struct.Struct("!BBHLHH")
 _MESSAGES = frozenset({WEBRTC_STRING, WEBRTC_STRING_EMPTY, WEBRTC_BINARY, WEBRTC_BINARY_EMPTY})
 _USER_INITIATED_ABORT = 12
 """RFC 9260 §3.3.10.12."""
-
-
-class ChannelReason(StrEnum):
-    """Why something inside SCTP was dropped; a metric label."""
-
-    UNPROCESSABLE = "sctp_unprocessable"
-    EXCESSIVE = "sctp_excessive"
-    OTHER_CHANNEL = "channel_not_ours"
-    BINARY_MESSAGE = "channel_binary_message"
-    """Bytes that are no UTF-8; those that are count as text."""
 
 
 class Association(RTCSctpTransport):

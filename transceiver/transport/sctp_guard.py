@@ -8,7 +8,8 @@ million chunks, every stream number makes an object. Packets of that kind stop h
 from __future__ import annotations
 
 import struct
-from enum import StrEnum
+
+from transceiver.transport.reasons import SctpReason
 
 MAX_STREAMS = 1024
 """Stream numbers that we take and announce; a caller uses one, and may have agreed on any with itself. As
@@ -29,15 +30,6 @@ _SMALLEST = {_DATA: 12, _INIT: 16, _INIT_ACK: 16, _SACK: 12, _SHUTDOWN: 4, _FORW
 """Bytes that follow the chunk header at least."""
 _PARAMETERS_AT = {_INIT: 16, _INIT_ACK: 16, 4: 0, 5: 0, 6: 0, 9: 0, 130: 0}
 """Where the parameters or causes begin: also HEARTBEAT and its ACK, ABORT, ERROR, RE-CONFIG."""
-
-
-class SctpReason(StrEnum):
-    """Why an SCTP packet is dropped; a metric label."""
-
-    MALFORMED = "sctp_malformed"
-    BAD_PARAMETER = "sctp_bad_parameter"
-    BAD_STREAM = "sctp_bad_stream"
-    BAD_ACKNOWLEDGEMENT = "sctp_bad_acknowledgement"
 
 
 def find_fault_untrusted(packet: bytes) -> SctpReason | None:

@@ -71,10 +71,10 @@ def test_other_arguments_are_refused(
 
 def test_relay_and_transceiver_workers_take_their_arguments(tmp_path: Path) -> None:
     """Both modules are run by what their services make, and say nothing but that they have no supervisor."""
-    from edge.host.worker import MODULE as RELAY
-    from edge.host.worker import RelayArguments
-    from transceiver.host.worker import MODULE as TRANSCEIVER
-    from transceiver.host.worker import TransceiverArguments
+    from edge.host.arguments import MODULE as RELAY
+    from edge.host.arguments import RelayArguments
+    from transceiver.host.arguments import MODULE as TRANSCEIVER
+    from transceiver.host.arguments import TransceiverArguments
 
     cpu = min(os.sched_getaffinity(0))
     relay = RelayArguments(

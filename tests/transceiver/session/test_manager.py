@@ -32,8 +32,9 @@ from transceiver.backends.base import SessionContext
 from transceiver.host.worker_metrics import SessionCollector
 from transceiver.observer import EndReason
 from transceiver.session.ids import owner_of
-from transceiver.session.manager import COUNTERS, PACKET_REASONS, AdmissionError
-from transceiver.session.session import Session, SessionState
+from transceiver.session.manager import COUNTERS, AdmissionError
+from transceiver.session.session import Session
+from transceiver.session.state import SessionState
 from transceiver.transport import ice
 from transceiver.transport.peer import Certificate
 
@@ -366,9 +367,3 @@ def test_the_end_of_a_process_says_goodbye_to_all() -> None:
             assert server.manager.refusal() == "draining"
 
     asyncio.run(scenario())
-
-
-def test_reasons_are_labels_and_none_means_two_things() -> None:
-    labels = [str(reason) for reason in PACKET_REASONS]
-    assert len(set(labels)) == len(labels)
-    assert all(label.replace("_", "").isalnum() and label.islower() for label in labels)

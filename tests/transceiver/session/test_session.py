@@ -29,35 +29,13 @@ from tests.transceiver.net import (
 )
 from transceiver.media import FRAME_BYTES, FRAME_MS
 from transceiver.media.codec import PACKET_MS
-from transceiver.session.session import (
-    TRANSITIONS,
-    IllegalTransitionError,
-    Session,
-    SessionEvent,
-    SessionState,
-    advance,
-)
+from transceiver.session.session import Session
+from transceiver.session.state import SessionState
 from transceiver.transport.ice import SILENCE_NS
 
 
 def run(coroutine: Coroutine[Any, Any, None]) -> None:
     asyncio.run(coroutine)
-
-
-@pytest.mark.parametrize(("state", "event"), list(itertools.product(SessionState, SessionEvent)))
-def test_only_the_steps_of_the_table_are_possible(state: SessionState, event: SessionEvent) -> None:
-    following = TRANSITIONS.get((state, event))
-    if following is None:
-        with pytest.raises(IllegalTransitionError):
-            advance(state, event)
-    else:
-        assert advance(state, event) is following
-
-
-def test_nothing_leaves_the_closed_state_and_all_others_reach_it() -> None:
-    assert not any(state is SessionState.CLOSED for state, _ in TRANSITIONS)
-    for state in set(SessionState) - {SessionState.CLOSED}:
-        assert advance(state, SessionEvent.ENDED) is SessionState.CLOSED
 
 
 async def _talk(server: Server, client: Client, hz: float) -> None:

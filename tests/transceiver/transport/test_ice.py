@@ -23,8 +23,8 @@ from transceiver.transport.ice import (
     Credentials,
     Generation,
     IceLite,
-    IceReason,
 )
+from transceiver.transport.reasons import IceReason
 
 OURS = Credentials("AbCdEfGhIjKlMnOpQrStUvWxYz01", "pass" * 8)
 RESTARTED = Credentials("zYxWvUtSrQpOnMlKjIhGfEdCbA98", "word" * 8)

@@ -27,10 +27,8 @@ from transceiver.transport.peer import (
     Certificate,
     ChannelTerms,
     Peer,
-    PeerReason,
 )
-from transceiver.transport.sctp import ChannelReason
-from transceiver.transport.sctp_guard import SctpReason
+from transceiver.transport.reasons import ChannelReason, PeerReason, SctpReason
 
 Filter = Callable[[bytes], bool]
 Fingerprint = tuple[str, str]

@@ -12,12 +12,12 @@ from aiortc.rtcsctptransport import WEBRTC_BINARY, WEBRTC_DCEP, WEBRTC_STRING
 from tests.transceiver.net import until
 from tests.transceiver.transport.test_peer import Pair, pair
 from transceiver.transport import sctp as sctp_module
+from transceiver.transport.reasons import ChannelReason
 from transceiver.transport.sctp import (
     CHANNEL_LABEL,
     MAX_HELD_MESSAGES,
     MAX_WAITING_CHANNELS,
     Association,
-    ChannelReason,
 )
 from transceiver.transport.sctp_guard import MAX_STREAMS
 

@@ -18,10 +18,10 @@ from aiortc.rtcsctptransport import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+from transceiver.transport.reasons import SctpReason
 from transceiver.transport.sctp_guard import (
     MAX_ACKNOWLEDGED,
     MAX_STREAMS,
-    SctpReason,
     carries_data_untrusted,
     find_fault_untrusted,
 )
