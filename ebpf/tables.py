@@ -26,7 +26,7 @@ from ebpf.errors import DataplaneError
 from ebpf.flows import U64_MASK, FlowRecord
 from ebpf.ids import BackboneIndex, EgressId, NatSlot, NextHopId, TransceiverId, VipId
 from ebpf.kernel.bpfmap import BpfMap, Records
-from ebpf.verdict import COUNTERS, FAMILIES, KNOWN, REASON_STRIDE, Family, Reason
+from ebpf.verdict import COUNTERS, FAMILIES, KNOWN, REASON_STRIDE, Count, Family, Reason
 
 V4, V6 = IpFamily.V4, IpFamily.V6
 REST_S = 0.05
@@ -64,13 +64,6 @@ class Adjacency(NamedTuple):
     mtu: int
     egress: EgressId
     tags: tuple[tuple[int, int], ...] = ()
-
-
-class Count(NamedTuple):
-    """Packets, and bytes of the network layer."""
-
-    packets: int
-    bytes: int
 
 
 class Traffic(NamedTuple):

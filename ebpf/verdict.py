@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from enum import Enum, StrEnum
+from typing import NamedTuple
+
+
+class Count(NamedTuple):
+    """Packets that ended in one way, and bytes of the network layer."""
+
+    packets: int
+    bytes: int
 
 
 class Action(Enum):

@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from core.config import Config
 from core.errors import UnavailableError
@@ -18,14 +18,15 @@ from core.service.supervisor import Message
 from core.service.worker import Fd, spec
 from ebpf.errors import HeldError
 from edge.host.arguments import MODULE, RelayArguments
-from edge.host.dataplane import Plan
-from edge.host.fastpath import XdpHost
 from edge.host.settings import XDP, WorkerSettings, load
 from edge.host.sockets import open_vips, reserve_descriptors
 from edge.metrics import relay as metrics
 from edge.metrics.status import HostStatus
 from edge.nexthops.messages import RESOLVE
 from edge.relay.counters import create
+
+if TYPE_CHECKING:
+    from edge.host.fastpath import XdpHost
 
 logger = logging.getLogger(__name__)
 
@@ -175,6 +176,10 @@ def choose_forwarder(config: Config) -> tuple[XdpHost | None, str | None]:
     try:
         if config.dataplane is None:
             raise UnavailableError("the configuration has no [dataplane]; see docs/dataplane.md")
+        # Here alone: it brings numpy and netlink into the process, for which there is no other use.
+        from edge.host.dataplane import Plan
+        from edge.host.fastpath import XdpHost
+
         return XdpHost(Plan(config.dataplane, config.relay)), None
     except HeldError as error:
         raise UnavailableError(f"another relay has the fast path of this host: {error}") from None

@@ -11,15 +11,14 @@ import gc
 import socket
 import sys
 import time
+from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.addr import IpFamily, from_sockaddr
 from core.service.handover import DRAIN, SETTINGS
 from core.service.supervisor import ControlChannel, Message
 from core.service.worker import run
-from edge.fastpath.forwarder import XdpForwarder
-from edge.fastpath.open import open_store, read_identities
 from edge.forwarders.userspace import DATAGRAM_BYTES, UserspaceForwarder
 from edge.host.arguments import RelayArguments
 from edge.host.settings import WorkerSettings, decode
@@ -28,6 +27,9 @@ from edge.relay.counters import Counters
 from edge.relay.decide import Relay
 from edge.relay.forwarder import VipIndex
 from edge.relay.slowpath import SlowPath
+
+if TYPE_CHECKING:
+    from edge.fastpath.forwarder import XdpForwarder
 
 PACKETS_PER_WAKEUP = 64
 """What one VIP may take of a wake-up before the others and what comes downstream get their turn."""
@@ -87,19 +89,26 @@ class Worker:
         if settings.xdp is None:
             forwarder = UserspaceForwarder(self._vips, self._arguments.max_flows, idle_ns, self._counters)
         else:
-            vips = [from_sockaddr(vip.getsockname()) for vip in self._vips]
-            arguments, identities = self._arguments, read_identities(settings.xdp)
-            store = open_store(identities, vips, (arguments.index, arguments.count), time.monotonic_ns)
-            forwarder = self._xdp = XdpForwarder(
-                store, arguments.max_flows, idle_ns, self._counters, self._ask
-            )
-            self._xdp.set_dscp(settings.xdp["dscp_upstream"])
+            forwarder = self._xdp = self._open_fast_path(settings.xdp, idle_ns)
         self._slow_path = SlowPath(_make_relay(settings), forwarder, self._counters, time.monotonic_ns)
         forwarder.attach(asyncio.get_running_loop())
         if self._xdp is None:
             self._read_vips(self._slow_path)
         else:
             self._ask([])  # for routes, without which no flow can be installed
+
+    def _open_fast_path(self, told: Mapping[str, Any], idle_ns: int) -> XdpForwarder:
+        # Here alone: they bring numpy into the process, for which a userspace forwarder has no use.
+        from edge.fastpath.forwarder import XdpForwarder
+        from edge.fastpath.open import open_store, read_identities
+
+        vips = [from_sockaddr(vip.getsockname()) for vip in self._vips]
+        arguments = self._arguments
+        share = arguments.index, arguments.count
+        store = open_store(read_identities(told), vips, share, time.monotonic_ns)
+        forwarder = XdpForwarder(store, arguments.max_flows, idle_ns, self._counters, self._ask)
+        forwarder.set_dscp(told["dscp_upstream"])
+        return forwarder
 
     def _ask(self, hosts: list[str]) -> None:
         self._control.send({"type": RESOLVE, "hosts": hosts})

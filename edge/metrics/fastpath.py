@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from core.service.metrics.exposition import Family, by_label, family
-from ebpf.tables import Count, Tables
-from ebpf.verdict import FAMILIES, REASONS, Reason
+from ebpf.verdict import FAMILIES, REASONS, Count, Reason
 from ebpf.verdict import Family as IpFamily
 from edge.metrics.catalogue import ATTACHED, BYTES, MODES, NEXTHOPS, PACKETS
 from edge.metrics.status import FastPathStatus
 from edge.relay.counters import Direction
+
+if TYPE_CHECKING:
+    from ebpf.tables import Tables
 
 Counts = Mapping[IpFamily, Mapping[Reason, Count]]
 

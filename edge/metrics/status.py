@@ -5,13 +5,15 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from core.addr import Endpoint
 from core.service.daemon import Lifecycle
 from core.service.supervisor import Supervisor
-from ebpf.tables import Tables
 from edge.relay.counters import Counters
+
+if TYPE_CHECKING:
+    from ebpf.tables import Tables
 
 
 class NextHopCounts(Sized, Protocol):

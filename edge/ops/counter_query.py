@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from ebpf import pins
 from ebpf.kernel.bpfmap import BpfMap
-from ebpf.tables import Count, counts_of
-from ebpf.verdict import Family, Reason
+from ebpf.tables import counts_of
+from ebpf.verdict import Count, Family, Reason
 
 
 class Row(NamedTuple):

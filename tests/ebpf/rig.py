@@ -19,8 +19,8 @@ from ebpf.ids import BackboneIndex, EgressId, NatSlot, NextHopId, TransceiverId,
 from ebpf.index import Index
 from ebpf.kernel.testrun import TestRun, XdpAction, run
 from ebpf.loader import Program
-from ebpf.tables import Adjacency, Count, LocalAddress, Rates, Tables
-from ebpf.verdict import Action, Family, Reason
+from ebpf.tables import Adjacency, LocalAddress, Rates, Tables
+from ebpf.verdict import Action, Count, Family, Reason
 from tests.builders import UdpFrame
 
 SIZES = pins.Sizes(max_flows4=64, max_flows6=64, backbones4=2, backbones6=1, punt_sources=256)

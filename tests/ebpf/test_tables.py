@@ -14,8 +14,8 @@ from ebpf import layout
 from ebpf.errors import DataplaneError
 from ebpf.ids import BackboneIndex, VipId
 from ebpf.kernel.libbpf import library
-from ebpf.tables import Count, LocalAddress, Rates, cell_of, find_multiplier, fold
-from ebpf.verdict import FAMILIES, KNOWN, REASON_STRIDE, Reason
+from ebpf.tables import LocalAddress, Rates, cell_of, find_multiplier, fold
+from ebpf.verdict import FAMILIES, KNOWN, REASON_STRIDE, Count, Reason
 from tests.ebpf import rig as scene
 from tests.ebpf.rig import FLOW4, FLOW6, Rig, upstream
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from core.service.metrics.exposition import render
-from ebpf.tables import Count, Tables
-from ebpf.verdict import FAMILIES, REASONS, Family, Reason
+from ebpf.tables import Tables
+from ebpf.verdict import FAMILIES, REASONS, Count, Family, Reason
 from edge.metrics.catalogue import FAST_PATH
 from edge.metrics.fastpath import Counts, carried, collect, read
 from edge.relay.counters import Direction

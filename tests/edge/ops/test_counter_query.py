@@ -12,8 +12,7 @@ from ebpf.errors import PinError
 from ebpf.kernel.bpfmap import BpfMap
 from ebpf.kernel.libbpf import possible_cpus
 from ebpf.layout import Counter
-from ebpf.tables import Count
-from ebpf.verdict import FAMILIES, KNOWN, REASON_STRIDE, REASONS, Family, Reason
+from ebpf.verdict import FAMILIES, KNOWN, REASON_STRIDE, REASONS, Count, Family, Reason
 from edge.ops.counter_query import Reading, rates, read
 
 
