@@ -175,7 +175,8 @@ WALKS: Mapping[str, Walk] = {
         {
             "transceiver/backends/odd.py": (
                 "",
-                '"""A parrot by another name."""\n\nfrom transceiver.backends.parrot import BACKEND\n\n'
+                '"""A parrot by another name."""\n\n'
+                "from transceiver.backends.built_in import PARROT as BACKEND\n\n"
                 '__all__ = ["BACKEND"]\n',
             ),
             "transceiver/backends/registry.py": (

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from core.errors import ConfigError
-from transceiver.backends.base import BackendType, SessionContext
+from transceiver.backends.base import SessionContext
 from transceiver.backends.recording import Frame, Recording, Turn
 from transceiver.media import FRAME_MS, FRAME_SAMPLES, SAMPLE_RATE
 from transceiver.realtime.event import Event
@@ -305,9 +305,6 @@ class Parrots:
     async def close(self) -> None:
         """Nothing to close."""
 
-
-BACKEND = BackendType(ServerVad, Parrots)
-"""[backend.parrot] has the members of `turn_detection`, as the operator would have them."""
 
 FADE = np.zeros(FRAME_SAMPLES, np.float32)
 FADE[:FADE_SAMPLES] = np.linspace(1, 0, FADE_SAMPLES, dtype=np.float32)

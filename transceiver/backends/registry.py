@@ -19,7 +19,7 @@ from core.schema import read_table, suggest
 from transceiver.backends.base import AnyBackendType, BackendFactory, BackendType
 
 GROUP = "voxpop.backends"
-BUILT_IN = (EntryPoint("parrot", "transceiver.backends.parrot:BACKEND", GROUP),)
+BUILT_IN = (EntryPoint("parrot", "transceiver.backends.built_in:PARROT", GROUP),)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from core.errors import ConfigError
 from tests.sound import Samples, find, frames, noise, silence, speech
 from tests.tones import heard, pitch, voice
 from transceiver.backends.base import Backend, SessionContext
-from transceiver.backends.parrot import BACKEND, FADE_MS, FADE_SAMPLES
+from transceiver.backends.built_in import PARROT
+from transceiver.backends.parrot import FADE_MS, FADE_SAMPLES
 from transceiver.backends.recording import MAX_FRAMES
 from transceiver.media import FRAME_BYTES, FRAME_MS, FRAME_NS
 from transceiver.observer import NullObserver
@@ -44,7 +45,7 @@ class Call:
         self.spoken: list[bytes | None] = []
         self.observer = TurnObserver()
         context = SessionContext("rtc_test", session or {}, self.events.append, self.observer)
-        self.parrot: Backend = BACKEND.build(defaults or ServerVad()).create(context)
+        self.parrot: Backend = PARROT.build(defaults or ServerVad()).create(context)
         if opened:
             self.parrot.opened()
 

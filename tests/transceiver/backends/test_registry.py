@@ -119,7 +119,7 @@ def test_one_name_of_two_packages_is_nobody_s(package: Install) -> None:
     assert theirs.startswith("transceiver.backend: backend theirs is offered by ")
     assert all(maker in theirs for maker in ("vendor:BACKEND of vendor 1.0", "rival:BACKEND of rival 1.0"))
     assert faults("parrot") == [
-        "transceiver.backend: backend parrot is offered by transceiver.backends.parrot:BACKEND and "
+        "transceiver.backend: backend parrot is offered by transceiver.backends.built_in:PARROT and "
         "vendor:BACKEND of vendor 1.0; uninstall all but one"
     ]
 
