@@ -25,18 +25,19 @@ ACCEPT_POST = f"{SDP_TYPE}, {FORM_TYPE}, {JSON_TYPE}"
 MAX_REQUEST_BYTES = 139_264
 """An offer of `MAX_SDP_BYTES`, session settings of the same size, and what separates the two in a form."""
 BODY_TIMEOUT_S = 10.0
+"""What callers have for a whole body."""
 
 
-async def read_call_untrusted(request: web.Request) -> tuple[str, Mapping[str, object]]:
-    """The offer and the session settings of a request. Raises Refusal."""
+async def read_call_untrusted(request: web.Request, timeout_s: float) -> tuple[str, Mapping[str, object]]:
+    """The offer and the session settings of a request, within `timeout_s`. Raises Refusal."""
     if request.content_type == SDP_TYPE:
-        return decode_sdp_untrusted(await read_untrusted(request)), {}
+        return decode_sdp_untrusted(await read_untrusted(request, timeout_s)), {}
     if request.content_type == JSON_TYPE:
-        call = _json_object_untrusted(await read_untrusted(request), "The body")
+        call = _json_object_untrusted(await read_untrusted(request, timeout_s), "The body")
         session = call.get("session")
         return decode_sdp_untrusted(call.get("sdp")), _session_untrusted({} if session is None else session)
     if request.content_type == FORM_TYPE:
-        form = await _read_form_untrusted(request)
+        form = await _read_form_untrusted(request, timeout_s)
         sdp = decode_sdp_untrusted(form.get("sdp"))
         session = form.get("session")
         return sdp, {} if session is None else _json_object_untrusted(session, "session")
@@ -48,11 +49,11 @@ async def read_call_untrusted(request: web.Request) -> tuple[str, Mapping[str, o
     )
 
 
-async def read_untrusted(request: web.Request) -> bytes:
-    """A whole body. Raises Refusal when it is packed, too long or too slow."""
+async def read_untrusted(request: web.Request, timeout_s: float) -> bytes:
+    """A whole body. Raises Refusal when it is packed, too long or not there within `timeout_s`."""
     if request.headers.get("Content-Encoding", "identity") != "identity":
         raise Refusal(415, HttpReason.BAD_CONTENT_TYPE, "The body must not have a Content-Encoding.")
-    async with _bounded_reading():
+    async with _bounded_reading(timeout_s):
         return await request.read()
 
 
@@ -68,10 +69,10 @@ def decode_sdp_untrusted(body: object) -> str:
         raise Refusal(400, SdpReason.NOT_SDP, "The body is not SDP: it is not UTF-8.") from None
 
 
-async def _read_form_untrusted(request: web.Request) -> dict[str, str | bytes]:
+async def _read_form_untrusted(request: web.Request, timeout_s: float) -> dict[str, str | bytes]:
     """The fields of a form; files and text are the same to us."""
     try:
-        async with _bounded_reading():
+        async with _bounded_reading(timeout_s):
             form = await request.post()
     except (ValueError, LookupError, RuntimeError, HttpProcessingError):  # what its parser is known to raise
         raise Refusal(400, HttpReason.BAD_BODY, "The body is not a well-formed multipart form.") from None
@@ -100,12 +101,12 @@ def _session_untrusted(session: object) -> Mapping[str, object]:
 
 
 @asynccontextmanager
-async def _bounded_reading() -> AsyncIterator[None]:
+async def _bounded_reading(timeout_s: float) -> AsyncIterator[None]:
     """Raises Refusal for a body that takes too long or does not come to its end."""
     try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             yield
     except TimeoutError:
-        raise Refusal(408, HttpReason.TIMEOUT, f"The body took longer than {BODY_TIMEOUT_S:g} s.") from None
+        raise Refusal(408, HttpReason.TIMEOUT, f"The body took longer than {timeout_s:g} s.") from None
     except (ConnectionError, web.RequestPayloadError):
         raise Refusal(400, HttpReason.CUT_OFF, "The body ended before its time.") from None

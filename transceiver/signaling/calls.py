@@ -28,7 +28,13 @@ from transceiver.sdp import (
 from transceiver.session.ids import owner_of
 from transceiver.session.manager import AdmissionError, SessionManager
 from transceiver.session.session import CallRequest, Session
-from transceiver.signaling.bodies import SDP_TYPE, decode_sdp_untrusted, read_call_untrusted, read_untrusted
+from transceiver.signaling.bodies import (
+    BODY_TIMEOUT_S,
+    SDP_TYPE,
+    decode_sdp_untrusted,
+    read_call_untrusted,
+    read_untrusted,
+)
 from transceiver.signaling.refusals import HttpReason, Refusal
 from transceiver.signaling.siblings import PASSED_ON, Handed, Siblings
 
@@ -55,16 +61,18 @@ class Calls:
         siblings: Siblings,
         observer: Observer,
         vips: Callable[[], tuple[Endpoint, ...]],
+        body_timeout_s: float = BODY_TIMEOUT_S,
     ) -> None:
         """`vips` are what answers name as candidates, best first; none while every PoP is down."""
         self._manager = manager
         self._siblings = siblings
         self._observer = observer
         self._vips = vips
+        self._body_timeout_s = body_timeout_s
 
     async def create(self, request: web.Request) -> web.Response:
         """An offer in, a session and its answer out; placed with a sibling when this process is full."""
-        sdp, settings = await read_call_untrusted(request)
+        sdp, settings = await read_call_untrusted(request, self._body_timeout_s)
         caller = request[CALLER]
         try:
             return self._answer(sdp, settings, caller)
@@ -93,7 +101,7 @@ class Calls:
                 f"The Content-Type must be {FRAGMENT_TYPE}.",
                 {"Accept-Patch": FRAGMENT_TYPE},
             )
-        body = await read_untrusted(request)
+        body = await read_untrusted(request, self._body_timeout_s)
         session = self._own_session(request)
         if session is None:
             return await self._pass_on(request, body)

@@ -24,7 +24,8 @@ from tests.paths import ROOT
 from tests.transceiver.descriptions import CHROMIUM, attributes
 from tests.transceiver.host_kit import CALLS, FRAGMENT, Host, kill
 from transceiver.host import catalogue, supervisor
-from transceiver.host.worker import COUNT_CHECK_S, MAX_CONNECTIONS
+from transceiver.host.http_server import MAX_CONNECTIONS
+from transceiver.host.worker import COUNT_CHECK_S
 from transceiver.sdp import parse_answer_untrusted
 from transceiver.session.ids import owner_of
 

@@ -159,11 +159,6 @@ def test_what_is_not_http_gets_400_and_a_count_and_no_traceback(host: Host, data
     assert "Traceback" not in "".join(host.log)
 
 
-@pytest.mark.slow
-def test_a_header_that_never_ends_is_given_up(host: Host) -> None:
-    assert raw(host, b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ") == b""
-
-
 def error_of(refusal: Refusal) -> dict[str, object]:
     """The error object of the OpenAI API."""
     body = refusal.response().text

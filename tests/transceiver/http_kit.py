@@ -1,0 +1,38 @@
+"""Our HTTP server in this process, and clients that say what they like."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from transceiver.host.http_server import IDLE_TIMEOUT_S, HttpServer
+from transceiver.observer import NullObserver
+
+PATIENCE_S = 30.0
+
+
+@asynccontextmanager
+async def serving(app: web.Application, idle_timeout_s: float = IDLE_TIMEOUT_S) -> AsyncIterator[int]:
+    """The port of 127.0.0.1 where it is."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = HttpServer(app, NullObserver(), idle_timeout_s)
+    await server.start(listener)
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        await server.close()
+
+
+async def heard_until_closed(port: int, said: bytes) -> bytes:
+    """What comes back for bytes that need not be HTTP, until the other side closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(said)
+        async with asyncio.timeout(PATIENCE_S):
+            return await reader.read()
+    finally:
+        writer.close()
