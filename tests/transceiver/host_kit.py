@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
 from pathlib import Path
@@ -28,6 +28,7 @@ from tests.processes import end
 from transceiver.signaling.apikeys import create_api_key
 
 TIMEOUT_S = 30.0
+POLL_S = 0.05
 CALLS = "/v1/realtime/calls"
 FRAGMENT = "application/trickle-ice-sdpfrag"
 VIP = "192.0.2.7:3478"
@@ -221,6 +222,19 @@ class Host:
                 sums[name] = sums.get(name, 0) + sample.value
         return sums
 
+    def has_replaced(self, killed: Collection[int]) -> bool:
+        """Whether all workers are ready and none of these is among them. For asking often: a scrape costs
+        more.
+        """
+        connection = http.client.HTTPConnection("127.0.0.1", self.metrics_port, timeout=TIMEOUT_S)
+        try:
+            connection.request("GET", "/healthz")
+            ready = json.load(connection.getresponse())["processes"]
+        finally:
+            connection.close()
+        workers = set(self.workers)
+        return ready == len(workers) == self.processes and workers.isdisjoint(killed)
+
     def wait_until(self, predicate: Callable[[], Result], what: str) -> Result:
         """Ask until it is so; returns what `predicate` returned."""
         deadline = time.monotonic() + TIMEOUT_S
@@ -229,7 +243,7 @@ class Host:
             if result:
                 return result
             assert time.monotonic() < deadline, what
-            time.sleep(0.02)
+            time.sleep(POLL_S)
 
 
 def kill(pid: int) -> None:

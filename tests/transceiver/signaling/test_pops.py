@@ -10,11 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime, formatdate
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from queue import Queue
 from threading import Thread
 from typing import Any
 
@@ -45,6 +47,9 @@ from transceiver.signaling.pops import (
 )
 
 SDP = {"Content-Type": "application/sdp"}
+PATIENCE_S = 30.0
+ROUNDS = 4
+"""Of questions to a PoP. With the last one asked, what came of those before has been said."""
 NOW_S = 1_900_000_000.4
 ASKED = PopSettings("asked", (Endpoint("192.0.2.1", 3478),), Endpoint("192.0.2.1", 9100))
 OTHER = PopSettings("other", (Endpoint("192.0.2.2", 3478),), Endpoint("192.0.2.2", 9100))
@@ -158,9 +163,10 @@ def test_a_pop_that_drains_is_left_out_while_another_is_up(relay: Relay, tmp_pat
         assert host.request("GET", "/readyz", key=None).status == 200
 
 
-@pytest.mark.parametrize(("ahead_s", "words"), [(7200, "7200 s ahead of"), (-10_800, "s behind")])
-def test_a_clock_that_is_hours_off_is_said_once(tmp_path: Path, ahead_s: int, words: str) -> None:
-    """A relay whose host has another time: aiohttp writes the Date, as the relay's status does."""
+@contextmanager
+def with_clock(ahead_s: int) -> Iterator[tuple[str, Queue[None]]]:
+    """The status of a relay whose host has another time, and a word for each time that it was asked."""
+    asked: Queue[None] = Queue()
 
     class Status(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -168,22 +174,34 @@ def test_a_clock_that_is_hours_off_is_said_once(tmp_path: Path, ahead_s: int, wo
             self.send_header("Date", formatdate(time.time() + ahead_s, usegmt=True))
             self.end_headers()
             self.wfile.write(b'{"state": "ready", "forwarder": "xdp"}')
+            asked.put(None)
 
         def log_message(self, *_: object) -> None:
             pass
 
     with HTTPServer(("127.0.0.1", 0), Status) as server:
         Thread(target=server.serve_forever, daemon=True).start()
-        with Host(tmp_path, processes=2, status=f"127.0.0.1:{server.server_port}") as host:
-            name = "voxpop_transceiver_pop_clock_ahead_seconds{pop=near}"
-            assert host.metrics()[name] == pytest.approx(ahead_s, abs=2.0)
-            time.sleep(5.0)  # two more rounds
-            host.stop()
+        yield f"127.0.0.1:{server.server_port}", asked
         server.shutdown()
-    said = [line for line in host.log if "the clock of PoP near is" in line]
-    assert len(said) == 1, "once for the host"
-    assert words in said[0]
-    assert " ERROR " in said[0]
+
+
+def test_clocks_that_are_hours_off_are_said_once(tmp_path: Path) -> None:
+    with with_clock(7200) as (near, asked), with_clock(-10_800) as (behind, asked_too):
+        tables = f'[[pop]]\nid = "behind"\nvips = ["192.0.2.9:3478"]\nstatus = "{behind}"\n'
+        with Host(tmp_path, processes=2, status=near, tables=tables) as host:
+            name = "voxpop_transceiver_pop_clock_ahead_seconds"
+            metrics = host.metrics()
+            assert metrics[f"{name}{{pop=near}}"] == pytest.approx(7200, abs=2.0)
+            assert metrics[f"{name}{{pop=behind}}"] == pytest.approx(-10_800, abs=2.0)
+            for _ in range(ROUNDS):
+                asked.get(timeout=PATIENCE_S)
+                asked_too.get(timeout=PATIENCE_S)
+            host.stop()
+    for pop, words in (("near", "7200 s ahead of"), ("behind", "s behind")):
+        said = [line for line in host.log if f"the clock of PoP {pop} is" in line]
+        assert len(said) == 1, "once for the host"
+        assert words in said[0]
+        assert " ERROR " in said[0]
 
 
 @pytest.mark.parametrize(
