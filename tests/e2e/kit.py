@@ -33,10 +33,18 @@ PATIENT_HOST = {"max_loop_lag_ms": 10_000}
 
 @asynccontextmanager
 async def running(
-    folder: Path, relay: Mapping[str, object] | None = None, transceiver: Mapping[str, object] | None = None
+    folder: Path,
+    relay: Mapping[str, object] | None = None,
+    transceiver: Mapping[str, object] | None = None,
+    processes: int = 2,
 ) -> AsyncIterator[LocalHost]:
-    """A relay of two workers and a transceiver of two processes, started and ready."""
-    plan = plan_host(relay_settings=relay or {}, transceiver_settings=PATIENT_HOST | dict(transceiver or {}))
+    """A relay of so many workers and a transceiver of so many processes, started and ready."""
+    plan = plan_host(
+        processes=processes,
+        workers=processes,
+        relay_settings=relay or {},
+        transceiver_settings=PATIENT_HOST | dict(transceiver or {}),
+    )
     host = LocalHost(plan, folder)
     try:
         await host.start()
