@@ -24,7 +24,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Where bytecode is not kept, as in images of containers, each of the thousand processes that tests start
-# would compile all that it imports anew: half of what a start takes.
+# would compile all that it imports anew: two fifths of what a start takes.
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
     sys.dont_write_bytecode = False
 
