@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 from collections.abc import Callable
@@ -11,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from core.demux import PacketKind, classify_untrusted
 from tests.browser.driver import Browser, Chromium, Firefox, browser
-from tests.browser.test_calls import PATIENT
+from tests.browser.nat import nat
+from tests.browser.test_calls import PATIENT, running
 from tests.sound import silence, write_wav
 from transceiver.demo.host import LocalHost, plan_host
 
@@ -133,6 +136,28 @@ def test_a_session_that_ends_is_noticed_in_the_channel_in_the_connection_and_by_
     assert told == ["session.created", "session_expired", "closed", "failed", "failed"]
     assert took_ms < NOTICE_MS
     assert shown == ["The session has reached the longest time that one may last.", 0, 0]
+
+
+@BROWSERS
+def test_a_session_that_ends_is_noticed_though_a_third_of_all_packets_is_lost(
+    kind: type[Browser], tmp_path: Path, say: Callable[[str], None]
+) -> None:
+    async def run() -> list[Any]:
+        microphone = tmp_path / "microphone.wav"
+        write_wav(microphone, silence(1000))
+        async with nat() as router, running(tmp_path, router, max_session_s=6) as plan:
+            await router.change_port()
+            count = itertools.count()
+            router.loses = lambda data: classify_untrusted(data) is PacketKind.DTLS and next(count) % 3 == 1
+            async with browser(kind, tmp_path, microphone) as page:
+                await page.open(plan.url)
+                seen: list[Any] = await page.evaluate(CALL + END)
+                return seen
+
+    *told, took_ms = asyncio.run(run())
+    say(f"connectionState has changed {took_ms:.0f} ms after session_expired")
+    assert told == ["session.created", "session_expired", "closed", "failed", "failed"]
+    assert took_ms < NOTICE_MS
 
 
 @BROWSERS
