@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import cast
 
@@ -25,6 +25,8 @@ class Nat(asyncio.DatagramProtocol):
         self.answered_ns = 0
         self.checks: list[tuple[int, bool]] = []
         """When the client sent ICE checks, and whether they nominated."""
+        self.loses: Callable[[bytes], bool] = lambda _: False
+        """Which packets for the client are lost on the way."""
         self._client: Address | None = None
         self._outer: asyncio.DatagramTransport | None = None
 
@@ -61,7 +63,7 @@ class Nat(asyncio.DatagramProtocol):
         if not self.answered.is_set():
             self.answered_ns = time.monotonic_ns()
             self.answered.set()
-        if self._client is not None:
+        if self._client is not None and not self.loses(data):
             self.transport.sendto(data, self._client)
 
     def close(self) -> None:

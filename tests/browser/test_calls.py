@@ -64,9 +64,9 @@ def microphone(tmp_path: Path) -> Path:
 
 
 @asynccontextmanager
-async def running(folder: Path, router: Nat | None = None) -> AsyncIterator[HostPlan]:
+async def running(folder: Path, router: Nat | None = None, **settings: object) -> AsyncIterator[HostPlan]:
     """A relay and a transceiver as operators run them; answers name the router if there is one."""
-    plan = plan_host(transceiver_settings=PATIENT)
+    plan = plan_host(transceiver_settings={**PATIENT, **settings})
     if router is not None:
         vip = plan.vips[0]
         router.target = (vip.host, vip.port)

@@ -14,13 +14,14 @@ from transceiver.caller.api import Placed, Pop, SignalingClient
 from transceiver.caller.conversation import Conversation, Phase
 from transceiver.caller.credentials import fresh_credentials
 from transceiver.caller.errors import CallError, Stage
-from transceiver.caller.failures import describe_unusable_untrusted
+from transceiver.caller.failures import describe_unusable_untrusted, printable_untrusted
 from transceiver.caller.ice import Nomination
 from transceiver.caller.recovery import keep_connected
 from transceiver.caller.sound import SILENCE
 from transceiver.caller.transport import Transport
 from transceiver.media import FRAME_MS
 from transceiver.media.ticker import Handle, Ticker
+from transceiver.realtime import errors
 from transceiver.sdp import LocalDescription, build_offer, parse_answer_untrusted
 from transceiver.transport.peer import Certificate
 
@@ -195,6 +196,9 @@ class Call:
             return
         if isinstance(event, dict) and len(self.record.events) < MAX_EVENTS:
             self.record.events.append(HeardEvent(time.monotonic_ns(), event))
+            words = _last_words_untrusted(event)
+            if words is not None and self.transport is not None:
+                self.transport.end(words)
 
 
 async def _ended(task: asyncio.Task[None]) -> None:
@@ -203,6 +207,14 @@ async def _ended(task: asyncio.Task[None]) -> None:
     await asyncio.wait({task})
     if not task.cancelled():
         task.result()
+
+
+def _last_words_untrusted(event: Mapping[str, object]) -> str | None:
+    """Why the server ends the session, if that is what the event says."""
+    error = event.get("error")
+    if not isinstance(error, dict) or error.get("code") not in errors.FINAL_CODES:
+        return None
+    return f"{printable_untrusted(str(error.get('message')))} ({error['code']})"
 
 
 def _describe(certificate: Certificate) -> LocalDescription:

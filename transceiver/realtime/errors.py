@@ -28,3 +28,5 @@ CRASHED: Final = _error(
 SILENT: Final = _error(
     "invalid_request_error", "session_silent", "Nothing was heard from this client for too long."
 )
+FINAL_CODES: Final = ("session_expired", "server_shutting_down", "session_crashed", "session_silent")
+"""Of these four: nothing comes after one of them."""

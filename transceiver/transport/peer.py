@@ -26,6 +26,12 @@ from OpenSSL import SSL
 
 from core.errors import UnavailableError
 from transceiver.media.keys import SrtpKeys
+from transceiver.transport.dtls_alert import (
+    Secrets,
+    could_do_dtls13,
+    offers_dtls13_untrusted,
+    seal_error,
+)
 from transceiver.transport.dtls_link import DTLS_MTU, GOODBYE_AFTER_S, PARTING_AFTER_S, Link
 from transceiver.transport.reasons import PeerReason
 from transceiver.transport.rtc import (
@@ -197,6 +203,7 @@ class Peer:
         self._task: asyncio.Task[None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._is_over = False
+        self._offers_dtls13 = False
 
     def start(self) -> None:
         """Begin the handshake: as the client, send a ClientHello; as the server, wait for one."""
@@ -208,6 +215,8 @@ class Peer:
 
     def receive_untrusted(self, datagram: bytes) -> None:
         """Take a DTLS datagram. One that comes before `start` waits; one too many is dropped."""
+        if self._dtls.state != "connected":
+            self._offers_dtls13 |= offers_dtls13_untrusted(datagram)
         if not self._is_over and not self._link.put(datagram):
             self._events.refuse(PeerReason.INBOX_FULL)
 
@@ -234,8 +243,9 @@ class Peer:
 
     async def part(self, last_words: str | None, cause: str) -> None:
         """Say goodbye so that it is heard though packets are lost, and then `close`: a last message, an ABORT
-        that gives `cause` (RFC 9260 §3.3.10.12) and close_notify, each repeated; takes a second. Who knows
-        already, or never had keys, is told nothing.
+        that gives `cause` (RFC 9260 §3.3.10.12) and an alert, each repeated; takes a second. The alert is
+        close_notify, or an error where there are last words, since then the other side has not asked for
+        this, and it speaks DTLS 1.3. Who never had keys is told nothing.
         """
         self.mute()
         if self._dtls.state == "connected":
@@ -246,7 +256,7 @@ class Peer:
             if self._sctp is not None:
                 self._sctp.farewell = cause
             self._link.remember()
-            await self._say_goodbye()
+            await self._say_goodbye(is_error=last_words is not None and self._acts_on_alerts)
             await self._link.say_again(GOODBYE_AFTER_S)
         await self.close()
 
@@ -274,13 +284,32 @@ class Peer:
         self._task = None
         self._link.ssl = None
 
-    async def _say_goodbye(self) -> None:
+    async def _say_goodbye(self, *, is_error: bool = False) -> None:
         if self._sctp is not None:
             await self._sctp.stop()
-        if self._dtls.state != "failed":
-            await self._dtls.stop()
-        else:
+        if self._dtls.state == "failed":
             await self._say_why()
+            return
+        if is_error:
+            await self._say_error()
+        await self._dtls.stop()
+
+    async def _say_error(self) -> None:
+        """Send an error alert in place of close_notify, which stays where the cipher has no other. OpenSSL
+        takes what it was asked for as sent, and says nothing more.
+        """
+        ssl = cast(SSL.Connection, self._dtls._ssl)
+        with contextlib.suppress(SSL.Error):
+            ssl.shutdown()
+            closing = ssl.bio_read(DTLS_MTU)
+            secrets = Secrets.of(ssl, "client" if self._dtls._role == "client" else "server")
+            await self._link._send(seal_error(secrets, closing) or closing)
+
+    @property
+    def _acts_on_alerts(self) -> bool:
+        if self._dtls._role == "server":
+            return self._offers_dtls13
+        return could_do_dtls13(cast(SSL.Connection, self._dtls._ssl).server_random() or b"")
 
     async def _say_why(self) -> None:
         """After a failed handshake aiortc says nothing, and the peer would wait for its own time limit:

@@ -14,6 +14,7 @@ const REQUEST_TIMEOUT_MS = 5000; // of those that bring it back
 const CHECK_TIMEOUT_MS = 4000; // for the first answered check after new credentials
 const THROUGH = ['connected', 'completed'];
 const LOST = ['disconnected', 'failed'];
+const LAST_WORDS = ['session_expired', 'server_shutting_down', 'session_crashed', 'session_silent']; // no call after these
 const NAMES = { answer: 'signaling', ice: 'ice', dtls: 'dtls', audio: 'audio' };
 
 export class Call extends EventTarget {
@@ -132,11 +133,16 @@ export class Call extends EventTarget {
       this.remoteStream = streams[0] ?? new MediaStream([track]);
       this.#emit('track', { stream: this.remoteStream });
     };
-    channel.onmessage = ({ data }) => this.#emit('event', { direction: 'in', event: JSON.parse(data) });
+    channel.onmessage = ({ data }) => this.#heard(JSON.parse(data));
     channel.onclose = () => {
       if (pc.sctp?.transport.state === 'failed') this.#lose();
       else this.hangUp('The other side hung up.');
     };
+  }
+
+  #heard(event) {
+    this.#emit('event', { direction: 'in', event });
+    if (event.type === 'error' && LAST_WORDS.includes(event.error?.code)) this.hangUp(event.error.message);
   }
 
   #connectionChanged() {

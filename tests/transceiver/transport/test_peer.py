@@ -381,6 +381,41 @@ def test_goodbye_is_heard_at_once_and_said_once() -> None:
     asyncio.run(scenario())
 
 
+READ_ALERT = 0x4004
+"""SSL_CB_READ_ALERT, which pyOpenSSL has no name for."""
+CLOSE_NOTIFY, INTERNAL_ERROR = 0x0100, 0x0250
+
+
+@pytest.mark.parametrize("role", ["client", "server"])
+@pytest.mark.parametrize(
+    ("last_words", "speaks_dtls13", "alert"),
+    [
+        ("{}", True, INTERNAL_ERROR),
+        ("{}", False, CLOSE_NOTIFY),
+        (None, True, CLOSE_NOTIFY),
+    ],
+)
+def test_an_end_that_was_not_asked_for_is_an_error_to_who_acts_on_alerts(
+    role: str, last_words: str | None, speaks_dtls13: bool, alert: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peer_module, "offers_dtls13_untrusted", lambda _: speaks_dtls13)
+    monkeypatch.setattr(peer_module, "could_do_dtls13", lambda _: speaks_dtls13)
+
+    async def scenario() -> None:
+        async with pair() as both:
+            await both.open()
+            ours, other = (both.client, both.server) if role == "client" else (both.server, both.client)
+            told: list[int] = []
+            ssl = other.peer._dtls._ssl
+            assert ssl is not None
+            ssl.set_info_callback(lambda _, where, value: told.extend([value] * (where == READ_ALERT)))
+            await ours.peer.part(last_words, "too_long")
+            assert told == [alert]
+            assert other.messages == ([] if last_words is None else [last_words])
+
+    asyncio.run(scenario())
+
+
 def test_messages_to_a_peer_that_takes_none_are_refused_in_the_end() -> None:
     async def scenario() -> None:
         async with pair() as both:
