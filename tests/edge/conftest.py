@@ -25,7 +25,7 @@ def pin_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     bpffs.mount(root)
     directory = root / "v1"
     pins.ensure_maps(directory, pins.Sizes(MAX_FLOWS, MAX_FLOWS, 1, 1, 64))
-    loaded = loader.load(directory)
+    loaded = loader.load_kept(directory, root.parent / "programs")
     loader.pin(loaded, directory)
     loaded.close()
     yield directory

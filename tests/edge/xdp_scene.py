@@ -138,6 +138,7 @@ class Pop:
             "interfaces": ["pub", "bb"],
             "backbone": list(BACKBONES),
             "pin_dir": str(scene.pin_root / "voxpop"),
+            "cache_dir": str(scene.directory.parent / "programs"),
             **(dataplane or {}),
         }
         self.process: subprocess.Popen[bytes] | None = None

@@ -106,15 +106,15 @@ def test_generic_where_the_driver_refuses(links: Netdev, rig: Rig, caplog: pytes
     assert links.detach(BRIDGE, rig.loaded.fds[Program.BACKBONE])
 
 
-def test_a_program_outlives_its_loader_and_is_found_again(links: Netdev, bpffs: Path) -> None:
+def test_a_program_outlives_its_loader_and_is_found_again(links: Netdev, bpffs: Path, tmp_path: Path) -> None:
     """Load, pin, attach, forget; load anew over the same maps and replace, as an upgrade does."""
     directory = bpffs / "upgrade" / "v1"
     pins.ensure_maps(directory, SIZES)
-    old = loader.load(directory)
+    old = loader.load_kept(directory, tmp_path / "cache")
     loader.pin(old, directory)
     links.attach("pop0", old.fds[Program.BACKBONE])
     old.close()
-    new = loader.load(directory)
+    new = loader.load_kept(directory, tmp_path / "cache")
     running = pins.open_pinned_program(directory, Program.BACKBONE)
     assert links.replace("pop0", new.fds[Program.BACKBONE], running) == Mode.NATIVE
     os.close(running)

@@ -41,7 +41,9 @@ def test_without_rights(stopped: Pop) -> None:
 
 
 def test_missing_headers_name_the_package(stopped: Pop) -> None:
-    """Hidden from the process by a mount of its own."""
+    """Hidden from the process by a mount of its own; and nothing was compiled before."""
+    stopped.dataplane["cache_dir"] = str(stopped.scene.directory / "empty")
+    stopped.write_config()
     inner = " ".join(stopped.command("dataplane", "run"))
     script = f"mount -t tmpfs none /usr/src && mount -t tmpfs none /lib/modules && exec {inner}"
     result = subprocess.run(
