@@ -17,6 +17,7 @@ from ebpf.loader import Program
 from ebpf.net import attach as netdev
 from ebpf.net.attach import Mode, Netdev
 from tests.ebpf.rig import SIZES, Rig
+from tests.paths import programs
 
 pytestmark = pytest.mark.netns
 
@@ -106,15 +107,15 @@ def test_generic_where_the_driver_refuses(links: Netdev, rig: Rig, caplog: pytes
     assert links.detach(BRIDGE, rig.loaded.fds[Program.BACKBONE])
 
 
-def test_a_program_outlives_its_loader_and_is_found_again(links: Netdev, bpffs: Path, tmp_path: Path) -> None:
+def test_a_program_outlives_its_loader_and_is_found_again(links: Netdev, bpffs: Path) -> None:
     """Load, pin, attach, forget; load anew over the same maps and replace, as an upgrade does."""
     directory = bpffs / "upgrade" / "v1"
     pins.ensure_maps(directory, SIZES)
-    old = loader.load_kept(directory, tmp_path / "cache")
+    old = loader.load_kept(directory, programs(bpffs))
     loader.pin(old, directory)
     links.attach("pop0", old.fds[Program.BACKBONE])
     old.close()
-    new = loader.load_kept(directory, tmp_path / "cache")
+    new = loader.load_kept(directory, programs(bpffs))
     running = pins.open_pinned_program(directory, Program.BACKBONE)
     assert links.replace("pop0", new.fds[Program.BACKBONE], running) == Mode.NATIVE
     os.close(running)
