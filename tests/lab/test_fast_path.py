@@ -95,10 +95,10 @@ def test_no_packet_is_lost_with_the_program_or_the_relay(tmp_path: Path, say: Sa
         async with callers(running) as crowd:
             calls = [crowd.call() for _ in range(CALLS)]
             await connect(calls)
-            before = await clients_of(running)
             async with talking(calls):
                 replaced = await replace_program(running)
-                killed = await kill_and_start_relay(running, before)
+                killed, before = await kill_and_start_relay(running)
+                assert len(before) >= CALLS
                 late = [crowd.call() for _ in range(AT_ONCE)]
                 asked_ns = time.monotonic_ns()
                 await connect(late)
@@ -146,14 +146,15 @@ async def replace_program(running: Running) -> Interval:
     return Interval(began, time.time())
 
 
-async def kill_and_start_relay(running: Running, before: set[str]) -> Interval:
-    """The time without one, and of its start; `before` are the clients that have a flow."""
+async def kill_and_start_relay(running: Running) -> tuple[Interval, set[str]]:
+    """The time without one, and of its start; the clients that had a flow all the while."""
     began = time.time()
     kill_relay(running)
+    before = await clients_of(running)
     await asyncio.sleep(DOWN_S)
     assert await clients_of(running) == before, "the flows are listed without the relay"
     await asyncio.to_thread(running.start_relay)
-    return Interval(began, time.time())
+    return Interval(began, time.time()), before
 
 
 @asynccontextmanager
