@@ -5,6 +5,7 @@ core.errors.UnavailableError
     ├── HeadersError      no kernel headers to compile against
     ├── CompileError      the C was refused by the compiler; carries its output
     ├── VerifierError     the program was refused by the kernel; carries its log
+├── CacheError        what was compiled before cannot be used, or not be kept
     ├── PinError          no bpffs, nothing pinned, or pinned by another version
     │   └── ReplacedError what was pinned is so no longer
     ├── HeldError         another process uses it
@@ -40,6 +41,10 @@ class VerifierError(DataplaneError):
     def __init__(self, message: str, log: str) -> None:
         super().__init__("\n".join([message, *log.splitlines()[-12:]]))
         self.log = log
+
+
+class CacheError(DataplaneError):
+    """A program that was compiled before cannot be used, or one cannot be kept."""
 
 
 class PinError(DataplaneError):

@@ -7,19 +7,23 @@ flows of the old.
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import logging
 import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from ebpf import clock, pins
-from ebpf.errors import CompileError, DataplaneError, VerifierError
+from ebpf import clock, compiled, pins
+from ebpf.errors import CacheError, CompileError, DataplaneError, MapError, VerifierError
 from ebpf.kernel import headers
 from ebpf.source import Source, join
+
+logger = logging.getLogger(__name__)
 
 PROGRAM_DIR = Path(__file__).with_name("prog")
 SOURCE = PROGRAM_DIR / "relay_xdp.c"
@@ -46,12 +50,8 @@ class Loaded:
     """Programs in the kernel, by name. They live as long as this object, a pin or an attachment."""
 
     fds: dict[str, int]
-    module: Any = field(repr=False)
-    """BCC's; it owns the descriptors."""
-
-    def close(self) -> None:
-        """Let go of the programs; those that are pinned or attached live on."""
-        self.module.cleanup()
+    close: Callable[[], None]
+    """Lets go of the programs; those that are pinned or attached live on."""
 
 
 def load(
@@ -65,11 +65,76 @@ def load(
 
     Raises HeadersError, CompileError, VerifierError, or DataplaneError where BCC or a right is missing.
     """
-    with headers.tree() as tree:
-        source = join(program, tree / JOINED, extra)
-        source.path.write_text(source.text)
-        module = _compile(source, pin_dir, tree)
-    return Loaded({name: _load_one(module, name, source) for name in names}, module)
+    module, fds = _compile_and_load(pin_dir, program, extra, names)
+    return Loaded(fds, module.cleanup)
+
+
+def load_kept(pin_dir: Path, cache: Path, *, program: Path = SOURCE) -> Loaded:
+    """What `load` does, but without the compiler where `cache` has what it would make; and where it has
+    not, it has afterwards. Raises what `load` does.
+
+    The cache is a help and no more: what is wrong with it is logged.
+    """
+    key = _identity(program)
+    try:
+        programs = compiled.read(cache, key)
+        if programs is not None:
+            loaded = _load_compiled(programs, pin_dir)
+            logger.info("loaded what was compiled before, %s", cache / key)
+            return loaded
+    except (CacheError, MapError) as error:
+        logger.warning("what was compiled before is of no use, and is compiled anew: %s", error)
+    module, fds = _compile_and_load(pin_dir, program, "", tuple(Program))
+    try:
+        kept = {name: _compiled(module, name) for name in fds}
+        compiled.write(cache, key, kept)
+    except (CacheError, MapError) as error:
+        logger.warning("what was compiled is not kept for the next time: %s", error)
+    return Loaded(fds, module.cleanup)
+
+
+def _load_compiled(programs: dict[str, compiled.Compiled], pin_dir: Path) -> Loaded:
+    with contextlib.ExitStack() as undo, compiled.pinned_maps(pin_dir) as maps:
+        fds = {}
+        for name in Program:
+            fds[str(name)] = programs[name].load(name, maps)
+            undo.callback(os.close, fds[name])
+        return Loaded(fds, undo.pop_all().close)
+
+
+def _identity(program: Path) -> str:
+    """Of all that decides what the compiler makes: text, flags, kernel, headers by choice, and itself.
+
+    Not of the pins' path, as maps are found by name. The headers of a kernel do not change.
+    """
+    _import_bcc()
+    kernel = os.uname()
+    decides = [
+        compiled.FORMAT,
+        join(program, Path(JOINED)).text,
+        *_flags(Path()),
+        *(kernel.release, kernel.version, kernel.machine),
+        os.environ.get(headers.ENVIRONMENT, ""),
+        *_compiler(),
+    ]
+    return hashlib.sha256("\0".join(decides).encode()).hexdigest()
+
+
+def _compiler() -> Iterator[str]:
+    """The libraries that compile, as files of this process: an update of any of them is another compiler."""
+    mapped = Path("/proc/self/maps").read_text().splitlines()
+    paths = {Path(line.split(maxsplit=5)[5]) for line in mapped if " /" in line}
+    for path in sorted(paths):
+        if path.name.startswith(("libbcc", "libclang", "libLLVM")) and path.exists():
+            told = path.stat()
+            yield f"{path} {told.st_size} {told.st_mtime_ns}"
+
+
+def _compiled(module: Any, name: str) -> compiled.Compiled:  # noqa: ANN401 - BCC has no types
+    from bcc.libbcc import lib
+
+    license = lib.bpf_module_license(module.module)  # noqa: A001 - as the kernel calls it
+    return compiled.from_instructions(module.dump_func(name.encode()), license.decode())
 
 
 def pin(loaded: Loaded, pin_dir: Path) -> None:
@@ -78,15 +143,34 @@ def pin(loaded: Loaded, pin_dir: Path) -> None:
         pins.pin_program(fd, pin_dir / name)
 
 
-def _compile(source: Source, pin_dir: Path, tree: Path) -> Any:  # noqa: ANN401 - BCC has no types
+def _compile_and_load(
+    pin_dir: Path, program: Path, extra: str, names: tuple[str, ...]
+) -> tuple[Any, dict[str, int]]:
+    """(BCC's module, which owns the descriptors, and those by name)."""
+    with headers.tree() as tree:
+        source = join(program, tree / JOINED, extra)
+        source.path.write_text(source.text)
+        module = _compile(source, pin_dir, tree)
+    return module, {name: _load_one(module, name, source) for name in names}
+
+
+def _flags(pin_dir: Path) -> list[str]:
+    return [*WARNINGS, f'-DVOXPOP_PIN_DIR="{pin_dir}"', f"-DVP_SEEN_SHIFT={clock.seen_shift()}"]
+
+
+def _import_bcc() -> Any:  # noqa: ANN401 - BCC has no types
     try:
         from bcc import BPF
     except ImportError:
         raise DataplaneError(
             "BCC is missing: install the package python3-bpfcc, and run with the distribution's Python"
         ) from None
-    defines = f'-DVOXPOP_PIN_DIR="{pin_dir}"', f"-DVP_SEEN_SHIFT={clock.seen_shift()}"
-    flags = [*WARNINGS, *defines]
+    return BPF
+
+
+def _compile(source: Source, pin_dir: Path, tree: Path) -> Any:  # noqa: ANN401 - BCC has no types
+    BPF = _import_bcc()  # noqa: N806 - a class
+    flags = _flags(pin_dir)
     with _environment(headers.ENVIRONMENT, str(tree)), captured_stderr() as output:
         try:
             return BPF(text=source.text.encode(), cflags=flags)

@@ -135,6 +135,11 @@ class DataplaneSettings:
         "where maps and programs are pinned, in a BPF file system",
         default="/sys/fs/bpf/voxpop",
     )
+    cache_dir: str = setting(
+        pattern("an absolute path", r"/[^\x00-\x1f\x7f]+"),
+        "where compiled programs are kept, so that none is compiled twice; only its owner may write there",
+        default="/var/cache/voxpop",
+    )
     dscp_upstream: int | None = setting(
         integer(0, 63),
         "DSCP of packets to transceivers; not set, each keeps its own",

@@ -100,6 +100,7 @@ class TestRunOptions(ctypes.Structure):
 _PROTOTYPES: dict[str, tuple[object, ...]] = {
     "bpf_obj_get": (c_char_p,),
     "bpf_obj_pin": (c_int, c_char_p),
+    "bpf_prog_load": (c_uint32, c_char_p, c_char_p, c_char_p, c_size_t, c_void_p),
     "bpf_prog_get_fd_by_id": (c_uint32,),
     "bpf_obj_get_info_by_fd": (c_int, c_void_p, POINTER(c_uint32)),
     "bpf_map_create": (c_uint32, c_char_p, c_uint32, c_uint32, c_uint32, c_void_p),

@@ -1,4 +1,4 @@
-"""What the kernel says of a loaded program."""
+"""Loading a program that is compiled, and what the kernel says of a loaded one."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from typing import NamedTuple
 
 from ebpf.kernel.libbpf import check, library
 
+_PROG_TYPE_XDP = 6
+"""BPF_PROG_TYPE_XDP of linux/bpf.h."""
+_INSTRUCTION_BYTES = 8
+
 
 class _ProgramInfo(ctypes.Structure):
     """The head of struct bpf_prog_info."""
 
     id: int
+    tag: ctypes.Array[c_uint8]
     name: bytes
     _fields_ = (
         ("type", c_uint32),
@@ -36,6 +41,8 @@ class ProgramInfo(NamedTuple):
     id: int
     name: str
     """The first 15 characters."""
+    tag: str
+    """The kernel's hash of the instructions, whatever maps they use; in hexadecimal."""
 
 
 def program_info(fd: int) -> ProgramInfo:
@@ -44,9 +51,17 @@ def program_info(fd: int) -> ProgramInfo:
     size = c_uint32(ctypes.sizeof(info))
     result = library().bpf_obj_get_info_by_fd(fd, ctypes.byref(info), ctypes.byref(size))
     check(result, "ask what a program is")
-    return ProgramInfo(info.id, info.name.decode(errors="replace"))
+    return ProgramInfo(info.id, info.name.decode(errors="replace"), bytes(info.tag).hex())
 
 
 def open_program(program_id: int) -> int:
     """A descriptor of the program with that id. Raises MapError; the kernel wants CAP_SYS_ADMIN for it."""
     return check(library().bpf_prog_get_fd_by_id(program_id), f"open program {program_id}")
+
+
+def load_xdp(name: str, instructions: bytes, license: str) -> int:  # noqa: A002 - as the kernel calls it
+    """A descriptor of a new program of these instructions (struct bpf_insn). Raises MapError."""
+    count = len(instructions) // _INSTRUCTION_BYTES
+    lib = library()
+    result = lib.bpf_prog_load(_PROG_TYPE_XDP, name.encode(), license.encode(), instructions, count, None)
+    return check(result, f"load {name}")

@@ -96,7 +96,7 @@ def _run(plan: Plan, netdev: Netdev, *, force: bool) -> list[tuple[str, Mode]]:
     logger.info("%s: %s", plan.directory, f"made {len(made)} maps" if made else "adopts the maps of before")
     from ebpf import loader  # here alone, since it brings LLVM into the process
 
-    loaded = loader.load(plan.directory)
+    loaded = loader.load_kept(plan.directory, Path(plan.settings.cache_dir))
     try:
         modes = _attach_all(plan, netdev, loaded.fds)
         loader.pin(loaded, plan.directory)

@@ -40,8 +40,9 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
     run = actions.add_parser(
         "run",
         help="compile, load, attach and pin; in place of what runs",
-        description="Compiles the fast path, loads it, puts it on every interface of dataplane.interfaces "
-        "and pins it, with the maps that are there already. All interfaces or none.",
+        description="Compiles the fast path, or takes what was compiled before, loads it, puts it on every "
+        "interface of dataplane.interfaces and pins it, with the maps that are there already. All interfaces "
+        "or none.",
         epilog=DATAPLANE_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

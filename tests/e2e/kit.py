@@ -8,16 +8,17 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import aiohttp
 import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
+from yarl import URL
 
-from core.addr import Endpoint
+from core.addr import Endpoint, IpFamily, family_of
 from tests.sound import Samples, frames, likeness_in_pieces, speech
-from transceiver.caller.api import SignalingClient, calls_url
+from transceiver.caller.api import Placed, SignalingClient, calls_url
 from transceiver.caller.call import Call
 from transceiver.caller.ice import Nomination
 from transceiver.caller.sound import is_audible
@@ -53,6 +54,23 @@ async def running(
         await host.stop()
 
 
+class OneFamily(SignalingClient):
+    """Signaling for a client whose network has one IP version: to the other's candidates there is no way."""
+
+    def __init__(self, http: aiohttp.ClientSession, url: URL, family: IpFamily) -> None:
+        super().__init__(http, url, None)
+        self._family = family
+
+    async def place(self, offer_sdp: str, session: Mapping[str, object]) -> Placed:
+        """As it is answered, without those."""
+        placed = await super().place(offer_sdp, session)
+        lines = placed.answer_sdp.splitlines(keepends=True)
+        return replace(placed, answer_sdp="".join(line for line in lines if self._has_a_way(line)))
+
+    def _has_a_way(self, line: str) -> bool:
+        return not line.startswith("a=candidate:") or family_of(line.split()[4]) is self._family
+
+
 class Callers:
     """Places calls from this process, all on one clock."""
 
@@ -63,9 +81,13 @@ class Callers:
         self._certificate = Certificate.generate()
         self.calls: list[Call] = []
 
-    def call(self, nomination: Nomination = Nomination.ALWAYS) -> Call:
-        """A call that is still to be connected, and will be hung up in the end."""
+    def call(self, nomination: Nomination = Nomination.ALWAYS, family: IpFamily | None = None) -> Call:
+        """A call that is still to be connected, and will be hung up in the end; from a network that has only
+        one IP version, if one is named.
+        """
         api = SignalingClient(self._http, self._url, None)
+        if family is not None:
+            api = OneFamily(self._http, self._url, family)
         self.calls.append(Call(api, self._ticker, self._certificate, nomination=nomination))
         return self.calls[-1]
 

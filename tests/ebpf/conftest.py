@@ -11,6 +11,7 @@ import pytest
 
 from ebpf import pins
 from tests.ebpf.rig import SIZES, Rig
+from tests.paths import programs
 
 
 @pytest.fixture(scope="session")
@@ -26,10 +27,10 @@ def bpffs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def loaded_rig(bpffs: Path) -> Iterator[Rig]:
-    """Compiled and loaded once; use `rig`."""
+    """Loaded once; use `rig`."""
     directory = pins.pin_dir(bpffs)
     pins.ensure_maps(directory, SIZES)
-    rig = Rig(directory)
+    rig = Rig(directory, programs(bpffs))
     yield rig
     rig.close()
     pins.unpin(directory)

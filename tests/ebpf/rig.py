@@ -135,9 +135,9 @@ class Outcome(NamedTuple):
 class Rig:
     """The loaded programs and their tables."""
 
-    def __init__(self, pin_dir: Path) -> None:
+    def __init__(self, pin_dir: Path, cache: Path) -> None:
         self.pin_dir = pin_dir
-        self.loaded = loader.load(pin_dir)
+        self.loaded = loader.load_kept(pin_dir, cache)
         loader.pin(self.loaded, pin_dir)
         self.clock = JiffiesClock(pin_dir)
         self.index = Index(pin_dir)

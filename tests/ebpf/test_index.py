@@ -19,10 +19,10 @@ from ebpf.errors import MapFullError, PinError
 from ebpf.flows import FlowRecord
 from ebpf.ids import NatSlot
 from ebpf.index import Index
-from ebpf.loader import Program
 from ebpf.tables import Tables
 from ebpf.verdict import Reason
 from tests.ebpf.rig import FLOW4, FLOW6, SIZES, Rig, sent_upstream, upstream, version_of
+from tests.paths import programs
 
 FLOW = pytest.mark.parametrize("flow", [FLOW4, FLOW6], ids=["ipv4", "ipv6"])
 SLOTS = 1 << 15
@@ -174,7 +174,7 @@ def test_groups_of_several_addresses(bpffs: Path) -> None:
     """None lies among the ports below GROUP_FIRST, of whichever address."""
     directory = bpffs / "three"
     pins.ensure_maps(directory, pins.Sizes(64, 64, 3, 2, 64))
-    loaded = loader.load(directory, names=(Program.INDEX,))
+    loaded = loader.load_kept(directory, programs(bpffs))
     loader.pin(loaded, directory)
     loaded.close()
     index, tables = Index(directory), Tables(directory)

@@ -12,9 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from ebpf import loader, pins
+from ebpf import compiled, loader, pins
+from ebpf.compiled import Compiled
 from ebpf.errors import CompileError, HeadersError, VerifierError
-from ebpf.kernel import headers
+from ebpf.kernel import headers, testrun
+from ebpf.kernel.programs import program_info
+from ebpf.loader import Loaded, Program
+from ebpf.tables import Tables
+from ebpf.verdict import Reason
 from tests.ebpf.rig import SIZES
 
 
@@ -24,6 +29,17 @@ def pin_dir(bpffs: Path) -> Iterator[Path]:
     pins.ensure_maps(directory, SIZES)
     yield directory
     pins.unpin(directory)
+
+
+@pytest.fixture(scope="module")
+def kept(bpffs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache in which the programs are."""
+    directory = bpffs / "kept" / "v1"
+    pins.ensure_maps(directory, SIZES)
+    cache = tmp_path_factory.mktemp("cache") / "programs"
+    loader.load_kept(directory, cache).close()
+    pins.unpin(directory)
+    return cache
 
 
 def test_a_program_that_does_not_compile(pin_dir: Path) -> None:
@@ -97,23 +113,93 @@ def test_missing_headers_are_said_before_bcc_is_asked(pin_dir: Path, monkeypatch
         loader.load(pin_dir)
 
 
+@pytest.mark.usefixtures("kept")  # by whatever stays open once BCC was here
 def test_loading_leaves_no_descriptor_and_no_environment(pin_dir: Path) -> None:
     """BCC keeps descriptors of its own for the maps; they go when it does."""
     before = os.environ.copy()
-    loader.load(pin_dir).close()
     descriptors = len(list(Path("/proc/self/fd").iterdir()))
     loader.load(pin_dir).close()
     assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
     assert os.environ.copy() == before
 
 
-def test_pinning_replaces(pin_dir: Path) -> None:
+def test_pinning_replaces(kept: Path, pin_dir: Path) -> None:
+    pinned = []
     for _ in range(2):
-        loaded = loader.load(pin_dir)
+        loaded = loader.load_kept(pin_dir, kept)
         loader.pin(loaded, pin_dir)
         loaded.close()
+        fd = pins.open_pinned_program(pin_dir, Program.BACKBONE)
+        pinned.append(program_info(fd).id)
+        os.close(fd)
+    assert pinned[0] != pinned[1]
     names = {path.name for path in pin_dir.iterdir()}
     assert names == {*loader.Program, *pins.entries(SIZES)}
+
+
+def tags(loaded: Loaded) -> dict[str, str]:
+    """What the kernel calls the instructions."""
+    return {name: program_info(fd).tag for name, fd in loaded.fds.items()}
+
+
+def passed(directory: Path) -> int:
+    """Packets that no program here has anything to do with, as its counters have it."""
+    tables = Tables(directory)
+    counts = [count[Reason.PASS_NOT_IP].packets for count in tables.counts().values()]
+    tables.close()
+    return sum(counts)
+
+
+def test_what_is_kept_is_what_is_compiled(
+    kept: Path, pin_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Instruction by instruction; and it works with the maps that are pinned now."""
+    before = [(path, path.stat().st_mtime_ns) for path in kept.iterdir()]
+    caplog.set_level("INFO")
+    again = loader.load_kept(pin_dir, kept)
+    assert "loaded what was compiled before" in caplog.text
+    assert [(path, path.stat().st_mtime_ns) for path in kept.iterdir()] == before
+    fresh = loader.load(pin_dir)
+    assert tags(again) == tags(fresh)
+    assert again.fds.keys() == fresh.fds.keys() == set(Program)
+    fresh.close()
+    testrun.run(again.fds[Program.BACKBONE], bytes(64))
+    assert passed(pin_dir) == 1
+    again.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(again.fds[Program.BACKBONE])
+
+
+def test_another_text_is_compiled(kept: Path, pin_dir: Path, program: Path) -> None:
+    insert(program, "vp_process", "\tundeclared = 1;")
+    with pytest.raises(CompileError):
+        loader.load_kept(pin_dir, kept, program=program)
+    assert len(list(kept.iterdir())) == 1
+
+
+def test_what_the_verifier_refuses_is_compiled_anew(
+    kept: Path, pin_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (key,) = (path.name for path in kept.iterdir())
+    cache = tmp_path / "cache"
+    nothing = Compiled(bytes(8), (), "GPL")
+    compiled.write(cache, key, dict.fromkeys(Program, nothing))
+    loaded = loader.load_kept(pin_dir, cache)
+    assert "is of no use, and is compiled anew: cannot load voxpop_public" in caplog.text
+    loaded.close()
+    assert compiled.read(cache, key) == compiled.read(kept, key)
+
+
+def test_a_cache_that_others_can_write_is_not_used(
+    kept: Path, pin_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = Path(shutil.copytree(kept, tmp_path / "cache"))
+    cache.chmod(0o777)
+    loader.load_kept(pin_dir, cache).close()
+    assert [record.message.partition(",")[0] for record in caplog.records] == [
+        "what was compiled before is of no use",
+        f"what was compiled is not kept for the next time: {cache} can be written by others than user 0",
+    ]
 
 
 def test_nothing_but_the_loader_starts_llvm() -> None:

@@ -15,6 +15,7 @@ from tests.edge.fastpath.rig import (
     Rig,
 )
 from tests.edge.xdp_scene import Pop, Scene, running
+from tests.paths import programs
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +26,7 @@ def pin_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     bpffs.mount(root)
     directory = root / "v1"
     pins.ensure_maps(directory, pins.Sizes(MAX_FLOWS, MAX_FLOWS, 1, 1, 64))
-    loaded = loader.load(directory)
+    loaded = loader.load_kept(directory, programs(root))
     loader.pin(loaded, directory)
     loaded.close()
     yield directory

@@ -38,6 +38,7 @@ from tests.edge.kit import (
     request,
     write_keys,
 )
+from tests.paths import programs
 from tests.processes import end
 
 VIPS = (Endpoint("198.51.100.1", 3478), Endpoint("2001:db8:f::1", 3478))
@@ -138,6 +139,7 @@ class Pop:
             "interfaces": ["pub", "bb"],
             "backbone": list(BACKBONES),
             "pin_dir": str(scene.pin_root / "voxpop"),
+            "cache_dir": str(programs(scene.directory)),
             **(dataplane or {}),
         }
         self.process: subprocess.Popen[bytes] | None = None

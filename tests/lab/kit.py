@@ -18,7 +18,6 @@ import aiohttp
 
 from core.addr import IpFamily
 from ebpf.net import netns
-from ebpf.verdict import Reason
 from edge.lab import lab
 from edge.lab.lab import Running
 from edge.lab.plan import LabPlan, Place
@@ -80,10 +79,9 @@ def voxpop(running: Running, *words: str) -> Any:
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def carried(running: Running, reason: Reason) -> int:
-    """Packets that the fast path has counted under a verdict, as `voxpop stats` has it."""
-    counters = voxpop(running, "stats")["counters"]
-    return sum(row["packets"] for row in counters if row["verdict"] == reason)
+def carried(running: Running) -> dict[tuple[str, str], int]:
+    """Packets that the fast path has counted, by verdict and IP version, as `voxpop stats` has it."""
+    return {(row["verdict"], row["family"]): row["packets"] for row in voxpop(running, "stats")["counters"]}
 
 
 def clients(running: Running) -> set[str]:
@@ -99,6 +97,11 @@ class Seen:
     received_up: list[Datagram]
     sent_down: list[Datagram]
     received_down: list[Datagram]
+
+    def of(self, family: IpFamily) -> Seen:
+        """Those of an IP version."""
+        of_family = ([d for d in each if d.source.family is family] for way in self.ways for each in way)
+        return Seen(*of_family)
 
     @property
     def ways(self) -> tuple[tuple[list[Datagram], list[Datagram]], ...]:

@@ -17,6 +17,7 @@ from ebpf.loader import Program
 from ebpf.net import attach as netdev
 from ebpf.net.attach import Mode, Netdev
 from tests.ebpf.rig import SIZES, Rig
+from tests.paths import programs
 
 pytestmark = pytest.mark.netns
 
@@ -110,11 +111,11 @@ def test_a_program_outlives_its_loader_and_is_found_again(links: Netdev, bpffs: 
     """Load, pin, attach, forget; load anew over the same maps and replace, as an upgrade does."""
     directory = bpffs / "upgrade" / "v1"
     pins.ensure_maps(directory, SIZES)
-    old = loader.load(directory)
+    old = loader.load_kept(directory, programs(bpffs))
     loader.pin(old, directory)
     links.attach("pop0", old.fds[Program.BACKBONE])
     old.close()
-    new = loader.load(directory)
+    new = loader.load_kept(directory, programs(bpffs))
     running = pins.open_pinned_program(directory, Program.BACKBONE)
     assert links.replace("pop0", new.fds[Program.BACKBONE], running) == Mode.NATIVE
     os.close(running)

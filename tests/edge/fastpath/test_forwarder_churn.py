@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from core.addr import Endpoint, IpFamily, pack_address
-from ebpf import pins
+from ebpf import loader, pins
 from ebpf.flows import FlowRecord
 from ebpf.ids import BackboneIndex, NatSlot, TransceiverId
 from ebpf.index import Index
@@ -29,6 +29,7 @@ from tests.edge.churner import (
     client_of,
     transceiver_of,
 )
+from tests.paths import programs
 
 pytestmark = [
     pytest.mark.slow,
@@ -59,7 +60,9 @@ def packed(endpoint: Endpoint) -> tuple[bytes, int]:
 
 def test_no_packet_goes_by_another_flows_record(pin_dir: Path) -> None:
     """Each packet looked at from here: slowly, but with nothing in between that could be wrong."""
-    Traffic(pin_dir).close()
+    loaded = loader.load_kept(pin_dir, programs(pin_dir.parent))
+    loader.pin(loaded, pin_dir)
+    loaded.close()
     fd = pins.open_pinned_program(pin_dir, BACKBONE)
     frames = {
         (version, number): bytes(UdpFrame(client_of(number, version), VIPS[version].endpoint, RTP))

@@ -40,16 +40,29 @@ def test_without_rights(stopped: Pop) -> None:
     assert "no right to load and attach: CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON needed" in result.stderr
 
 
-def test_missing_headers_name_the_package(stopped: Pop) -> None:
-    """Hidden from the process by a mount of its own."""
-    inner = " ".join(stopped.command("dataplane", "run"))
+def run_without_headers(pop: Pop) -> subprocess.CompletedProcess[str]:
+    """They are hidden from the process by a mount of its own."""
+    inner = " ".join(pop.command("dataplane", "run"))
     script = f"mount -t tmpfs none /usr/src && mount -t tmpfs none /lib/modules && exec {inner}"
-    result = subprocess.run(
+    return subprocess.run(
         ["unshare", "--mount", "sh", "-c", script],
         cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
+
+
+def test_missing_headers_name_the_package(stopped: Pop) -> None:
+    stopped.dataplane["cache_dir"] = str(stopped.scene.directory / "empty")
+    stopped.write_config()
+    result = run_without_headers(stopped)
     assert result.returncode == 1
     assert f"Install linux-headers-{os.uname().release}" in result.stderr
+
+
+def test_what_was_compiled_before_needs_no_headers(stopped: Pop) -> None:
+    stopped.succeed("dataplane", "run")
+    result = run_without_headers(stopped)
+    assert result.returncode == 0, result.stderr
+    assert "loaded what was compiled before" in result.stderr
 
 
 def test_a_driver_without_native_mode(stopped: Pop) -> None:

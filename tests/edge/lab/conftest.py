@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.edge.lab.kit import assert_nothing_left, voxpop
+from edge.lab import lab
+from tests.edge.lab.kit import assert_nothing_left
 
 
 @pytest.fixture
@@ -15,5 +16,5 @@ def name() -> Iterator[str]:
     """A lab's name; whatever is left of the lab is removed, and is a fault where the test removed it."""
     chosen = f"u{os.getpid()}"
     yield chosen
-    voxpop("down", "--name", chosen)
+    lab.down(chosen)
     assert_nothing_left(chosen)
