@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -217,9 +217,9 @@ def test_nothing_but_the_loader_starts_llvm() -> None:
     subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True)
 
 
-def test_from_nothing_to_loaded_in_three_seconds(bpffs: Path) -> None:
-    """Header tree, compile and load, in a process of its own as `voxpop dataplane` is. Of CPU time, since a
-    neighbour's work is not ours, and the best of three, since who shares a core only ever makes it more.
+def test_from_nothing_to_loaded(bpffs: Path, say: Callable[[str], None]) -> None:
+    """Header tree, compile and load, in a process of its own as `voxpop dataplane` is. What it may take is
+    for `make bench ONLY=load`.
     """
     directory = bpffs / "fresh" / "v1"
     script = f"""
@@ -228,15 +228,12 @@ def test_from_nothing_to_loaded_in_three_seconds(bpffs: Path) -> None:
         from ebpf import loader
         from ebpf import pins
         pins.ensure_maps(Path({str(directory)!r}), pins.Sizes())
-        loader.load(Path({str(directory)!r}))
+        loaded = loader.load(Path({str(directory)!r}))
+        assert set(loaded.fds) == set(loader.Program)
         used = resource.getrusage(resource.RUSAGE_SELF)
         print(used.ru_utime + used.ru_stime)
     """
     command = [sys.executable, "-c", textwrap.dedent(script)]
-    for _ in range(3):
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        pins.unpin(directory)
-        used_s = float(done.stdout)
-        if used_s < 3:
-            break
-    assert used_s < 3
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    pins.unpin(directory)
+    say(f"from nothing to loaded: {float(done.stdout):.1f} s of CPU")
