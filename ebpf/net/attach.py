@@ -6,11 +6,13 @@ import errno
 import logging
 import os
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+from core.addr import IpFamily
 from ebpf.errors import AttachError, DataplaneError
-from ebpf.net.messages import Link, attribute, read_address, read_link
+from ebpf.net.messages import Link, attribute, read_address, read_link, read_on_link, read_route
 from ebpf.net.netlink import IPRoute, NetlinkError
 
 log = logging.getLogger("voxpop.netdev")
@@ -66,6 +68,14 @@ class Netdev:
     def addresses(self, link: int) -> list[str]:
         """The IPv4 and IPv6 addresses of an interface, which is given by its number (ifindex)."""
         return [read_address(message) for message in self._route.get_addr(index=link)]
+
+    def prefixes(self) -> set[IPv4Network | IPv6Network]:
+        """All that this host has addresses in, and has routes to in any table, default routes included."""
+        found = {network for message in self._route.get_addr() for network in read_on_link(message)}
+        for family in IpFamily:
+            routes = (read_route(message) for message in self._route.get_routes(family=family.af))
+            found |= {route.prefix for route in routes if route is not None}
+        return found
 
     def attached(self, name: str) -> Attachment | None:
         """The XDP program of an interface."""

@@ -109,6 +109,15 @@ def read_address(message: Message) -> str:
     return str(message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS"))
 
 
+def read_on_link(message: Message) -> Iterator[IPv4Network | IPv6Network]:
+    """The same message: the prefix that its link leads to, and our own address, which of a link with two ends
+    is not in it.
+    """
+    far = message.get_attr("IFA_ADDRESS") or read_address(message)
+    yield ip_network(f"{far}/{message['prefixlen']}", strict=False)
+    yield ip_network(read_address(message))
+
+
 def read_route(message: Message) -> Route | None:
     """An RTM_NEWROUTE message; None for what is no route of a table."""
     if message["flags"] & RTM_F_CLONED:

@@ -20,9 +20,11 @@ from core.service import interrupt, keysfile, process
 from core.service.process import Child, Inside
 from ebpf.kernel import bpffs
 from ebpf.net import netns
+from ebpf.net.attach import Netdev
 from edge.host.capabilities import Capability, missing
 from edge.lab import network, processes, signaling
 from edge.lab.plan import DEFAULT_NAME, DIRECTORY, LOOPBACK, MAX_LABS, LabPlan, Place, load
+from edge.lab.subnets import choose
 
 Tell = Callable[[str], None]
 
@@ -122,8 +124,8 @@ def need_rights() -> None:
 def up(plan: LabPlan, *, start: bool, tell: Tell) -> Running:
     """Make a lab, and start its processes; if anything fails, or a signal comes, nothing stays.
 
-    `plan.index` and `plan.http_port` are taken where they are free, else others that are: see the plan
-    of the result. Raises UnavailableError.
+    `plan.http_port` is taken where it is free, else another that is; the addresses are such as are free: see
+    the plan of the result. Raises UnavailableError.
     """
     need_rights()
     with _lock():
@@ -132,7 +134,7 @@ def up(plan: LabPlan, *, start: bool, tell: Tell) -> Running:
                 f"lab {plan.name} is there already: `voxpop lab down{_option(plan.name)}` removes it, "
                 "--name makes another"
             )
-        running = Running(replace(plan, index=_free_index()))
+        running = Running(_with_free_addresses(plan))
         try:
             with interrupt.postponed():
                 running.build()
@@ -170,6 +172,12 @@ def namespace(name: str, place: Place) -> str | None:
         others = f"; there is {', '.join(names())}" if names() else ""
         raise UnavailableError(f"there is no lab {name}{others}: `voxpop lab up{_option(name)}` makes it")
     return load(name).namespaces[place]
+
+
+def _with_free_addresses(plan: LabPlan) -> LabPlan:
+    index = _free_index()
+    with Netdev() as netdev:
+        return replace(plan, index=index, subnets=choose(index, netdev.prefixes()))
 
 
 def _free_index() -> int:

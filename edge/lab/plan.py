@@ -2,9 +2,10 @@
 
     client 203.0.113.128 ── .2 [link] .1 ── PoP, VIP 198.51.100.1 ── 192.0.2.0/24 ── region 192.0.2.2
 
-The addresses are those set aside for documentation (RFC 5737, RFC 3849), so none is anybody's. Only
-those of the public side differ from lab to lab: the client may be this machine itself. To the PoP the
-client is behind a router, as clients are; the other address of its interface is that router's.
+The addresses are those set aside for documentation (RFC 5737, RFC 3849), so none is anybody's, or others
+where this machine uses these: `subnets` chooses. Only those of the public side differ from lab to lab: the
+client may be this machine itself. To the PoP the client is behind a router, as clients are; the other
+address of its interface is that router's.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from ipaddress import ip_network
 from pathlib import Path
 
 from core.addr import Endpoint, IpFamily
+from edge.lab.subnets import Purpose, Subnets, part
 
 DIRECTORY = Path("/run/voxpop/lab")
 """A directory for each lab."""
@@ -56,6 +59,8 @@ class LabPlan:
     name: str = DEFAULT_NAME
     index: int = 0
     """Below MAX_LABS; no two labs of a machine have the same."""
+    subnets: Subnets = field(default_factory=Subnets)
+    """Where the addresses are from; that no two labs of a machine have the same is the index's doing."""
     host_is_client: bool = False
     """The client is no namespace but this machine: its browsers call through the PoP."""
     forwarder: str = "xdp"
@@ -107,11 +112,17 @@ class LabPlan:
             names[Place.CLIENT] = None
         return names
 
+    def _part(self, purpose: Purpose, *numbers: int) -> tuple[str, str]:
+        """Addresses of our part of a subnet, in IPv4 and in IPv6, by their number in it."""
+        texts: tuple[str, str] = getattr(self.subnets, purpose.name.lower())
+        ipv4, ipv6 = (part(purpose, ip_network(text), self.index) for text in texts)
+        return str(ipv4[numbers[0]]), str(ipv6[numbers[-1]])
+
     @property
     def vips(self) -> tuple[Endpoint, Endpoint]:
         """Of each family."""
-        number = self.index + 1
-        return Endpoint(f"198.51.100.{number}", VIP_PORT), Endpoint(f"2001:db8:f::{number:x}", VIP_PORT)
+        ipv4, ipv6 = self._part(Purpose.VIPS, 0)
+        return Endpoint(ipv4, VIP_PORT), Endpoint(ipv6, VIP_PORT)
 
     @property
     def client(self) -> Link:
@@ -123,12 +134,12 @@ class LabPlan:
     @property
     def client_hosts(self) -> tuple[str, str]:
         """What the client calls from."""
-        return f"203.0.113.{128 + self.index}", f"2001:db8:d:{self.index:x}::1"
+        return self._part(Purpose.CLIENTS, 0, 1)
 
     @property
     def routers(self) -> tuple[str, str]:
         """What the client is behind, as the PoP sees it."""
-        return f"203.0.113.{4 * self.index + 2}", f"2001:db8:c:{self.index:x}::2"
+        return self._part(Purpose.LINKS, 2)
 
     @property
     def public(self) -> Link:
@@ -139,15 +150,13 @@ class LabPlan:
     @property
     def gateways(self) -> tuple[str, str]:
         """The PoP's end of the link."""
-        return f"203.0.113.{4 * self.index + 1}", f"2001:db8:c:{self.index:x}::1"
+        return self._part(Purpose.LINKS, 1)
 
     @property
     def backbone_hosts(self) -> tuple[str, ...]:
         """The PoP's addresses towards transceivers."""
-        return (
-            *(f"192.0.2.{10 + number}" for number in range(self.backbones)),
-            *(f"2001:db8:b::{16 + number:x}" for number in range(self.backbones)),
-        )
+        hosts = [self._part(Purpose.BACKBONE, 10 + n, 16 + n) for n in range(self.backbones)]
+        return (*(ipv4 for ipv4, _ in hosts), *(ipv6 for _, ipv6 in hosts))
 
     @property
     def backbone(self) -> Link:
@@ -158,7 +167,7 @@ class LabPlan:
     @property
     def region_hosts(self) -> tuple[str, str]:
         """The transceiver host's addresses."""
-        return "192.0.2.2", "2001:db8:b::2"
+        return self._part(Purpose.BACKBONE, 2)
 
     @property
     def region(self) -> Link:
@@ -218,7 +227,9 @@ class LabPlan:
 def load(name: str) -> LabPlan:
     """The plan that a lab was made from; what is known without it, where that is not there."""
     try:
-        return LabPlan(**json.loads((DIRECTORY / name / "lab.json").read_text()))
+        made = json.loads((DIRECTORY / name / "lab.json").read_text())
+        subnets = Subnets(**{purpose: tuple(texts) for purpose, texts in made.pop("subnets", {}).items()})
+        return LabPlan(**made, subnets=subnets)
     except (FileNotFoundError, ValueError):
         return LabPlan(name=name)
 

@@ -70,6 +70,20 @@ def test_of_an_address_with_a_peer_it_is_ours(namespace: str, links: Netdev) -> 
     assert "10.9.0.2" not in addresses
 
 
+def test_prefixes_are_those_of_addresses_and_of_routes_in_any_table(namespace: str, links: Netdev) -> None:
+    for words in (
+        *("link add off type veth peer name beyond", "addr add 203.0.113.9/24 dev off"),
+        *("addr add 10.9.0.1 peer 10.9.0.2/32 dev pop0", "route add blackhole 10.2.0.0/16"),
+        *("route add 10.3.0.0/16 via 192.0.2.2 table 77", "-6 route add default via fe80::9 dev pop0"),
+    ):
+        subprocess.run(["ip", "-n", namespace, *words.split()], check=True)
+    found = set(map(str, links.prefixes()))
+    assert {"192.0.2.1/32", "192.0.2.0/24", "2001:db8::1/128", "2001:db8::/64"} <= found
+    assert {"203.0.113.9/32", "203.0.113.0/24"} <= found, "an interface that is off has no route"
+    assert {"10.9.0.1/32", "10.9.0.2/32", "10.2.0.0/16", "10.3.0.0/16", "::/0"} <= found
+    assert not any(prefix.startswith("198.51.100.") for prefix in found)
+
+
 def test_attach_replace_detach(links: Netdev, rig: Rig) -> None:
     public, backbone = (rig.loaded.fds[program] for program in (Program.PUBLIC, Program.BACKBONE))
     assert links.attached("pop0") is None

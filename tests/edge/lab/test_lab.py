@@ -9,15 +9,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from ebpf.net import netns
-from edge.lab.plan import DIRECTORY, LabPlan, Place
+from edge.lab.plan import DIRECTORY, Place, load
+from edge.lab.subnets import Subnets
 from tests.edge.lab.kit import PATIENCE_S, assert_nothing_left, start, status, voxpop
+from tests.reach import reaches
 
 pytestmark = pytest.mark.netns
 
@@ -31,8 +33,7 @@ def test_a_lab_is_made_shown_and_removed(name: str) -> None:
     assert list(places) == ["client", "pop", "region"]
     assert [i["name"] for i in places["pop"]["interfaces"]] == ["public", "backbone"]
     assert all(i["is_up"] and not i["xdp"] for place in places.values() for i in place["interfaces"])
-    plan = LabPlan(name=name)
-    assert set(plan.backbone_hosts) < set(places["pop"]["interfaces"][1]["addresses"])
+    assert set(load(name).backbone_hosts) < set(places["pop"]["interfaces"][1]["addresses"])
     assert [p["command"].split()[2] for p in places["region"]["processes"]] == ["edge.lab.signaling"]
     checked = subprocess.run(
         [sys.executable, "-m", "voxpop", "config", "check", found["config"]], capture_output=True, text=True
@@ -43,6 +44,50 @@ def test_a_lab_is_made_shown_and_removed(name: str) -> None:
     assert_nothing_left(name)
     assert voxpop("down", "--name", name).stdout == f"there is no lab {name}\n"
     assert voxpop("status", "--name", name).returncode == 1
+
+
+@pytest.fixture
+def machine() -> Iterator[str]:
+    """A namespace with an address that labs like to have, another on an interface that is off, a route in a
+    table of its own, and default routes.
+    """
+    if os.geteuid() != 0:
+        pytest.skip("needs root: makes a network namespace")
+    made = f"voxpop-test-{os.getpid()}"
+    netns.create(made)
+    for words in (
+        *("link add eth0 type veth peer name far", "link set eth0 up", "link set far up"),
+        *("link add off type veth peer name beyond", "addr add 203.0.113.1/24 dev off"),
+        *("addr add 192.0.2.2/24 dev eth0", "addr add 2001:db8:b::2/64 dev eth0 nodad"),
+        *("route add default via 192.0.2.1", "-6 route add default via 2001:db8:b::1"),
+        *(
+            "route add 198.51.100.0/24 via 192.0.2.1 table 77",
+            "-6 route add 2001:db8:f::/48 via 2001:db8:b::1",
+        ),
+    ):
+        subprocess.run(["ip", "-n", made, *words.split()], check=True)
+    yield made
+    netns.remove(made)
+
+
+def test_a_lab_has_addresses_that_its_machine_neither_has_nor_routes(name: str, machine: str) -> None:
+    with netns.inside(machine):
+        made = voxpop("up", "--name", name, "--client", "host")
+    assert made.returncode == 0, made.stderr
+    plan, usual = load(name), Subnets()
+    for of_lab, of_others in (
+        *((plan.subnets.backbone, usual.backbone), (plan.subnets.vips, usual.vips)),
+        (plan.subnets.links[:1], usual.links[:1]),
+    ):
+        assert not set(of_lab) & set(of_others)
+    assert plan.subnets.links[1] == usual.links[1], "what is free is as ever"
+    pop = plan.namespaces[Place.POP]
+    for host in ("192.0.2.2", "2001:db8:b::2", *plan.client_hosts):
+        assert reaches(pop, machine, host), "the answer to an address of the machine goes there"
+    for vip in plan.vips:
+        assert reaches(machine, pop, vip.host)
+    with netns.inside(machine):
+        assert voxpop("down", "--name", name).returncode == 0
 
 
 def until(holds: Callable[[], bool], process: subprocess.Popen[str]) -> None:

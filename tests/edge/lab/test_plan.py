@@ -11,6 +11,7 @@ import pytest
 from core.addr import IpFamily
 from core.config import parse
 from edge.lab.plan import MAX_BACKBONES, MAX_LABS, LabPlan, Link
+from edge.lab.subnets import choose
 
 DOCUMENTATION = [
     ip_network(text) for text in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")
@@ -63,10 +64,12 @@ def test_a_plan_is_found_again(monkeypatch: pytest.MonkeyPatch, tmp_path: object
     from edge.lab import plan as module
 
     monkeypatch.setattr(module, "DIRECTORY", tmp_path)
-    made = LabPlan(name="here", index=7, host_is_client=True, relay={"workers": 1})
+    elsewhere = choose(7, [ip_network("192.0.2.0/24"), ip_network("2001:db8::/32")])
+    made = LabPlan(name="here", index=7, subnets=elsewhere, host_is_client=True, relay={"workers": 1})
     made.directory.mkdir()
     (made.directory / "lab.json").write_text(made.dump())
     found = module.load("here")
     assert found.config() == made.config()
+    assert found.subnets == elsewhere
     assert found.namespaces == made.namespaces
     assert module.load("elsewhere") == LabPlan(name="elsewhere")
