@@ -309,6 +309,7 @@ class AudioPath:
         return stats
 
     def close(self) -> None:
-        """Free codec and cipher state; nothing may be called after this but `stats`."""
+        """Free the codec's state and wipe the keys; nothing may be called after this but `stats`."""
+        self._srtp.close()
         self._encoder.close()
         self._playout.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import cast
 
 import pylibsrtp
 
@@ -31,11 +32,17 @@ _SOON = 0x4000
 away that no packet that is merely late falls into the replay window there."""
 
 
-def _session(profile: str, key: bytes, ssrc_type: int) -> pylibsrtp.Session:
+def _session(profile: str, key: bytearray, ssrc_type: int) -> pylibsrtp.Session:
     try:
-        policy = pylibsrtp.Policy(key=key, ssrc_type=ssrc_type, srtp_profile=_PROFILES[profile])
+        policy = pylibsrtp.Policy(key=bytes(len(key)), ssrc_type=ssrc_type, srtp_profile=_PROFILES[profile])
         policy.window_size = REPLAY_WINDOW
-        return pylibsrtp.Session(policy)
+        # A policy's key is a view of its copy, which is freed unwiped. libsrtp wipes what it makes of it.
+        view = memoryview(cast(bytearray, policy.key))
+        view[:] = memoryview(key)
+        try:
+            return pylibsrtp.Session(policy)
+        finally:
+            view[:] = bytes(len(key))
     except KeyError:
         raise UnavailableError(f"SRTP profile {profile} is not among {', '.join(_PROFILES)}") from None
     except pylibsrtp.Error as error:
@@ -72,7 +79,9 @@ class _Rollover:
 
 
 class Srtp:
-    """Both directions of one session. Raises `UnavailableError` for a profile that libsrtp lacks."""
+    """Both directions of one session, which has the keys from here on, until `close`. Raises
+    `UnavailableError` for a profile that libsrtp lacks.
+    """
 
     def __init__(self, keys: SrtpKeys) -> None:
         self._keys = keys
@@ -140,6 +149,10 @@ class Srtp:
         """An RTCP packet as it goes on the wire."""
         protected: bytes = self._outbound.protect_rtcp(packet)
         return protected
+
+    def close(self) -> None:
+        """Wipe the keys. Nothing may be called after this. Idempotent."""
+        self._keys.wipe()
 
     def _is_excessive(self, ssrc: bytes) -> bool:
         return len(self._ssrcs) >= MAX_SSRCS and ssrc not in self._ssrcs

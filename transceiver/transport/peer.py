@@ -24,7 +24,6 @@ from typing import Any, Literal, Protocol, cast
 
 from OpenSSL import SSL
 
-from core.errors import UnavailableError
 from transceiver.media.keys import SrtpKeys
 from transceiver.transport.dtls_alert import (
     Secrets,
@@ -33,9 +32,9 @@ from transceiver.transport.dtls_alert import (
     seal_error,
 )
 from transceiver.transport.dtls_link import DTLS_MTU, GOODBYE_AFTER_S, PARTING_AFTER_S, Link
+from transceiver.transport.keying import export_keys, selected_profile
 from transceiver.transport.reasons import PeerReason
 from transceiver.transport.rtc import (
-    SRTP_PROFILES,
     X509_DIGEST_ALGORITHMS,
     RTCCertificate,
     RTCDataChannel,
@@ -45,6 +44,7 @@ from transceiver.transport.rtc import (
     RTCDtlsTransport,
     RTCSctpCapabilities,
     SRTPProtectionProfile,
+    State,
     certificate_digest,
 )
 from transceiver.transport.sctp import CHANNEL_LABEL as CHANNEL_LABEL
@@ -95,7 +95,13 @@ class Certificate(RTCCertificate):
 class _Dtls(RTCDtlsTransport):
     """Satisfied when one signaled fingerprint is the certificate's: a client may name several certificates
     and show any of them (RFC 8122 §5), where aiortc wants each fingerprint to match.
+
+    It has no SRTP of its own, which nobody would use and which keeps copies of the keys.
     """
+
+    def _setup_srtp(self) -> None:
+        if selected_profile(cast(SSL.Connection, self._ssl)) is None:
+            self._set_state(State.FAILED)
 
     def _validate_peer_identity(self, signaled: RTCDtlsParameters) -> None:
         shown = cast(SSL.Connection, self._ssl).get_peer_certificate(as_cryptography=True)
@@ -337,7 +343,9 @@ class Peer:
         if self._is_over:
             return
         self._cancel_deadline()
-        self._events.receive_keys(self._export_keys(), time.monotonic_ns())
+        ssl = cast(SSL.Connection, self._dtls._ssl)
+        keys = export_keys(ssl, is_server=self._dtls._role == "server")
+        self._events.receive_keys(keys, time.monotonic_ns())
         if self._sctp is not None and self._terms is not None:
             await self._start_sctp(self._sctp, self._terms)
 
@@ -397,20 +405,6 @@ class Peer:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-
-    def _export_keys(self) -> SrtpKeys:
-        """RFC 5764 §4.2: the client writes with the first key and salt, the server with the second."""
-        ssl = cast(SSL.Connection, self._dtls._ssl)
-        name = ssl.get_selected_srtp_profile()
-        profile = next((p for p in SRTP_PROFILES if p.openssl_profile == name), None)
-        if profile is None:
-            raise UnavailableError(f"no key layout is known for SRTP profile {name!r}")
-        size = 2 * (profile.key_length + profile.salt_length)
-        material = ssl.export_keying_material(b"EXTRACTOR-dtls_srtp", size)
-        client, server = profile.get_key_and_salt(material, 0), profile.get_key_and_salt(material, 1)
-        if self._dtls._role == "server":
-            return SrtpKeys(name.decode(), receive=client, send=server)
-        return SrtpKeys(name.decode(), receive=server, send=client)
 
     def _make_sctp(self, terms: ChannelTerms) -> Association:
         sctp = Association(self._carrier, is_passive=False)

@@ -14,6 +14,7 @@ from aiortc.rtcdtlstransport import (
     SRTP_PROFILES,
     X509_DIGEST_ALGORITHMS,
     SRTPProtectionProfile,
+    State,
     certificate_digest,
 )
 from aiortc.rtcsctptransport import (
@@ -45,5 +46,6 @@ __all__ = [
     "RTCSctpCapabilities",
     "RTCSctpTransport",
     "SRTPProtectionProfile",
+    "State",
     "certificate_digest",
 ]

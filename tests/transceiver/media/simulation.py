@@ -68,7 +68,8 @@ def pushed(path: AudioPath, pcm: bytes | None, now_ns: int) -> bytes:
 def pair(codec: AudioCodec, *, complexity: int = NORMAL_COMPLEXITY) -> tuple[AudioPath, AudioPath]:
     """Two paths with each other's keys."""
     profile = "SRTP_AES128_CM_SHA1_80"
-    keys = SrtpKeys(profile, _ONE_WAY, _OTHER_WAY), SrtpKeys(profile, _OTHER_WAY, _ONE_WAY)
+    ways = (_ONE_WAY, _OTHER_WAY), (_OTHER_WAY, _ONE_WAY)
+    keys = [SrtpKeys(profile, *map(bytearray, way)) for way in ways]
     return (
         AudioPath(keys[0], codec, 1, "alice", 0, complexity=lambda: complexity),
         AudioPath(keys[1], codec, 2, "bob", 0, complexity=lambda: complexity),

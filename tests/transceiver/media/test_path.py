@@ -56,8 +56,8 @@ class Stranger:
 
     def __init__(self, codec: AudioCodec = CODEC) -> None:
         keys = bytes(range(30)), bytes(range(100, 130))
-        self.srtp = Srtp(SrtpKeys(PROFILE, *keys))
-        self.path = AudioPath(SrtpKeys(PROFILE, *keys[::-1]), codec, 0x0AA, "us", 0)
+        self.srtp = Srtp(SrtpKeys(PROFILE, *map(bytearray, keys)))
+        self.path = AudioPath(SrtpKeys(PROFILE, *map(bytearray, keys[::-1])), codec, 0x0AA, "us", 0)
 
     def rtp(
         self,
@@ -433,7 +433,9 @@ def test_reports_about_others_are_not_about_us() -> None:
 
 def test_complexity_follows_the_load() -> None:
     wanted = [5]
-    path = AudioPath(SrtpKeys(PROFILE, bytes(30), bytes(30)), CODEC, 1, "us", 0, complexity=lambda: wanted[0])
+    path = AudioPath(
+        SrtpKeys(PROFILE, bytearray(30), bytearray(30)), CODEC, 1, "us", 0, complexity=lambda: wanted[0]
+    )
     wanted[0] = 0
     for now_ns in range(0, 3000 * MS, FRAME_NS):
         path.poll_rtcp(now_ns)
@@ -452,8 +454,8 @@ def test_the_peers_bitrate_wish_is_kept() -> None:
 
 def test_packets_carry_the_negotiated_payload_type_and_our_ssrc() -> None:
     keys = bytes(range(30)), bytes(range(100, 130))
-    path = AudioPath(SrtpKeys(PROFILE, *keys), AudioCodec(109), 0xFEEDBEEF, "us", 0)
-    data = Srtp(SrtpKeys(PROFILE, *keys[::-1])).unprotect_untrusted(pushed(path, None, 0))
+    path = AudioPath(SrtpKeys(PROFILE, *map(bytearray, keys)), AudioCodec(109), 0xFEEDBEEF, "us", 0)
+    data = Srtp(SrtpKeys(PROFILE, *map(bytearray, keys[::-1]))).unprotect_untrusted(pushed(path, None, 0))
     assert data is not None
     packet = parse_rtp_untrusted(data)
     assert (packet.payload_type, packet.ssrc) == (109, 0xFEEDBEEF)
