@@ -120,6 +120,9 @@ class Daemon(ABC, Generic[S]):
     async def end(self) -> None:
         """Have the workers end, whatever they carry."""
 
+    def asked_at(self, host: str, date: str) -> None:
+        """Somebody at `host` asked for /readyz, and dated the request (RFC 9110 §6.6.1)."""
+
     def greeting(self) -> Message:
         """The first message of a worker, and that of a reload."""
         return self.loaded.message
@@ -146,7 +149,7 @@ class Daemon(ABC, Generic[S]):
     async def run(self) -> int:
         """Serve until told to stop. Returns the exit status; raises UnavailableError."""
         self._handle_signals()
-        status = Status(self.exposition, self.summary, self._is_ready, self.status_headers)
+        status = Status(self.exposition, self.summary, self._is_ready, self.status_headers, self.asked_at)
         runner = await serve(status, self._own(self.started_as.config).metrics, f"{self.name}.metrics")
         try:
             async with self.running():

@@ -28,6 +28,8 @@ class Status:
     """Whether a load balancer may send work."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Of /healthz and /readyz."""
+    asked_at: Callable[[str, str], None] | None = None
+    """Told of each request for /readyz that is dated: the address that it comes from, and its `Date`."""
 
 
 def build_app(status: Status) -> web.Application:
@@ -39,7 +41,10 @@ def build_app(status: Status) -> web.Application:
     async def show_health(_: web.Request) -> web.Response:
         return web.json_response(status.summary(), headers=status.headers)
 
-    async def show_readiness(_: web.Request) -> web.Response:
+    async def show_readiness(request: web.Request) -> web.Response:
+        date = request.headers.get("Date")
+        if status.asked_at is not None and date is not None and request.remote is not None:
+            status.asked_at(request.remote, date)
         code = 200 if status.is_ready() else 503
         return web.json_response(status.summary(), status=code, headers=status.headers)
 

@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import logging
 import os
+import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from core.clocks import describe
 from core.config import Config
 from core.errors import UnavailableError
 from core.service.daemon import Daemon, join
@@ -96,11 +98,27 @@ class RelayService(Daemon[WorkerSettings]):
 
     def summary(self) -> Mapping[str, object]:
         """See Daemon."""
-        return self.status.summary()
+        return self.status.summary(time.monotonic_ns())
+
+    def asked_at(self, host: str, date: str) -> None:
+        """A transceiver host asks how we are, and says what time it has: see Daemon."""
+        now_ns, clocks = time.monotonic_ns(), self.status.clocks
+        clusters = self.loaded.settings.config.clusters.values()
+        news = clocks.hear_untrusted(host, date, clusters, time.time(), now_ns)
+        if news:
+            farthest, ahead_s = next(iter(clocks.off(now_ns).items()))
+            logger.error(
+                "the clock of transceiver host %s is %s ours: its tokens are dated by it and judged by ours, "
+                "so its calls may never connect; set both by NTP. /healthz lists every such host",
+                farthest,
+                describe(ahead_s),
+            )
+        elif news is False:
+            logger.info("the clocks of all transceiver hosts that ask agree with ours again")
 
     async def exposition(self) -> bytes:
         """See Daemon."""
-        return metrics.render(self.status)
+        return metrics.render(self.status, time.monotonic_ns())
 
     def greeting(self) -> Message:
         """The configuration, and where the tables of the fast path are."""

@@ -39,8 +39,15 @@ CONFIG_LOADED = gauge(
     "voxpop_relay_config_loaded_timestamp_seconds",
     "When the configuration in use was read, Unix time.",
 )
+CLOCK_AHEAD = gauge(
+    "voxpop_relay_transceiver_clock_ahead_seconds",
+    "By how much the clock of a transceiver host is ahead of this host's, negative when it is behind: the "
+    "one that is farthest off of those that asked for the status within a minute. 0 within 1.5 s, NaN where "
+    "none asked. Far below zero tokens are expired before they come, and no call connects.",
+)
 RELAY: tuple[Series, ...] = (
     *SHARED.values(), CARRIED_PACKETS, CARRIED_BYTES, FLOW_CAPACITY, KERNEL_DROPS, INFO, CONFIG_LOADED,
+    CLOCK_AHEAD,
 )  # fmt: skip
 
 PACKETS = counter(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from core.service.metrics import Kind, Row, Series, exposition
@@ -20,6 +21,7 @@ from edge.metrics import fastpath as fastpath_metrics
 from edge.metrics.catalogue import (
     CARRIED_BYTES,
     CARRIED_PACKETS,
+    CLOCK_AHEAD,
     CONFIG_LOADED,
     FLOW_CAPACITY,
     INFO,
@@ -29,12 +31,12 @@ from edge.metrics.status import HostStatus
 from edge.relay.counters import FIRST_PACKET_BUCKETS_NS, SHARED, Direction
 
 
-def render(status: HostStatus) -> bytes:
-    """The text of a scrape."""
-    return exposition.render(_families(status))
+def render(status: HostStatus, now_ns: int) -> bytes:
+    """The text of a scrape; `now_ns` is monotonic."""
+    return exposition.render(_families(status, now_ns))
 
 
-def _families(status: HostStatus) -> Iterator[Family]:
+def _families(status: HostStatus, now_ns: int) -> Iterator[Family]:
     fast_path = status.fast_path
     counts = fastpath_metrics.read(None if fast_path is None else fast_path.tables)
     restarts = [worker.restarts for worker in status.supervisor.workers]
@@ -43,6 +45,8 @@ def _families(status: HostStatus) -> Iterator[Family]:
         yield _shared(status, name, series)
     yield from _carried(status, counts)
     yield from _host(status)
+    ahead_s = status.clocks.farthest_s(now_ns)
+    yield plain(CLOCK_AHEAD, math.nan if ahead_s is None else ahead_s)
     if fast_path is not None:
         yield from fastpath_metrics.collect(fast_path, counts)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from core.addr import Endpoint
 from core.service.daemon import Lifecycle
 from core.service.supervisor import Supervisor
+from edge.relay.clocks import HostClocks
 from edge.relay.counters import Counters
 
 if TYPE_CHECKING:
@@ -65,18 +66,22 @@ class HostStatus:
     why_not_xdp: str | None = None
     """Where the forwarder is not `xdp`."""
     fast_path: FastPathStatus | None = None
+    clocks: HostClocks = field(default_factory=HostClocks)
+    """Of the transceiver hosts that ask."""
 
-    def summary(self) -> dict[str, object]:
+    def summary(self, now_ns: int) -> dict[str, object]:
         """What /healthz and /readyz say."""
         why_not = {} if self.why_not_xdp is None else {"why_not_xdp": self.why_not_xdp}
         modes = {} if self.fast_path is None else {"interfaces": dict(self.fast_path.modes)}
         problems = [] if self.fast_path is None else list(self.fast_path.problems)
+        off = {host: round(ahead_s) for host, ahead_s in self.clocks.off(now_ns).items()}
         return {
             "pop": self.pop,
             "forwarder": self.forwarder,
             **why_not,
             **modes,
             **({"problems": problems} if problems else {}),
+            **({"clocks_ahead_s": off} if off else {}),
             "state": self.lifecycle.state,
             "workers": self.supervisor.ready,
             "flows": sum(counters.get("flows") for counters in self.counters),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+import math
 import os
 import select
 import signal
@@ -130,7 +131,7 @@ def eventually(condition: Callable[[], object], what: str) -> None:
 class RelayProcess:
     """A real `voxpop relay` with its workers. VIP 0 is IPv4, VIP 1 IPv6."""
 
-    def __init__(self, directory: Path, *, workers: int = 1, **relay: object) -> None:
+    def __init__(self, directory: Path, *, workers: int = 1, cluster: str = "", **relay: object) -> None:
         self.directory = directory
         self.vips = [Endpoint(host, free_port(host, socket.SOCK_DGRAM)) for host in ("127.0.0.5", "::1")]
         self.metrics = Endpoint("127.0.0.1", free_port("127.0.0.1", socket.SOCK_STREAM))
@@ -145,7 +146,7 @@ class RelayProcess:
         self.config = directory / "voxpop.toml"
         self.log = directory / "relay.log"
         write_keys(directory / "keys.toml", {1: MASTERS[1]}, 1)
-        self.write_config()
+        self.write_config(cluster)
         self.process: subprocess.Popen[bytes] | None = None
 
     def write_config(self, cluster: str = "") -> None:
@@ -215,11 +216,12 @@ class RelayProcess:
         return read
 
     def samples(self) -> dict[tuple[str, ...], int]:
-        """Every sample of /metrics: (name without voxpop_relay_, label values…) → value."""
+        """Every sample of /metrics that is a number: (name without voxpop_relay_, label values…) → value."""
         return {
             (sample.name.removeprefix("voxpop_relay_"), *sample.labels.values()): int(sample.value)
             for family in text_string_to_metric_families(self.get("/metrics")[1])
             for sample in family.samples
+            if not math.isnan(sample.value)
         }
 
     def counter(self, *key: str) -> int:

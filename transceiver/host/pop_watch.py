@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
+from core.clocks import ahead_s_untrusted, describe, http_date, is_off
 from core.config import PopSettings
 from transceiver.signaling.pops import (
     NOT_ASKED,
@@ -18,7 +19,6 @@ from transceiver.signaling.pops import (
     UNANSWERED,
     PopReport,
     Standing,
-    clock_offset_s,
     read_status_untrusted,
 )
 
@@ -30,8 +30,6 @@ TIMEOUT = aiohttp.ClientTimeout(total=1.0)
 MAX_STATUS_BYTES = 16_384
 PATIENCE = 2
 """Rounds in a row without an answer before a PoP is in doubt: one datagram may be lost."""
-CLOCK_TOLERANCE_S = 60.0
-"""Tokens are dated in minutes, and outlive their calls by five."""
 
 
 @dataclass(slots=True)
@@ -99,7 +97,8 @@ class PopWatch:
         watched = self._watched[pop.id]
         asked_s = time.time()
         try:
-            async with client.get(f"http://{pop.status}/readyz", allow_redirects=False) as response:
+            url, ours = f"http://{pop.status}/readyz", {"Date": http_date(asked_s)}
+            async with client.get(url, headers=ours, allow_redirects=False) as response:
                 body = await response.content.read(MAX_STATUS_BYTES)
                 date, status = response.headers.get("Date"), response.status
                 response.close()
@@ -110,7 +109,7 @@ class PopWatch:
             _note(pop, watched, None)
         else:
             _note(pop, watched, read_status_untrusted(status, body))
-            _compare_clocks(pop, watched, clock_offset_s(date, (asked_s + time.time()) / 2))
+            _compare_clocks(pop, watched, ahead_s_untrusted(date, (asked_s + time.time()) / 2))
 
 
 def _note(pop: PopSettings, watched: _Watched, found: PopReport | None) -> None:
@@ -131,21 +130,17 @@ def _note(pop: PopSettings, watched: _Watched, found: PopReport | None) -> None:
 
 
 def _compare_clocks(pop: PopSettings, watched: _Watched, ahead_s: float | None) -> None:
-    """Say it when the clocks part, and when they are together again; half the tolerance lies between, so
-    that one on the edge of it does not fill the log.
-    """
+    """Say it when the clocks part, and when they are together again."""
     watched.ahead_s = ahead_s
     if ahead_s is None:
         return
-    if not watched.is_clock_off and abs(ahead_s) > CLOCK_TOLERANCE_S:
-        watched.is_clock_off = True
+    was_off, watched.is_clock_off = watched.is_clock_off, is_off(ahead_s, watched.is_clock_off)
+    if watched.is_clock_off and not was_off:
         logger.error(
-            "the clock of PoP %s is %.0f s %s this host's: it judges by its own how long our tokens are good "
-            "for, so calls through it may never connect; set both by NTP",
+            "the clock of PoP %s is %s this host's: it judges by its own how long our tokens are good for, "
+            "so calls through it may never connect; set both by NTP",
             pop.id,
-            abs(ahead_s),
-            "ahead of" if ahead_s > 0 else "behind",
+            describe(ahead_s),
         )
-    elif watched.is_clock_off and abs(ahead_s) < CLOCK_TOLERANCE_S / 2:
-        watched.is_clock_off = False
+    elif was_off and not watched.is_clock_off:
         logger.info("the clock of PoP %s agrees with this host's again", pop.id)

@@ -1,4 +1,4 @@
-"""What is known of the PoPs: what forwards there, whether they take calls, and how far their clocks are off.
+"""What is known of the PoPs: what forwards there, and whether they take calls.
 
 Nothing here asks; `transceiver.host.pop_watch` does, for all processes of a host. A PoP that nobody can ask,
 or that has not been asked yet, is taken to be up.
@@ -10,7 +10,6 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any
 
@@ -69,18 +68,6 @@ def read_status_untrusted(status: int, body: bytes) -> PopReport:
     state = _word(said.get("state"))
     standing = Standing.UP if status != 503 else Standing.DOUBTFUL if state == STARTING else Standing.DOWN
     return PopReport(_word(said.get("forwarder")), state, standing)
-
-
-def clock_offset_s(date: str | None, now_s: float) -> float | None:
-    """By how much the clock that wrote an HTTP `Date` (RFC 9110 §6.6.1) is ahead of ours, seconds, to the
-    second and a half; None where it says nothing. `now_s` is Unix time when it was written, as we have it.
-    """
-    try:
-        written = parsedate_to_datetime(date or "").timestamp()
-    except (ValueError, TypeError, OverflowError):
-        return None
-    ahead_s = written + 0.5 - now_s  # it is cut to whole seconds
-    return 0.0 if abs(ahead_s) <= 1.5 else ahead_s
 
 
 class PopDirectory:

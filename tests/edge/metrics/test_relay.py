@@ -36,7 +36,7 @@ def status() -> Iterator[HostStatus]:
 def samples(status: HostStatus) -> dict[tuple[str, ...], float]:
     return {
         (sample.name, *sample.labels.values()): sample.value
-        for family in text_string_to_metric_families(render(status).decode())
+        for family in text_string_to_metric_families(render(status, 0).decode())
         for sample in family.samples
     }
 
@@ -71,7 +71,7 @@ def test_the_histogram_is_cumulative_and_in_seconds(status: HostStatus) -> None:
 
 
 def test_every_metric_explains_itself(status: HostStatus) -> None:
-    for family in text_string_to_metric_families(render(status).decode()):
+    for family in text_string_to_metric_families(render(status, 0).decode()):
         assert family.documentation.endswith("."), family.name
         assert len(family.documentation) > 20, family.name
 

@@ -28,7 +28,7 @@ def status() -> Iterator[HostStatus]:
 def test_a_summary_is_plain_and_adds_workers_up(status: HostStatus) -> None:
     for shared, flows in zip(status.counters, (3, 4), strict=True):
         shared.add(counters.counter_index("flows"), flows)
-    assert status.summary() == {
+    assert status.summary(0) == {
         "pop": "here",
         "forwarder": "userspace",
         "state": "starting",
@@ -40,5 +40,5 @@ def test_a_summary_is_plain_and_adds_workers_up(status: HostStatus) -> None:
 
 def test_why_there_is_no_fast_path_is_said_where_there_is_none(status: HostStatus) -> None:
     status.why_not_xdp = "no right to use the fast path"
-    assert status.summary()["why_not_xdp"] == "no right to use the fast path"
-    assert "interfaces" not in status.summary()
+    assert status.summary(0)["why_not_xdp"] == "no right to use the fast path"
+    assert "interfaces" not in status.summary(0)

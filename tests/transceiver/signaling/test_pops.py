@@ -12,8 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import format_datetime, formatdate
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from queue import Queue
@@ -41,7 +40,6 @@ from transceiver.signaling.pops import (
     PopDirectory,
     PopReport,
     Standing,
-    clock_offset_s,
     decode_reports,
     read_status_untrusted,
 )
@@ -251,25 +249,3 @@ def test_one_in_doubt_is_better_than_none_but_one_that_is_down_is_not() -> None:
     assert directory.usable((ASKED, OTHER)) == (ASKED,)
     directory.learn({"asked": DRAINING, "other": DRAINING})
     assert directory.usable((ASKED, OTHER)) == ()
-
-
-def at(ahead_s: float) -> str:
-    return format_datetime(datetime.fromtimestamp(int(NOW_S + ahead_s), UTC), usegmt=True)
-
-
-@pytest.mark.parametrize(
-    ("date", "ahead_s"),
-    [
-        (at(0), 0.0),
-        (at(1), 0.0),
-        (at(3600), 3600.0),
-        (at(-7200), -7200.0),
-        (None, None),
-        ("", None),
-        ("yesterday", None),
-        ("Mon, 99 Foo 99999 99:99:99 GMT", None),
-    ],
-)
-def test_how_far_a_clock_is_off(date: str | None, ahead_s: float | None) -> None:
-    found = clock_offset_s(date, NOW_S)
-    assert found == (None if ahead_s is None else pytest.approx(ahead_s, abs=1.0))
