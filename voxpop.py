@@ -7,31 +7,18 @@ and the inspection commands start at once. The parts themselves are imported whe
 from __future__ import annotations
 
 import argparse
-import errno
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import ConfigError, VoxpopError
-from core.service import interrupt, standard_files
+from core.service import exhausted, interrupt, standard_files
 
 if TYPE_CHECKING:
     from core.service.metrics.reference import Section
 
 EXIT_FAILED = 1
-OF_THE_MACHINE = (
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EROFS,
-    errno.EIO,
-    errno.ENOMEM,
-    errno.EAGAIN,
-    errno.EMFILE,
-    errno.ENFILE,
-)
-"""What an administrator mends, not a programmer: a sentence says as much as a traceback."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -76,10 +63,10 @@ def _metrics_sections() -> Sequence[Section]:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; returns the exit status: 0 done, 1 failed, 2 wrong usage."""
-    standard_files.ensure_open()
-    with interrupt.at_once():
-        arguments = build_parser().parse_args(argv)
     try:
+        standard_files.ensure_open()
+        with interrupt.at_once():
+            arguments = build_parser().parse_args(argv)
         status: int = arguments.run(arguments)
         sys.stdout.flush()  # while there is somebody to tell that it failed
     except ConfigError as error:
@@ -92,15 +79,12 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         standard_files.give_up_output()  # the reader of a pipe, `head` say, has seen enough
         return EXIT_FAILED
-    except OSError as error:
-        if error.errno not in OF_THE_MACHINE:
+    except (OSError, MemoryError, ImportError, RuntimeError) as error:
+        lacking = exhausted.lack(error)
+        if lacking is None:
             raise
         standard_files.give_up_output()
-        where = "" if error.filename is None else f"{error.filename}: "
-        print(f"voxpop: {where}{os.strerror(error.errno)}", file=sys.stderr)
-        return EXIT_FAILED
-    except MemoryError:
-        print("voxpop: there is not enough memory", file=sys.stderr)
+        print(f"voxpop: {lacking}", file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
         return 130

@@ -18,6 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from core.service.exhausted import lack
 from ebpf import clock, compiled, pins
 from ebpf.errors import CacheError, CompileError, DataplaneError, MapError, VerifierError
 from ebpf.kernel import headers
@@ -161,9 +162,10 @@ def _flags(pin_dir: Path) -> list[str]:
 def _import_bcc() -> Any:  # noqa: ANN401 - BCC has no types
     try:
         from bcc import BPF
-    except ImportError:
+    except (ImportError, OSError, MemoryError) as error:  # OSError: of the libraries that it is a shell of
         raise DataplaneError(
-            "BCC is missing: install the package python3-bpfcc, and run with the distribution's Python"
+            lack(error)
+            or "BCC is missing: install the package python3-bpfcc, and run with the distribution's Python"
         ) from None
     return BPF
 

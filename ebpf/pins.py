@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from ctypes import c_uint32
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,10 +147,27 @@ def prepare(directory: Path) -> None:
 def ensure_maps(directory: Path, sizes: Sizes) -> list[str]:
     """Make and pin the maps that are missing, check those that are there; the names of the new ones.
 
-    Raises PinError where a map has another shape or size, MapError where the kernel refuses.
+    Raises PinError where a map has another shape or size, MapError where the kernel refuses; then none of
+    the new ones stays.
     """
     prepare(directory)
-    made = []
+    made: list[str] = []
+    try:
+        _make_missing(directory, sizes, made)
+        _describe_index(directory, sizes)
+    except BaseException:
+        remove_maps(directory, made)
+        raise
+    return made
+
+
+def remove_maps(directory: Path, names: Iterable[str]) -> None:
+    """Unpin maps; each goes when nobody has it open any more."""
+    for name in names:
+        (directory / name).unlink(missing_ok=True)
+
+
+def _make_missing(directory: Path, sizes: Sizes, made: list[str]) -> None:
     for name, (spec, count) in entries(sizes).items():
         path = directory / name
         if path.exists():
@@ -161,13 +178,11 @@ def ensure_maps(directory: Path, sizes: Sizes) -> list[str]:
                 )
             continue
         new = BpfMap.create(spec, count)
+        made.append(name)
         try:
             new.pin(path)
         finally:
             new.close()
-        made.append(name)
-    _describe_index(directory, sizes)
-    return made
 
 
 def _describe_index(directory: Path, sizes: Sizes) -> None:

@@ -12,6 +12,7 @@ from typing import BinaryIO
 from core.config import Config, parse
 from core.errors import ConfigError
 from core.keyring import MASTER_BYTES, Keyring
+from core.service.exhausted import reason
 
 
 def load_toml(path: Path) -> dict[str, object]:
@@ -78,7 +79,7 @@ def create_secret(path: Path, text: str) -> None:
     except FileExistsError:
         raise ConfigError([f"{path}: exists, and is not overwritten; choose another name"]) from None
     except OSError as error:
-        raise ConfigError([f"{path}: cannot be written: {error.strerror}"]) from None
+        raise ConfigError([f"{path}: cannot be written: {reason(error)}"]) from None
 
 
 def replace_secret(path: Path, text: str) -> None:
@@ -95,22 +96,29 @@ def replace_secret(path: Path, text: str) -> None:
             [f"{new}: exists: another change is under way, or was cut off; then remove it"]
         ) from None
     except OSError as error:
-        raise ConfigError([f"{new}: cannot be written: {error.strerror}"]) from None
+        raise ConfigError([f"{new}: cannot be written: {reason(error)}"]) from None
     try:
         old = path.stat()
         os.chown(new, old.st_uid, old.st_gid)
         new.replace(path)
-    except OSError as error:
+    except BaseException as error:
         new.unlink(missing_ok=True)
-        raise ConfigError([f"{path}: cannot be replaced: {error.strerror}"]) from None
+        if not isinstance(error, OSError):
+            raise
+        raise ConfigError([f"{path}: cannot be replaced: {reason(error)}"]) from None
 
 
 def _write_new(path: Path, text: str) -> None:
+    """All of it is written, or there is no file."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(descriptor)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(descriptor)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _load(path: Path, is_secret: bool) -> dict[str, object]:
@@ -120,7 +128,7 @@ def _load(path: Path, is_secret: bool) -> dict[str, object]:
                 raise ConfigError([f"{path}: holds secrets but others can read it; run: chmod 600 {path}"])
             return tomllib.load(file)
     except OSError as error:
-        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
+        raise ConfigError([f"{path}: cannot be read: {reason(error)}"]) from None
     except (ValueError, RecursionError) as error:  # bad TOML, bad UTF-8, a number of 5,000 digits
         raise ConfigError([f"{path}: is not TOML: {error}"]) from None
 

@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from core.errors import UnavailableError
+from core.service.exhausted import lack, reason
 
 logger = logging.getLogger(__name__)
 
@@ -292,7 +293,12 @@ async def _spawn(spec: WorkerSpec, control: socket.socket) -> asyncio.subprocess
             start_new_session=True,  # a Ctrl-C at the terminal is for the parent to act on
         )
     except OSError as error:
-        raise UnavailableError(f"{spec.argv[0]} cannot be started: {error.strerror}") from None
+        raise UnavailableError(f"{spec.argv[0]} cannot be started: {reason(error)}") from None
+    except (RuntimeError, MemoryError) as error:  # asyncio waits for a child in a thread of its own
+        lacking = lack(error)
+        if lacking is None:
+            raise
+        raise UnavailableError(f"{spec.name} cannot be started: {lacking}") from None
 
 
 def _describe(status: int) -> str:

@@ -20,11 +20,13 @@ import uvloop
 
 from core.errors import UnavailableError
 from core.service import log, standard_files
+from core.service.exhausted import lack
 from core.service.supervisor import ControlChannel, WorkerSpec
 
 logger = logging.getLogger(__name__)
 
 EXIT_FAILED = 1
+START = "core.service.start"
 
 Fd = NewType("Fd", int)
 """An open file that a worker inherits, by its number."""
@@ -51,11 +53,12 @@ A = TypeVar("A", bound=WorkerArguments)
 def spec(module: str, arguments: WorkerArguments) -> WorkerSpec:
     """How to start a worker whose module is `module`."""
     options = [f"--{_option(name)}={_write(getattr(arguments, name))}" for name in _types(type(arguments))]
-    return WorkerSpec(arguments.name, [sys.executable, "-m", module, *options], list(_inherited(arguments)))
+    command = [sys.executable, "-m", START, module, *options]
+    return WorkerSpec(arguments.name, command, list(_inherited(arguments)))
 
 
 def parse(declared: type[A], argv: Sequence[str]) -> A:
-    """The inverse of `spec`, without interpreter and module. Ends the process where `argv` is not that."""
+    """The inverse of `spec`, without interpreter and modules. Ends the process where `argv` is not that."""
     parser = argparse.ArgumentParser(description="Started by a supervisor.", allow_abbrev=False)
     for name, kind in _types(declared).items():
         parser.add_argument(f"--{_option(name)}", dest=name, required=True, type=_reader(kind))
@@ -106,6 +109,9 @@ def run(
     except UnavailableError as error:
         logger.error("%s", error)  # what is missing, such as a backend's other end: no fault of the code
         sys.exit(EXIT_FAILED)
-    except MemoryError:
-        logger.error("there is not enough memory")
+    except (OSError, MemoryError, ImportError, RuntimeError) as error:
+        lacking = lack(error)
+        if lacking is None:
+            raise
+        logger.error("%s", lacking)
         sys.exit(EXIT_FAILED)

@@ -76,8 +76,8 @@ def load_plan(path: Path) -> Plan:
 def run(plan: Plan, *, force: bool = False) -> list[tuple[str, Mode]]:
     """Put the fast path on every interface, in place of one that runs; (interface, mode) of each.
 
-    All of them or, if one refuses, none: what ran before runs on. Raises DataplaneError; unless by `force`
-    also where a relay lives whose maps have another layout.
+    All of them or, if one refuses, none: what ran before runs on, and maps that this made are gone. Raises
+    DataplaneError; unless by `force` also where a relay lives whose maps have another layout.
     """
     lacking = missing(DATAPLANE)
     if lacking:
@@ -94,6 +94,14 @@ def _run(plan: Plan, netdev: Netdev, *, force: bool) -> list[tuple[str, Mode]]:
     _warn_of_calls_that_end(plan, netdev, force=force)
     made = pins.ensure_maps(plan.directory, plan.sizes)
     logger.info("%s: %s", plan.directory, f"made {len(made)} maps" if made else "adopts the maps of before")
+    try:
+        return _load_and_attach(plan, netdev)
+    except BaseException:
+        pins.remove_maps(plan.directory, made)
+        raise
+
+
+def _load_and_attach(plan: Plan, netdev: Netdev) -> list[tuple[str, Mode]]:
     from ebpf import loader  # here alone, since it brings LLVM into the process
 
     loaded = loader.load_kept(plan.directory, Path(plan.settings.cache_dir))

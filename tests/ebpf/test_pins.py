@@ -39,6 +39,28 @@ def test_made_once_and_found_again(pin_dir: Path) -> None:
     assert pin_dir.stat().st_mode & 0o777 == 0o700
 
 
+def test_where_the_kernel_refuses_one_none_of_the_new_ones_stays(
+    pin_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asks for more entries than a map can have gets E2BIG or ENOMEM."""
+    wanted = pins.entries(SIZES)
+    *_, last = wanted
+    spec, _count = wanted[last]
+    too_many = dataclasses.replace(spec, kind=MapKind.ARRAY, flags=0)
+    monkeypatch.setattr(pins, "entries", lambda _: wanted | {last: (too_many, 2**32 - 1)})
+    with pytest.raises(MapError, match=f"cannot create the map {spec.name} of 4294967295 entries: "):
+        pins.ensure_maps(pin_dir, SIZES)
+    assert list(pin_dir.iterdir()) == []
+    monkeypatch.undo()
+    first, *_ = pins.ensure_maps(pin_dir, SIZES)
+    (pin_dir / last).unlink()
+    monkeypatch.setattr(pins, "entries", lambda _: wanted | {last: (too_many, 2**32 - 1)})
+    with pytest.raises(MapError):
+        pins.ensure_maps(pin_dir, SIZES)
+    assert (pin_dir / first).exists(), "those of before stay"
+    assert not (pin_dir / last).exists()
+
+
 def test_another_size_is_refused(pin_dir: Path) -> None:
     pins.ensure_maps(pin_dir, SIZES)
     with pytest.raises(PinError, match=r"index4 has room for 88 flows, the configuration asks for 99"):

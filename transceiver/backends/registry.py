@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from core.errors import ConfigError
+from core.errors import ConfigError, UnavailableError
 from core.schema import read_table, suggest
+from core.service.exhausted import lack
 from transceiver.backends.base import AnyBackendType, BackendFactory, BackendType
 
 GROUP = "voxpop.backends"
@@ -82,7 +83,9 @@ def _find() -> dict[str, list[EntryPoint]]:
 def _load(
     name: str, known: Mapping[str, list[EntryPoint]], key: str, problems: list[str]
 ) -> AnyBackendType | None:
-    """The type behind a name; None, and a sentence among `problems`, where there is none."""
+    """The type behind a name; None, and a sentence among `problems`, where there is none. Raises
+    UnavailableError where it is only memory that lacks.
+    """
     offers = known.get(name, [])
     if not offers:
         problems.append(f"{key}: there is no backend {name}; {suggest(name, known)}")
@@ -93,6 +96,9 @@ def _load(
     try:
         loaded = offers[0].load()
     except Exception as error:  # noqa: BLE001  a package of somebody else's raises what it likes
+        lacking = lack(error)
+        if lacking is not None:
+            raise UnavailableError(f"{key}: {_makers(offers)} cannot be imported: {lacking}") from None
         problems.append(
             f"{key}: {_makers(offers)} cannot be imported ({type(error).__name__}: {error}); reinstall it"
         )

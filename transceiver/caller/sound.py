@@ -11,6 +11,7 @@ import av
 import numpy as np
 
 from core.errors import VoxpopError
+from core.service.exhausted import reason
 from transceiver.media import FRAME_BYTES, SAMPLE_RATE
 
 AUDIBLE_DBFS = -50.0
@@ -81,4 +82,4 @@ def write_wav(path: Path, frames: Sequence[bytes]) -> None:
             file.setframerate(SAMPLE_RATE)
             file.writeframes(b"".join(frames))
     except OSError as error:
-        raise SoundError(f"{path}: cannot be written: {error.strerror}") from None
+        raise SoundError(f"{path}: cannot be written: {reason(error)}") from None

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from core.addr import Endpoint, IpFamily
 from core.errors import UnavailableError
+from core.service.exhausted import reason
 from transceiver.signaling.siblings import socket_path
 from transceiver.transport.mux import open_udp_port
 
@@ -90,7 +91,7 @@ def _open_unix(path: Path) -> socket.socket:
         opened.bind(os.fspath(path))
     except OSError as error:
         opened.close()
-        raise UnavailableError(f"{path}: cannot listen there: {error.strerror or error}") from None
+        raise UnavailableError(f"{path}: cannot listen there: {reason(error)}") from None
     opened.listen(SIBLING_BACKLOG)
     return opened
 

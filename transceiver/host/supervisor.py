@@ -14,6 +14,7 @@ import aiohttp
 
 from core.errors import ConfigError, UnavailableError
 from core.service.daemon import Daemon, State, join
+from core.service.exhausted import reason
 from core.service.handover import DRAIN
 from core.service.supervisor import Message
 from core.service.worker import Fd, spec
@@ -215,5 +216,6 @@ def runtime_folder() -> tempfile.TemporaryDirectory[str]:
         return tempfile.TemporaryDirectory(prefix="voxpop-", dir=parent, ignore_cleanup_errors=True)
     except OSError as error:
         where = parent or tempfile.gettempdir()
-        reason = os.strerror(error.errno or 0)
-        raise UnavailableError(f"{where}: no directory for sockets can be made there: {reason}") from None
+        raise UnavailableError(
+            f"{where}: no directory for sockets can be made there: {reason(error)}"
+        ) from None

@@ -43,8 +43,8 @@ ARGUMENTS = Arguments(
 def test_it_reads_what_it_was_given() -> None:
     made = spec("some.module", ARGUMENTS)
     assert made.name == "some-3"
-    assert made.argv[:3] == [sys.executable, "-m", "some.module"]
-    assert parse(Arguments, made.argv[3:]) == ARGUMENTS
+    assert made.argv[:4] == [sys.executable, "-m", "core.service.start", "some.module"]
+    assert parse(Arguments, made.argv[4:]) == ARGUMENTS
 
 
 def test_descriptors_are_inherited_by_their_type() -> None:
@@ -55,7 +55,7 @@ def test_descriptors_are_inherited_by_their_type() -> None:
 
 def test_none_of_many_is_none() -> None:
     empty = Arguments(**{f: getattr(ARGUMENTS, f) for f in ARGUMENTS.__dataclass_fields__} | {"many_fds": ()})
-    assert parse(Arguments, spec("m", empty).argv[3:]) == empty
+    assert parse(Arguments, spec("m", empty).argv[4:]) == empty
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_other_arguments_are_refused(
     spoil: Callable[[list[str]], list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
-        parse(Arguments, spoil(list(spec("m", ARGUMENTS).argv[3:])))
+        parse(Arguments, spoil(list(spec("m", ARGUMENTS).argv[4:])))
     assert "error" in capsys.readouterr().err
 
 

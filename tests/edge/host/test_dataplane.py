@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -63,6 +64,26 @@ def test_what_was_compiled_before_needs_no_headers(stopped: Pop) -> None:
     result = run_without_headers(stopped)
     assert result.returncode == 0, result.stderr
     assert "loaded what was compiled before" in result.stderr
+
+
+def test_without_the_memory_to_compile_nothing_is_left(stopped: Pop) -> None:
+    """LLVM alone takes more than this."""
+    stopped.dataplane["cache_dir"] = str(stopped.scene.directory / "empty")
+    stopped.write_config()
+    inner = " ".join(stopped.command("dataplane", "run"))
+    result = subprocess.run(
+        ["prlimit", f"--as={260 << 20}", "sh", "-c", f"exec {inner}"],
+        cwd=REPOSITORY, env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith("voxpop: there is not enough memory; ")
+    assert "Traceback" not in result.stderr
+    pinned = stopped.run("dataplane", "status", "--json")
+    assert '"program_id": null' in pinned.stdout
+    directory = Path(str(stopped.dataplane["pin_dir"]))
+    assert not [path for path in directory.rglob("*") if path.is_file()]
+    stopped.succeed("dataplane", "run")
 
 
 def test_a_driver_without_native_mode(stopped: Pop) -> None:

@@ -1,0 +1,53 @@
+"""A worker from before its first import."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.service.exhausted import NO_MEMORY
+from tests.paths import ROOT
+
+PATIENCE_S = 60.0
+MIB = 1 << 20
+
+
+def start(*words: str, cwd: Path = ROOT, memory: int | None = None) -> subprocess.CompletedProcess[str]:
+    def limit() -> None:
+        if memory is not None:
+            resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+
+    command = [sys.executable, "-m", "core.service.start", *words]
+    return subprocess.run(
+        command,
+        cwd=cwd,
+        env={"PYTHONPATH": str(ROOT)},
+        preexec_fn=limit,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
+def test_it_is_the_module_with_its_own_arguments(tmp_path: Path) -> None:
+    (tmp_path / "some.py").write_text("import sys; print(__name__, sys.argv[1:]); sys.exit(7)")
+    done = start("some", "--index=3", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (7, "__main__ ['--index=3']\n")
+
+
+@pytest.mark.parametrize("module", ["edge.host.worker", "transceiver.host.worker"])
+def test_a_worker_that_cannot_load_its_libraries_is_a_sentence(module: str) -> None:
+    done = start(module, memory=22 * MIB)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{module}: {NO_MEMORY}\n")
+
+
+def test_mistakes_of_ours_are_tracebacks(tmp_path: Path) -> None:
+    (tmp_path / "wrong.py").write_text("import no_such_module")
+    done = start("wrong", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "ModuleNotFoundError" in done.stderr
