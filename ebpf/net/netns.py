@@ -24,6 +24,7 @@ from ebpf.net.netlink import IPRoute, NetlinkError, netns
 DIRECTORY = Path("/run/netns")
 _NO_DUPLICATE_DETECTION = 0x02
 """IFA_F_NODAD of linux/if_addr.h: an IPv6 address that can be used at once."""
+_ADDRESS_SETTINGS = Path("/proc/sys/net/ipv6/conf")
 _SIOCETHTOOL, _SET_TX_CHECKSUM, _SET_GRO = 0x8946, 0x17, 0x2C
 """linux/sockios.h, linux/ethtool.h"""
 
@@ -34,7 +35,11 @@ def exists(name: str) -> bool:
 
 
 def create(name: str) -> None:
-    """Make a namespace, with its loopback up. Raises DataplaneError."""
+    """Make a namespace, with its loopback up. Raises DataplaneError.
+
+    No address in it is looked for on its link before it is used: nobody else is there to have it. The kernel
+    would not ask for neighbours for the second or two that this takes.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     with _returning():
         if libc.unshare(netns.CLONE_NEWNET) != 0:
@@ -45,8 +50,20 @@ def create(name: str) -> None:
             netns.attach(name, threading.get_native_id())
         except OSError as error:
             raise _failed(f"give the network namespace {name} its name", error) from error
+        _detect_no_duplicates()
     with Wiring(name) as wiring:
         wiring.up("lo")
+
+
+def _detect_no_duplicates() -> None:
+    """In the namespace of this thread, for interfaces that are made from now on (RFC 4862 §5.4)."""
+    for each in ("all", "default"):
+        try:
+            (_ADDRESS_SETTINGS / each / "accept_dad").write_text("0")
+        except FileNotFoundError:  # a kernel without IPv6
+            return
+        except OSError as error:
+            raise _failed(f"set net.ipv6.conf.{each}.accept_dad", error) from error
 
 
 def remove(name: str) -> None:

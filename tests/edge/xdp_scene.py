@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import math
 import os
 import subprocess
 import sys
@@ -229,6 +230,7 @@ class Pop:
             (sample.name.removeprefix("voxpop_"), *sample.labels.values()): int(sample.value)
             for family in text_string_to_metric_families(self.get("/metrics"))
             for sample in family.samples
+            if not math.isnan(sample.value)
         }
 
     def wait_for_log(self, text: str) -> None:

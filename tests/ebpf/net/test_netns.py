@@ -104,3 +104,13 @@ def test_refusals_say_what_could_not_be_done(pair: tuple[str, str]) -> None:
             wiring.veth("near", "far", None)
     with Wiring(None) as own_wiring:
         own_wiring.delete("far")
+
+
+def test_no_address_is_looked_for_before_it_is_used(pair: tuple[str, str]) -> None:
+    """IPv6 asks for neighbours from an address of the link, and for a second or two it would have none."""
+    with Wiring(pair[0]) as one:
+        one.veth("a", "b", pair[1])
+    for namespace, name in ((pair[0], "a"), (pair[1], "b")):
+        for each in ("all", name):  # the kernel takes the greater
+            with netns.inside(namespace):
+                assert Path(f"/proc/sys/net/ipv6/conf/{each}/accept_dad").read_text() == "0\n"
