@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 
 PAUSE_S = 2.0
 """Between two rounds."""
+SHORT_PAUSE_S, SHORT_PAUSES = 0.25, 40
+"""While a PoP has just come into doubt: relay and transceiver may be starting at the same time, and callers
+need not wait two seconds to be led through it. One that stays away is nobody's start."""
 TIMEOUT = aiohttp.ClientTimeout(total=1.0)
 MAX_STATUS_BYTES = 16_384
 PATIENCE = 2
@@ -38,6 +41,7 @@ class _Watched:
 
     report: PopReport = NOT_ASKED
     silent_rounds: int = 0
+    doubtful_rounds: int = 0
     ahead_s: float | None = None
     """How far its clock is ahead of ours, when it last said."""
     is_clock_off: bool = False
@@ -74,10 +78,16 @@ class PopWatch:
         """By PoP; not a number for one that has not said what time it is."""
         return {pop: math.nan if w.ahead_s is None else w.ahead_s for pop, w in self._watched.items()}
 
+    @property
+    def pause_s(self) -> float:
+        """How long to wait before the next round."""
+        is_short = any(0 < watched.doubtful_rounds <= SHORT_PAUSES for watched in self._watched.values())
+        return SHORT_PAUSE_S if is_short else PAUSE_S
+
     async def run(self, tell: Callable[[], None]) -> None:
         """Ask until cancelled; `tell` is called after each round, as a worker may have been replaced."""
         while True:
-            await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(self.pause_s)
             if self._asked:
                 await self.ask()
                 tell()
@@ -127,6 +137,7 @@ def _note(pop: PopSettings, watched: _Watched, found: PopReport | None) -> None:
         log = logger.info if found.standing is Standing.UP else logger.warning
         log("PoP %s is %s (%s, forwarder %s)", pop.id, found.standing, found.state, found.forwarder)
     watched.report = found
+    watched.doubtful_rounds = watched.doubtful_rounds + 1 if found.standing is Standing.DOUBTFUL else 0
 
 
 def _compare_clocks(pop: PopSettings, watched: _Watched, ahead_s: float | None) -> None:

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from core.addr import Endpoint
 from core.config import PopSettings
-from transceiver.host.pop_watch import PATIENCE, PopWatch
+from transceiver.host.pop_watch import PATIENCE, PAUSE_S, SHORT_PAUSE_S, SHORT_PAUSES, PopWatch
 from transceiver.signaling.pops import Standing
 
 
@@ -101,6 +101,26 @@ def test_one_that_starts_is_in_doubt_and_no_more() -> None:
             watch = PopWatch([pop(it.endpoint)])
             await watch.ask()
             assert watch.reports["a"].standing is Standing.DOUBTFUL
+
+    asyncio.run(scenario())
+
+
+def test_a_pop_that_may_be_starting_is_asked_again_soon_and_one_that_stays_away_is_not() -> None:
+    async def scenario() -> None:
+        async with relay() as it:
+            watch = PopWatch([pop(it.endpoint)])
+            await watch.ask()
+            assert watch.pause_s == PAUSE_S
+            it.status, it.state = 503, "starting"
+            for _ in range(SHORT_PAUSES):
+                await watch.ask()
+                assert watch.pause_s == SHORT_PAUSE_S
+            await watch.ask()
+            assert watch.pause_s == PAUSE_S
+            it.status, it.state = 200, "ready"
+            await watch.ask()
+        await watch.ask()  # nobody listens there now
+        assert watch.pause_s == SHORT_PAUSE_S
 
     asyncio.run(scenario())
 
