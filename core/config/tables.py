@@ -93,12 +93,18 @@ class RelaySettings:
     )
     drain_timeout_s: float = setting(
         number(0, 86400, "s"),
-        "after SIGTERM, how long existing flows are carried on",
+        "how long existing flows are carried on after SIGTERM, or `voxpop drain` without --for",
         default=60.0,
         reloadable=True,
     )
     metrics: Endpoint = setting(
         endpoint(), "where /metrics, /healthz and /readyz are served", default=Endpoint("127.0.0.1", 9464)
+    )
+    admin_socket: str | None = setting(
+        text("a path"),
+        "Unix socket by which `voxpop drain` reaches this daemon, made with mode 0600; not set, it is "
+        "/run/voxpop/relay.sock where that directory is there",
+        default=None,
     )
 
 
@@ -219,12 +225,19 @@ class TransceiverSettings:
     )
     drain_timeout_s: float = setting(
         number(0, 86400, "s"),
-        "after SIGTERM, how long existing sessions are carried on",
+        "how long existing sessions are carried on after SIGTERM, or `voxpop drain` without --for; then they "
+        "are told and ended",
         default=60.0,
         reloadable=True,
     )
     metrics: Endpoint = setting(
         endpoint(), "where /metrics of the whole host is served", default=Endpoint("127.0.0.1", 9465)
+    )
+    admin_socket: str | None = setting(
+        text("a path"),
+        "Unix socket by which `voxpop drain` reaches this daemon, made with mode 0600; not set, it is "
+        "/run/voxpop/transceiver.sock where that directory is there",
+        default=None,
     )
 
 

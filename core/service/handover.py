@@ -23,7 +23,18 @@ from core.service.supervisor import MESSAGE_BYTES, Message
 
 SETTINGS = "settings"
 DRAIN = "drain"
-"""Types of messages to a worker. The first of each is settings."""
+UNDRAIN = "undrain"
+EXPEL = "expel"
+STOP = "stop"
+"""Types of messages to a worker. The first of each is settings. drain: take no new work. undrain: take new
+work again. expel: end what is left of the old, and stay. stop: let go of everything, and end.
+"""
+DRAINED = "drained"
+"""Type of the message of a worker that drains and has nothing left."""
+DRAIN_NUMBER = "drain_number"
+"""Of which drain: the key of that in `drain`, `drained` and the settings, where 0 is none."""
+DRAIN_ROOM_BYTES = 16
+"""What a number takes in the settings."""
 
 
 class WorkerSettings(Protocol):
@@ -82,9 +93,10 @@ def load(
         "document": document,
         "masters": {str(key_id): base64.b64encode(master).decode() for key_id, master in masters.items()},
         "mint_with": mint_with,
+        DRAIN_NUMBER: 0,
         **more,
     }
-    size = len(json.dumps(message)) + room_bytes
+    size = len(json.dumps(message)) + DRAIN_ROOM_BYTES + room_bytes
     if size > MESSAGE_BYTES:
         raise ConfigError(
             [

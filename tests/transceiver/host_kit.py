@@ -106,6 +106,7 @@ class Host:
             "api_keys_file": '"api-keys.toml"',
             "page": "true",
             "max_loop_lag_ms": "10000",
+            "admin_socket": '"admin.sock"',
             **self.settings,
             **changes,
         }

@@ -19,15 +19,11 @@ from transceiver.backends.registry import ChosenBackend, choose
 from transceiver.signaling.apikeys import ApiKeys, load_api_keys
 from transceiver.signaling.pops import WIDEST
 
-STOP = "stop"
-"""To a worker: say goodbye to every call, and end."""
 CARRIES = "carries"
 """From a worker: how many calls it has now, under `COUNT`."""
 COUNT = "count"
-DRAINED = "drained"
-"""From a worker: no call is left."""
-IS_DRAINING = "is_draining"
-"""The key of settings for whether a worker that starts is to take calls at all."""
+OLDEST_NS = "oldest_ns"
+"""When the oldest of them began, monotonic, which is the same clock in every process; null without any."""
 POPS = "pops"
 """To a worker: what is known of the PoPs. Also the key of that, there and in the settings."""
 
@@ -79,7 +75,6 @@ def _judge(config: Config, path: Path) -> Mapping[str, object]:
     _check_backends(config, config.transceiver, path)
     # With room for what will be known of the PoPs, so that settings that fit always will.
     more: dict[str, object] = {
-        IS_DRAINING: False,
         POPS: {pop.id: WIDEST.encode() for pop in config.pops if pop.status is not None},
     }
     if config.transceiver.open:
