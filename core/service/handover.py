@@ -18,7 +18,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from core.config import Config, parse
 from core.errors import ConfigError
 from core.keyring import Keyring
-from core.service.files import keys_path, load_document, load_masters
+from core.service.files import keys_path, load_document, load_masters, validate
 from core.service.supervisor import MESSAGE_BYTES, Message
 
 SETTINGS = "settings"
@@ -66,14 +66,20 @@ def load(
     judge: Callable[[Config, Path], Mapping[str, object]],
     decode: Callable[[Message], S],
     room_bytes: int = 0,
+    complete: Callable[[Mapping[str, object], Config], Mapping[str, object]] | None = None,
 ) -> Loaded[S]:
     """Read and check a configuration and the files that it points to.
 
     `judge` checks what this daemon wants beyond the declarations, and returns what else its workers must
     know; `decode` is what they make of the message. `room_bytes` is what the daemon adds to the message
-    later. Raises ConfigError with every problem.
+    later. `complete` puts into the document what only this host knows, and workers are told of. Raises
+    ConfigError with every problem.
     """
+    document: Mapping[str, object]
     document, config = load_document(path)
+    if complete is not None:
+        document = complete(document, config)
+        config = validate(path, document)
     problems: list[str] = []
     more: Mapping[str, object] = {}
     masters: dict[int, bytes] = {}

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from core.addr import Endpoint, IpFamily
 from core.cluster import Cluster
-from core.config import Config, PopSettings, TransceiverSettings
-from core.errors import ConfigError
+from core.config import HOST_FROM_ADDRESS, Config, PopSettings, TransceiverSettings
+from core.errors import ConfigError, UnavailableError
 from core.keyring import Keyring
 from core.service import handover
 from core.service.handover import Loaded
@@ -59,9 +59,28 @@ class WorkerSettings:
         )
 
 
-def load(path: Path) -> Loaded[WorkerSettings]:
-    """Read and check the configuration, the master keys and the API keys. Raises ConfigError."""
-    loaded = handover.load(path, _judge, decode)
+def anywhere(cluster: Cluster) -> int:
+    """The number of a host that stands for all: a configuration is checked elsewhere than where it runs."""
+    return 0
+
+
+def load(path: Path, locate: Callable[[Cluster], int] = anywhere) -> Loaded[WorkerSettings]:
+    """Read and check the configuration, the master keys and the API keys. Raises ConfigError.
+
+    `locate` says which number `transceiver.host = "address"` is, or raises UnavailableError.
+    """
+
+    def complete(document: Mapping[str, object], config: Config) -> Mapping[str, object]:
+        own = config.transceiver
+        if own is None or own.host != HOST_FROM_ADDRESS:
+            return document
+        table: Any = document["transceiver"]
+        try:
+            return {**document, "transceiver": {**table, "host": locate(config.clusters[own.cluster])}}
+        except UnavailableError as error:
+            raise ConfigError([f'{path}: transceiver.host = "address": {error}']) from None
+
+    loaded = handover.load(path, _judge, decode, complete=complete)
     settings = loaded.settings
     if not settings.vips:
         families = f"a family of cluster {settings.cluster.id}"

@@ -8,6 +8,7 @@ import logging
 import os
 import tempfile
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from core.service.drain import Load
 from core.service.exhausted import reason
 from core.service.supervisor import Message
 from core.service.worker import Fd, spec
+from transceiver.host.address import own_host
 from transceiver.host.arguments import MODULE, TransceiverArguments
 from transceiver.host.metrics import HostStatus, host_exposition
 from transceiver.host.pop_watch import PopWatch
@@ -29,8 +31,8 @@ from transceiver.host.settings import (
     POPS,
     WorkerSettings,
     listen_addresses,
-    load,
 )
+from transceiver.host.settings import load as load_settings
 from transceiver.host.sockets import open_sockets
 from transceiver.signaling.siblings import socket_path
 
@@ -52,6 +54,7 @@ class TransceiverService(Daemon[WorkerSettings]):
         """Reads the configuration and opens the sockets. `folder` is an empty directory that only this
         user can enter. Raises ConfigError, UnavailableError.
         """
+        load = partial(load_settings, locate=own_host)
         loaded = load(config_path)
         transceiver = loaded.settings.transceiver
         cpus = sorted(os.sched_getaffinity(0))
