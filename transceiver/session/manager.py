@@ -157,6 +157,11 @@ class SessionManager:
         return len(self._sessions)
 
     @property
+    def capacity(self) -> int:
+        """Live sessions that there may be."""
+        return self._settings.max_sessions
+
+    @property
     def oldest_ns(self) -> int | None:
         """When the oldest live session began; None without any."""
         return next((session.created_ns for session in self._sessions.values()), None)
