@@ -147,6 +147,8 @@ def _wait(client: AdminClient, status: Mapping[str, Any], arguments: argparse.Na
         try:
             status = client.status()
         except GoneError:
+            if not shown:
+                return 0  # a signal has ended it as well, and it had nothing to wait for
             raise UnavailableError(
                 f"the {arguments.daemon} has ended with {shown} {status['work']} left"
             ) from None

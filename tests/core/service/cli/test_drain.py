@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from pathlib import Path
 
 import pytest
 
+from core.service.admin import server
 from core.service.cli.drain import in_words
 from tests.core.service.cli.kit import voxpop
 
@@ -79,3 +82,25 @@ def test_wrong_usage(addressed: Path, time: str, says: str) -> None:
     done = voxpop("drain", "relay", "--for", time, "--config", "voxpop.toml", cwd=addressed)
     assert done.returncode == 2
     assert says in done.stderr
+
+
+@pytest.mark.parametrize(("left", "status"), [(0, 0), (3, 1)])
+def test_a_daemon_that_ends_while_it_is_waited_for(addressed: Path, left: int, status: int) -> None:
+    """With nothing left it had nothing to wait for."""
+    told = STATUS | {"daemon": "relay", "work": "flows", "left": left, "drain": DRAIN}
+    body = json.dumps(told).encode()
+
+    def answer_once() -> None:
+        with opened.accept()[0] as connection:
+            connection.recv(4096)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        opened.close()
+
+    opened = server.listen(addressed / "relay.sock")
+    opened.setblocking(True)
+    thread = threading.Thread(target=answer_once)
+    thread.start()
+    done = voxpop("drain", "relay", "--wait", "--config", "voxpop.toml", cwd=addressed)
+    thread.join()
+    assert done.returncode == status
+    assert done.stderr == ("" if left == 0 else "voxpop: the relay has ended with 3 flows left\n")
