@@ -32,6 +32,7 @@ from core.service.handover import (
     DRAIN_NUMBER,
     DRAINED,
     EXPEL,
+    IS_EXPELLING,
     STOP,
     UNDRAIN,
     Loaded,
@@ -143,7 +144,10 @@ class Daemon(ABC, Generic[S]):
 
     def greeting(self) -> Message:
         """The first message of a worker, and that of a reload. One that is started in a drain drains too."""
-        return {**self.loaded.message, DRAIN_NUMBER: 0 if self.drain is None else self.drain.number}
+        if self.drain is None:
+            return self.loaded.message
+        state = {DRAIN_NUMBER: self.drain.number, IS_EXPELLING: self.drain.is_expelling}
+        return {**self.loaded.message, **state}
 
     def hear(self, index: int, message: Message) -> None:
         """What worker `index` says."""

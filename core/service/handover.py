@@ -33,6 +33,8 @@ DRAINED = "drained"
 """Type of the message of a worker that drains and has nothing left."""
 DRAIN_NUMBER = "drain_number"
 """Of which drain: the key of that in `drain`, `drained` and the settings, where 0 is none."""
+IS_EXPELLING = "is_expelling"
+"""The key of settings for whether its time is over already, for a worker that finds something left."""
 DRAIN_ROOM_BYTES = 16
 """What a number takes in the settings."""
 
@@ -100,6 +102,7 @@ def load(
         "masters": {str(key_id): base64.b64encode(master).decode() for key_id, master in masters.items()},
         "mint_with": mint_with,
         DRAIN_NUMBER: 0,
+        IS_EXPELLING: False,
         **more,
     }
     size = len(json.dumps(message)) + DRAIN_ROOM_BYTES + room_bytes

@@ -21,6 +21,7 @@ from core.service.handover import (
     DRAIN_NUMBER,
     DRAINED,
     EXPEL,
+    IS_EXPELLING,
     SETTINGS,
     STOP,
     UNDRAIN,
@@ -83,7 +84,7 @@ class Worker:
             settings = decode(message)
             if slow_path is None:
                 self._start(settings)
-                self._drain(message[DRAIN_NUMBER])
+                self._drain(message[DRAIN_NUMBER], message[IS_EXPELLING])
             else:
                 self._adopt(settings, slow_path)
         elif kind == STOP:
@@ -91,7 +92,7 @@ class Worker:
         elif slow_path is None:
             return
         elif kind in (DRAIN, UNDRAIN):
-            self._drain(message.get(DRAIN_NUMBER, 0))
+            self._drain(message.get(DRAIN_NUMBER, 0), is_expelling=False)
         elif kind == EXPEL:
             slow_path.forwarder.is_expelling = True
         elif kind == ROUTES and self._xdp is not None:
@@ -100,12 +101,14 @@ class Worker:
         elif kind == HOSTS and self._xdp is not None:
             self._xdp.hops.learn_hosts(message)
 
-    def _drain(self, number: Any) -> None:  # noqa: ANN401 - as it is in the message
-        """Begin that drain, or with 0 take it back."""
+    def _drain(self, number: Any, is_expelling: Any) -> None:  # noqa: ANN401 - as they are in the message
+        """Begin that drain, or with 0 take it back. A worker that is started after its time may find flows
+        that the fast path has.
+        """
         assert self._slow_path is not None
         self._drain_number = number
         self._slow_path.relay.is_draining = number != 0
-        self._slow_path.forwarder.is_expelling = False
+        self._slow_path.forwarder.is_expelling = is_expelling
 
     def _start(self, settings: WorkerSettings) -> None:
         idle_ns = _to_ns(settings.relay.idle_timeout_s)

@@ -133,3 +133,20 @@ def test_the_fast_path_carries_flows_through_a_drain_and_has_none_after_its_time
         assert pop.samples()["relay_flow_removals_total", "drained"] == 2
         pop.succeed("undrain", "relay")
         Call(pop, 0).begin().exchange(10)
+
+
+@pytest.mark.netns
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: makes network namespaces")
+def test_flows_that_a_worker_finds_after_the_drains_time_are_ended_too(tmp_path: Path) -> None:
+    """The one that should have ended them stood still, and was killed."""
+    with running(tmp_path, admin_socket="admin.sock", idle_timeout_s=3600) as pop:
+        Call(pop, 0).begin()
+        (worker,) = pop.worker_pids()
+        os.kill(worker, signal.SIGSTOP)
+        pop.succeed("drain", "relay", "--for", "0")
+        pop.wait_for_log("the drain's time is over: what is left is ended (1 flows)")
+        os.kill(worker, signal.SIGKILL)
+        assert pop.succeed("drain", "relay", "--for", "0", "--wait").splitlines()[-1] == (
+            "relay: drained, no flows left"
+        )
+        assert json.loads(pop.succeed("flows", "count", "--json"))["flows"] == 0
