@@ -21,6 +21,7 @@ from aiohttp import web
 
 from core.errors import UnavailableError
 from core.service.admin.path import DRAIN_PATH, FOR_S, MAX_FOR_S, USUAL_FOLDER, admin_path
+from core.service.exhausted import reason
 
 logger = logging.getLogger(__name__)
 
@@ -68,12 +69,11 @@ class AdminSocket:
         try:
             opened = listen(self._path)
         except OSError as error:
-            reason = error.strerror or str(error)
             if self._is_configured:
                 raise UnavailableError(
-                    f"{self._name}.admin_socket: cannot listen on {self._path}: {reason}"
+                    f"{self._name}.admin_socket: cannot listen on {self._path}: {reason(error)}"
                 ) from None
-            self._go_without(f"{self._path}: {reason}", logging.WARNING)
+            self._go_without(f"{self._path}: {reason(error)}", logging.WARNING)
             return
         self._inode = self._path.stat().st_ino
         self._runner = web.AppRunner(
