@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import math
 import os
 import subprocess
 import sys
@@ -225,10 +226,12 @@ class Pop:
         return told
 
     def samples(self) -> dict[tuple[str, ...], int]:
+        """Every sample that is a number."""
         return {
             (sample.name.removeprefix("voxpop_"), *sample.labels.values()): int(sample.value)
             for family in text_string_to_metric_families(self.get("/metrics"))
             for sample in family.samples
+            if not math.isnan(sample.value)
         }
 
     def wait_for_log(self, text: str) -> None:
