@@ -63,6 +63,11 @@ fuzz: .venv/.stamp-fuzz
 bench: .venv/.stamp-test
 	@$(BIN)/python -m tests.bench.run $(ONLY)
 
+## container-check: replay docs/kubernetes/Containerfile in a chroot and run what comes of it; needs root
+.PHONY: container-check
+container-check: .venv/.stamp-container
+	$(BIN)/python -m tests.kubernetes.replay
+
 ## venv: only set up the Python environment
 .PHONY: venv
 venv: .venv/.stamp-dev
@@ -104,7 +109,7 @@ $(UV):
 	@[ "$$(id -u)" != 0 ] || .ci/need demo
 	@touch $@
 
-.venv/.stamp-check .venv/.stamp-test: .venv/.stamp-%: .venv/.stamp-dev
+.venv/.stamp-check .venv/.stamp-test .venv/.stamp-container: .venv/.stamp-%: .venv/.stamp-dev
 	@.ci/need $*
 	@touch $@
 

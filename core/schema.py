@@ -50,6 +50,23 @@ def integer(low: int, high: int, unit: str = "") -> Kind:
     return Kind(parse, words)
 
 
+def integer_or(word: str, stands_for: int, low: int, high: int) -> Kind:
+    """A whole number in a range, or one word, which becomes a number outside of it."""
+    plain = integer(low, high)
+
+    def parse(value: object) -> int:
+        if value == word:
+            return stands_for
+        try:
+            number = plain.parse(value)
+        except ValueError:
+            raise ValueError(f'must be a whole number, {plain.words}, or "{word}"') from None
+        assert isinstance(number, int)
+        return number
+
+    return Kind(parse, f'{plain.words}, or "{word}"')
+
+
 def number(low: float, high: float, unit: str = "") -> Kind:
     """A number in a range, both ends included."""
     words = f"{low:g}–{high:g}{' ' + unit if unit else ''}"

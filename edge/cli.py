@@ -18,7 +18,7 @@ RELAY_EPILOG = """\
 signals:
   SIGHUP   read the configuration and the keys again; a faulty one is refused and the old one stays
   SIGTERM  drain: no new flows, existing ones are carried until they end, or for relay.drain_timeout_s;
-           a second SIGTERM ends at once
+           a second SIGTERM ends at once; `voxpop drain relay` drains a relay that stays
   SIGINT   end at once
 
 A configuration for one machine:

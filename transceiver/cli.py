@@ -20,7 +20,7 @@ TRANSCEIVER_EPILOG = """\
 signals:
   SIGHUP   read the configuration, the keys and the API keys again; if anything is wrong, the old ones stay
   SIGTERM  drain: no new calls, existing ones are carried until they end, or for transceiver.drain_timeout_s;
-           a second SIGTERM ends at once
+           a second SIGTERM ends at once; `voxpop drain transceiver` drains one that stays
   SIGINT   hang up every call and end
 
 A configuration for one machine:

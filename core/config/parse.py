@@ -11,6 +11,7 @@ from core.addr import IpFamily, family_of
 from core.cluster import Cluster
 from core.config.tables import (
     BACKEND,
+    HOST_FROM_ADDRESS,
     TABLES,
     ClusterSettings,
     DataplaneSettings,
@@ -254,7 +255,8 @@ def _check_listen(read: TransceiverSettings, problems: list[str]) -> None:
 
 def _place(read: TransceiverSettings, cluster: Cluster, problems: list[str]) -> TransceiverSettings:
     """Check that the host lies in its cluster; returns the settings with their derived port filled in."""
-    if all(cluster.address(read.host, family) is None for family in IpFamily):
+    is_known = read.host != HOST_FROM_ADDRESS
+    if is_known and all(cluster.address(read.host, family) is None for family in IpFamily):
         problems.append(f"transceiver.host {read.host} does not fit into a prefix of cluster {cluster.id}")
     port = read.port or cluster.port_first
     last = port + max(read.processes, 1) - 1

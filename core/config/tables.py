@@ -12,6 +12,7 @@ from core.schema import (
     choice,
     endpoint,
     integer,
+    integer_or,
     list_of,
     name,
     network,
@@ -25,6 +26,10 @@ from core.schema import (
 from core.token import MAX_LIFETIME_MIN
 
 MAX_SESSION_S = (MAX_LIFETIME_MIN - 60) * 60
+HOST_FROM_ADDRESS = -1
+"""`transceiver.host = "address"`. Only the host itself can say which number that is, so it is no more than
+this until a daemon starts there.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +98,18 @@ class RelaySettings:
     )
     drain_timeout_s: float = setting(
         number(0, 86400, "s"),
-        "after SIGTERM, how long existing flows are carried on",
+        "how long existing flows are carried on after SIGTERM, or `voxpop drain` without --for",
         default=60.0,
         reloadable=True,
     )
     metrics: Endpoint = setting(
         endpoint(), "where /metrics, /healthz and /readyz are served", default=Endpoint("127.0.0.1", 9464)
+    )
+    admin_socket: str | None = setting(
+        text("a path"),
+        "Unix socket by which `voxpop drain` reaches this daemon, made with mode 0600; not set, it is "
+        "/run/voxpop/relay.sock where that directory is there",
+        default=None,
     )
 
 
@@ -181,7 +192,10 @@ class TransceiverSettings:
     """[transceiver]: one host of a cluster."""
 
     cluster: int = setting(integer(0, 65535), "id of the [[cluster]] that this host is in")
-    host: int = setting(integer(0, 0xFFFFFFFF), "number of this host in the cluster's prefixes")
+    host: int = setting(
+        integer_or("address", HOST_FROM_ADDRESS, 0, 0xFFFFFFFF),
+        "number of this host in the cluster's prefixes; address is that of its own address there",
+    )
     http: Endpoint = setting(endpoint(), "where the signaling API is served, by every process at once")
     port: int = setting(integer(0, 65535), "UDP port of process 0; 0 is the cluster's first", default=0)
     processes: int = setting(integer(0, 256), "processes, a UDP port each; 0 is one per core", default=0)
@@ -219,12 +233,19 @@ class TransceiverSettings:
     )
     drain_timeout_s: float = setting(
         number(0, 86400, "s"),
-        "after SIGTERM, how long existing sessions are carried on",
+        "how long existing sessions are carried on after SIGTERM, or `voxpop drain` without --for; then they "
+        "are told and ended",
         default=60.0,
         reloadable=True,
     )
     metrics: Endpoint = setting(
         endpoint(), "where /metrics of the whole host is served", default=Endpoint("127.0.0.1", 9465)
+    )
+    admin_socket: str | None = setting(
+        text("a path"),
+        "Unix socket by which `voxpop drain` reaches this daemon, made with mode 0600; not set, it is "
+        "/run/voxpop/transceiver.sock where that directory is there",
+        default=None,
     )
 
 

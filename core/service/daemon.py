@@ -1,10 +1,11 @@
 """What makes a daemon of workers: signals, reload, drain, status, readiness, and an end that is clean.
 
 A daemon is a supervisor of workers with a table in the configuration. `starting` becomes `ready` when every
-worker is, and `draining` with the first SIGTERM; only a ready one is to get new work.
+worker is, and `draining` with the first SIGTERM, or by the word of an operator, who may take it back; only a
+ready one is to get new work.
 
     SIGHUP   read the configuration and the keys again: all of it is adopted, or nothing
-    SIGTERM  drain, for as long as the configuration says; a second one ends at once
+    SIGTERM  drain, for as long as the configuration says, and end; a second one ends at once
     SIGINT   end at once
 """
 
@@ -24,7 +25,19 @@ from typing import ClassVar, Generic, Protocol, TypeVar, cast
 from core.addr import Endpoint
 from core.config import Config, restarts
 from core.errors import ConfigError
-from core.service.handover import Loaded, WorkerSettings
+from core.service.admin.server import AdminSocket, ConflictError
+from core.service.drain import Drain, Load
+from core.service.handover import (
+    DRAIN,
+    DRAIN_NUMBER,
+    DRAINED,
+    EXPEL,
+    IS_EXPELLING,
+    STOP,
+    UNDRAIN,
+    Loaded,
+    WorkerSettings,
+)
 from core.service.metrics.daemon import OUTCOMES
 from core.service.metrics.daemon import State as State
 from core.service.status_http import Status, serve
@@ -46,6 +59,8 @@ class Lifecycle:
     """By outcome."""
     loaded_at_s: float = field(default_factory=time.time)
     """When the configuration in use was read, Unix time."""
+    drain_until_s: float = 0.0
+    """When the time of the drain is over, Unix time; 0 without one."""
 
 
 class DaemonSettings(Protocol):
@@ -59,6 +74,10 @@ class DaemonSettings(Protocol):
     def drain_timeout_s(self) -> float:
         """How long a drain may take."""
 
+    @property
+    def admin_socket(self) -> str | None:
+        """Where operators reach it; None is the usual place."""
+
 
 S = TypeVar("S", bound=WorkerSettings)
 
@@ -70,6 +89,8 @@ class Daemon(ABC, Generic[S]):
     """Also of its table in the configuration, and of `reloadable` settings that it alone takes."""
     work: ClassVar[str]
     """What it carries, in the plural."""
+    stop_margin_s: ClassVar[float]
+    """What workers get to let go of everything."""
     status_headers: ClassVar[Mapping[str, str]] = {}
     """Of /healthz and /readyz."""
 
@@ -86,7 +107,11 @@ class Daemon(ABC, Generic[S]):
         self.loaded = loaded
         self.started_as = loaded.settings
         self.lifecycle = Lifecycle()
-        self.supervisor = Supervisor(specs, self.hear, self.greeting, on_death=self.mourn)
+        self.supervisor = Supervisor(specs, self._hear, self.greeting, on_death=self._mourn)
+        self.drain: Drain | None = None
+        """The one that is on."""
+        self._drains = 0
+        self._draining: asyncio.Task[None] | None = None
         self._stop_wanted = asyncio.Event()
         self._end_wanted = asyncio.Event()
         self._is_interrupted = False
@@ -111,21 +136,18 @@ class Daemon(ABC, Generic[S]):
         """What /metrics says."""
 
     @abstractmethod
-    async def drain(self, timeout_s: float) -> None:
-        """Have the workers take no new work; return when they have none left, or it is time. May be
-        cancelled.
-        """
-
-    @abstractmethod
-    async def end(self) -> None:
-        """Have the workers end, whatever they carry."""
+    def carried(self) -> Load:
+        """What the workers carry, as far as is known."""
 
     def asked_at(self, host: str, date: str) -> None:
         """Somebody at `host` asked for /readyz, and dated the request (RFC 9110 §6.6.1)."""
 
     def greeting(self) -> Message:
-        """The first message of a worker, and that of a reload."""
-        return self.loaded.message
+        """The first message of a worker, and that of a reload. One that is started in a drain drains too."""
+        if self.drain is None:
+            return self.loaded.message
+        state = {DRAIN_NUMBER: self.drain.number, IS_EXPELLING: self.drain.is_expelling}
+        return {**self.loaded.message, **state}
 
     def hear(self, index: int, message: Message) -> None:
         """What worker `index` says."""
@@ -150,9 +172,10 @@ class Daemon(ABC, Generic[S]):
         """Serve until told to stop. Returns the exit status; raises UnavailableError."""
         self._handle_signals()
         status = Status(self.exposition, self.summary, self._is_ready, self.status_headers, self.asked_at)
-        runner = await serve(status, self._own(self.started_as.config).metrics, f"{self.name}.metrics")
+        own = self._own(self.started_as.config)
+        runner = await serve(status, own.metrics, f"{self.name}.metrics")
         try:
-            async with self.running():
+            async with AdminSocket(self, self.name, own.admin_socket, self._config_path), self.running():
                 await self.supervisor.start()
                 if not self.supervisor.is_stopping:
                     self.lifecycle.state = State.READY
@@ -189,30 +212,36 @@ class Daemon(ABC, Generic[S]):
 
     async def _stop_when_told(self) -> None:
         await self._stop_wanted.wait()
-        if not self._end_wanted.is_set():
-            draining = asyncio.create_task(self.drain(self._own(self.loaded.settings.config).drain_timeout_s))
-            cut_short = asyncio.create_task(self._end_wanted.wait())
-            try:
-                await asyncio.wait({draining, cut_short}, return_when=asyncio.FIRST_COMPLETED)
-                if draining.done():
-                    draining.result()
-            finally:
-                draining.cancel()
-                cut_short.cancel()
-                await asyncio.gather(draining, cut_short, return_exceptions=True)
-        await self.end()
+        cut_short = asyncio.create_task(self._end_wanted.wait())
+        try:
+            await asyncio.wait({cut_short, *self._drain_tasks}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (cut_short, *self._drain_tasks):
+                task.cancel()
+            await asyncio.gather(cut_short, *self._drain_tasks, return_exceptions=True)
+        for task in self._drain_tasks:
+            if not task.cancelled():
+                task.result()
+        await self.supervisor.stop({"type": STOP}, self.stop_margin_s)
+
+    @property
+    def _drain_tasks(self) -> tuple[asyncio.Task[None], ...]:
+        return () if self._draining is None else (self._draining,)
 
     def _terminate(self) -> None:
-        if self.lifecycle.state is not State.READY:
+        if self.lifecycle.state is State.STARTING or self._stop_wanted.is_set():
             before = "it was ready" if self.lifecycle.state is State.STARTING else "the drain was over"
             logger.warning("ended before %s", before)
             self._end()
             return
-        self.lifecycle.state = State.DRAINING
+        timeout_s = self._own(self.loaded.settings.config).drain_timeout_s
+        if self.drain is not None:  # what its operator has said goes on to hold
+            timeout_s = min(timeout_s, max(self.drain.rest_s(time.monotonic_ns()), 0.0))
+        self._begin_drain(timeout_s).is_last = True
         logger.info(
             "draining: no new %s, existing ones are carried for up to %g s; a second signal ends at once",
             self.work,
-            self._own(self.loaded.settings.config).drain_timeout_s,
+            timeout_s,
         )
         self._stop_wanted.set()
 
@@ -226,6 +255,106 @@ class Daemon(ABC, Generic[S]):
         self.lifecycle.state = State.DRAINING
         self._end_wanted.set()
         self._stop_wanted.set()
+
+    # --- drains ---------------------------------------------------------------------------------------
+
+    def start_drain(self, for_s: float | None) -> None:
+        """By an operator's word: take no new work, but stay. What is left after `for_s` is ended; None is
+        as the configuration says. While one is on already, it gets that much from now. Raises ConflictError.
+        """
+        if self.lifecycle.state is State.STARTING:
+            raise ConflictError(f"the {self.name} is starting: try again when it is ready")
+        if self._stop_wanted.is_set():
+            raise ConflictError(f"the {self.name} is ending already, by a signal")
+        timeout_s = self._own(self.loaded.settings.config).drain_timeout_s if for_s is None else for_s
+        self._begin_drain(timeout_s)
+        logger.info(
+            "draining, as told: no new %s, existing ones (%d) are carried for up to %g s; "
+            "`voxpop undrain %s` takes it back",
+            self.work,
+            self.carried().left,
+            timeout_s,
+            self.name,
+        )
+
+    def undrain(self) -> None:
+        """Take new work again. Idempotent. Raises ConflictError once the daemon ends."""
+        if self._stop_wanted.is_set():
+            raise ConflictError(f"the {self.name} is ending, by a signal, which cannot be taken back")
+        if self.drain is None:
+            return
+        for task in self._drain_tasks:
+            task.cancel()
+        self.drain = self._draining = None
+        self.lifecycle.state = State.READY
+        self.lifecycle.drain_until_s = 0.0
+        self.supervisor.broadcast({"type": UNDRAIN})
+        logger.info("drained no more: new %s are taken again", self.work)
+
+    def drain_status(self) -> dict[str, object]:
+        """For whoever waits for the end of a drain."""
+        load, now_ns = self.carried(), time.monotonic_ns()
+        drain = None if self.drain is None else self.drain.summary(load, now_ns)
+        return {
+            "daemon": self.name,
+            "work": self.work,
+            "state": self.lifecycle.state,
+            "left": load.left,
+            "drain": drain,
+        }
+
+    def drain_summary(self) -> Mapping[str, object]:
+        """For `summary`: nothing while there is no drain."""
+        if self.drain is None:
+            return {}
+        return {"drain": self.drain.summary(self.carried(), time.monotonic_ns())}
+
+    def _begin_drain(self, timeout_s: float) -> Drain:
+        """The drain that is on, or a new one, with that much time from now."""
+        now_ns = time.monotonic_ns()
+        until_ns = now_ns + int(timeout_s * 1e9)
+        self.lifecycle.state = State.DRAINING
+        self.lifecycle.drain_until_s = time.time() + timeout_s
+        if self.drain is not None:
+            self.drain.prolong(until_ns)
+            return self.drain
+        self._drains += 1
+        self.drain = Drain(self._drains, len(self.supervisor.workers), now_ns, until_ns)
+        self.supervisor.broadcast({"type": DRAIN, DRAIN_NUMBER: self.drain.number})
+        self._draining = asyncio.create_task(self._carry_out(self.drain))
+        return self.drain
+
+    async def _carry_out(self, drain: Drain) -> None:
+        """Wait until nothing is left. When it is time before, what is left is ended: here, or with the
+        daemon.
+        """
+        while not drain.is_done:
+            drain.changed.clear()
+            rest_s = drain.rest_s(time.monotonic_ns())
+            if rest_s <= 0 and (drain.is_last or not drain.is_expelling):
+                carried = self.carried()
+                logger.warning(
+                    "the drain's time is over: what is left is ended (%d %s)", carried.left, self.work
+                )
+                if drain.is_last:
+                    return
+                drain.is_expelling = True
+                self.supervisor.broadcast({"type": EXPEL})
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(rest_s if rest_s > 0 else None):
+                    await drain.changed.wait()
+        logger.info("drained: no %s are left", self.work)
+
+    def _hear(self, index: int, message: Message) -> None:
+        if message["type"] != DRAINED:
+            self.hear(index, message)
+        elif self.drain is not None:
+            self.drain.hear(index, message[DRAIN_NUMBER])
+
+    def _mourn(self, index: int) -> None:
+        if self.drain is not None:
+            self.drain.forget(index)
+        self.mourn(index)
 
     def reload(self) -> None:
         """Read configuration and keys again; all of it is adopted, or, if anything is wrong, nothing."""

@@ -6,6 +6,7 @@ import base64
 import os
 import stat
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -33,8 +34,13 @@ def load_config(path: Path) -> Config:
 def load_document(path: Path) -> tuple[dict[str, object], Config]:
     """A configuration as it is in the file, and validated. Raises ConfigError as `load_config` does."""
     document = load_toml(path)
+    return document, validate(path, document)
+
+
+def validate(path: Path, document: Mapping[str, object]) -> Config:
+    """The configuration of a document that comes from a file. Raises ConfigError as `load_config` does."""
     try:
-        return document, parse(document)
+        return parse(document)
     except ConfigError as error:
         raise ConfigError([f"{path}: {problem}" for problem in error.problems]) from None
 
@@ -134,7 +140,14 @@ def _load(path: Path, is_secret: bool) -> dict[str, object]:
 
 
 def _others_can_read(file: BinaryIO) -> bool:
-    return bool(os.fstat(file.fileno()).st_mode & (stat.S_IRWXG | stat.S_IRWXO))
+    """Whether anyone can but its owner. A file of root's that we read without being root is given to us by
+    its group, as Kubernetes gives secrets to a pod: its group may read it, and do no more.
+    """
+    held = os.fstat(file.fileno())
+    by_group = stat.S_IRWXG
+    if held.st_uid == 0 != os.geteuid():
+        by_group = stat.S_IWGRP | stat.S_IXGRP
+    return bool(held.st_mode & (by_group | stat.S_IRWXO))
 
 
 def _key_id(text: str) -> int:

@@ -18,12 +18,25 @@ from typing import Any, Generic, Protocol, TypeVar
 from core.config import Config, parse
 from core.errors import ConfigError
 from core.keyring import Keyring
-from core.service.files import keys_path, load_document, load_masters
+from core.service.files import keys_path, load_document, load_masters, validate
 from core.service.supervisor import MESSAGE_BYTES, Message
 
 SETTINGS = "settings"
 DRAIN = "drain"
-"""Types of messages to a worker. The first of each is settings."""
+UNDRAIN = "undrain"
+EXPEL = "expel"
+STOP = "stop"
+"""Types of messages to a worker. The first of each is settings. drain: take no new work. undrain: take new
+work again. expel: end what is left of the old, and stay. stop: let go of everything, and end.
+"""
+DRAINED = "drained"
+"""Type of the message of a worker that drains and has nothing left."""
+DRAIN_NUMBER = "drain_number"
+"""Of which drain: the key of that in `drain`, `drained` and the settings, where 0 is none."""
+IS_EXPELLING = "is_expelling"
+"""The key of settings for whether its time is over already, for a worker that finds something left."""
+DRAIN_ROOM_BYTES = 16
+"""What a number takes in the settings."""
 
 
 class WorkerSettings(Protocol):
@@ -55,14 +68,20 @@ def load(
     judge: Callable[[Config, Path], Mapping[str, object]],
     decode: Callable[[Message], S],
     room_bytes: int = 0,
+    complete: Callable[[Mapping[str, object], Config], Mapping[str, object]] | None = None,
 ) -> Loaded[S]:
     """Read and check a configuration and the files that it points to.
 
     `judge` checks what this daemon wants beyond the declarations, and returns what else its workers must
     know; `decode` is what they make of the message. `room_bytes` is what the daemon adds to the message
-    later. Raises ConfigError with every problem.
+    later. `complete` puts into the document what only this host knows, and workers are told of. Raises
+    ConfigError with every problem.
     """
+    document: Mapping[str, object]
     document, config = load_document(path)
+    if complete is not None:
+        document = complete(document, config)
+        config = validate(path, document)
     problems: list[str] = []
     more: Mapping[str, object] = {}
     masters: dict[int, bytes] = {}
@@ -82,9 +101,11 @@ def load(
         "document": document,
         "masters": {str(key_id): base64.b64encode(master).decode() for key_id, master in masters.items()},
         "mint_with": mint_with,
+        DRAIN_NUMBER: 0,
+        IS_EXPELLING: False,
         **more,
     }
-    size = len(json.dumps(message)) + room_bytes
+    size = len(json.dumps(message)) + DRAIN_ROOM_BYTES + room_bytes
     if size > MESSAGE_BYTES:
         raise ConfigError(
             [

@@ -11,6 +11,7 @@ import asyncio
 import dataclasses
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,10 @@ logger = logging.getLogger(__name__)
 
 EXIT_FAILED = 1
 START = "core.service.start"
+OF_THE_SUPERVISOR = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""Signals that its supervisor acts on. They may be sent to all processes of a service at once, as systemd
+does at a stop, and a worker that ended by one would cut what the supervisor is about to drain.
+"""
 
 Fd = NewType("Fd", int)
 """An open file that a worker inherits, by its number."""
@@ -101,6 +106,8 @@ def run(
     """Be a worker until told otherwise: one process on one CPU with one event loop."""
     standard_files.ensure_open()
     arguments = parse(declared, argv)
+    for number in OF_THE_SUPERVISOR:
+        signal.signal(number, signal.SIG_IGN)
     log.set_up(arguments.log_level, as_json=arguments.log_format == "json")
     os.sched_setaffinity(0, {arguments.cpu})
     try:

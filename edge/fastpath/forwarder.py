@@ -22,7 +22,7 @@ from edge.fastpath.flow_store import FamilyFlows, FlowStore
 from edge.fastpath.nat_slots import REST_NS
 from edge.fastpath.sweep import Sweep
 from edge.fastpath.upstream import Upstream
-from edge.forwarders.sweep import TICK_S
+from edge.forwarders.sweep import EXPELLING_NS, TICK_S
 from edge.forwarders.tally import FlowTally
 from edge.relay.counters import Counters, Removal
 from edge.relay.forwarder import MAX_ADDRESSES_PER_TOKEN, Sockaddr, VipIndex, family_of_sockaddr
@@ -49,6 +49,7 @@ class XdpForwarder:
         link. Raises PermissionError without CAP_NET_RAW.
         """
         self.idle_timeout_ns = idle_timeout_ns
+        self.is_expelling = False
         self.hops = FlowNextHops(store, ask)
         """To be told what the supervisor says."""
         self._store = store
@@ -148,9 +149,10 @@ class XdpForwarder:
         """End idle flows, and take back slots that others switched off."""
         self._clock.adjust()
         is_behind = False
+        patience_ns = EXPELLING_NS if self.is_expelling else self.idle_timeout_ns
         for flows, sweep in self._sweeps:
             if flows.slots.live:
-                swept = sweep.part(now_ns, self.idle_timeout_ns)
+                swept = sweep.part(now_ns, patience_ns)
                 is_behind |= swept.is_cut_short
                 for position in swept.ended:
                     self._collect(flows, position, now_ns)
@@ -158,9 +160,11 @@ class XdpForwarder:
 
     def _collect(self, flows: FamilyFlows, position: int, now_ns: int) -> None:
         slot = flows.slots.slot_at(position)
-        was_live = flows.is_live(slot)
+        cause = Removal.DRAINED if self.is_expelling else Removal.IDLE
+        if not flows.is_live(slot):
+            cause = Removal.MOVED
         flows.end(slot)
-        self._release(flows, position, Removal.IDLE if was_live else Removal.MOVED, now_ns)
+        self._release(flows, position, cause, now_ns)
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """There is nothing to read: what transceivers send never comes up here."""

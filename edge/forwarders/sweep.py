@@ -6,6 +6,8 @@ import math
 
 TICK_S = 0.05
 """From one part to the next."""
+EXPELLING_NS = -3_600_000_000_000
+"""The idle timeout by which every flow ends: nobody was heard as late as that."""
 ROUNDS_PER_TIMEOUT = 8
 """A flow is looked at this often in an idle timeout, so it ends at most an eighth late."""
 

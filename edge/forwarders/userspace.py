@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from core.addr import Endpoint
-from edge.forwarders.sweep import TICK_S, part_of
+from edge.forwarders.sweep import EXPELLING_NS, TICK_S, part_of
 from edge.forwarders.tally import DOWN, DOWN_FAILED, RECEIVED_DOWN, UP, FlowTally, count_up_failed
 from edge.relay.counters import (
     PENDING_ERRORS,
@@ -86,6 +86,7 @@ class UserspaceForwarder:
     ) -> None:
         """`vips` are bound, non-blocking sockets that stay the caller's."""
         self.idle_timeout_ns = idle_timeout_ns
+        self.is_expelling = False
         self._counters = counters
         self._values = counters.values
         self._send_to_client = [vip.sendto for vip in vips]
@@ -236,15 +237,18 @@ class UserspaceForwarder:
 
     def sweep(self, now_ns: int) -> float:
         """End idle flows. Closing a socket costs as much as a packet, so there are rests in between."""
-        deadline_ns = now_ns - self.idle_timeout_ns
+        cause, patience_ns = Removal.IDLE, self.idle_timeout_ns
+        if self.is_expelling:
+            cause, patience_ns = Removal.DRAINED, EXPELLING_NS
+        deadline_ns = now_ns - patience_ns
         table = self._table
         position = self._sweep_position
         removals = 0
-        for _ in range(part_of(len(table), self.idle_timeout_ns)):
+        for _ in range(part_of(len(table), patience_ns)):
             position = position + 1 if position + 1 < len(table) else 0
             flow = table[position]
             if flow is not None and flow.last_upstream_ns < deadline_ns:
-                self._remove(flow, Removal.IDLE)
+                self._remove(flow, cause)
                 removals += 1
                 if removals == REMOVALS_PER_SWEEP:
                     break

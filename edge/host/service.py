@@ -15,7 +15,7 @@ from core.clocks import describe
 from core.config import Config
 from core.errors import UnavailableError
 from core.service.daemon import Daemon, join
-from core.service.handover import DRAIN
+from core.service.drain import Load
 from core.service.supervisor import Message
 from core.service.worker import Fd, spec
 from ebpf.errors import HeldError
@@ -38,6 +38,7 @@ class RelayService(Daemon[WorkerSettings]):
 
     name = "relay"
     work = "flows"
+    stop_margin_s = 1.0
     status_headers: ClassVar[Mapping[str, str]] = {"Access-Control-Allow-Origin": "*"}
     """Pages of any origin may read the state, to show which PoP carries their call."""
 
@@ -98,7 +99,7 @@ class RelayService(Daemon[WorkerSettings]):
 
     def summary(self) -> Mapping[str, object]:
         """See Daemon."""
-        return self.status.summary(time.monotonic_ns())
+        return {**self.status.summary(time.monotonic_ns()), **self.drain_summary()}
 
     def asked_at(self, host: str, date: str) -> None:
         """A transceiver host asks how we are, and says what time it has: see Daemon."""
@@ -123,8 +124,8 @@ class RelayService(Daemon[WorkerSettings]):
     def greeting(self) -> Message:
         """The configuration, and where the tables of the fast path are."""
         if self._fast_path is None:
-            return self.loaded.message
-        return {**self.loaded.message, XDP: self._fast_path.message}
+            return super().greeting()
+        return {**super().greeting(), XDP: self._fast_path.message}
 
     def hear(self, index: int, message: Message) -> None:
         """Workers ask for next hops."""
@@ -167,13 +168,9 @@ class RelayService(Daemon[WorkerSettings]):
                 settings.keyring, settings.config.dataplane or self._fast_path.plan.settings
             )
 
-    async def drain(self, timeout_s: float) -> None:
-        """Workers take no new flows, and end with their last one."""
-        await self.supervisor.stop({"type": DRAIN}, timeout_s)
-
-    async def end(self) -> None:
-        """Flows need no goodbye: their clients come back to whoever listens."""
-        self.supervisor.kill()
+    def carried(self) -> Load:
+        """Flows by the counters. When they began is not kept: a flow is as young as its client's address."""
+        return Load(self.status.flows)
 
 
 def share_flows(max_flows: int, workers: int) -> list[int]:

@@ -16,7 +16,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from core.addr import IpFamily, from_sockaddr
-from core.service.handover import DRAIN, SETTINGS
+from core.service.handover import (
+    DRAIN,
+    DRAIN_NUMBER,
+    DRAINED,
+    EXPEL,
+    IS_EXPELLING,
+    SETTINGS,
+    STOP,
+    UNDRAIN,
+)
 from core.service.supervisor import ControlChannel, Message
 from core.service.worker import run
 from edge.forwarders.userspace import DATAGRAM_BYTES, UserspaceForwarder
@@ -50,14 +59,18 @@ class Worker:
         self._slow_path: SlowPath[Any] | None = None
         self._xdp: XdpForwarder | None = None
         self._is_reading = False
-        self._drained = asyncio.Event()
+        self._drain_number = 0
+        """Of the drain that is on; 0 without one."""
+        self._drain_done = 0
+        """The one that the supervisor was told is over here."""
+        self._stopped = asyncio.Event()
 
     async def run(self) -> None:
-        """Work until the supervisor is gone, or until a drain is over."""
+        """Work until told to stop, or until the supervisor is gone."""
         listening = asyncio.create_task(self._control.listen(self._on_message))
-        drained = asyncio.create_task(self._drained.wait())
-        await asyncio.wait({listening, drained}, return_when=asyncio.FIRST_COMPLETED)
-        drained.cancel()
+        stopped = asyncio.create_task(self._stopped.wait())
+        await asyncio.wait({listening, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
         if listening.done():
             await listening  # raises what ended it, if that was a fault
         else:
@@ -71,17 +84,31 @@ class Worker:
             settings = decode(message)
             if slow_path is None:
                 self._start(settings)
+                self._drain(message[DRAIN_NUMBER], message[IS_EXPELLING])
             else:
                 self._adopt(settings, slow_path)
+        elif kind == STOP:
+            self._stopped.set()
         elif slow_path is None:
             return
-        elif kind == DRAIN:
-            slow_path.relay.is_draining = True
+        elif kind in (DRAIN, UNDRAIN):
+            self._drain(message.get(DRAIN_NUMBER, 0), is_expelling=False)
+        elif kind == EXPEL:
+            slow_path.forwarder.is_expelling = True
         elif kind == ROUTES and self._xdp is not None:
             self._xdp.hops.learn_routes(message)
             self._read_vips(slow_path)
         elif kind == HOSTS and self._xdp is not None:
             self._xdp.hops.learn_hosts(message)
+
+    def _drain(self, number: Any, is_expelling: Any) -> None:  # noqa: ANN401 - as they are in the message
+        """Begin that drain, or with 0 take it back. A worker that is started after its time may find flows
+        that the fast path has.
+        """
+        assert self._slow_path is not None
+        self._drain_number = number
+        self._slow_path.relay.is_draining = number != 0
+        self._slow_path.forwarder.is_expelling = is_expelling
 
     def _start(self, settings: WorkerSettings) -> None:
         idle_ns = _to_ns(settings.relay.idle_timeout_s)
@@ -149,8 +176,9 @@ class Worker:
 
     def _sweep(self, loop: asyncio.AbstractEventLoop, slow_path: SlowPath[Any]) -> None:
         rest_s = slow_path.forwarder.sweep(time.monotonic_ns())
-        if slow_path.relay.is_draining and not len(slow_path.forwarder):
-            self._drained.set()
+        if self._drain_number != self._drain_done and not len(slow_path.forwarder):
+            self._drain_done = self._drain_number
+            self._control.send({"type": DRAINED, DRAIN_NUMBER: self._drain_number})
         loop.call_later(rest_s, self._sweep, loop, slow_path)
 
 

@@ -192,6 +192,7 @@ class LabPlan:
             "forwarder": self.forwarder,
             "workers": self.workers,
             "metrics": str(self.relay_status),
+            "admin_socket": "relay.sock",
         }
         dataplane = {
             "interfaces": (self.public.interface, self.backbone.interface),
@@ -207,6 +208,7 @@ class LabPlan:
             "open": True,
             "page": True,
             "max_loop_lag_ms": MAX_LOOP_LAG_MS,
+            "admin_socket": "transceiver.sock",
         }
         return "\n".join(
             [

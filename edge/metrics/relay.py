@@ -40,7 +40,8 @@ def _families(status: HostStatus, now_ns: int) -> Iterator[Family]:
     fast_path = status.fast_path
     counts = fastpath_metrics.read(None if fast_path is None else fast_path.tables)
     restarts = [worker.restarts for worker in status.supervisor.workers]
-    yield from daemon_metrics.families(status.lifecycle.state, status.lifecycle.reloads, restarts)
+    lifecycle = status.lifecycle
+    yield from daemon_metrics.families(lifecycle.state, lifecycle.reloads, restarts, lifecycle.drain_until_s)
     for name, series in SHARED.items():
         yield _shared(status, name, series)
     yield from _carried(status, counts)

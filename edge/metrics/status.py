@@ -69,6 +69,11 @@ class HostStatus:
     clocks: HostClocks = field(default_factory=HostClocks)
     """Of the transceiver hosts that ask."""
 
+    @property
+    def flows(self) -> int:
+        """Those that are carried."""
+        return sum(counters.get("flows") for counters in self.counters)
+
     def summary(self, now_ns: int) -> dict[str, object]:
         """What /healthz and /readyz say."""
         why_not = {} if self.why_not_xdp is None else {"why_not_xdp": self.why_not_xdp}
@@ -84,6 +89,6 @@ class HostStatus:
             **({"clocks_ahead_s": off} if off else {}),
             "state": self.lifecycle.state,
             "workers": self.supervisor.ready,
-            "flows": sum(counters.get("flows") for counters in self.counters),
+            "flows": self.flows,
             "vips": [str(vip) for vip in self.vips],
         }

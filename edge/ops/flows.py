@@ -86,6 +86,7 @@ def _select(arguments: argparse.Namespace, limit: int | None) -> Selection:
 
 
 def _list(arguments: argparse.Namespace) -> int:
+    from core.service.cli.durations import duration
     from edge.ops import render
 
     found = _select(arguments, arguments.limit)
@@ -96,7 +97,7 @@ def _list(arguments: argparse.Namespace) -> int:
         }))  # fmt: skip
     else:
         rows = [
-            (f.client, f.vip, f.transceiver, f.nat_port, render.duration(f.idle_s),
+            (f.client, f.vip, f.transceiver, f.nat_port, duration(f.idle_s),
              f.packets_up, f.packets_down, f.bytes_up, f.bytes_down)
             for f in found.shown
         ]  # fmt: skip

@@ -16,18 +16,6 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]], right: frozen
     return "\n".join("  ".join(aligned(i, cell) for i, cell in enumerate(line)).rstrip() for line in lines)
 
 
-def duration(seconds: float) -> str:
-    """`0.3s`, `42s`, `3m10s`, `5h02m`."""
-    if seconds < 10:
-        return f"{seconds:.1f}s"
-    whole = int(seconds)
-    if whole < 100:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02}s"
-    return f"{whole // 3600}h{whole % 3600 // 60:02}m"
-
-
 def quantity(number: float) -> str:
     """`812`, `1.2k`, `3.4M`, `5.6G`: three digits are enough to read."""
     for unit in ("", "k", "M", "G", "T"):

@@ -74,6 +74,8 @@ class Removal(StrEnum):
     """Why a flow ended."""
 
     IDLE = "idle"
+    DRAINED = "drained"
+    """The time of a drain was over."""
     MOVED = "moved"
     LOST = "lost"
     """Its worker died."""
@@ -142,8 +144,9 @@ SHARED: dict[str, Series] = {
     ),
     "removals": counter(
         "voxpop_relay_flow_removals_total",
-        "Flows that ended: idle, moved (the client address leads to another transceiver), or lost with their "
-        "worker. Installed and adopted minus removed is voxpop_relay_flows.",
+        "Flows that ended: idle, drained (the time of a drain was over), moved (the client address leads to "
+        "another transceiver), or lost with their worker. Installed and adopted minus removed is "
+        "voxpop_relay_flows.",
         reason=Removal,
     ),
     "flows": gauge("voxpop_relay_flows", "Flows that are being carried.", worker=WORKER),

@@ -66,6 +66,8 @@ class Forwarder(Protocol[F]):
     """`userspace` or `xdp`."""
     idle_timeout_ns: int
     """A flow whose client is silent for longer ends; may be changed at any time."""
+    is_expelling: bool
+    """Whether every flow ends by the next sweeps, however lately its client was heard."""
 
     def __len__(self) -> int:
         """Flows that exist."""
@@ -91,8 +93,8 @@ class Forwarder(Protocol[F]):
         """Send one upstream datagram of a flow and count it; False when it was not sent, or not yet."""
 
     def sweep(self, now_ns: int) -> float:
-        """Look for idle flows among a part of the table, end those found, a bounded number per call.
-        Returns the seconds until the next call is due.
+        """Look for flows that are to end among a part of the table, end those found, a bounded number per
+        call. Returns the seconds until the next call is due.
         """
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:

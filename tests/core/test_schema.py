@@ -16,6 +16,8 @@ from core.schema import Kind, needs_restart, read_table, setting, suggest
 GOOD: list[tuple[Kind, object, object]] = [
     (schema.integer(1, 5), 1, 1),
     (schema.integer(1, 5), 5, 5),
+    (schema.integer_or("address", -1, 0, 5), 5, 5),
+    (schema.integer_or("address", -1, 0, 5), "address", -1),
     (schema.number(0.5, 5), 0.5, 0.5),
     (schema.number(0.5, 5), 5, 5.0),
     (schema.boolean(), False, False),
@@ -39,6 +41,9 @@ GOOD: list[tuple[Kind, object, object]] = [
 BAD: list[tuple[Kind, object, str]] = [
     (schema.integer(1, 5), 0, "whole number, 1–5"),
     (schema.integer(1, 5), 6, "whole number, 1–5"),
+    (schema.integer_or("address", -1, 0, 5), -1, 'whole number, 0–5, or "address"'),
+    (schema.integer_or("address", -1, 0, 5), "adress", 'whole number, 0–5, or "address"'),
+    (schema.integer_or("address", -1, 0, 5), True, 'or "address"'),
     (schema.integer(0, 5), True, "whole number"),
     (schema.integer(0, 5), 1.0, "whole number"),
     (schema.integer(0, 5, "s"), "1", "0–5 s"),

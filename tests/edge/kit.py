@@ -141,6 +141,7 @@ class RelayProcess:
             "workers": workers,
             "metrics": str(self.metrics),
             "forwarder": "userspace",
+            "admin_socket": "admin.sock",
             **relay,
         }
         self.config = directory / "voxpop.toml"

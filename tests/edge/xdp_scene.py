@@ -226,6 +226,7 @@ class Pop:
         return told
 
     def samples(self) -> dict[tuple[str, ...], int]:
+        """Every sample that is a number."""
         return {
             (sample.name.removeprefix("voxpop_"), *sample.labels.values()): int(sample.value)
             for family in text_string_to_metric_families(self.get("/metrics"))

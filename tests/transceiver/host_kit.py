@@ -67,6 +67,8 @@ class Host:
     tables: str = ""
     has_far: bool = True
     """Whether there is a second PoP, whose state nobody can ask for."""
+    prefix: str = "127.0.0.1/32"
+    """The cluster's."""
     is_reachable: bool = False
     """Answers name the port of process 0 itself, so that a client gets there without a relay."""
 
@@ -106,6 +108,7 @@ class Host:
             "api_keys_file": '"api-keys.toml"',
             "page": "true",
             "max_loop_lag_ms": "10000",
+            "admin_socket": '"admin.sock"',
             **self.settings,
             **changes,
         }
@@ -115,7 +118,7 @@ class Host:
         vips = f'"127.0.0.1:{self.udp}"' if self.is_reachable else f'"{VIP}", "[2001:db8::7]:3478"'
         far = '[[pop]]\nid = "far"\nvips = ["198.51.100.7:3478"]\n' if self.has_far else ""
         self.config.write_text(
-            f'[token]\nkeys_file = "keys.toml"\n[[cluster]]\nid = 1\nipv4 = "127.0.0.1/32"\n{ipv6}'
+            f'[token]\nkeys_file = "keys.toml"\n[[cluster]]\nid = 1\nipv4 = "{self.prefix}"\n{ipv6}'
             f"ports = [{self.udp}, {self.udp + self.processes - 1}]\n"
             f'[[pop]]\nid = "near"\nvips = [{vips}]\n{status}\n'
             f"{far}[transceiver]\n{lines}\n{self.tables}\n"

@@ -60,6 +60,7 @@ class HostPlan:
             "forwarder": "userspace",
             "workers": self.workers,
             "metrics": str(self.relay_metrics),
+            "admin_socket": "relay.sock",
         }
         transceiver = {
             "cluster": 1,
@@ -69,6 +70,7 @@ class HostPlan:
             "open": True,
             "page": True,
             "metrics": str(self.transceiver_metrics),
+            "admin_socket": "transceiver.sock",
         }
         return "\n".join(
             [

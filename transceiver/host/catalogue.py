@@ -101,6 +101,10 @@ SESSIONS = gauge(
     "Live sessions by state: new until the first check, connecting until there are keys, then connected.",
     state=[state.value for state in SessionState if state is not SessionState.CLOSED],
 )
+SESSION_CAPACITY = gauge(
+    "voxpop_transceiver_session_capacity",
+    "Sessions that the process takes at most, `transceiver.max_sessions`.",
+)
 ROUTES = gauge(
     "voxpop_transceiver_routes", "Ufrags, addresses and SSRCs that lead to sessions; 0 without sessions."
 )
@@ -157,7 +161,7 @@ MISSED_TICKS = counter(
 SHOWN_BY_WORKERS: tuple[Series, ...] = (
     *RECORDED,
     *(counted.series for counted in SESSION_COUNTERS),
-    SESSIONS, ROUTES, TASKS,
+    SESSIONS, SESSION_CAPACITY, ROUTES, TASKS,
     JITTER_BUFFER, JITTER, ROUND_TRIP,
     UDP_PACKETS, UDP_BYTES, SEND_FAILURES, KERNEL_DROPS,
     LOOP_LAG, CORE_BUSY, MISSED_TICKS,

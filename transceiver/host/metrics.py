@@ -24,6 +24,8 @@ class HostStatus:
     pops: PopWatch
     lost: Sequence[int]
     """Calls, by worker."""
+    drain_until_s: float = 0.0
+    """Unix time; 0 without a drain."""
 
 
 def host_exposition(expositions: Mapping[int, str], status: HostStatus) -> bytes:
@@ -32,7 +34,7 @@ def host_exposition(expositions: Mapping[int, str], status: HostStatus) -> bytes
 
 
 def _families(expositions: Mapping[int, str], status: HostStatus) -> Iterator[Family]:
-    yield from daemon_metrics.families(status.state, status.reloads, status.restarts)
+    yield from daemon_metrics.families(status.state, status.reloads, status.restarts, status.drain_until_s)
     yield by_worker(WORKER_UP, [int(worker in expositions) for worker in range(len(status.restarts))])
     yield by_worker(CALLS_LOST, status.lost)
     reports = status.pops.reports

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from core.addr import Endpoint, IpFamily
 from core.cluster import Cluster
-from core.config import Config, PopSettings, TransceiverSettings
-from core.errors import ConfigError
+from core.config import HOST_FROM_ADDRESS, Config, PopSettings, TransceiverSettings
+from core.errors import ConfigError, UnavailableError
 from core.keyring import Keyring
 from core.service import handover
 from core.service.handover import Loaded
@@ -19,15 +19,11 @@ from transceiver.backends.registry import ChosenBackend, choose
 from transceiver.signaling.apikeys import ApiKeys, load_api_keys
 from transceiver.signaling.pops import WIDEST
 
-STOP = "stop"
-"""To a worker: say goodbye to every call, and end."""
 CARRIES = "carries"
 """From a worker: how many calls it has now, under `COUNT`."""
 COUNT = "count"
-DRAINED = "drained"
-"""From a worker: no call is left."""
-IS_DRAINING = "is_draining"
-"""The key of settings for whether a worker that starts is to take calls at all."""
+OLDEST_NS = "oldest_ns"
+"""When the oldest of them began, monotonic, which is the same clock in every process; null without any."""
 POPS = "pops"
 """To a worker: what is known of the PoPs. Also the key of that, there and in the settings."""
 
@@ -63,9 +59,28 @@ class WorkerSettings:
         )
 
 
-def load(path: Path) -> Loaded[WorkerSettings]:
-    """Read and check the configuration, the master keys and the API keys. Raises ConfigError."""
-    loaded = handover.load(path, _judge, decode)
+def anywhere(cluster: Cluster) -> int:
+    """The number of a host that stands for all: a configuration is checked elsewhere than where it runs."""
+    return 0
+
+
+def load(path: Path, locate: Callable[[Cluster], int] = anywhere) -> Loaded[WorkerSettings]:
+    """Read and check the configuration, the master keys and the API keys. Raises ConfigError.
+
+    `locate` says which number `transceiver.host = "address"` is, or raises UnavailableError.
+    """
+
+    def complete(document: Mapping[str, object], config: Config) -> Mapping[str, object]:
+        own = config.transceiver
+        if own is None or own.host != HOST_FROM_ADDRESS:
+            return document
+        table: Any = document["transceiver"]
+        try:
+            return {**document, "transceiver": {**table, "host": locate(config.clusters[own.cluster])}}
+        except UnavailableError as error:
+            raise ConfigError([f'{path}: transceiver.host = "address": {error}']) from None
+
+    loaded = handover.load(path, _judge, decode, complete=complete)
     settings = loaded.settings
     if not settings.vips:
         families = f"a family of cluster {settings.cluster.id}"
@@ -79,7 +94,6 @@ def _judge(config: Config, path: Path) -> Mapping[str, object]:
     _check_backends(config, config.transceiver, path)
     # With room for what will be known of the PoPs, so that settings that fit always will.
     more: dict[str, object] = {
-        IS_DRAINING: False,
         POPS: {pop.id: WIDEST.encode() for pop in config.pops if pop.status is not None},
     }
     if config.transceiver.open:

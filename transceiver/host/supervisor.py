@@ -8,38 +8,38 @@ import logging
 import os
 import tempfile
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
 from core.errors import ConfigError, UnavailableError
-from core.service.daemon import Daemon, State, join
+from core.service.daemon import Daemon, join
+from core.service.drain import Load
 from core.service.exhausted import reason
-from core.service.handover import DRAIN
 from core.service.supervisor import Message
 from core.service.worker import Fd, spec
+from transceiver.host.address import own_host
 from transceiver.host.arguments import MODULE, TransceiverArguments
 from transceiver.host.metrics import HostStatus, host_exposition
 from transceiver.host.pop_watch import PopWatch
 from transceiver.host.settings import (
     CARRIES,
     COUNT,
-    DRAINED,
-    IS_DRAINING,
+    OLDEST_NS,
     POPS,
-    STOP,
     WorkerSettings,
     listen_addresses,
-    load,
 )
+from transceiver.host.settings import load as load_settings
 from transceiver.host.sockets import open_sockets
 from transceiver.signaling.siblings import socket_path
 
 logger = logging.getLogger(__name__)
 
+NOTHING = Load(0)
 SCRAPE_TIMEOUT = aiohttp.ClientTimeout(total=2.0)
-STOP_MARGIN_S = 5.0
-"""What workers get, past the drain, to say goodbye to the sessions that remain."""
 
 
 class TransceiverService(Daemon[WorkerSettings]):
@@ -47,11 +47,14 @@ class TransceiverService(Daemon[WorkerSettings]):
 
     name = "transceiver"
     work = "calls"
+    stop_margin_s = 5.0
+    """To say goodbye to the calls that remain, so that it is heard."""
 
     def __init__(self, config_path: Path, log_level: str, log_format: str, folder: Path) -> None:
         """Reads the configuration and opens the sockets. `folder` is an empty directory that only this
         user can enter. Raises ConfigError, UnavailableError.
         """
+        load = partial(load_settings, locate=own_host)
         loaded = load(config_path)
         transceiver = loaded.settings.transceiver
         cpus = sorted(os.sched_getaffinity(0))
@@ -77,10 +80,8 @@ class TransceiverService(Daemon[WorkerSettings]):
         super().__init__(config_path, load, loaded, [spec(MODULE, a) for a in arguments])
         self._pops = PopWatch(loaded.settings.config.pops)
         self._is_folder_missed = False
-        self._carried = [0] * count
+        self._carried = [NOTHING] * count
         self._lost = [0] * count
-        self._drained: set[int] = set()
-        self._all_drained = asyncio.Event()
 
     def ready_line(self) -> str:
         """Where calls are taken, and what answers name."""
@@ -94,14 +95,21 @@ class TransceiverService(Daemon[WorkerSettings]):
 
     def summary(self) -> Mapping[str, object]:
         """See Daemon."""
-        return {"state": self.lifecycle.state, "processes": self.supervisor.ready}
+        return {
+            "state": self.lifecycle.state,
+            "processes": self.supervisor.ready,
+            **self.drain_summary(),
+        }
 
     async def exposition(self) -> bytes:
         """The workers' numbers, and what the supervisor knows of them."""
         texts = await asyncio.gather(*(self._scrape(index) for index in range(len(self._sockets))))
         expositions = {index: text for index, text in enumerate(texts) if text is not None}
         restarts = [worker.restarts for worker in self.supervisor.workers]
-        status = HostStatus(self.lifecycle.state, restarts, self.lifecycle.reloads, self._pops, self._lost)
+        lifecycle = self.lifecycle
+        status = HostStatus(
+            lifecycle.state, restarts, lifecycle.reloads, self._pops, self._lost, lifecycle.drain_until_s
+        )
         return host_exposition(expositions, status)
 
     async def _scrape(self, index: int) -> str | None:
@@ -116,9 +124,8 @@ class TransceiverService(Daemon[WorkerSettings]):
             return None
 
     def greeting(self) -> Message:
-        """A worker that dies in a drain is replaced by one that takes no calls either."""
-        is_draining = self.lifecycle.state is State.DRAINING
-        return {**self.loaded.message, IS_DRAINING: is_draining, POPS: self._pops.encoded}
+        """With what is known of the PoPs."""
+        return {**super().greeting(), POPS: self._pops.encoded}
 
     def adopted(self) -> None:
         """Other PoPs are asked from now on."""
@@ -134,17 +141,15 @@ class TransceiverService(Daemon[WorkerSettings]):
         self.supervisor.broadcast({"type": POPS, POPS: self._pops.encoded})
 
     def hear(self, index: int, message: Message) -> None:
-        """Workers say how many calls they have, and in a drain that their last one has ended."""
+        """Workers say how many calls they have."""
         if message["type"] == CARRIES:
-            self._carried[index] = int(str(message[COUNT]))
-        elif message["type"] == DRAINED:
-            self._drained.add(index)
-            if len(self._drained) == len(self._sockets):
-                self._all_drained.set()
+            count: Any = message[COUNT]
+            oldest_ns: Any = message[OLDEST_NS]
+            self._carried[index] = Load(count, oldest_ns)
 
     def mourn(self, index: int) -> None:
         """The calls of a worker die with it."""
-        lost, self._carried[index] = self._carried[index], 0
+        lost, self._carried[index] = self._carried[index].left, NOTHING
         self._lost[index] += lost
         if lost:
             logger.error("%d calls were lost with transceiver-%d", lost, index)
@@ -170,16 +175,10 @@ class TransceiverService(Daemon[WorkerSettings]):
             found.append(f"[[cluster]] {now.cluster.id}")
         return found + started.backend.changes(now.backend)
 
-    async def drain(self, timeout_s: float) -> None:
-        """Every worker goes on serving until none has calls: requests about a call may come to any."""
-        self.supervisor.broadcast({"type": DRAIN})
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await self._all_drained.wait()
-
-    async def end(self) -> None:
-        """Calls that remain are hung up."""
-        await self.supervisor.stop({"type": STOP}, STOP_MARGIN_S)
+    def carried(self) -> Load:
+        """What the workers have told of."""
+        oldest = [load.oldest_ns for load in self._carried if load.oldest_ns is not None]
+        return Load(sum(load.left for load in self._carried), min(oldest, default=None))
 
 
 def _count(settings: WorkerSettings, cpus: int, config_path: Path) -> int:

@@ -16,7 +16,7 @@ import sys
 from typing import Any
 
 from core.addr import Endpoint
-from core.service.handover import DRAIN
+from core.service.handover import DRAIN, DRAIN_NUMBER, DRAINED, EXPEL, STOP, UNDRAIN
 from core.service.supervisor import ControlChannel, Message
 from core.service.worker import run
 from transceiver.host.arguments import TransceiverArguments
@@ -25,10 +25,8 @@ from transceiver.host.memory import give_back_when_idle
 from transceiver.host.settings import (
     CARRIES,
     COUNT,
-    DRAINED,
-    IS_DRAINING,
+    OLDEST_NS,
     POPS,
-    STOP,
     WorkerSettings,
     decode,
 )
@@ -65,6 +63,8 @@ class Worker:
         self._draining: asyncio.Task[None] | None = None
         self._counting: asyncio.Task[None] | None = None
         self._tidying: asyncio.Task[None] | None = None
+        self._told: tuple[int, int | None] = (0, None)
+        """What the supervisor knows: how many calls there are, and when the oldest began."""
         self._stop_wanted = asyncio.Event()
 
     async def run(self) -> None:
@@ -85,14 +85,8 @@ class Worker:
     async def _take(self, message: Message) -> None:
         if message["type"] == STOP:
             self._stop_wanted.set()
-        elif message["type"] == DRAIN:
-            self._start_drain()
-        elif message["type"] == POPS:
-            if self._running is not None:
-                self._running.learn_pops(message)
         elif self._running is not None:
-            self._running.reload(decode(message))
-            self._running.learn_pops(message)
+            self._obey(message, self._running)
         else:
             await warm_up()  # before there is a clock that would take it for lateness
             self._running = Running(self._arguments, decode(message))
@@ -106,27 +100,53 @@ class Worker:
             self._tidying = asyncio.create_task(
                 give_back_when_idle(lambda: running.count, lambda: running.ended)
             )
-            if message[IS_DRAINING]:
-                self._start_drain()
+            if message[DRAIN_NUMBER]:
+                self._start_drain(message[DRAIN_NUMBER], running)
+
+    def _obey(self, message: Message, running: Running) -> None:
+        """Whatever it is, calls go on."""
+        kind = message["type"]
+        if kind == DRAIN:
+            self._start_drain(message[DRAIN_NUMBER], running)
+        elif kind == UNDRAIN:
+            self._end_drain()
+            running.undrain()
+        elif kind == EXPEL:
+            running.expel()
+        elif kind == POPS:
+            running.learn_pops(message)
+        else:
+            running.reload(decode(message))
+            running.learn_pops(message)
 
     async def _tell_count(self, running: Running) -> None:
-        told = 0
         while True:
-            if running.count != told:
-                told = running.count
-                self._control.send({"type": CARRIES, COUNT: told})
+            self._tell_carried(running)
             await asyncio.sleep(COUNT_CHECK_S)
 
-    def _start_drain(self) -> None:
-        self._draining = self._draining or asyncio.create_task(self._drain())
+    def _tell_carried(self, running: Running) -> None:
+        """Unless the supervisor knows."""
+        carried = (running.count, running.oldest_ns)
+        if carried != self._told:
+            self._told = carried
+            self._control.send({"type": CARRIES, COUNT: carried[0], OLDEST_NS: carried[1]})
 
-    async def _drain(self) -> None:
+    def _start_drain(self, number: object, running: Running) -> None:
+        self._end_drain()
+        self._draining = asyncio.create_task(self._drain(number, running))
+
+    def _end_drain(self) -> None:
+        if self._draining is not None:
+            self._draining.cancel()
+            self._draining = None
+
+    async def _drain(self, number: object, running: Running) -> None:
         """Serve on after the last session: another process of this host may have some, and the kernel
         goes on giving us connections that are about them.
         """
-        assert self._running is not None
-        await self._running.drain()
-        self._control.send({"type": DRAINED})
+        await running.drain()
+        self._tell_carried(running)
+        self._control.send({"type": DRAINED, DRAIN_NUMBER: number})
 
 
 class Running:
@@ -176,6 +196,11 @@ class Running:
         return self._manager.count
 
     @property
+    def oldest_ns(self) -> int | None:
+        """When the oldest of them began; None without any."""
+        return self._manager.oldest_ns
+
+    @property
     def ended(self) -> int:
         """Sessions that there were."""
         return self._manager.ended
@@ -199,6 +224,14 @@ class Running:
         self._manager.drain()
         while self._manager.count:  # noqa: ASYNC110 - seldom, and sessions end in many ways
             await asyncio.sleep(DRAIN_CHECK_S)
+
+    def undrain(self) -> None:
+        """Take calls again."""
+        self._manager.is_draining = False
+
+    def expel(self) -> None:
+        """Say goodbye to the sessions that remain, and stay."""
+        self._manager.end_all()
 
     async def close(self) -> None:
         """Say goodbye to the sessions that remain and let go of everything."""

@@ -62,6 +62,7 @@ class SessionCollector:
     def collect(self) -> Iterator[Family]:
         """Every family, on each scrape."""
         yield by_label(catalogue.SESSIONS, self._manager.by_state)
+        yield plain(catalogue.SESSION_CAPACITY, self._manager.capacity)
         yield plain(catalogue.ROUTES, self._mux.routes)
         yield plain(catalogue.TASKS, len(asyncio.all_tasks()))
         yield from self._counters_of_sessions()

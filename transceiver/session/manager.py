@@ -157,6 +157,16 @@ class SessionManager:
         return len(self._sessions)
 
     @property
+    def capacity(self) -> int:
+        """Live sessions that there may be."""
+        return self._settings.max_sessions
+
+    @property
+    def oldest_ns(self) -> int | None:
+        """When the oldest live session began; None without any."""
+        return next((session.created_ns for session in self._sessions.values()), None)
+
+    @property
     def ended(self) -> int:
         """Sessions that there were."""
         return self._ended_sessions
@@ -230,12 +240,16 @@ class SessionManager:
         self._shared.observer.session_ended(reason)
         logger.info("session %s ended: %s", session.id, reason)
 
+    def end_all(self, reason: str = EndReason.DRAINED) -> None:
+        """End every session."""
+        for session in list(self._sessions.values()):
+            self.close(session, reason)
+
     async def close_all(self, reason: str = EndReason.DRAINED) -> None:
         """End every session and the manager itself, and wait until nothing is left of them."""
         self.drain()
         self._tick_handle.cancel()
-        for session in list(self._sessions.values()):
-            self.close(session, reason)
+        self.end_all(reason)
         await asyncio.gather(*self._freeing)
 
     def _ended(self, session: Session, reason: EndReason) -> None:

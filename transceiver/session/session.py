@@ -101,7 +101,7 @@ class Session:
         self._end_reason = ""
         self._is_listening = offer.audio_direction in ("sendrecv", "recvonly")
         """Whether the client wants to hear us; a WHIP client that only publishes does not."""
-        self._created_ns = self._stage_ns = now_ns
+        self.created_ns = self._stage_ns = now_ns
         context = SessionContext(session_id, request.settings, self._emit_weakly(), shared.observer)
         self._backend: Backend = shared.backend_factory.create(context)
 
@@ -313,11 +313,11 @@ class Session:
         settings = self._shared.settings
         heard_ns = self._ice.heard_ns
         if heard_ns is None:
-            waited_s = (now_ns - self._created_ns) / 1e9
+            waited_s = (now_ns - self.created_ns) / 1e9
             return EndReason.NEVER_ARRIVED if waited_s >= settings.arrival_timeout_s else None
         if now_ns - heard_ns >= settings.silence_timeout_s * 1e9:
             return EndReason.SILENT
-        if now_ns - self._created_ns >= settings.max_session_s * 1e9:
+        if now_ns - self.created_ns >= settings.max_session_s * 1e9:
             return EndReason.TOO_LONG
         return None
 

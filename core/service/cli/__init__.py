@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from core.service.cli import config, keys, metrics, token
+from core.service.cli import config, drain, keys, metrics, token
 
 if TYPE_CHECKING:
     from core.service.cli.config import ConfigCheck
@@ -24,3 +24,4 @@ def register(
     token.register(verbs)
     config.register(verbs, config_checks)
     metrics.register(verbs, sections)
+    drain.register(verbs)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from importlib.metadata import version
 
-from core.service.metrics.exposition import Family, by_label, by_worker
+from core.service.metrics.exposition import Family, by_label, by_worker, plain
 from core.service.metrics.reference import Section
 from core.service.metrics.series import WORKER, Bound, Series, counter, gauge
 
@@ -37,13 +37,20 @@ RELOADS = counter(
 RESTARTS = counter(
     "voxpop_daemon_worker_restarts_total", "Times that a worker died and was replaced.", worker=WORKER
 )
-DAEMON: tuple[Series, ...] = (BUILD_INFO, STATE, RELOADS, RESTARTS)
+DRAIN_DEADLINE = gauge(
+    "voxpop_daemon_drain_deadline_timestamp_seconds",
+    "When the time of the drain is over and what is left is ended, Unix time; 0 while there is no drain.",
+)
+DAEMON: tuple[Series, ...] = (BUILD_INFO, STATE, RELOADS, RESTARTS, DRAIN_DEADLINE)
 SECTION = Section("Daemons", "Shown by relays and transceivers alike.", DAEMON)
 
 
-def families(state: str, reloads: Mapping[str, int], restarts: Sequence[int]) -> Iterator[Family]:
-    """All of `DAEMON`. `reloads` is by outcome, `restarts` by worker."""
+def families(
+    state: str, reloads: Mapping[str, int], restarts: Sequence[int], drain_until_s: float
+) -> Iterator[Family]:
+    """All of `DAEMON`. `reloads` is by outcome, `restarts` by worker, `drain_until_s` Unix time or 0."""
     yield by_label(BUILD_INFO, {version("voxpop"): 1})
     yield by_label(STATE, {known: int(known == state) for known in State})
     yield by_label(RELOADS, reloads)
     yield by_worker(RESTARTS, restarts)
+    yield plain(DRAIN_DEADLINE, drain_until_s)

@@ -98,6 +98,24 @@ def test_a_drain_waits_for_the_last_work(tiny: Tiny) -> None:
     assert tiny.log.count("goodbye") == 2
 
 
+def test_signals_to_every_process_of_the_service_are_the_supervisors_to_act_on(tiny: Tiny) -> None:
+    """systemd sends SIGTERM to the whole control group, and people use pkill."""
+    busy = tiny.mark("busy")
+    tiny.start()
+    workers = tiny.summary()["workers"]
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        for pid in workers:
+            os.kill(pid, number)
+        tiny.signal(number)
+    eventually(lambda: tiny.state() == "draining", "it drains")
+    eventually(lambda: tiny.log.count("worker: idle_timeout_s") == 4, "both have been told of the reload")
+    assert tiny.summary()["workers"] == workers
+    assert all(map(is_running, workers))
+    busy.unlink()
+    assert tiny.wait() == 0
+    assert tiny.log.count("goodbye") == 2
+
+
 def test_a_drain_ends_at_its_limit_which_a_reload_may_change(tiny: Tiny) -> None:
     tiny.mark("busy")
     tiny.start()

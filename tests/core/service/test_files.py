@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import stat
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from core.service.files import (
 )
 
 KEY = base64.b64encode(b"k" * 32).decode()
+NOBODY = 65534
 KEYS = f'mint_with = 1\n[master]\n1 = "{KEY}"\n'
 
 
@@ -82,6 +84,33 @@ def test_a_secret_that_others_can_read_is_refused_with_the_fix(tmp_path: Path, m
     path = secret(tmp_path / "keys.toml", KEYS)
     path.chmod(mode)
     assert problem(load_masters, path) == f"holds secrets but others can read it; run: chmod 600 {path}"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: becomes nobody")
+@pytest.mark.parametrize(
+    ("mode", "owner", "is_taken"),
+    [(0o440, 0, True), (0o640, 0, True), (0o660, 0, False), (0o444, 0, False), (0o440, NOBODY, False)],
+    ids=["secret of a pod", "for its group", "its group may write", "for all", "of its own"],
+)
+def test_a_secret_of_roots_may_be_read_by_the_group_that_it_is_given_to(
+    mode: int, owner: int, is_taken: bool
+) -> None:
+    """As a volume of a Secret is, with fsGroup."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        Path(folder).chmod(0o755)
+        path = secret(Path(folder) / "keys.toml", KEYS)
+        path.chmod(mode)
+        os.chown(path, owner, NOBODY)
+        os.setegid(NOBODY)
+        os.seteuid(NOBODY)
+        try:
+            if is_taken:
+                assert load_masters(path)[1] == 1
+            else:
+                assert "others can read it" in problem(load_masters, path)
+        finally:
+            os.seteuid(0)
+            os.setegid(0)
 
 
 @pytest.mark.parametrize(

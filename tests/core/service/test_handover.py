@@ -14,6 +14,7 @@ from core.errors import ConfigError
 from core.keyring import Keyring
 from core.service import handover, keysfile
 from core.service.files import load_config, load_keyring
+from core.service.handover import DRAIN_ROOM_BYTES
 from core.service.supervisor import MESSAGE_BYTES, Message
 from tests.core.service.tiny_kit import CONFIG
 
@@ -76,11 +77,11 @@ def test_faults_of_the_daemon_and_of_the_keys_are_told_together(path: Path) -> N
 def test_what_a_message_cannot_hold_is_refused(path: Path) -> None:
     table = '[[cluster]]\nid = {}\nipv4 = "10.0.0.0/8"\nports = [5000, 5000]\n'
     size = len(json.dumps(handover.load(path, nothing, decode).message))
-    handover.load(path, nothing, decode, MESSAGE_BYTES - size)
+    handover.load(path, nothing, decode, MESSAGE_BYTES - DRAIN_ROOM_BYTES - size)
     with pytest.raises(
         ConfigError, match=f"more than a worker can take, {MESSAGE_BYTES + 1} bytes of at most"
     ):
-        handover.load(path, nothing, decode, MESSAGE_BYTES - size + 1)
+        handover.load(path, nothing, decode, MESSAGE_BYTES - DRAIN_ROOM_BYTES - size + 1)
     path.write_text(CONFIG + "".join(table.format(1000 + n) for n in range(2000)))
     with pytest.raises(ConfigError, match="more than a worker can take"):
         handover.load(path, nothing, decode)

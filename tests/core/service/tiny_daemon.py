@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import sys
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from core.errors import VoxpopError
 from core.keyring import Keyring
 from core.service import handover, log
 from core.service.daemon import Daemon
-from core.service.handover import DRAIN
+from core.service.drain import Load
 from core.service.supervisor import Message
 from core.service.worker import spec
 from tests.core.service.tiny_worker import MODULE, TinyArguments
@@ -41,6 +40,7 @@ def load(path: Path) -> handover.Loaded[TinySettings]:
 class TinyDaemon(Daemon[TinySettings]):
     name = "relay"
     work = "things"
+    stop_margin_s = 5.0
     status_headers: ClassVar[Mapping[str, str]] = {"X-Tiny": "yes"}
 
     def __init__(self, config: Path) -> None:
@@ -58,33 +58,26 @@ class TinyDaemon(Daemon[TinySettings]):
             for index in range(WORKERS)
         ]
         super().__init__(config, load, load(config), [spec(MODULE, a) for a in arguments])
-        self._drained: set[int] = set()
-        self._all_drained = asyncio.Event()
+        self._folder = config.parent
 
     def ready_line(self) -> str:
         return f"tiny is ready, pid {os.getpid()}"
 
     def summary(self) -> Mapping[str, object]:
         pids = [worker.process.pid for worker in self.supervisor.workers if worker.process is not None]
-        return {"state": self.lifecycle.state, "ready": self.supervisor.ready, "workers": pids}
+        return {
+            "state": self.lifecycle.state,
+            "ready": self.supervisor.ready,
+            "workers": pids,
+            **self.drain_summary(),
+        }
 
     async def exposition(self) -> bytes:
         reloads = self.lifecycle.reloads
         return f"done {reloads['done']} refused {reloads['refused']}\n".encode()
 
-    def hear(self, index: int, message: Message) -> None:
-        assert message["type"] == "drained"
-        self._drained.add(index)
-        if len(self._drained) == WORKERS:
-            self._all_drained.set()
-
-    async def drain(self, timeout_s: float) -> None:
-        self.supervisor.broadcast({"type": DRAIN})
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._all_drained.wait(), timeout_s)
-
-    async def end(self) -> None:
-        await self.supervisor.stop({"type": "stop"}, 5.0)
+    def carried(self) -> Load:
+        return Load(int((self._folder / "busy").exists()))
 
 
 async def main(config: Path) -> int:

@@ -6,6 +6,8 @@ import http.client
 import json
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 from core.addr import Endpoint
 from core.service import keysfile, process
 from core.service.process import Child
+from tests.paths import ROOT
 
 PATIENCE_S = 30.0
 CONFIG = """\
@@ -48,7 +51,9 @@ class Tiny:
 
     def configure(self, **settings: object) -> None:
         lines = [f"{key} = {json.dumps(value)}\n" for key, value in settings.items()]
-        self.config.write_text(f'{CONFIG}metrics = "{self.status}"\n{"".join(lines)}')
+        self.config.write_text(
+            f'{CONFIG}metrics = "{self.status}"\nadmin_socket = "admin.sock"\n{"".join(lines)}'
+        )
 
     def mark(self, name: str) -> Path:
         """What the workers look for."""
@@ -68,6 +73,13 @@ class Tiny:
     def signal(self, number: int) -> None:
         assert self.child is not None
         self.child.popen.send_signal(number)
+
+    def verb(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """A verb of an operator's, told of this configuration."""
+        command = [sys.executable, "-m", "voxpop", *arguments, "--config", str(self.config)]
+        return subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        )
 
     def wait(self) -> int:
         """Its exit status."""

@@ -293,3 +293,21 @@ def test_any_order_of_events(pin_dir: Path, groups: int, ports: tuple[int, int])
 
     Here.pin_dir, Here.groups, Here.ports = pin_dir, groups, ports
     run_state_machine_as_test(Here, settings=settings(max_examples=30, stateful_step_count=25, deadline=None))
+
+
+def test_the_end_of_a_drain_ends_flows_that_were_heard_this_moment_and_no_others(rig: Rig) -> None:
+    for number in range(MAX_FLOWS):
+        installed(rig.install(number, session=number))
+    rig.sweep_all()
+    assert len(rig.forwarder) == MAX_FLOWS
+    rig.forwarder.is_expelling = True
+    while len(rig.forwarder):
+        rig.forwarder.sweep(rig.now_ns)
+    assert not rig.tables.live(V4).size
+    assert rig.counters.get("removals", "drained") == MAX_FLOWS
+    rig.forwarder.is_expelling = False
+    rig.now_ns += REST_NS + S
+    installed(rig.install(1))
+    rig.sweep_all()
+    assert len(rig.forwarder) == 1
+    assert rig.counters.get("removals", "idle") == 0

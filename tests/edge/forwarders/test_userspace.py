@@ -141,3 +141,19 @@ def test_packets_leave_no_reference_cycles(rig: Rig) -> None:
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+def test_the_end_of_a_drain_ends_flows_that_were_heard_this_moment_and_no_others(rig: Rig) -> None:
+    for client in (CLIENT, OTHER_CLIENT):
+        rig.take(request(rig.ufrag()), client)
+    rig.sweep_all()
+    assert len(rig.forwarder) == 2
+    rig.forwarder.is_expelling = True
+    rig.sweep_all()
+    assert len(rig.forwarder) == 0
+    assert rig.get("removals", "drained") == 2
+    rig.forwarder.is_expelling = False
+    rig.take(request(rig.ufrag()), CLIENT)
+    rig.sweep_all()
+    assert len(rig.forwarder) == 1
+    assert rig.get("removals", "idle") == 0

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge.ops.render import duration, quantity, table
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.04, "0.0s"), (9.94, "9.9s"), (42.7, "42s"), (190, "3m10s"), (18120, "5h02m")]
-)
-def test_durations(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+from edge.ops.render import quantity, table
 
 
 @pytest.mark.parametrize(

@@ -250,9 +250,9 @@ def test_a_call_ends_when_it_has_lasted_too_long() -> None:
         lasting_ns = 20 * 10**9  # less than a silence may be
         async with running(with_settings(max_session_s=20)) as server, calling(server) as (client, session):
             await client.connect()
-            server.manager._sweep(session._created_ns + lasting_ns - 1)
+            server.manager._sweep(session.created_ns + lasting_ns - 1)
             assert server.counts.ended == []
-            server.manager._sweep(session._created_ns + lasting_ns)
+            server.manager._sweep(session.created_ns + lasting_ns)
             assert server.counts.ended == ["too_long"]
             async with asyncio.timeout(PATIENCE_S):
                 assert await client.closed == "remote_closed"

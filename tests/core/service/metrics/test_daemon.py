@@ -14,7 +14,7 @@ from tests.exposition import assert_is_catalogue, complaints
 
 @pytest.mark.parametrize("state", State)
 def test_one_state_is_on_and_the_others_are_there(state: str) -> None:
-    text = render(families(state, dict.fromkeys(OUTCOMES, 0), [])).decode()
+    text = render(families(state, dict.fromkeys(OUTCOMES, 0), [], 0.0)).decode()
     states = {
         sample.labels["state"]: sample.value
         for family in text_string_to_metric_families(text)
@@ -25,9 +25,10 @@ def test_one_state_is_on_and_the_others_are_there(state: str) -> None:
 
 
 def test_all_that_is_declared_is_shown_and_nothing_else() -> None:
-    text = render(families("ready", {"done": 3, "refused": 1}, [0, 2])).decode()
+    text = render(families("ready", {"done": 3, "refused": 1}, [0, 2], 1.8e9)).decode()
     assert_is_catalogue(text, DAEMON)
     assert complaints(text) == ""
     assert f'voxpop_build_info{{version="{version("voxpop")}"}} 1' in text
     assert 'voxpop_daemon_worker_restarts_total{worker="1"} 2' in text
     assert 'voxpop_daemon_reloads_total{outcome="done"} 3' in text
+    assert "voxpop_daemon_drain_deadline_timestamp_seconds 1.8e+09" in text
