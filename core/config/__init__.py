@@ -8,6 +8,7 @@ from core.config.changes import restarts
 from core.config.parse import Config, parse
 from core.config.tables import (
     BACKEND,
+    LOCATION_HEADERS,
     MAX_SESSION_S,
     TABLES,
     ClusterSettings,
@@ -20,6 +21,7 @@ from core.config.tables import (
 
 __all__ = [
     "BACKEND",
+    "LOCATION_HEADERS",
     "MAX_SESSION_S",
     "TABLES",
     "ClusterSettings",

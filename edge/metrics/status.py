@@ -85,5 +85,6 @@ class HostStatus:
             "state": self.lifecycle.state,
             "workers": self.supervisor.ready,
             "flows": sum(counters.get("flows") for counters in self.counters),
+            "capacity": sum(self.flow_capacity),
             "vips": [str(vip) for vip in self.vips],
         }

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from core.service.metrics import OTHER, WORKER, Bound, Kind, Series, counter, gauge
+from core.service.metrics import OTHER, WORKER, Kind, Series, counter, gauge
 from core.service.metrics.daemon import DAEMON
 from core.service.metrics.exposition import PROCESS
 from core.service.metrics.reference import Section
 from transceiver.observer import EVENTS
 from transceiver.sdp import SdpReason
 from transceiver.session.state import PACKET_REASONS, SessionState
+from transceiver.signaling import steering
 from transceiver.signaling.refusals import HttpReason
 
 # What is refused
@@ -27,7 +28,7 @@ HTTP_REFUSALS = counter(
     "owner_silent; sdp_* where the description in the request is to blame.",
     reason=(*HttpReason, *SdpReason, OTHER),
 )
-RECORDED: tuple[Series, ...] = (*EVENTS, REFUSALS, HTTP_REFUSALS)
+RECORDED: tuple[Series, ...] = (*EVENTS, *steering.EVENTS, REFUSALS, HTTP_REFUSALS)
 
 # What sessions count
 
@@ -161,6 +162,7 @@ SHOWN_BY_WORKERS: tuple[Series, ...] = (
     JITTER_BUFFER, JITTER, ROUND_TRIP,
     UDP_PACKETS, UDP_BYTES, SEND_FAILURES, KERNEL_DROPS,
     LOOP_LAG, CORE_BUSY, MISSED_TICKS,
+    steering.NAMED,
 )  # fmt: skip
 """Without the label `worker`, which the supervisor puts before the others."""
 
@@ -172,24 +174,35 @@ CALLS_LOST = counter(
     "Calls that died with their worker, which was killed or crashed.",
     worker=WORKER,
 )
-POP = Bound("each `[[pop]]`")
 POP_UP = gauge(
     "voxpop_transceiver_pop_up",
     "1 where the PoP takes calls, as far as is known, else 0: answers do not name it.",
-    pop=POP,
+    pop=steering.POP,
+)
+POP_LOAD = gauge(
+    "voxpop_transceiver_pop_load_ratio",
+    "Share of the PoP's flows that are taken, 0 to 1. NaN where it has not said.",
+    pop=steering.POP,
 )
 POP_CLOCK = gauge(
     "voxpop_transceiver_pop_clock_ahead_seconds",
     "By how much the clock of the PoP is ahead of this host's, negative when it is behind; 0 within "
     "1.5 s. NaN until the PoP has answered.",
-    pop=POP,
+    pop=steering.POP,
+)
+
+LOCATIONS_AGE = gauge(
+    "voxpop_transceiver_location_database_age_seconds",
+    "Time since `transceiver.location_database` was built by its maker. NaN without one.",
 )
 
 TRANSCEIVER: tuple[Series, ...] = (
     WORKER_UP,
     CALLS_LOST,
     POP_UP,
+    POP_LOAD,
     POP_CLOCK,
+    LOCATIONS_AGE,
     *(series.of_each_worker() for series in SHOWN_BY_WORKERS),
 )
 WORKERS: tuple[Series, ...] = tuple(series.of_each_worker() for series in PROCESS)

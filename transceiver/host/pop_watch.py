@@ -65,7 +65,7 @@ class PopWatch:
         return {pop: watched.report for pop, watched in self._watched.items()}
 
     @property
-    def encoded(self) -> dict[str, list[str]]:
+    def encoded(self) -> dict[str, list[object]]:
         """Those that have been asked, for the control socket."""
         return {pop.id: self._watched[pop.id].report.encode() for pop in self._asked}
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from core.service import handover
 from core.service.handover import Loaded
 from core.service.supervisor import Message
 from transceiver.backends.registry import ChosenBackend, choose
+from transceiver.host.locations import Copy, LocationShelf, check_database
 from transceiver.signaling.apikeys import ApiKeys, load_api_keys
 from transceiver.signaling.pops import WIDEST
 
@@ -28,6 +31,8 @@ DRAINED = "drained"
 """From a worker: no call is left."""
 IS_DRAINING = "is_draining"
 """The key of settings for whether a worker that starts is to take calls at all."""
+LOCATIONS = "locations"
+"""The key of settings for the copy of the database of locations: what a `Copy` has, or None."""
 POPS = "pops"
 """To a worker: what is known of the PoPs. Also the key of that, there and in the settings."""
 
@@ -42,6 +47,8 @@ class WorkerSettings:
     api_keys: ApiKeys | None
     """None where the configuration says open."""
     backend: ChosenBackend
+    locations: Copy | None
+    """The database of locations, where there is one."""
 
     @property
     def cluster(self) -> Cluster:
@@ -63,9 +70,11 @@ class WorkerSettings:
         )
 
 
-def load(path: Path) -> Loaded[WorkerSettings]:
-    """Read and check the configuration, the master keys and the API keys. Raises ConfigError."""
-    loaded = handover.load(path, _judge, decode)
+def load(path: Path, shelf: LocationShelf | None = None) -> Loaded[WorkerSettings]:
+    """Read and check the configuration, the master keys, the API keys and the database of locations, which
+    goes to `shelf`; without one all is merely checked. Raises ConfigError.
+    """
+    loaded = handover.load(path, partial(_judge, shelf), decode)
     settings = loaded.settings
     if not settings.vips:
         families = f"a family of cluster {settings.cluster.id}"
@@ -73,20 +82,32 @@ def load(path: Path) -> Loaded[WorkerSettings]:
     return loaded
 
 
-def _judge(config: Config, path: Path) -> Mapping[str, object]:
-    if config.transceiver is None:
+def _judge(shelf: LocationShelf | None, config: Config, path: Path) -> Mapping[str, object]:
+    transceiver = config.transceiver
+    if transceiver is None:
         raise ConfigError([f"{path}: [transceiver] is missing; a transceiver needs that table"])
-    _check_backends(config, config.transceiver, path)
+    _check_backends(config, transceiver, path)
     # With room for what will be known of the PoPs, so that settings that fit always will.
     more: dict[str, object] = {
         IS_DRAINING: False,
         POPS: {pop.id: WIDEST.encode() for pop in config.pops if pop.status is not None},
+        LOCATIONS: _locations(shelf, transceiver, path),
     }
-    if config.transceiver.open:
+    if transceiver.open:
         return {"api_keys": None, **more}
-    assert config.transceiver.api_keys_file is not None  # core.config asks for one of the two
-    api_keys = load_api_keys(path.parent / config.transceiver.api_keys_file)
+    assert transceiver.api_keys_file is not None  # core.config asks for one of the two
+    api_keys = load_api_keys(path.parent / transceiver.api_keys_file)
     return {"api_keys": api_keys.digests, **more}
+
+
+def _locations(shelf: LocationShelf | None, transceiver: TransceiverSettings, path: Path) -> object:
+    if transceiver.location_database is None:
+        return None
+    file = path.parent / transceiver.location_database
+    if shelf is None:
+        check_database(file, file)
+        return None
+    return dataclasses.astuple(shelf.take(file))
 
 
 def _check_backends(config: Config, transceiver: TransceiverSettings, path: Path) -> None:
@@ -103,12 +124,14 @@ def decode(message: Message) -> WorkerSettings:
     api_keys: Any = message["api_keys"]
     name = config.transceiver.backend
     own = {name: config.backends[name]} if name in config.backends else {}
+    locations: Any = message[LOCATIONS]
     return WorkerSettings(
         config=config,
         transceiver=config.transceiver,
         keyring=handover.decode_keyring(message),
         api_keys=None if api_keys is None else ApiKeys(api_keys),
         backend=choose(name, own),
+        locations=None if locations is None else Copy(*locations),
     )
 
 

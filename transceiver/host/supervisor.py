@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import tempfile
+import time
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -19,6 +22,7 @@ from core.service.handover import DRAIN
 from core.service.supervisor import Message
 from core.service.worker import Fd, spec
 from transceiver.host.arguments import MODULE, TransceiverArguments
+from transceiver.host.locations import LocationShelf
 from transceiver.host.metrics import HostStatus, host_exposition
 from transceiver.host.pop_watch import PopWatch
 from transceiver.host.settings import (
@@ -52,7 +56,10 @@ class TransceiverService(Daemon[WorkerSettings]):
         """Reads the configuration and opens the sockets. `folder` is an empty directory that only this
         user can enter. Raises ConfigError, UnavailableError.
         """
-        loaded = load(config_path)
+        self._shelf = LocationShelf(folder)
+        load_here = partial(load, shelf=self._shelf)
+        loaded = load_here(config_path)
+        self._keep_locations(loaded.settings)
         transceiver = loaded.settings.transceiver
         cpus = sorted(os.sched_getaffinity(0))
         count = _count(loaded.settings, len(cpus), config_path)
@@ -74,7 +81,7 @@ class TransceiverService(Daemon[WorkerSettings]):
             )
             for index, sockets in enumerate(self._sockets)
         ]
-        super().__init__(config_path, load, loaded, [spec(MODULE, a) for a in arguments])
+        super().__init__(config_path, load_here, loaded, [spec(MODULE, a) for a in arguments])
         self._pops = PopWatch(loaded.settings.config.pops)
         self._is_folder_missed = False
         self._carried = [0] * count
@@ -101,7 +108,15 @@ class TransceiverService(Daemon[WorkerSettings]):
         texts = await asyncio.gather(*(self._scrape(index) for index in range(len(self._sockets))))
         expositions = {index: text for index, text in enumerate(texts) if text is not None}
         restarts = [worker.restarts for worker in self.supervisor.workers]
-        status = HostStatus(self.lifecycle.state, restarts, self.lifecycle.reloads, self._pops, self._lost)
+        locations = self.loaded.settings.locations
+        status = HostStatus(
+            state=self.lifecycle.state,
+            restarts=restarts,
+            reloads=self.lifecycle.reloads,
+            pops=self._pops,
+            lost=self._lost,
+            locations_age_s=math.nan if locations is None else time.time() - locations.built_s,
+        )
         return host_exposition(expositions, status)
 
     async def _scrape(self, index: int) -> str | None:
@@ -121,8 +136,12 @@ class TransceiverService(Daemon[WorkerSettings]):
         return {**self.loaded.message, IS_DRAINING: is_draining, POPS: self._pops.encoded}
 
     def adopted(self) -> None:
-        """Other PoPs are asked from now on."""
+        """Other PoPs are asked from now on, and another database may be in use."""
         self._pops.replace(self.loaded.settings.config.pops)
+        self._keep_locations(self.loaded.settings)
+
+    def _keep_locations(self, settings: WorkerSettings) -> None:
+        self._shelf.keep(None if settings.locations is None else settings.locations.name)
 
     def _is_ready(self) -> bool:
         if not self._folder.exists() and not self._is_folder_missed:

@@ -13,14 +13,17 @@ import logging
 import resource
 import socket
 import sys
-from typing import Any
+import time
+from typing import TYPE_CHECKING, Any
 
-from core.addr import Endpoint
+from core.errors import ConfigError
 from core.service.handover import DRAIN
+from core.service.metrics.exposition import family
 from core.service.supervisor import ControlChannel, Message
 from core.service.worker import run
 from transceiver.host.arguments import TransceiverArguments
 from transceiver.host.http_server import OPEN_FILES, HttpServer
+from transceiver.host.locations import Copy
 from transceiver.host.memory import give_back_when_idle
 from transceiver.host.settings import (
     CARRIES,
@@ -39,12 +42,17 @@ from transceiver.session.session import Shared
 from transceiver.signaling.app import Access, public_app, sibling_app
 from transceiver.signaling.calls import Calls
 from transceiver.signaling.page import Page
-from transceiver.signaling.pops import PopDirectory, decode_reports
+from transceiver.signaling.pops import decode_reports
 from transceiver.signaling.refusals import HttpReason
 from transceiver.signaling.siblings import Siblings
+from transceiver.signaling.steering import NAMED, Steering, SteeringPlan
+from transceiver.steering.evidence import Trust
 from transceiver.transport.mux import Mux
 from transceiver.transport.peer import Certificate
 from transceiver.transport.warmup import warm_up
+
+if TYPE_CHECKING:
+    from transceiver.steering.database import LocationDatabase
 
 logger = logging.getLogger(__name__)
 
@@ -145,11 +153,15 @@ class Running:
         self.metrics.register(SessionCollector(self._manager, self._mux, self._ticker).collect)
         self._siblings = Siblings(arguments.folder, arguments.index, arguments.count)
         self._access = Access(settings.api_keys, transceiver.cors_origins)
-        self._pops = PopDirectory(settings.config.pops)
-        self._settings = settings
-        self._calls = Calls(self._manager, self._siblings, self.metrics, self._vips)
+        self._folder = arguments.folder
+        self._database: tuple[Copy, LocationDatabase] | None = None
+        self._steering = Steering(self.metrics, self._plan(settings))
+        self.metrics.register(lambda: [family(NAMED, self._steering.answers())])
+        self._calls = Calls(self._manager, self._siblings, self.metrics, self._steering)
         page = Page() if transceiver.page else None
-        public = public_app(self._calls, self._access, self._pops, self._refusal, self.metrics, page)
+        public = public_app(
+            self._calls, self._access, self._steering.directory, self._refusal, self.metrics, page
+        )
         internal = sibling_app(self._calls, self.metrics.exposition, self.metrics)
         self._servers = {
             arguments.http_fd: HttpServer(public, self.metrics),
@@ -166,8 +178,7 @@ class Running:
         """Adopt what may change while calls go on."""
         self._access.api_keys = settings.api_keys
         self._access.cors_origins = settings.transceiver.cors_origins
-        self._pops.replace(settings.config.pops)
-        self._settings = settings
+        self._steering.adopt(self._plan(settings))
         self._manager.keyring = settings.keyring
 
     @property
@@ -183,16 +194,36 @@ class Running:
     def learn_pops(self, message: Message) -> None:
         """Adopt what is known of the PoPs."""
         reports: Any = message[POPS]
-        self._pops.learn(decode_reports(reports))
+        self._steering.learn(decode_reports(reports), time.monotonic_ns())
 
-    def _vips(self) -> tuple[Endpoint, ...]:
-        """What answers name, best first."""
-        leading_here = (pop for pop in self._settings.config.pops if self._settings.vips_of([pop]))
-        return self._settings.vips_of(self._pops.usable(leading_here))
+    def _plan(self, settings: WorkerSettings) -> SteeringPlan:
+        """What steering goes by, with the database open: the one that is, where it is the same."""
+        self._open_database(settings.locations)
+        transceiver = settings.transceiver
+        return SteeringPlan(
+            [(pop, settings.vips_of([pop])) for pop in settings.config.pops],
+            Trust(transceiver.trusted_proxies, transceiver.trusted_headers),
+            None if self._database is None else self._database[1],
+        )
+
+    def _open_database(self, copy: Copy | None) -> None:
+        if self._database is not None:
+            if self._database[0] == copy:
+                return
+            self._database[1].close()
+            self._database = None
+        if copy is None:
+            return
+        from transceiver.steering.database import LocationDatabase  # only where there is one
+
+        try:
+            self._database = copy, LocationDatabase(self._folder / copy.name)
+        except ConfigError as error:  # the copy has been replaced since; the word of that is on its way
+            logger.warning("clients are led without a database of locations: %s", error)
 
     def _refusal(self) -> str | None:
         """Why this process takes no calls at the moment."""
-        return self._manager.refusal() or (None if self._vips() else HttpReason.NO_POP)
+        return self._manager.refusal() or (None if self._steering.is_possible else HttpReason.NO_POP)
 
     async def drain(self) -> None:
         """Take no more calls; return when the last one has ended."""

@@ -30,13 +30,13 @@ from transceiver.signaling.calls import (
 from transceiver.signaling.page import Page
 from transceiver.signaling.pops import PopDirectory
 from transceiver.signaling.refusals import HttpReason, Refusal, allow, from_framework, from_sdp
-from transceiver.signaling.siblings import CALLER_HEADER
+from transceiver.signaling.siblings import CALLER_HEADER, STEERING
 
 API_PREFIX = "/v1/"
 PREFLIGHT_MAX_AGE_S = 7200
 METHODS = "POST, PATCH, DELETE, GET, HEAD, OPTIONS"
 """What a preflight allows at any path, so that a page can read why a method is refused."""
-EXPOSED = "Location, ETag, Retry-After, Link, Allow, Accept-Post, Accept-Patch, WWW-Authenticate"
+EXPOSED = "Location, ETag, Retry-After, Link, Allow, Accept-Post, Accept-Patch, WWW-Authenticate, " + STEERING
 """`Link` is not ours: proxies name STUN and TURN servers by it (RFC 9725 §4.6)."""
 ALLOWED_HEADERS = "Authorization, *"
 """SDKs add headers of their own; what we do not know we ignore. `*` alone would leave out Authorization."""

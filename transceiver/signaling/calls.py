@@ -11,11 +11,10 @@ from __future__ import annotations
 import dataclasses
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from aiohttp import web
 
-from core.addr import Endpoint
 from core.errors import ConfigError
 from transceiver.observer import Observer
 from transceiver.sdp import (
@@ -36,7 +35,10 @@ from transceiver.signaling.bodies import (
     read_untrusted,
 )
 from transceiver.signaling.refusals import HttpReason, Refusal
-from transceiver.signaling.siblings import PASSED_ON, Handed, Siblings
+from transceiver.signaling.siblings import EVIDENCE_HEADER, PASSED_ON, STEERING, Handed, NewCall, Siblings
+from transceiver.signaling.steering import Steering
+from transceiver.steering.choice import Choice
+from transceiver.steering.evidence import Evidence, decode_evidence
 
 CALLS = "/v1/realtime/calls"
 OLDER_CALLS = "/v1/realtime"
@@ -60,26 +62,25 @@ class Calls:
         manager: SessionManager,
         siblings: Siblings,
         observer: Observer,
-        vips: Callable[[], tuple[Endpoint, ...]],
+        steering: Steering,
         body_timeout_s: float = BODY_TIMEOUT_S,
     ) -> None:
-        """`vips` are what answers name as candidates, best first; none while every PoP is down."""
         self._manager = manager
         self._siblings = siblings
         self._observer = observer
-        self._vips = vips
+        self._steering = steering
         self._body_timeout_s = body_timeout_s
 
     async def create(self, request: web.Request) -> web.Response:
         """An offer in, a session and its answer out; placed with a sibling when this process is full."""
         sdp, settings = await read_call_untrusted(request, self._body_timeout_s)
-        caller = request[CALLER]
+        caller, evidence = request[CALLER], self._evidence(request)
         try:
-            return self._answer(sdp, settings, caller)
+            return self._answer(sdp, settings, caller, evidence)
         except AdmissionError as error:
             placed = None
             if not request[IS_HANDED_OVER]:
-                placed = await self._siblings.place(CALLS, sdp, settings, caller)
+                placed = await self._siblings.place(CALLS, NewCall(sdp, settings, caller, evidence))
             if placed is None:
                 raise _no_room(error) from None
             return placed
@@ -114,38 +115,48 @@ class Calls:
             return web.Response(status=204)
         if condition is None:
             raise Refusal(428, HttpReason.NO_IF_MATCH, "An ICE restart needs If-Match: * (RFC 9725 §4.3.2).")
-        vips = self._some_vips()
-        local = _named(self._manager.restart_ice(session, fragment.ufrag, _now_min()), vips)
+        choice = self._choose(self._evidence(request))
+        local = _named(self._manager.restart_ice(session, fragment.ufrag, _now_min()), choice)
+        self._steering.note(choice, session.id)
         return web.Response(
             body=build_fragment(session.offer, local).encode(),
             content_type=FRAGMENT_TYPE,
-            headers={"ETag": _etag(local)},
+            headers={"ETag": _etag(local), STEERING: choice.header},
         )
 
-    def _answer(self, sdp: str, settings: Mapping[str, object], caller: str) -> web.Response:
+    def _answer(
+        self, sdp: str, settings: Mapping[str, object], caller: str, evidence: Evidence
+    ) -> web.Response:
         started_ns = time.monotonic_ns()
         offer = parse_offer_untrusted(sdp)
-        vips = self._some_vips()
+        choice = self._choose(evidence)
         try:
             session = self._manager.create(CallRequest(offer, settings, caller), started_ns, _now_min())
         except ConfigError as error:
             raise Refusal(400, HttpReason.BAD_SESSION, f"session: {'; '.join(error.problems)}") from None
-        local = _named(session.answer, vips)
+        local = _named(session.answer, choice)
+        self._steering.note(choice, session.id)
         self._observer.setup_stage("signaling", (time.monotonic_ns() - started_ns) / 1e9)
         return web.Response(
             status=201,
             body=build_answer(offer, local).encode(),
             content_type=SDP_TYPE,
-            headers={"Location": f"{CALLS}/{session.id}", "ETag": _etag(local)},
+            headers={"Location": f"{CALLS}/{session.id}", "ETag": _etag(local), STEERING: choice.header},
         )
 
-    def _some_vips(self) -> tuple[Endpoint, ...]:
+    def _choose(self, evidence: Evidence) -> Choice:
         """Raises Refusal where a client would wait in vain, led to no PoP or to one that turns it away."""
-        vips = self._vips()
-        if not vips:
+        choice = self._steering.choose(evidence, time.monotonic_ns())
+        if choice is None:
             retry = {"Retry-After": str(NO_POP_RETRY_S)}
             raise Refusal(503, HttpReason.NO_POP, "No PoP takes calls at the moment; try again later.", retry)
-        return vips
+        return choice
+
+    def _evidence(self, request: web.Request) -> Evidence:
+        """As the process found it that the client reached."""
+        if request[IS_HANDED_OVER]:
+            return decode_evidence(request.headers[EVIDENCE_HEADER])
+        return self._steering.locate(request, time.monotonic_ns())
 
     def _own_session(self, request: web.Request) -> Session | None:
         """The session in the path if this process has it and the caller made it; None when it is another
@@ -164,6 +175,7 @@ class Calls:
         headers = {
             name: ", ".join(request.headers.getall(name)) for name in PASSED_ON if name in request.headers
         }
+        headers[EVIDENCE_HEADER] = self._evidence(request).encode()
         handed = Handed(request.method, request.path, request[CALLER], headers, body)
         owner = owner_of(request.match_info["id"])
         assert owner is not None
@@ -180,8 +192,8 @@ def register_calls(router: web.UrlDispatcher, calls: Calls) -> None:
         router.add_post(CALLS + "/{id}/hangup" + end, calls.hang_up)
 
 
-def _named(local: LocalDescription, vips: tuple[Endpoint, ...]) -> LocalDescription:
-    return dataclasses.replace(local, candidates=vips)
+def _named(local: LocalDescription, choice: Choice) -> LocalDescription:
+    return dataclasses.replace(local, candidates=choice.vips)
 
 
 def _condition(request: web.Request) -> str | None:

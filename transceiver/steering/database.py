@@ -26,18 +26,22 @@ DAMAGE = (maxminddb.InvalidDatabaseError, ValueError, TypeError, KeyError, Index
 class LocationDatabase:
     """An open file."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises ConfigError where it is not what it should be."""
+    def __init__(self, path: Path, called: Path | None = None) -> None:
+        """Raises ConfigError where it is not what it should be; `called` is its name for the operator."""
+        self._called = path if called is None else called
         try:
             self._reader = Reader(path, maxminddb.MODE_MMAP)
             metadata = self._reader.metadata()
             self.built_s = float(metadata.build_epoch)
             """Unix time."""
         except OSError as error:
-            raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
+            raise ConfigError([f"{self._called}: cannot be read: {error.strerror}"]) from None
         except DAMAGE:
             raise ConfigError(
-                [f"{path}: is no whole database in MaxMind's format (.mmdb): download it again, unpacked"]
+                [
+                    f"{self._called}: is no whole database in MaxMind's format (.mmdb): download it again, "
+                    "and unpack it"
+                ]
             ) from None
         self.has_ipv6: bool = metadata.ip_version == 6
         self.type = str(metadata.database_type)
@@ -47,19 +51,16 @@ class LocationDatabase:
         """Give the memory map back."""
         self._reader.close()
 
-    def check(self, path: Path) -> None:
-        """Raises ConfigError, with the name that the operator gave it, where there are no places in it."""
+    def check(self) -> None:
+        """Raises ConfigError where there are no places in it."""
         try:
             records = (record for _, record in itertools.islice(self._reader, RECORDS_TRIED))
             if any(_position(record) is not None for record in records):
                 return
         except DAMAGE:
-            raise ConfigError([f"{path}: is damaged: download it again"]) from None
+            raise ConfigError([f"{self._called}: is damaged: download it again"]) from None
         raise ConfigError(
-            [
-                f"{path}: {self.type} has no latitudes and longitudes in its first {RECORDS_TRIED} records: "
-                "what is needed is a database of cities"
-            ]
+            [f"{self._called}: {self.type} has no latitudes and longitudes: needed is a database of cities"]
         )
 
     def position_of(self, address: str) -> Position | None:

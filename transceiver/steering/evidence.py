@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Protocol, TypeVar
 
 from core.addr import IPNetwork
+from core.config import LOCATION_HEADERS
 from core.errors import SteeringError
 from transceiver.steering.geo import Position
 from transceiver.steering.headers import (
@@ -28,13 +29,11 @@ from transceiver.steering.headers import (
     read_x_forwarded_for_untrusted,
 )
 
-POP_HEADER = "Voxpop-Pop"
-"""Set by what terminates HTTP in a PoP: the PoP's id."""
-LATITUDE, LONGITUDE = "CF-IPLatitude", "CF-IPLongitude"
-"""Of Cloudflare's managed transform "Add visitor location headers"."""
-CONNECTING_IP = "CF-Connecting-IP"
-FORWARDED = "Forwarded"
-X_FORWARDED_FOR = "X-Forwarded-For"
+POP_HEADER, LATITUDE, CONNECTING_IP, FORWARDED, X_FORWARDED_FOR = LOCATION_HEADERS
+"""The first is set by what terminates HTTP in a PoP, to the PoP's id. The second is of Cloudflare's managed
+transform "Add visitor location headers", and has a companion.
+"""
+LONGITUDE = "CF-IPLongitude"
 
 T = TypeVar("T")
 HeaderLines = Callable[[str], Sequence[str]]
@@ -81,6 +80,9 @@ class Trust:
     proxies: Sequence[IPNetwork] = ()
     headers: Sequence[str] = ()
     """Of `transceiver.trusted_headers`; both coordinates by the name of the latitude."""
+
+
+TRUSTING_NOBODY = Trust()
 
 
 class Database(Protocol):

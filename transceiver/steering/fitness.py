@@ -32,9 +32,10 @@ class Fitness(IntEnum):
 
 @dataclass(slots=True)
 class _Known:
-    is_up: bool = True
-    up_since_ns: int | None = None
-    """None for one that has never been out."""
+    is_up: bool = False
+    has_been_up: bool = False
+    back_since_ns: int | None = None
+    """None for one that has never been up, out, and up again: the first start is no return."""
     level: Fitness = Fitness.FIT
     """By load alone."""
 
@@ -52,9 +53,10 @@ class FitnessTable:
     def report(self, pop: str, *, is_up: bool, load: float | None, now_ns: int) -> None:
         """What is known of a PoP now. `load` is the share of its room that is taken, None for unknown."""
         known = self._known.setdefault(pop, _Known())
-        if is_up and not known.is_up:
-            known.up_since_ns = now_ns
+        if is_up and not known.is_up and known.has_been_up:
+            known.back_since_ns = now_ns
         known.is_up = is_up
+        known.has_been_up |= is_up
         known.level = _level(known.level, load)
 
     def of(self, pop: str, now_ns: int) -> Fitness:
@@ -62,7 +64,7 @@ class FitnessTable:
         known = self._known.get(pop)
         if known is None:
             return Fitness.FIT
-        is_new = known.up_since_ns is not None and now_ns - known.up_since_ns < RETURN_NS
+        is_new = known.back_since_ns is not None and now_ns - known.back_since_ns < RETURN_NS
         return max(known.level, Fitness.RETURNED if is_new else Fitness.FIT)
 
 

@@ -14,6 +14,7 @@ from transceiver.signaling.app import Access, public_app, sibling_app
 from transceiver.signaling.calls import Calls
 from transceiver.signaling.pops import PopDirectory
 from transceiver.signaling.siblings import Siblings
+from transceiver.signaling.steering import Steering, SteeringPlan
 
 
 class Refusals(Counts):
@@ -31,7 +32,7 @@ def test_a_fault_is_told_as_the_api_tells_errors_and_counted_and_logged(
     async def scenario() -> None:
         counts = Refusals()
         async with running() as server:
-            calls = Calls(server.manager, Siblings(tmp_path, 0, 1), counts, lambda: ())
+            calls = Calls(server.manager, Siblings(tmp_path, 0, 1), counts, Steering(counts, SteeringPlan()))
             async with TestClient(TestServer(sibling_app(calls, broken, counts))) as client:
                 response = await client.get("/metrics")
                 assert response.status == 500
@@ -62,7 +63,7 @@ def test_without_keys_a_name_that_leads_to_us_makes_no_page_ours(
     async def scenario() -> None:
         counts = Refusals()
         async with running() as server:
-            calls = Calls(server.manager, Siblings(tmp_path, 0, 1), counts, lambda: ())
+            calls = Calls(server.manager, Siblings(tmp_path, 0, 1), counts, Steering(counts, SteeringPlan()))
             app = public_app(calls, Access(None, ()), PopDirectory(()), lambda: None, counts, None)
             async with TestClient(TestServer(app)) as client:
                 headers = {"Host": host, "Origin": f"http://{host}"}

@@ -48,11 +48,19 @@ def test_a_pop_that_comes_back_has_to_stay() -> None:
     assert table.of("fra", 5 * SECOND_NS + RETURN_NS) is FIT
 
 
+def test_a_first_start_is_no_return() -> None:
+    """Relays and transceivers of a fleet may be started at once."""
+    table = FitnessTable()
+    table.report("fra", is_up=False, load=None, now_ns=0)
+    table.report("fra", is_up=True, load=None, now_ns=SECOND_NS)
+    assert table.of("fra", SECOND_NS) is FIT
+
+
 def test_one_that_flaps_never_comes_back() -> None:
     table = FitnessTable()
     for second in range(60):
-        table.report("fra", is_up=second % 4 >= 2, load=None, now_ns=second * SECOND_NS)
-        if second >= 2:
+        table.report("fra", is_up=second % 4 < 2, load=None, now_ns=second * SECOND_NS)
+        if second >= 4:
             assert table.of("fra", second * SECOND_NS) is RETURNED
 
 
