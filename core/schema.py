@@ -101,6 +101,12 @@ def origin() -> Kind:
     return pattern(words, r"\*|https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
 
 
+def region() -> Kind:
+    """The origin of another region's signaling, as callers reach it."""
+    words = "a URL such as https://voice-us.example.com, without a path"
+    return pattern(words, r"https?://([A-Za-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
+
+
 def choice(*options: str) -> Kind:
     """One of a few words."""
     words = " | ".join(options)

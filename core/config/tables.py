@@ -20,6 +20,7 @@ from core.schema import (
     origin,
     pattern,
     port_range,
+    region,
     setting,
     text,
 )
@@ -229,6 +230,13 @@ class TransceiverSettings:
         text("a path"),
         "database of cities in MaxMind's format, which tells where the address of a client is",
         default=None,
+        reloadable=True,
+    )
+    other_regions: tuple[str, ...] = setting(
+        list_of(region(), 0, 8),
+        "where callers are sent by 307 while this host has no room, to the first that takes calls; they have "
+        "the same master keys and API keys; see docs/steering.md",
+        default=(),
         reloadable=True,
     )
     dtls_role: str = setting(

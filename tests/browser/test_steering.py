@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from tests.browser.driver import Chromium, browser
 from tests.browser.test_calls import CONNECT_TIMEOUT_S, PATIENT
 from tests.sound import speech, write_wav
+from tests.transceiver.descriptions import CHROMIUM
+from tests.transceiver.signaling.regions import two_regions
 from tests.transceiver.steering.places import FRANKFURT, NEW_YORK, TOKYO, record, write_database
 from transceiver.demo.host import CONFIG_FILE, LocalHost, plan_host
 
@@ -25,6 +28,11 @@ for (;;) {
 }
 """
 """Relay and transceiver start at once, and one that has not answered yet is not named beside others."""
+
+HANG_UP = """
+const headers = { Authorization: 'Bearer %s' };
+return (await fetch(voxpop.call.location, { method: 'DELETE', headers })).status;
+"""
 
 
 def test_a_client_in_tokyo_is_answered_by_the_pop_there(tmp_path: Path) -> None:
@@ -65,3 +73,29 @@ def test_a_client_in_tokyo_is_answered_by_the_pop_there(tmp_path: Path) -> None:
             await host.stop()
 
     asyncio.run(run())
+
+
+def test_a_page_of_a_full_region_is_answered_by_another_though_its_key_stays_behind(tmp_path: Path) -> None:
+    """`fetch` follows the 307 with method and body, and without the key."""
+    write_wav(tmp_path / "microphone.wav", speech())
+    with two_regions(tmp_path, is_reachable=True) as (east, west):
+        east_url, west_url = (f"http://127.0.0.1:{region.http}" for region in (east, west))
+        west.write_config(cors_origins=f'["{east_url}"]')
+        west.process.send_signal(signal.SIGHUP)
+        west.wait_for_log("reloaded: ")
+        east.call(CHROMIUM)
+
+        async def run() -> None:
+            async with browser(Chromium, tmp_path, tmp_path / "microphone.wav") as page:
+                await page.open(east_url)
+                await page.evaluate(f"document.getElementById('key').value = '{east.keys['alice']}'")
+                await page.evaluate("document.getElementById('call').click()")
+                await page.wait_for("voxpop.problem || voxpop.setup.total !== undefined", CONNECT_TIMEOUT_S)
+                assert await page.evaluate("return voxpop.problem") is None
+                assert (await page.evaluate("return voxpop.call.location")).startswith(f"{west_url}/v1/")
+                assert await page.evaluate(HANG_UP % east.keys["alice"]) == 200
+
+        asyncio.run(run())
+        ended = "voxpop_transceiver_sessions_ended_total{reason=hangup}"
+        assert west.metrics()[ended] == 1
+        assert east.metrics()["voxpop_transceiver_referrals_total{reason=full}"] == 1

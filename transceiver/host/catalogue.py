@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from core.service.metrics import OTHER, WORKER, Kind, Series, counter, gauge
+from core.service.metrics import OTHER, WORKER, Bound, Kind, Series, counter, gauge
 from core.service.metrics.daemon import DAEMON
 from core.service.metrics.exposition import PROCESS
 from core.service.metrics.reference import Section
@@ -13,6 +13,7 @@ from transceiver.observer import EVENTS
 from transceiver.sdp import SdpReason
 from transceiver.session.state import PACKET_REASONS, SessionState
 from transceiver.signaling import steering
+from transceiver.signaling.referrals import REFERRALS
 from transceiver.signaling.refusals import HttpReason
 
 # What is refused
@@ -28,7 +29,7 @@ HTTP_REFUSALS = counter(
     "owner_silent; sdp_* where the description in the request is to blame.",
     reason=(*HttpReason, *SdpReason, OTHER),
 )
-RECORDED: tuple[Series, ...] = (*EVENTS, *steering.EVENTS, REFUSALS, HTTP_REFUSALS)
+RECORDED: tuple[Series, ...] = (*EVENTS, *steering.EVENTS, REFERRALS, REFUSALS, HTTP_REFUSALS)
 
 # What sessions count
 
@@ -191,6 +192,11 @@ POP_CLOCK = gauge(
     pop=steering.POP,
 )
 
+REGION_UP = gauge(
+    "voxpop_transceiver_region_up",
+    "1 where the region says that it takes calls, else 0: callers are not referred to it.",
+    region=Bound("each of `transceiver.other_regions`"),
+)
 LOCATIONS_AGE = gauge(
     "voxpop_transceiver_location_database_age_seconds",
     "Time since `transceiver.location_database` was built by its maker. NaN without one.",
@@ -202,6 +208,7 @@ TRANSCEIVER: tuple[Series, ...] = (
     POP_UP,
     POP_LOAD,
     POP_CLOCK,
+    REGION_UP,
     LOCATIONS_AGE,
     *(series.of_each_worker() for series in SHOWN_BY_WORKERS),
 )

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 
 from core.service.metrics import daemon as daemon_metrics
 from core.service.metrics.exposition import Family, by_label, by_worker, merge, plain, render
-from transceiver.host.catalogue import CALLS_LOST, LOCATIONS_AGE, POP_CLOCK, POP_LOAD, POP_UP, WORKER_UP
+from transceiver.host.catalogue import (
+    CALLS_LOST,
+    LOCATIONS_AGE,
+    POP_CLOCK,
+    POP_LOAD,
+    POP_UP,
+    REGION_UP,
+    WORKER_UP,
+)
 from transceiver.host.pop_watch import PopWatch
 from transceiver.signaling.pops import Standing
 
@@ -25,6 +33,8 @@ class HostStatus:
     pops: PopWatch
     lost: Sequence[int]
     """Calls, by worker."""
+    regions: Mapping[str, bool]
+    """Whether each of the other regions takes calls."""
     locations_age_s: float
     """Of the database of locations; not a number without one."""
 
@@ -43,5 +53,6 @@ def _families(expositions: Mapping[int, str], status: HostStatus) -> Iterator[Fa
     loads = {pop: math.nan if report.load is None else report.load for pop, report in reports.items()}
     yield by_label(POP_LOAD, loads)
     yield by_label(POP_CLOCK, status.pops.clocks_ahead_s)
+    yield by_label(REGION_UP, {url: int(is_ready) for url, is_ready in status.regions.items()})
     yield plain(LOCATIONS_AGE, status.locations_age_s)
     yield from merge(expositions)

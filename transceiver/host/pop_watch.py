@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import aiohttp
@@ -73,14 +73,6 @@ class PopWatch:
     def clocks_ahead_s(self) -> Mapping[str, float]:
         """By PoP; not a number for one that has not said what time it is."""
         return {pop: math.nan if w.ahead_s is None else w.ahead_s for pop, w in self._watched.items()}
-
-    async def run(self, tell: Callable[[], None]) -> None:
-        """Ask until cancelled; `tell` is called after each round, as a worker may have been replaced."""
-        while True:
-            await asyncio.sleep(PAUSE_S)
-            if self._asked:
-                await self.ask()
-                tell()
 
     async def ask(self) -> None:
         """One round, of a second at most."""

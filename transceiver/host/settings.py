@@ -33,6 +33,8 @@ IS_DRAINING = "is_draining"
 """The key of settings for whether a worker that starts is to take calls at all."""
 LOCATIONS = "locations"
 """The key of settings for the copy of the database of locations: what a `Copy` has, or None."""
+REGIONS = "regions"
+"""The key, besides `POPS`, for the other regions that take calls."""
 POPS = "pops"
 """To a worker: what is known of the PoPs. Also the key of that, there and in the settings."""
 
@@ -91,6 +93,7 @@ def _judge(shelf: LocationShelf | None, config: Config, path: Path) -> Mapping[s
     more: dict[str, object] = {
         IS_DRAINING: False,
         POPS: {pop.id: WIDEST.encode() for pop in config.pops if pop.status is not None},
+        REGIONS: transceiver.other_regions,
         LOCATIONS: _locations(shelf, transceiver, path),
     }
     if transceiver.open:

@@ -24,13 +24,15 @@ from core.service.worker import Fd, spec
 from transceiver.host.arguments import MODULE, TransceiverArguments
 from transceiver.host.locations import LocationShelf
 from transceiver.host.metrics import HostStatus, host_exposition
-from transceiver.host.pop_watch import PopWatch
+from transceiver.host.pop_watch import PAUSE_S, PopWatch
+from transceiver.host.region_watch import RegionWatch
 from transceiver.host.settings import (
     CARRIES,
     COUNT,
     DRAINED,
     IS_DRAINING,
     POPS,
+    REGIONS,
     STOP,
     WorkerSettings,
     listen_addresses,
@@ -83,6 +85,7 @@ class TransceiverService(Daemon[WorkerSettings]):
         ]
         super().__init__(config_path, load_here, loaded, [spec(MODULE, a) for a in arguments])
         self._pops = PopWatch(loaded.settings.config.pops)
+        self._regions = RegionWatch(transceiver.other_regions)
         self._is_folder_missed = False
         self._carried = [0] * count
         self._lost = [0] * count
@@ -115,6 +118,7 @@ class TransceiverService(Daemon[WorkerSettings]):
             reloads=self.lifecycle.reloads,
             pops=self._pops,
             lost=self._lost,
+            regions=self._regions.states,
             locations_age_s=math.nan if locations is None else time.time() - locations.built_s,
         )
         return host_exposition(expositions, status)
@@ -133,11 +137,16 @@ class TransceiverService(Daemon[WorkerSettings]):
     def greeting(self) -> Message:
         """A worker that dies in a drain is replaced by one that takes no calls either."""
         is_draining = self.lifecycle.state is State.DRAINING
-        return {**self.loaded.message, IS_DRAINING: is_draining, POPS: self._pops.encoded}
+        return {**self.loaded.message, IS_DRAINING: is_draining, **self._surroundings}
+
+    @property
+    def _surroundings(self) -> Message:
+        return {POPS: self._pops.encoded, REGIONS: self._regions.ready}
 
     def adopted(self) -> None:
-        """Other PoPs are asked from now on, and another database may be in use."""
+        """Other PoPs and regions are asked from now on, and another database may be in use."""
         self._pops.replace(self.loaded.settings.config.pops)
+        self._regions.replace(self.loaded.settings.transceiver.other_regions)
         self._keep_locations(self.loaded.settings)
 
     def _keep_locations(self, settings: WorkerSettings) -> None:
@@ -149,8 +158,15 @@ class TransceiverService(Daemon[WorkerSettings]):
             logger.error("%s is gone: processes cannot reach each other any more; restart", self._folder)
         return super()._is_ready() and not self._is_folder_missed
 
+    async def _watch(self) -> None:
+        """Ask until cancelled. Workers are told each time: one of them may have been replaced."""
+        while True:
+            await asyncio.sleep(PAUSE_S)
+            await asyncio.gather(self._pops.ask(), self._regions.ask())
+            self._tell_of_pops()
+
     def _tell_of_pops(self) -> None:
-        self.supervisor.broadcast({"type": POPS, POPS: self._pops.encoded})
+        self.supervisor.broadcast({"type": POPS, **self._surroundings})
 
     def hear(self, index: int, message: Message) -> None:
         """Workers say how many calls they have, and in a drain that their last one has ended."""
@@ -171,8 +187,8 @@ class TransceiverService(Daemon[WorkerSettings]):
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """The sockets are open, and the PoPs asked. The first answers are there before the first call."""
-        await self._pops.ask()
-        watching = asyncio.create_task(self._pops.run(self._tell_of_pops))
+        await asyncio.gather(self._pops.ask(), self._regions.ask())
+        watching = asyncio.create_task(self._watch())
         try:
             yield
         finally:

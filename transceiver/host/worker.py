@@ -31,6 +31,7 @@ from transceiver.host.settings import (
     DRAINED,
     IS_DRAINING,
     POPS,
+    REGIONS,
     STOP,
     WorkerSettings,
     decode,
@@ -43,6 +44,7 @@ from transceiver.signaling.app import Access, public_app, sibling_app
 from transceiver.signaling.calls import Calls
 from transceiver.signaling.page import Page
 from transceiver.signaling.pops import decode_reports
+from transceiver.signaling.referrals import ReferralKeys, Referrer
 from transceiver.signaling.refusals import HttpReason
 from transceiver.signaling.siblings import Siblings
 from transceiver.signaling.steering import NAMED, Steering, SteeringPlan
@@ -157,10 +159,13 @@ class Running:
         self._database: tuple[Copy, LocationDatabase] | None = None
         self._steering = Steering(self.metrics, self._plan(settings))
         self.metrics.register(lambda: [family(NAMED, self._steering.answers())])
-        self._calls = Calls(self._manager, self._siblings, self.metrics, self._steering)
-        page = Page() if transceiver.page else None
+        self._referrer = Referrer()
+        self._share_keys(settings)
+        self._calls = Calls(self._manager, self._siblings, self.metrics, self._steering, self._referrer)
+        self._page = Page() if transceiver.page else None
+        self._let_page_follow(settings)
         public = public_app(
-            self._calls, self._access, self._steering.directory, self._refusal, self.metrics, page
+            self._calls, self._access, self._steering.directory, self._refusal, self.metrics, self._page
         )
         internal = sibling_app(self._calls, self.metrics.exposition, self.metrics)
         self._servers = {
@@ -179,7 +184,9 @@ class Running:
         self._access.api_keys = settings.api_keys
         self._access.cors_origins = settings.transceiver.cors_origins
         self._steering.adopt(self._plan(settings))
+        self._let_page_follow(settings)
         self._manager.keyring = settings.keyring
+        self._share_keys(settings)
 
     @property
     def count(self) -> int:
@@ -192,9 +199,20 @@ class Running:
         return self._manager.ended
 
     def learn_pops(self, message: Message) -> None:
-        """Adopt what is known of the PoPs."""
+        """Adopt what is known of the PoPs and of the other regions."""
         reports: Any = message[POPS]
+        regions: Any = message[REGIONS]
+        self._referrer.regions = regions
         self._steering.learn(decode_reports(reports), time.monotonic_ns())
+
+    def _share_keys(self, settings: WorkerSettings) -> None:
+        api_keys = settings.api_keys
+        keys = None if api_keys is None else ReferralKeys(settings.keyring, api_keys.digests)
+        self._access.referral_keys = self._referrer.keys = keys
+
+    def _let_page_follow(self, settings: WorkerSettings) -> None:
+        if self._page is not None:
+            self._page.allow(settings.transceiver.other_regions)
 
     def _plan(self, settings: WorkerSettings) -> SteeringPlan:
         """What steering goes by, with the database open: the one that is, where it is the same."""

@@ -9,6 +9,7 @@ clock is read for what it leads to.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import re
 import time
 from collections.abc import Mapping
@@ -34,11 +35,14 @@ from transceiver.signaling.bodies import (
     read_call_untrusted,
     read_untrusted,
 )
+from transceiver.signaling.referrals import PARAMETER, REFERRALS, Referral, Referrer, refuse_other_offer
 from transceiver.signaling.refusals import HttpReason, Refusal
 from transceiver.signaling.siblings import EVIDENCE_HEADER, PASSED_ON, STEERING, Handed, NewCall, Siblings
 from transceiver.signaling.steering import Steering
 from transceiver.steering.choice import Choice
 from transceiver.steering.evidence import Evidence, decode_evidence
+
+logger = logging.getLogger(__name__)
 
 CALLS = "/v1/realtime/calls"
 OLDER_CALLS = "/v1/realtime"
@@ -51,6 +55,8 @@ CALLER: web.RequestKey[str] = web.RequestKey("caller", str)
 """The name of the API key that a request came with."""
 IS_HANDED_OVER: web.RequestKey[bool] = web.RequestKey("is_handed_over", bool)
 """Whether a sibling process sent it; such a request goes no further."""
+REFERRAL: web.RequestKey[Referral] = web.RequestKey("referral", Referral)
+"""What another region vouches for, where the request came by it."""
 _ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 
@@ -63,17 +69,22 @@ class Calls:
         siblings: Siblings,
         observer: Observer,
         steering: Steering,
+        referrer: Referrer,
         body_timeout_s: float = BODY_TIMEOUT_S,
     ) -> None:
         self._manager = manager
         self._siblings = siblings
         self._observer = observer
         self._steering = steering
+        self._referrer = referrer
         self._body_timeout_s = body_timeout_s
 
     async def create(self, request: web.Request) -> web.Response:
         """An offer in, a session and its answer out; placed with a sibling when this process is full."""
         sdp, settings = await read_call_untrusted(request, self._body_timeout_s)
+        referral = request.get(REFERRAL)
+        if referral is not None and "Authorization" not in request.headers and not referral.covers(sdp):
+            raise refuse_other_offer()
         caller, evidence = request[CALLER], self._evidence(request)
         try:
             return self._answer(sdp, settings, caller, evidence)
@@ -81,9 +92,7 @@ class Calls:
             placed = None
             if not request[IS_HANDED_OVER]:
                 placed = await self._siblings.place(CALLS, NewCall(sdp, settings, caller, evidence))
-            if placed is None:
-                raise _no_room(error) from None
-            return placed
+            return self._refer(request, caller, sdp, error) if placed is None else placed
 
     async def hang_up(self, request: web.Request) -> web.Response:
         """End a call: DELETE as in WHIP (RFC 9725 §4.2), POST …/hangup as in the OpenAI API."""
@@ -143,6 +152,19 @@ class Calls:
             content_type=SDP_TYPE,
             headers={"Location": f"{CALLS}/{session.id}", "ETag": _etag(local), STEERING: choice.header},
         )
+
+    def _refer(self, request: web.Request, caller: str, sdp: str, why: AdmissionError) -> web.Response:
+        """Send the caller to a region that takes calls. One hop: who was sent here is not sent on. Raises
+        Refusal where there is no such region.
+        """
+        region = self._referrer.region
+        if region is None or request[IS_HANDED_OVER] or PARAMETER in request.query:
+            raise _no_room(why)
+        self._observer.count(REFERRALS, why.reason)
+        logger.info("a call is referred to %s: %s", region, why.reason)
+        query = self._referrer.query(caller, sdp, int(time.time()))
+        headers = {"Location": f"{region}{CALLS}?{query}", "Cache-Control": "no-store"}
+        return web.Response(status=307, headers=headers)
 
     def _choose(self, evidence: Evidence) -> Choice:
         """Raises Refusal where a client would wait in vain, led to no PoP or to one that turns it away."""

@@ -256,7 +256,8 @@ export class Call extends EventTarget {
     body.append('session', JSON.stringify(this.session));
     const response = await fetch(CALLS, { method: 'POST', headers: this.#headers(), body, signal });
     if (!response.ok) throw new Error(await refusal(response));
-    this.location = response.headers.get('Location');
+    // Another region may have answered: fetch follows a 307, and leaves the key behind; see docs/steering.md.
+    this.location = new URL(response.headers.get('Location'), response.url).href;
     this.#learnSteering(response);
     if (this.state === 'ended') fetch(this.location, { method: 'DELETE', headers: this.#headers() });
     return response.text();

@@ -22,6 +22,7 @@ STATUS = HostStatus(
     reloads=dict.fromkeys(OUTCOMES, 1),
     pops=POPS,
     lost=[0, 2],
+    regions={"https://us.example": True, "https://eu.example": False},
     locations_age_s=86_400.0,
 )
 
@@ -52,5 +53,7 @@ def test_what_the_supervisor_knows_is_there_without_any_worker() -> None:
     assert found["voxpop_transceiver_calls_lost_total", "1"] == 2
     assert found["voxpop_transceiver_pop_up", "here"] == 1, "nobody can ask it"
     assert math.isnan(found["voxpop_transceiver_pop_load_ratio", "here"])
+    assert found["voxpop_transceiver_region_up", "https://us.example"] == 1
+    assert found["voxpop_transceiver_region_up", "https://eu.example"] == 0
     assert found["voxpop_transceiver_location_database_age_seconds",] == 86_400
     assert math.isnan(found["voxpop_transceiver_pop_clock_ahead_seconds", "here"])
