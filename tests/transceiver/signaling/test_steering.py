@@ -18,11 +18,18 @@ from pathlib import Path
 
 import pytest
 
+from core.addr import Endpoint
+from core.config import PopSettings
 from tests.transceiver.descriptions import CHROMIUM
 from tests.transceiver.host_kit import CALLS, TIMEOUT_S, Host
 from tests.transceiver.signaling.kit import ORIGIN, RESTART, SDP, patch
 from tests.transceiver.steering.places import FRANKFURT, NEW_YORK, TOKYO, record, write_database
+from transceiver.observer import NullObserver
 from transceiver.sdp import parse_answer_untrusted
+from transceiver.signaling.pops import REFUSED, UNANSWERED, PopReport, Standing
+from transceiver.signaling.steering import PLACES, Steering, SteeringPlan
+from transceiver.steering.evidence import Evidence, Source
+from transceiver.steering.fitness import RETURN_NS
 
 PROXY, STRANGER = "127.0.0.1", "127.0.0.2"
 CITIES = {"fra": FRANKFURT, "nyc": NEW_YORK, "nrt": TOKYO}
@@ -254,3 +261,68 @@ def test_config_check_warns_of_a_database_of_ipv4_only(planet: Planet, tmp_path:
     checked = planet.verb("config", "check", tmp_path / "voxpop.toml")
     assert checked.returncode == 0
     assert "cities.mmdb has no IPv6 addresses" in checked.stderr
+
+
+SECOND_NS = 1_000_000_000
+EAST = Evidence(Source.DATABASE, None, TOKYO)
+
+
+def steering_of(names: str = "fra nyc nrt") -> Steering:
+    """Of PoPs that can be asked."""
+    pops = [
+        PopSettings(city, (Endpoint(VIPS[city], 3478),), Endpoint(VIPS[city], 9464), *CITIES[city])
+        for city in names.split()
+    ]
+    return Steering(NullObserver(), SteeringPlan([(pop, pop.vips) for pop in pops]))
+
+
+def chosen(steering: Steering, second: float) -> str:
+    choice = steering.choose(EAST, round(second * SECOND_NS))
+    return "" if choice is None else " ".join([choice.why, *(pop.id for pop in choice.pops)])
+
+
+def test_reports_of_load_and_health_change_the_order_and_change_it_back_late() -> None:
+    steering = steering_of()
+    up = dict.fromkeys(CITIES, PopReport("xdp", "ready", load=0.5))
+    steps = [
+        (up, "nearest nrt fra"),
+        (up | {"nrt": PopReport(load=0.96)}, "load fra nyc"),
+        (up | {"nrt": PopReport(load=0.90)}, "load fra nyc"),
+        (up | {"nrt": PopReport(load=0.84)}, "nearest nrt fra"),
+        (up | {"nrt": UNANSWERED}, "health fra nyc"),
+        (up, "health fra nyc"),
+    ]
+    for second, (reports, expected) in enumerate(steps):
+        steering.learn(reports, second * SECOND_NS)
+        assert chosen(steering, second) == expected
+    back = len(steps) - 1
+    assert chosen(steering, back + RETURN_NS / SECOND_NS - 0.1) == "health fra nyc"
+    assert chosen(steering, back + RETURN_NS / SECOND_NS) == "nearest nrt fra"
+
+
+def test_a_region_of_pops_that_vanishes_is_left_for_the_next_and_the_last_is_never_given_up() -> None:
+    steering = steering_of()
+    steering.learn({"nrt": REFUSED, "fra": UNANSWERED}, 0)
+    assert chosen(steering, 0) == "health nyc"
+    steering.learn(dict.fromkeys(CITIES, UNANSWERED), SECOND_NS)
+    assert chosen(steering, 1) == "nearest nrt fra", "when none can be asked, it may be the asking that fails"
+    steering.learn(dict.fromkeys(CITIES, PopReport(standing=Standing.DOWN)), 2 * SECOND_NS)
+    assert chosen(steering, 2) == ""
+    assert not steering.is_possible
+
+
+def test_the_only_pop_is_named_whatever_it_reports() -> None:
+    steering = steering_of("fra")
+    for report in (PopReport(), PopReport(load=1.0), UNANSWERED, PopReport(load=0.9)):
+        steering.learn({"fra": report}, 0)
+        assert chosen(steering, 0).endswith(" fra")
+
+
+def test_a_reload_forgets_pops_that_are_gone_and_keeps_what_is_known_of_the_others() -> None:
+    steering = steering_of()
+    steering.learn(dict.fromkeys(CITIES, PopReport(load=0.96)), 0)
+    other = steering_of("nrt nyc")
+    steering.adopt(other._plan)
+    steering.learn({"nrt": PopReport(load=0.9), "nyc": PopReport(load=0.5)}, 1)
+    assert chosen(steering, 1) == "load nyc nrt"
+    assert set(steering.answers()) == {(pop, place) for pop in ("nrt", "nyc") for place in PLACES}
