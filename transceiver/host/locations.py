@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import ConfigError
+from core.service.exhausted import reason
 
 logger = logging.getLogger(__name__)
 
@@ -65,21 +66,24 @@ class LocationShelf:
         """A copy of `source`, checked; the one there is where the file is the same. Raises ConfigError."""
         try:
             status = source.stat()
-            identity = (source, status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
-            if identity in self._copies:
-                return self._copies[identity]
-            if status.st_size > MAX_BYTES:
-                raise ConfigError([f"{source}: has {status.st_size} bytes, more than any database of cities"])
-            self._count += 1
-            name = f"locations-{self._count}.mmdb"
-            shutil.copyfile(source, self._folder / name)
         except OSError as error:
-            raise ConfigError([f"{source}: cannot be copied: {error.strerror}"]) from None
+            raise ConfigError([f"{source}: cannot be read: {reason(error)}"]) from None
+        identity = (source, status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
+        if identity in self._copies:
+            return self._copies[identity]
+        if status.st_size > MAX_BYTES:
+            raise ConfigError([f"{source}: has {status.st_size} bytes, more than any database of cities"])
         self._drop_but(self._kept)
+        self._count += 1
+        copied = self._folder / f"locations-{self._count}.mmdb"
         try:
-            copy = Copy(name, check_database(self._folder / name, source))
+            shutil.copyfile(source, copied)
+            copy = Copy(copied.name, check_database(copied, source))
+        except OSError as error:
+            copied.unlink(missing_ok=True)
+            raise ConfigError([f"{source}: cannot be copied to {copied}: {reason(error)}"]) from None
         except ConfigError:
-            (self._folder / name).unlink(missing_ok=True)
+            copied.unlink(missing_ok=True)
             raise
         self._copies[identity] = copy
         return copy

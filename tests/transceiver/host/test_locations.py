@@ -61,10 +61,14 @@ def test_what_is_never_adopted_does_not_pile_up(tmp_path: Path, shelf: LocationS
 
 
 def test_a_file_that_cannot_be_copied_is_named(tmp_path: Path, shelf: LocationShelf) -> None:
-    with pytest.raises(ConfigError, match=r"missing.mmdb: cannot be copied: No such file"):
+    with pytest.raises(ConfigError, match=r"missing.mmdb: cannot be read: No such file"):
         shelf.take(tmp_path / "missing.mmdb")
-    with pytest.raises(ConfigError, match="cannot be copied: Is a directory"):
+    with pytest.raises(ConfigError, match=r"cannot be copied to .*locations-1.mmdb: Is a directory"):
         shelf.take(tmp_path)
+    assert copies(tmp_path) == []
+    source = write_database(tmp_path / "cities.mmdb")
+    with pytest.raises(ConfigError, match=r"cities.mmdb: cannot be copied to .*: No such file"):
+        LocationShelf(tmp_path / "gone").take(source)
 
 
 def test_an_absurd_size_is_refused_before_it_is_copied(tmp_path: Path, shelf: LocationShelf) -> None:

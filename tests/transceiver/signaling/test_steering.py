@@ -222,7 +222,7 @@ def test_a_newer_database_is_taken_by_a_reload_and_a_broken_one_is_not(small: Pl
     small.wait_until(is_led_by_the_new, "both processes have it")
     database.unlink()
     small.process.send_signal(signal.SIGHUP)
-    assert "cannot be copied: No such file" in small.wait_for_log("reload refused")
+    assert "cities.mmdb: cannot be read: No such file" in small.wait_for_log("reload refused")
     first, second = small.workers
     os.kill(first, signal.SIGKILL)
     small.wait_until(lambda: len(small.workers) == 2 and small.workers[0] != first, "it is replaced")
