@@ -40,6 +40,7 @@ from transceiver.host.settings import (
 )
 from transceiver.host.sockets import open_sockets
 from transceiver.signaling.siblings import socket_path
+from transceiver.steering.choice import POPS_NAMED
 
 logger = logging.getLogger(__name__)
 
@@ -99,8 +100,13 @@ class TransceiverService(Daemon[WorkerSettings]):
         return (
             f"ready: calls at http://{settings.http} ({access}), {len(self._sockets)} processes on "
             f"{' and '.join(self._addresses)} UDP {settings.port}–{settings.port + last}, "
-            f"answers name {join(self.loaded.settings.vips)}, metrics on {settings.metrics}"
+            f"answers name {self._named}, metrics on {settings.metrics}"
         )
+
+    @property
+    def _named(self) -> str:
+        pops = len(self.loaded.settings.config.pops)
+        return join(self.loaded.settings.vips) if pops <= POPS_NAMED else f"{POPS_NAMED} of {pops} PoPs"
 
     def summary(self) -> Mapping[str, object]:
         """See Daemon."""

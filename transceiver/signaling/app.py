@@ -192,7 +192,8 @@ class Guard:
         """
         text = request.query.get(PARAMETER)
         keys = self._access.referral_keys
-        if text is None or keys is None or request.path.rstrip("/") not in OFFER_PATHS:
+        is_offer = request.method in ("POST", "OPTIONS") and request.path.rstrip("/") in OFFER_PATHS
+        if text is None or keys is None or not is_offer:
             return None
         try:
             return read_referral_untrusted(text, keys, int(time.time()))

@@ -71,7 +71,8 @@ def test_a_referral_is_for_one_offer_and_only_to_make_a_call(regions: tuple[Host
     call = west.call(CHROMIUM)
     query = path.partition("?")[2]
     assert west.request("DELETE", f"{call}?{query}", key=None).code == "http_unauthorized"
-    assert west.request("GET", f"/v1/pops?{query}", key=None).code == "http_unauthorized"
+    for elsewhere in ("/v1/pops", "/v1/realtime", CALLS):
+        assert west.request("GET", f"{elsewhere}?{query}", key=None).code == "http_unauthorized"
     with_key = west.request("POST", forged, OTHER_OFFER, SDP)
     assert with_key.status == 201, "a key is enough without it"
     assert west.request("POST", path, CHROMIUM, SDP, key=None).code == "full"
