@@ -169,7 +169,8 @@ class TransceiverService(Daemon[WorkerSettings]):
         while True:
             await asyncio.sleep(PAUSE_S)
             await asyncio.gather(self._pops.ask(), self._regions.ask())
-            self._tell_of_pops()
+            if self._pops.encoded or self._regions.states:
+                self._tell_of_pops()
 
     def _tell_of_pops(self) -> None:
         self.supervisor.broadcast({"type": POPS, **self._surroundings})

@@ -79,6 +79,7 @@ class Steering:
         places = {pop.id: _place(pop) for pop, _ in plan.pops}
         self._locator = Locator(plan.trust, places, plan.database)
         self._fitness.keep(places)
+        self._named = Counter({row: count for row, count in self._named.items() if row[0] in places})
         self.directory.replace([pop for pop, _ in plan.pops])
 
     def learn(self, reports: Mapping[str, PopReport], now_ns: int) -> None:
