@@ -6,7 +6,8 @@
     │   ├── StunError
     │   ├── TokenError
     │   ├── SdpError
-    │   └── MediaError     RTP and RTCP
+    │   ├── MediaError     RTP and RTCP
+    │   └── SteeringError  a header that is to tell where a client is
     └── UnavailableError   the machine lacks something we need; says what and how to get it
 
 A `WireError.reason` is a member of a closed enum, so it can be a metric label as it stands.
@@ -58,6 +59,10 @@ class SdpError(WireError):
 
 class MediaError(WireError):
     """A malformed RTP or RTCP packet (RFC 3550)."""
+
+
+class SteeringError(WireError):
+    """A header that is to tell where a client is, and does not."""
 
 
 class UnavailableError(VoxpopError):

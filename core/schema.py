@@ -11,10 +11,10 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, TypeVar, cast
 
-from core.addr import Endpoint, IpFamily, parse_address, parse_endpoint
+from core.addr import Endpoint, IpFamily, IPNetwork, parse_address, parse_endpoint
 
 T = TypeVar("T")
 
@@ -118,6 +118,12 @@ def origin() -> Kind:
     return pattern(words, r"\*|https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
 
 
+def region() -> Kind:
+    """The origin of another region's signaling, as callers reach it."""
+    words = "a URL such as https://voice-us.example.com, without a path"
+    return pattern(words, r"https?://([A-Za-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
+
+
 def choice(*options: str) -> Kind:
     """One of a few words."""
     words = " | ".join(options)
@@ -171,6 +177,24 @@ def network(family: IpFamily) -> Kind:
         return prefix
 
     return Kind(parse, f"IPv{family} prefix")
+
+
+def any_network() -> Kind:
+    """A prefix of either family, without host bits."""
+    words = "a prefix such as 192.0.2.0/24 or 2001:db8::/64"
+
+    def parse(value: object) -> IPNetwork:
+        if not isinstance(value, str) or "%" in value:
+            raise ValueError(f"must be {words}, in quotes")
+        try:
+            prefix = ip_network(value)
+        except ValueError as error:
+            raise ValueError(f"must be {words} ({error})") from None
+        if isinstance(prefix, IPv6Network) and prefix.network_address.ipv4_mapped is not None:
+            raise ValueError(f"must be {words}; write IPv4 as IPv4")
+        return prefix
+
+    return Kind(parse, "prefix")
 
 
 def port_range() -> Kind:

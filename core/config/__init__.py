@@ -9,6 +9,7 @@ from core.config.parse import Config, parse
 from core.config.tables import (
     BACKEND,
     HOST_FROM_ADDRESS,
+    LOCATION_HEADERS,
     MAX_SESSION_S,
     TABLES,
     ClusterSettings,
@@ -22,6 +23,7 @@ from core.config.tables import (
 __all__ = [
     "BACKEND",
     "HOST_FROM_ADDRESS",
+    "LOCATION_HEADERS",
     "MAX_SESSION_S",
     "TABLES",
     "ClusterSettings",

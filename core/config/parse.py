@@ -111,6 +111,8 @@ def _read_pops(tables: object, problems: list[str]) -> tuple[PopSettings, ...]:
             for vip in read.vips
             if vip.is_wildcard
         ]
+        if (read.latitude is None) != (read.longitude is None):
+            problems.append(f"{path}: a place has both latitude and longitude; give both, or neither")
         pops[read.id] = read
     return tuple(pops.values())
 
@@ -160,6 +162,8 @@ def _read_transceiver(
         return None
     _check_access(read, own)
     _check_listen(read, own)
+    if not problems.is_broken("pop"):
+        _check_steering(read, pops, own)
     cluster = clusters.get(read.cluster)
     if cluster is not None:
         return _place(read, cluster, own)
@@ -251,6 +255,28 @@ def _check_listen(read: TransceiverSettings, problems: list[str]) -> None:
     """Datagrams leave by the socket of their family, so each family has one."""
     if len({family_of(host) for host in read.listen}) < len(read.listen):
         problems.append("transceiver.listen: give at most one address per family, IPv4 and IPv6")
+
+
+def _check_steering(read: TransceiverSettings, pops: tuple[PopSettings, ...], problems: list[str]) -> None:
+    """Whether what is to tell where a client is can tell anything."""
+    problems += [
+        f"transceiver.trusted_proxies: {proxy} is every address, so anybody could say where they are; name "
+        "the proxies' own networks"
+        for proxy in read.trusted_proxies
+        if proxy.prefixlen == 0
+    ]
+    if read.trusted_proxies and not read.trusted_headers:
+        problems.append("transceiver.trusted_headers is missing: say which headers the trusted_proxies set")
+    if read.trusted_headers and not read.trusted_proxies:
+        problems.append("transceiver.trusted_proxies is missing: say from whom the trusted_headers come")
+    if pops and all(pop.latitude is None for pop in pops):
+        named = [header for header in read.trusted_headers if header == "CF-IPLatitude"]
+        if read.location_database is not None:
+            named.append("location_database")
+        problems += [
+            f"transceiver: {name} tells where a client is, but no [[pop]] has latitude and longitude"
+            for name in named
+        ]
 
 
 def _place(read: TransceiverSettings, cluster: Cluster, problems: list[str]) -> TransceiverSettings:

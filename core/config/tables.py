@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
-from core.addr import Endpoint, IpFamily
+from core.addr import Endpoint, IpFamily, IPNetwork
 from core.schema import (
     address,
+    any_network,
     boolean,
     choice,
     endpoint,
@@ -20,11 +21,14 @@ from core.schema import (
     origin,
     pattern,
     port_range,
+    region,
     setting,
     text,
 )
 from core.token import MAX_LIFETIME_MIN
 
+LOCATION_HEADERS = ("Voxpop-Pop", "CF-IPLatitude", "CF-Connecting-IP", "Forwarded", "X-Forwarded-For")
+"""What can tell where a client is, best first."""
 MAX_SESSION_S = (MAX_LIFETIME_MIN - 60) * 60
 HOST_FROM_ADDRESS = -1
 """`transceiver.host = "address"`. Only the host itself can say which number that is, so it is no more than
@@ -68,6 +72,15 @@ class PopSettings:
         "the relay.metrics of its host, to show forwarder and state to callers",
         default=None,
         reloadable=True,
+    )
+    latitude: float | None = setting(
+        number(-90, 90, "°"),
+        "where it is, north positive, so that clients are led to the nearest; see docs/steering.md",
+        default=None,
+        reloadable=True,
+    )
+    longitude: float | None = setting(
+        number(-180, 180, "°"), "the same, east positive", default=None, reloadable=True
     )
 
 
@@ -213,6 +226,32 @@ class TransceiverSettings:
     page: bool = setting(boolean(), "serve the demo page at /", default=False)
     cors_origins: tuple[str, ...] = setting(
         list_of(origin()), "origins whose pages may call", default=(), reloadable=True
+    )
+    trusted_proxies: tuple[IPNetwork, ...] = setting(
+        list_of(any_network(), 0, 64),
+        "whose headers tell where a client is; see docs/steering.md",
+        default=(),
+        reloadable=True,
+    )
+    trusted_headers: tuple[str, ...] = setting(
+        list_of(choice(*LOCATION_HEADERS), 0, len(LOCATION_HEADERS)),
+        "headers that each of trusted_proxies sets or removes, whatever the client has sent; CF-IPLatitude "
+        "stands for CF-IPLongitude too",
+        default=(),
+        reloadable=True,
+    )
+    location_database: str | None = setting(
+        text("a path"),
+        "database of cities in MaxMind's format, which tells where the address of a client is",
+        default=None,
+        reloadable=True,
+    )
+    other_regions: tuple[str, ...] = setting(
+        list_of(region(), 0, 8),
+        "where callers are sent by 307 while this host has no room, to the first that takes calls; they have "
+        "the same master keys and API keys; see docs/steering.md",
+        default=(),
+        reloadable=True,
     )
     dtls_role: str = setting(
         choice("passive", "active"), "role offered to clients that leave the choice to us", default="passive"

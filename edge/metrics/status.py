@@ -90,5 +90,6 @@ class HostStatus:
             "state": self.lifecycle.state,
             "workers": self.supervisor.ready,
             "flows": self.flows,
+            "capacity": sum(self.flow_capacity),
             "vips": [str(vip) for vip in self.vips],
         }

@@ -57,6 +57,10 @@ def _hold(config: Config) -> None:
         assert 0 < cluster.port_first <= cluster.port_last < 65536
         assert not any(p.is_multicast for p in (cluster.ipv4, cluster.ipv6) if p is not None)
     assert len({pop.id for pop in config.pops}) == len(config.pops)
+    for pop in config.pops:
+        assert (pop.latitude is None) == (pop.longitude is None)
+        assert pop.latitude is None or -90 <= pop.latitude <= 90
+        assert pop.longitude is None or -180 <= pop.longitude <= 180
     if config.relay is not None:
         assert config.clusters
     if config.transceiver is not None:
@@ -66,6 +70,8 @@ def _hold(config: Config) -> None:
         assert any(addresses)
         assert config.transceiver.http.is_loopback or not config.transceiver.open
         assert config.transceiver.open == (config.transceiver.api_keys_file is None)
+        assert bool(config.transceiver.trusted_proxies) == bool(config.transceiver.trusted_headers)
+        assert all(proxy.prefixlen for proxy in config.transceiver.trusted_proxies)
 
 
 def _changed(source: Iterator[int]) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from core.service.metrics.reference import Section
 from transceiver.observer import EVENTS
 from transceiver.sdp import SdpReason
 from transceiver.session.state import PACKET_REASONS, SessionState
+from transceiver.signaling import steering
+from transceiver.signaling.referrals import REFERRALS
 from transceiver.signaling.refusals import HttpReason
 
 # What is refused
@@ -27,7 +29,7 @@ HTTP_REFUSALS = counter(
     "owner_silent; sdp_* where the description in the request is to blame.",
     reason=(*HttpReason, *SdpReason, OTHER),
 )
-RECORDED: tuple[Series, ...] = (*EVENTS, REFUSALS, HTTP_REFUSALS)
+RECORDED: tuple[Series, ...] = (*EVENTS, *steering.EVENTS, REFERRALS, REFUSALS, HTTP_REFUSALS)
 
 # What sessions count
 
@@ -165,6 +167,7 @@ SHOWN_BY_WORKERS: tuple[Series, ...] = (
     JITTER_BUFFER, JITTER, ROUND_TRIP,
     UDP_PACKETS, UDP_BYTES, SEND_FAILURES, KERNEL_DROPS,
     LOOP_LAG, CORE_BUSY, MISSED_TICKS,
+    steering.NAMED,
 )  # fmt: skip
 """Without the label `worker`, which the supervisor puts before the others."""
 
@@ -176,24 +179,41 @@ CALLS_LOST = counter(
     "Calls that died with their worker, which was killed or crashed.",
     worker=WORKER,
 )
-POP = Bound("each `[[pop]]`")
 POP_UP = gauge(
     "voxpop_transceiver_pop_up",
     "1 where the PoP takes calls, as far as is known, else 0: answers do not name it.",
-    pop=POP,
+    pop=steering.POP,
+)
+POP_LOAD = gauge(
+    "voxpop_transceiver_pop_load_ratio",
+    "Share of the PoP's flows that are taken, 0 to 1. NaN where it has not said.",
+    pop=steering.POP,
 )
 POP_CLOCK = gauge(
     "voxpop_transceiver_pop_clock_ahead_seconds",
     "By how much the clock of the PoP is ahead of this host's, negative when it is behind; 0 within "
     "1.5 s. NaN until the PoP has answered.",
-    pop=POP,
+    pop=steering.POP,
+)
+
+REGION_UP = gauge(
+    "voxpop_transceiver_region_up",
+    "1 where the region says that it takes calls, else 0: callers are not referred to it.",
+    region=Bound("each of `transceiver.other_regions`"),
+)
+LOCATIONS_AGE = gauge(
+    "voxpop_transceiver_location_database_age_seconds",
+    "Time since `transceiver.location_database` was built by its maker. NaN without one.",
 )
 
 TRANSCEIVER: tuple[Series, ...] = (
     WORKER_UP,
     CALLS_LOST,
     POP_UP,
+    POP_LOAD,
     POP_CLOCK,
+    REGION_UP,
+    LOCATIONS_AGE,
     *(series.of_each_worker() for series in SHOWN_BY_WORKERS),
 )
 WORKERS: tuple[Series, ...] = tuple(series.of_each_worker() for series in PROCESS)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from core.service.metrics import daemon as daemon_metrics
-from core.service.metrics.exposition import Family, by_label, by_worker, merge, render
-from transceiver.host.catalogue import CALLS_LOST, POP_CLOCK, POP_UP, WORKER_UP
+from core.service.metrics.exposition import Family, by_label, by_worker, merge, plain, render
+from transceiver.host.catalogue import (
+    CALLS_LOST,
+    LOCATIONS_AGE,
+    POP_CLOCK,
+    POP_LOAD,
+    POP_UP,
+    REGION_UP,
+    WORKER_UP,
+)
 from transceiver.host.pop_watch import PopWatch
 from transceiver.signaling.pops import Standing
 
@@ -24,6 +33,10 @@ class HostStatus:
     pops: PopWatch
     lost: Sequence[int]
     """Calls, by worker."""
+    regions: Mapping[str, bool]
+    """Whether each of the other regions takes calls."""
+    locations_age_s: float
+    """Of the database of locations; not a number without one."""
     drain_until_s: float = 0.0
     """Unix time; 0 without a drain."""
 
@@ -39,5 +52,9 @@ def _families(expositions: Mapping[int, str], status: HostStatus) -> Iterator[Fa
     yield by_worker(CALLS_LOST, status.lost)
     reports = status.pops.reports
     yield by_label(POP_UP, {pop: int(report.standing is Standing.UP) for pop, report in reports.items()})
+    loads = {pop: math.nan if report.load is None else report.load for pop, report in reports.items()}
+    yield by_label(POP_LOAD, loads)
     yield by_label(POP_CLOCK, status.pops.clocks_ahead_s)
+    yield by_label(REGION_UP, {url: int(is_ready) for url, is_ready in status.regions.items()})
+    yield plain(LOCATIONS_AGE, status.locations_age_s)
     yield from merge(expositions)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import aiohttp
@@ -69,7 +69,7 @@ class PopWatch:
         return {pop: watched.report for pop, watched in self._watched.items()}
 
     @property
-    def encoded(self) -> dict[str, list[str]]:
+    def encoded(self) -> dict[str, list[object]]:
         """Those that have been asked, for the control socket."""
         return {pop.id: self._watched[pop.id].report.encode() for pop in self._asked}
 
@@ -83,14 +83,6 @@ class PopWatch:
         """How long to wait before the next round."""
         is_short = any(0 < watched.doubtful_rounds <= SHORT_PAUSES for watched in self._watched.values())
         return SHORT_PAUSE_S if is_short else PAUSE_S
-
-    async def run(self, tell: Callable[[], None]) -> None:
-        """Ask until cancelled; `tell` is called after each round, as a worker may have been replaced."""
-        while True:
-            await asyncio.sleep(self.pause_s)
-            if self._asked:
-                await self.ask()
-                tell()
 
     async def ask(self) -> None:
         """One round, of a second at most."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from core.service import handover
 from core.service.handover import Loaded
 from core.service.supervisor import Message
 from transceiver.backends.registry import ChosenBackend, choose
+from transceiver.host.locations import Copy, LocationShelf, check_database
 from transceiver.signaling.apikeys import ApiKeys, load_api_keys
 from transceiver.signaling.pops import WIDEST
 
@@ -24,6 +27,10 @@ CARRIES = "carries"
 COUNT = "count"
 OLDEST_NS = "oldest_ns"
 """When the oldest of them began, monotonic, which is the same clock in every process; null without any."""
+LOCATIONS = "locations"
+"""The key of settings for the copy of the database of locations: what a `Copy` has, or None."""
+REGIONS = "regions"
+"""The key, besides `POPS`, for the other regions that take calls."""
 POPS = "pops"
 """To a worker: what is known of the PoPs. Also the key of that, there and in the settings."""
 
@@ -38,6 +45,8 @@ class WorkerSettings:
     api_keys: ApiKeys | None
     """None where the configuration says open."""
     backend: ChosenBackend
+    locations: Copy | None
+    """The database of locations, where there is one."""
 
     @property
     def cluster(self) -> Cluster:
@@ -64,8 +73,11 @@ def anywhere(cluster: Cluster) -> int:
     return 0
 
 
-def load(path: Path, locate: Callable[[Cluster], int] = anywhere) -> Loaded[WorkerSettings]:
-    """Read and check the configuration, the master keys and the API keys. Raises ConfigError.
+def load(
+    path: Path, locate: Callable[[Cluster], int] = anywhere, shelf: LocationShelf | None = None
+) -> Loaded[WorkerSettings]:
+    """Read and check the configuration, the master keys, the API keys and the database of locations, which
+    goes to `shelf`; without one all is merely checked. Raises ConfigError.
 
     `locate` says which number `transceiver.host = "address"` is, or raises UnavailableError.
     """
@@ -80,7 +92,7 @@ def load(path: Path, locate: Callable[[Cluster], int] = anywhere) -> Loaded[Work
         except UnavailableError as error:
             raise ConfigError([f'{path}: transceiver.host = "address": {error}']) from None
 
-    loaded = handover.load(path, _judge, decode, complete=complete)
+    loaded = handover.load(path, partial(_judge, shelf), decode, complete=complete)
     settings = loaded.settings
     if not settings.vips:
         families = f"a family of cluster {settings.cluster.id}"
@@ -88,19 +100,32 @@ def load(path: Path, locate: Callable[[Cluster], int] = anywhere) -> Loaded[Work
     return loaded
 
 
-def _judge(config: Config, path: Path) -> Mapping[str, object]:
-    if config.transceiver is None:
+def _judge(shelf: LocationShelf | None, config: Config, path: Path) -> Mapping[str, object]:
+    transceiver = config.transceiver
+    if transceiver is None:
         raise ConfigError([f"{path}: [transceiver] is missing; a transceiver needs that table"])
-    _check_backends(config, config.transceiver, path)
+    _check_backends(config, transceiver, path)
     # With room for what will be known of the PoPs, so that settings that fit always will.
     more: dict[str, object] = {
         POPS: {pop.id: WIDEST.encode() for pop in config.pops if pop.status is not None},
+        REGIONS: transceiver.other_regions,
+        LOCATIONS: _locations(shelf, transceiver, path),
     }
-    if config.transceiver.open:
+    if transceiver.open:
         return {"api_keys": None, **more}
-    assert config.transceiver.api_keys_file is not None  # core.config asks for one of the two
-    api_keys = load_api_keys(path.parent / config.transceiver.api_keys_file)
+    assert transceiver.api_keys_file is not None  # core.config asks for one of the two
+    api_keys = load_api_keys(path.parent / transceiver.api_keys_file)
     return {"api_keys": api_keys.digests, **more}
+
+
+def _locations(shelf: LocationShelf | None, transceiver: TransceiverSettings, path: Path) -> object:
+    if transceiver.location_database is None:
+        return None
+    file = path.parent / transceiver.location_database
+    if shelf is None:
+        check_database(file, file)
+        return None
+    return dataclasses.astuple(shelf.take(file))
 
 
 def _check_backends(config: Config, transceiver: TransceiverSettings, path: Path) -> None:
@@ -117,12 +142,14 @@ def decode(message: Message) -> WorkerSettings:
     api_keys: Any = message["api_keys"]
     name = config.transceiver.backend
     own = {name: config.backends[name]} if name in config.backends else {}
+    locations: Any = message[LOCATIONS]
     return WorkerSettings(
         config=config,
         transceiver=config.transceiver,
         keyring=handover.decode_keyring(message),
         api_keys=None if api_keys is None else ApiKeys(api_keys),
         backend=choose(name, own),
+        locations=None if locations is None else Copy(*locations),
     )
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import tempfile
+import time
 from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -22,19 +24,23 @@ from core.service.supervisor import Message
 from core.service.worker import Fd, spec
 from transceiver.host.address import own_host
 from transceiver.host.arguments import MODULE, TransceiverArguments
+from transceiver.host.locations import LocationShelf
 from transceiver.host.metrics import HostStatus, host_exposition
 from transceiver.host.pop_watch import PopWatch
+from transceiver.host.region_watch import RegionWatch
 from transceiver.host.settings import (
     CARRIES,
     COUNT,
     OLDEST_NS,
     POPS,
+    REGIONS,
     WorkerSettings,
     listen_addresses,
 )
 from transceiver.host.settings import load as load_settings
 from transceiver.host.sockets import open_sockets
 from transceiver.signaling.siblings import socket_path
+from transceiver.steering.choice import POPS_NAMED
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +60,10 @@ class TransceiverService(Daemon[WorkerSettings]):
         """Reads the configuration and opens the sockets. `folder` is an empty directory that only this
         user can enter. Raises ConfigError, UnavailableError.
         """
-        load = partial(load_settings, locate=own_host)
+        self._shelf = LocationShelf(folder)
+        load = partial(load_settings, locate=own_host, shelf=self._shelf)
         loaded = load(config_path)
+        self._keep_locations(loaded.settings)
         transceiver = loaded.settings.transceiver
         cpus = sorted(os.sched_getaffinity(0))
         count = _count(loaded.settings, len(cpus), config_path)
@@ -79,6 +87,7 @@ class TransceiverService(Daemon[WorkerSettings]):
         ]
         super().__init__(config_path, load, loaded, [spec(MODULE, a) for a in arguments])
         self._pops = PopWatch(loaded.settings.config.pops)
+        self._regions = RegionWatch(transceiver.other_regions)
         self._is_folder_missed = False
         self._carried = [NOTHING] * count
         self._lost = [0] * count
@@ -90,8 +99,13 @@ class TransceiverService(Daemon[WorkerSettings]):
         return (
             f"ready: calls at http://{settings.http} ({access}), {len(self._sockets)} processes on "
             f"{' and '.join(self._addresses)} UDP {settings.port}–{settings.port + last}, "
-            f"answers name {join(self.loaded.settings.vips)}, metrics on {settings.metrics}"
+            f"answers name {self._named}, metrics on {settings.metrics}"
         )
+
+    @property
+    def _named(self) -> str:
+        pops = len(self.loaded.settings.config.pops)
+        return join(self.loaded.settings.vips) if pops <= POPS_NAMED else f"{POPS_NAMED} of {pops} PoPs"
 
     def summary(self) -> Mapping[str, object]:
         """See Daemon."""
@@ -106,9 +120,16 @@ class TransceiverService(Daemon[WorkerSettings]):
         texts = await asyncio.gather(*(self._scrape(index) for index in range(len(self._sockets))))
         expositions = {index: text for index, text in enumerate(texts) if text is not None}
         restarts = [worker.restarts for worker in self.supervisor.workers]
-        lifecycle = self.lifecycle
+        lifecycle, locations = self.lifecycle, self.loaded.settings.locations
         status = HostStatus(
-            lifecycle.state, restarts, lifecycle.reloads, self._pops, self._lost, lifecycle.drain_until_s
+            state=lifecycle.state,
+            restarts=restarts,
+            reloads=lifecycle.reloads,
+            pops=self._pops,
+            lost=self._lost,
+            regions=self._regions.states,
+            locations_age_s=math.nan if locations is None else time.time() - locations.built_s,
+            drain_until_s=lifecycle.drain_until_s,
         )
         return host_exposition(expositions, status)
 
@@ -124,12 +145,21 @@ class TransceiverService(Daemon[WorkerSettings]):
             return None
 
     def greeting(self) -> Message:
-        """With what is known of the PoPs."""
-        return {**super().greeting(), POPS: self._pops.encoded}
+        """With what is known of the PoPs and of the other regions."""
+        return {**super().greeting(), **self._surroundings}
+
+    @property
+    def _surroundings(self) -> Message:
+        return {POPS: self._pops.encoded, REGIONS: self._regions.ready}
 
     def adopted(self) -> None:
-        """Other PoPs are asked from now on."""
+        """Other PoPs and regions are asked from now on, and another database may be in use."""
         self._pops.replace(self.loaded.settings.config.pops)
+        self._regions.replace(self.loaded.settings.transceiver.other_regions)
+        self._keep_locations(self.loaded.settings)
+
+    def _keep_locations(self, settings: WorkerSettings) -> None:
+        self._shelf.keep(None if settings.locations is None else settings.locations.name)
 
     def _is_ready(self) -> bool:
         if not self._folder.exists() and not self._is_folder_missed:
@@ -137,8 +167,16 @@ class TransceiverService(Daemon[WorkerSettings]):
             logger.error("%s is gone: processes cannot reach each other any more; restart", self._folder)
         return super()._is_ready() and not self._is_folder_missed
 
+    async def _watch(self) -> None:
+        """Ask until cancelled. Workers are told each time: one of them may have been replaced."""
+        while True:
+            await asyncio.sleep(self._pops.pause_s)
+            await asyncio.gather(self._pops.ask(), self._regions.ask())
+            if self._pops.encoded or self._regions.states:
+                self._tell_of_pops()
+
     def _tell_of_pops(self) -> None:
-        self.supervisor.broadcast({"type": POPS, POPS: self._pops.encoded})
+        self.supervisor.broadcast({"type": POPS, **self._surroundings})
 
     def hear(self, index: int, message: Message) -> None:
         """Workers say how many calls they have."""
@@ -157,8 +195,8 @@ class TransceiverService(Daemon[WorkerSettings]):
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """The sockets are open, and the PoPs asked. The first answers are there before the first call."""
-        await self._pops.ask()
-        watching = asyncio.create_task(self._pops.run(self._tell_of_pops))
+        await asyncio.gather(self._pops.ask(), self._regions.ask())
+        watching = asyncio.create_task(self._watch())
         try:
             yield
         finally:

@@ -13,20 +13,24 @@ import logging
 import resource
 import socket
 import sys
-from typing import Any
+import time
+from typing import TYPE_CHECKING, Any
 
-from core.addr import Endpoint
+from core.errors import ConfigError
 from core.service.handover import DRAIN, DRAIN_NUMBER, DRAINED, EXPEL, STOP, UNDRAIN
+from core.service.metrics.exposition import family
 from core.service.supervisor import ControlChannel, Message
 from core.service.worker import run
 from transceiver.host.arguments import TransceiverArguments
 from transceiver.host.http_server import OPEN_FILES, HttpServer
+from transceiver.host.locations import Copy
 from transceiver.host.memory import give_back_when_idle
 from transceiver.host.settings import (
     CARRIES,
     COUNT,
     OLDEST_NS,
     POPS,
+    REGIONS,
     WorkerSettings,
     decode,
 )
@@ -37,12 +41,18 @@ from transceiver.session.session import Shared
 from transceiver.signaling.app import Access, public_app, sibling_app
 from transceiver.signaling.calls import Calls
 from transceiver.signaling.page import Page
-from transceiver.signaling.pops import PopDirectory, decode_reports
+from transceiver.signaling.pops import decode_reports
+from transceiver.signaling.referrals import ReferralKeys, Referrer
 from transceiver.signaling.refusals import HttpReason
 from transceiver.signaling.siblings import Siblings
+from transceiver.signaling.steering import NAMED, Steering, SteeringPlan
+from transceiver.steering.evidence import Trust
 from transceiver.transport.mux import Mux
 from transceiver.transport.peer import Certificate
 from transceiver.transport.warmup import warm_up
+
+if TYPE_CHECKING:
+    from transceiver.steering.database import LocationDatabase
 
 logger = logging.getLogger(__name__)
 
@@ -165,11 +175,18 @@ class Running:
         self.metrics.register(SessionCollector(self._manager, self._mux, self._ticker).collect)
         self._siblings = Siblings(arguments.folder, arguments.index, arguments.count)
         self._access = Access(settings.api_keys, transceiver.cors_origins)
-        self._pops = PopDirectory(settings.config.pops)
-        self._settings = settings
-        self._calls = Calls(self._manager, self._siblings, self.metrics, self._vips)
-        page = Page() if transceiver.page else None
-        public = public_app(self._calls, self._access, self._pops, self._refusal, self.metrics, page)
+        self._folder = arguments.folder
+        self._database: tuple[Copy, LocationDatabase] | None = None
+        self._steering = Steering(self.metrics, self._plan(settings))
+        self.metrics.register(lambda: [family(NAMED, self._steering.answers())])
+        self._referrer = Referrer()
+        self._share_keys(settings)
+        self._calls = Calls(self._manager, self._siblings, self.metrics, self._steering, self._referrer)
+        self._page = Page() if transceiver.page else None
+        self._let_page_follow(settings)
+        public = public_app(
+            self._calls, self._access, self._steering.directory, self._refusal, self.metrics, self._page
+        )
         internal = sibling_app(self._calls, self.metrics.exposition, self.metrics)
         self._servers = {
             arguments.http_fd: HttpServer(public, self.metrics),
@@ -186,9 +203,10 @@ class Running:
         """Adopt what may change while calls go on."""
         self._access.api_keys = settings.api_keys
         self._access.cors_origins = settings.transceiver.cors_origins
-        self._pops.replace(settings.config.pops)
-        self._settings = settings
+        self._steering.adopt(self._plan(settings))
+        self._let_page_follow(settings)
         self._manager.keyring = settings.keyring
+        self._share_keys(settings)
 
     @property
     def count(self) -> int:
@@ -206,18 +224,49 @@ class Running:
         return self._manager.ended
 
     def learn_pops(self, message: Message) -> None:
-        """Adopt what is known of the PoPs."""
+        """Adopt what is known of the PoPs and of the other regions."""
         reports: Any = message[POPS]
-        self._pops.learn(decode_reports(reports))
+        regions: Any = message[REGIONS]
+        self._referrer.regions = regions
+        self._steering.learn(decode_reports(reports), time.monotonic_ns())
 
-    def _vips(self) -> tuple[Endpoint, ...]:
-        """What answers name, best first."""
-        leading_here = (pop for pop in self._settings.config.pops if self._settings.vips_of([pop]))
-        return self._settings.vips_of(self._pops.usable(leading_here))
+    def _share_keys(self, settings: WorkerSettings) -> None:
+        api_keys = settings.api_keys
+        keys = None if api_keys is None else ReferralKeys(settings.keyring, api_keys.digests)
+        self._access.referral_keys = self._referrer.keys = keys
+
+    def _let_page_follow(self, settings: WorkerSettings) -> None:
+        if self._page is not None:
+            self._page.allow(settings.transceiver.other_regions)
+
+    def _plan(self, settings: WorkerSettings) -> SteeringPlan:
+        """What steering goes by, with the database open: the one that is, where it is the same."""
+        self._open_database(settings.locations)
+        transceiver = settings.transceiver
+        return SteeringPlan(
+            [(pop, settings.vips_of([pop])) for pop in settings.config.pops],
+            Trust(transceiver.trusted_proxies, transceiver.trusted_headers),
+            None if self._database is None else self._database[1],
+        )
+
+    def _open_database(self, copy: Copy | None) -> None:
+        if self._database is not None:
+            if self._database[0] == copy:
+                return
+            self._database[1].close()
+            self._database = None
+        if copy is None:
+            return
+        from transceiver.steering.database import LocationDatabase  # only where there is one
+
+        try:
+            self._database = copy, LocationDatabase(self._folder / copy.name)
+        except ConfigError as error:  # the copy has been replaced since; the word of that is on its way
+            logger.warning("clients are led without a database of locations: %s", error)
 
     def _refusal(self) -> str | None:
         """Why this process takes no calls at the moment."""
-        return self._manager.refusal() or (None if self._vips() else HttpReason.NO_POP)
+        return self._manager.refusal() or (None if self._steering.is_possible else HttpReason.NO_POP)
 
     async def drain(self) -> None:
         """Take no more calls; return when the last one has ended."""

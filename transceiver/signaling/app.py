@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from urllib.parse import unquote
@@ -24,19 +25,26 @@ from transceiver.signaling.calls import (
     FRAGMENT_TYPE,
     IS_HANDED_OVER,
     OFFER_PATHS,
+    REFERRAL,
     Calls,
     register_calls,
 )
 from transceiver.signaling.page import Page
 from transceiver.signaling.pops import PopDirectory
+from transceiver.signaling.referrals import (
+    PARAMETER,
+    Referral,
+    ReferralKeys,
+    read_referral_untrusted,
+)
 from transceiver.signaling.refusals import HttpReason, Refusal, allow, from_framework, from_sdp
-from transceiver.signaling.siblings import CALLER_HEADER
+from transceiver.signaling.siblings import CALLER_HEADER, STEERING
 
 API_PREFIX = "/v1/"
 PREFLIGHT_MAX_AGE_S = 7200
 METHODS = "POST, PATCH, DELETE, GET, HEAD, OPTIONS"
 """What a preflight allows at any path, so that a page can read why a method is refused."""
-EXPOSED = "Location, ETag, Retry-After, Link, Allow, Accept-Post, Accept-Patch, WWW-Authenticate"
+EXPOSED = "Location, ETag, Retry-After, Link, Allow, Accept-Post, Accept-Patch, WWW-Authenticate, " + STEERING
 """`Link` is not ours: proxies name STUN and TURN servers by it (RFC 9725 §4.6)."""
 ALLOWED_HEADERS = "Authorization, *"
 """SDKs add headers of their own; what we do not know we ignore. `*` alone would leave out Authorization."""
@@ -54,6 +62,8 @@ class Access:
     api_keys: ApiKeys | None
     """None where the configuration says open."""
     cors_origins: Collection[str]
+    referral_keys: ReferralKeys | None = None
+    """None believes no referral."""
 
 
 def public_app(
@@ -139,8 +149,12 @@ class Guard:
     @web.middleware
     async def origin(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Pages of other origins get in by configuration only. The preflight of a browser is not enough:
-        it asks none before it posts a form.
+        it asks none before it posts a form. With a referral another region has asked already, and the browser
+        may say no more than `null` (Fetch, redirect-tainted origin).
         """
+        referral = self._referral(request)
+        if referral is not None:
+            request[REFERRAL] = referral
         if request.path.startswith(API_PREFIX) and not self._is_welcome(request):
             raise Refusal(403, HttpReason.FOREIGN_ORIGIN, "Pages of this origin may not call (cors_origins).")
         if request.method == "OPTIONS":
@@ -158,6 +172,9 @@ class Guard:
     def _caller(self, request: web.Request) -> str:
         if self._access.api_keys is None:
             return OPEN_CALLER
+        referral: Referral | None = request.get(REFERRAL)
+        if referral is not None and "Authorization" not in request.headers:
+            return referral.caller
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
         name = self._access.api_keys.name_of(key.strip()) if scheme.lower() == "bearer" else None
         if name is None:
@@ -169,9 +186,25 @@ class Guard:
             )
         return name
 
+    def _referral(self, request: web.Request) -> Referral | None:
+        """That of a request for a new call, or of its preflight. Raises Refusal for one that is not good, but
+        where there is a key too: a client that stays at its origin keeps it.
+        """
+        text = request.query.get(PARAMETER)
+        keys = self._access.referral_keys
+        is_offer = request.method in ("POST", "OPTIONS") and request.path.rstrip("/") in OFFER_PATHS
+        if text is None or keys is None or not is_offer:
+            return None
+        try:
+            return read_referral_untrusted(text, keys, int(time.time()))
+        except Refusal:
+            if "Authorization" in request.headers:
+                return None
+            raise
+
     def _is_welcome(self, request: web.Request) -> bool:
         origin = request.headers.get("Origin")
-        if origin is None or self._is_configured(origin):
+        if origin is None or self._is_configured(origin) or REFERRAL in request:
             return True
         return origin.partition("://")[2] == request.host and self._is_ours(request.host)
 
@@ -189,7 +222,7 @@ class Guard:
         response.headers["Server"] = "voxpop"  # without the versions that aiohttp would tell
         if request.path.startswith(API_PREFIX):
             response.headers["Vary"] = "Origin"
-            if origin is not None and self._is_configured(origin):
+            if origin is not None and (self._is_configured(origin) or REFERRAL in request):
                 response.headers["Access-Control-Allow-Origin"] = origin
                 response.headers["Access-Control-Expose-Headers"] = EXPOSED
         return response

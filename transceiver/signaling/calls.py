@@ -9,13 +9,13 @@ clock is read for what it leads to.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from aiohttp import web
 
-from core.addr import Endpoint
 from core.errors import ConfigError
 from transceiver.observer import Observer
 from transceiver.sdp import (
@@ -35,8 +35,14 @@ from transceiver.signaling.bodies import (
     read_call_untrusted,
     read_untrusted,
 )
+from transceiver.signaling.referrals import PARAMETER, REFERRALS, Referral, Referrer, refuse_other_offer
 from transceiver.signaling.refusals import HttpReason, Refusal
-from transceiver.signaling.siblings import PASSED_ON, Handed, Siblings
+from transceiver.signaling.siblings import EVIDENCE_HEADER, PASSED_ON, STEERING, Handed, NewCall, Siblings
+from transceiver.signaling.steering import Steering
+from transceiver.steering.choice import Choice
+from transceiver.steering.evidence import Evidence, decode_evidence
+
+logger = logging.getLogger(__name__)
 
 CALLS = "/v1/realtime/calls"
 OLDER_CALLS = "/v1/realtime"
@@ -49,6 +55,8 @@ CALLER: web.RequestKey[str] = web.RequestKey("caller", str)
 """The name of the API key that a request came with."""
 IS_HANDED_OVER: web.RequestKey[bool] = web.RequestKey("is_handed_over", bool)
 """Whether a sibling process sent it; such a request goes no further."""
+REFERRAL: web.RequestKey[Referral] = web.RequestKey("referral", Referral)
+"""What another region vouches for, where the request came by it."""
 _ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 
@@ -60,29 +68,31 @@ class Calls:
         manager: SessionManager,
         siblings: Siblings,
         observer: Observer,
-        vips: Callable[[], tuple[Endpoint, ...]],
+        steering: Steering,
+        referrer: Referrer,
         body_timeout_s: float = BODY_TIMEOUT_S,
     ) -> None:
-        """`vips` are what answers name as candidates, best first; none while every PoP is down."""
         self._manager = manager
         self._siblings = siblings
         self._observer = observer
-        self._vips = vips
+        self._steering = steering
+        self._referrer = referrer
         self._body_timeout_s = body_timeout_s
 
     async def create(self, request: web.Request) -> web.Response:
         """An offer in, a session and its answer out; placed with a sibling when this process is full."""
         sdp, settings = await read_call_untrusted(request, self._body_timeout_s)
-        caller = request[CALLER]
+        referral = request.get(REFERRAL)
+        if referral is not None and "Authorization" not in request.headers and not referral.covers(sdp):
+            raise refuse_other_offer()
+        caller, evidence = request[CALLER], self._evidence(request)
         try:
-            return self._answer(sdp, settings, caller)
+            return self._answer(sdp, settings, caller, evidence)
         except AdmissionError as error:
             placed = None
             if not request[IS_HANDED_OVER]:
-                placed = await self._siblings.place(CALLS, sdp, settings, caller)
-            if placed is None:
-                raise _no_room(error) from None
-            return placed
+                placed = await self._siblings.place(CALLS, NewCall(sdp, settings, caller, evidence))
+            return self._refer(request, caller, sdp, error) if placed is None else placed
 
     async def hang_up(self, request: web.Request) -> web.Response:
         """End a call: DELETE as in WHIP (RFC 9725 §4.2), POST …/hangup as in the OpenAI API."""
@@ -114,38 +124,61 @@ class Calls:
             return web.Response(status=204)
         if condition is None:
             raise Refusal(428, HttpReason.NO_IF_MATCH, "An ICE restart needs If-Match: * (RFC 9725 §4.3.2).")
-        vips = self._some_vips()
-        local = _named(self._manager.restart_ice(session, fragment.ufrag, _now_min()), vips)
+        choice = self._choose(self._evidence(request))
+        local = _named(self._manager.restart_ice(session, fragment.ufrag, _now_min()), choice)
+        self._steering.note(choice, session.id)
         return web.Response(
             body=build_fragment(session.offer, local).encode(),
             content_type=FRAGMENT_TYPE,
-            headers={"ETag": _etag(local)},
+            headers={"ETag": _etag(local), STEERING: choice.header},
         )
 
-    def _answer(self, sdp: str, settings: Mapping[str, object], caller: str) -> web.Response:
+    def _answer(
+        self, sdp: str, settings: Mapping[str, object], caller: str, evidence: Evidence
+    ) -> web.Response:
         started_ns = time.monotonic_ns()
         offer = parse_offer_untrusted(sdp)
-        vips = self._some_vips()
+        choice = self._choose(evidence)
         try:
             session = self._manager.create(CallRequest(offer, settings, caller), started_ns, _now_min())
         except ConfigError as error:
             raise Refusal(400, HttpReason.BAD_SESSION, f"session: {'; '.join(error.problems)}") from None
-        local = _named(session.answer, vips)
+        local = _named(session.answer, choice)
+        self._steering.note(choice, session.id)
         self._observer.setup_stage("signaling", (time.monotonic_ns() - started_ns) / 1e9)
         return web.Response(
             status=201,
             body=build_answer(offer, local).encode(),
             content_type=SDP_TYPE,
-            headers={"Location": f"{CALLS}/{session.id}", "ETag": _etag(local)},
+            headers={"Location": f"{CALLS}/{session.id}", "ETag": _etag(local), STEERING: choice.header},
         )
 
-    def _some_vips(self) -> tuple[Endpoint, ...]:
+    def _refer(self, request: web.Request, caller: str, sdp: str, why: AdmissionError) -> web.Response:
+        """Send the caller to a region that takes calls. One hop: who was sent here is not sent on. Raises
+        Refusal where there is no such region.
+        """
+        region = self._referrer.region
+        if region is None or request[IS_HANDED_OVER] or PARAMETER in request.query:
+            raise _no_room(why)
+        self._observer.count(REFERRALS, why.reason)
+        logger.info("a call is referred to %s: %s", region, why.reason)
+        query = self._referrer.query(caller, sdp, int(time.time()))
+        headers = {"Location": f"{region}{CALLS}?{query}", "Cache-Control": "no-store"}
+        return web.Response(status=307, headers=headers)
+
+    def _choose(self, evidence: Evidence) -> Choice:
         """Raises Refusal where a client would wait in vain, led to no PoP or to one that turns it away."""
-        vips = self._vips()
-        if not vips:
+        choice = self._steering.choose(evidence, time.monotonic_ns())
+        if choice is None:
             retry = {"Retry-After": str(NO_POP_RETRY_S)}
             raise Refusal(503, HttpReason.NO_POP, "No PoP takes calls at the moment; try again later.", retry)
-        return vips
+        return choice
+
+    def _evidence(self, request: web.Request) -> Evidence:
+        """As the process found it that the client reached."""
+        if request[IS_HANDED_OVER]:
+            return decode_evidence(request.headers[EVIDENCE_HEADER])
+        return self._steering.locate(request, time.monotonic_ns())
 
     def _own_session(self, request: web.Request) -> Session | None:
         """The session in the path if this process has it and the caller made it; None when it is another
@@ -164,6 +197,7 @@ class Calls:
         headers = {
             name: ", ".join(request.headers.getall(name)) for name in PASSED_ON if name in request.headers
         }
+        headers[EVIDENCE_HEADER] = self._evidence(request).encode()
         handed = Handed(request.method, request.path, request[CALLER], headers, body)
         owner = owner_of(request.match_info["id"])
         assert owner is not None
@@ -180,8 +214,8 @@ def register_calls(router: web.UrlDispatcher, calls: Calls) -> None:
         router.add_post(CALLS + "/{id}/hangup" + end, calls.hang_up)
 
 
-def _named(local: LocalDescription, vips: tuple[Endpoint, ...]) -> LocalDescription:
-    return dataclasses.replace(local, candidates=vips)
+def _named(local: LocalDescription, choice: Choice) -> LocalDescription:
+    return dataclasses.replace(local, candidates=choice.vips)
 
 
 def _condition(request: web.Request) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from aiohttp import web
@@ -34,6 +35,7 @@ class Page:
     """Every file of a folder, in memory."""
 
     def __init__(self, folder: Path = FOLDER) -> None:
+        self.allow(())
         self._files: dict[str, tuple[bytes, str]] = {}
         for file in sorted(folder.rglob("*")):
             content_type = CONTENT_TYPES.get(file.suffix)
@@ -43,6 +45,12 @@ class Page:
                 if file.name == "index.html":
                     self._files[path.removesuffix("index.html")] = self._files[path]
 
+    def allow(self, regions: Sequence[str]) -> None:
+        """Let the page go where its calls may be referred to: these origins, besides ours."""
+        connect = " ".join(["connect-src 'self'", *regions])
+        policy = HEADERS["Content-Security-Policy"]
+        self._headers = HEADERS | {"Content-Security-Policy": f"{policy}; {connect}"}
+
     def register(self, router: web.UrlDispatcher) -> None:
         """Add a route per file."""
         for path in self._files:
@@ -51,4 +59,4 @@ class Page:
     async def _serve(self, request: web.Request) -> web.Response:
         body, content_type = self._files[request.path]
         charset = "utf-8" if content_type.startswith(TEXT_TYPES) else None
-        return web.Response(body=body, content_type=content_type, charset=charset, headers=HEADERS)
+        return web.Response(body=body, content_type=content_type, charset=charset, headers=self._headers)

@@ -41,23 +41,25 @@ class PopReport:
     forwarder: str = UNKNOWN
     state: str = UNKNOWN
     standing: Standing = Standing.UP
+    load: float | None = None
+    """The share of its flows that are taken, 0 to 1 in steps of a thousandth; None where it does not say."""
 
-    def encode(self) -> list[str]:
+    def encode(self) -> list[object]:
         """For the control socket."""
-        return [self.forwarder, self.state, self.standing]
+        return [self.forwarder, self.state, self.standing, self.load]
 
 
 NOT_ASKED = PopReport()
 REFUSED = PopReport(state=SILENT, standing=Standing.DOUBTFUL)
 """Its host says that nobody listens there."""
 UNANSWERED = PopReport(state=SILENT, standing=Standing.DOUBTFUL)
-WIDEST = PopReport("x" * 16, "x" * 16, Standing.DOUBTFUL)
+WIDEST = PopReport("x" * 16, "x" * 16, Standing.DOUBTFUL, 0.999)
 """The longest one, encoded."""
 
 
 def decode_reports(message: Mapping[str, Any]) -> dict[str, PopReport]:
     """The inverse of `PopReport.encode`, by PoP."""
-    return {pop: PopReport(f, s, Standing(standing)) for pop, (f, s, standing) in message.items()}
+    return {pop: PopReport(f, s, Standing(standing), load) for pop, (f, s, standing, load) in message.items()}
 
 
 def read_status_untrusted(status: int, body: bytes) -> PopReport:
@@ -67,7 +69,8 @@ def read_status_untrusted(status: int, body: bytes) -> PopReport:
     said = _as_object(body)
     state = _word(said.get("state"))
     standing = Standing.UP if status != 503 else Standing.DOUBTFUL if state == STARTING else Standing.DOWN
-    return PopReport(_word(said.get("forwarder")), state, standing)
+    load = _load(said.get("flows"), said.get("capacity"))
+    return PopReport(_word(said.get("forwarder")), state, standing, load)
 
 
 class PopDirectory:
@@ -116,6 +119,14 @@ def _as_object(body: bytes) -> dict[str, object]:
     except (ValueError, RecursionError):
         return {}
     return parsed if isinstance(parsed, dict) else {}
+
+
+def _load(flows: object, capacity: object) -> float | None:
+    """None for what no relay can mean; a few flows too many are a full relay's, whose workers count apart."""
+    match flows, capacity:
+        case int(), int() if bool not in (type(flows), type(capacity)) and 0 <= flows < 2 * capacity:
+            return round(min(1.0, flows / capacity), 3)
+    return None
 
 
 def _word(value: object) -> str:

@@ -19,6 +19,7 @@ class HttpReason(StrEnum):
     CUT_OFF = "http_cut_off"
     BAD_SESSION = "http_bad_session"
     UNAUTHORIZED = "http_unauthorized"
+    BAD_REFERRAL = "http_bad_referral"
     FOREIGN_ORIGIN = "http_foreign_origin"
     NOT_FOUND = "http_not_found"
     METHOD_NOT_ALLOWED = "http_method_not_allowed"

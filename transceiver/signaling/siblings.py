@@ -18,10 +18,15 @@ import aiohttp
 from aiohttp import web
 
 from transceiver.signaling.refusals import HttpReason, Refusal
+from transceiver.steering.evidence import Evidence
 
 CALLER_HEADER = "X-Voxpop-Caller"
+EVIDENCE_HEADER = "X-Voxpop-Evidence"
+"""Where the client is: only the process that it has reached can tell."""
+STEERING = "Voxpop-Steering"
+"""Of answers: which PoPs are named, and why; for people and their tools (docs/steering.md)."""
 PASSED_ON = ("Content-Type", "If-Match")
-RETURNED = ("Content-Type", "ETag", "Location", "Retry-After")
+RETURNED = ("Content-Type", "ETag", "Location", "Retry-After", STEERING)
 TIMEOUT = aiohttp.ClientTimeout(total=3.0)
 MAX_CONNECTIONS = 32
 SIBLINGS_ASKED = 3
@@ -42,6 +47,16 @@ class Handed:
     caller: str
     headers: Mapping[str, str]
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NewCall:
+    """A call that is still to be placed."""
+
+    sdp: str
+    settings: Mapping[str, object]
+    caller: str
+    evidence: Evidence
 
 
 class Siblings:
@@ -77,12 +92,11 @@ class Siblings:
                 503, HttpReason.OWNER_SILENT, "The call's process does not answer.", {"Retry-After": "1"}
             ) from None
 
-    async def place(
-        self, path: str, sdp: str, settings: Mapping[str, object], caller: str
-    ) -> web.Response | None:
+    async def place(self, path: str, call: NewCall) -> web.Response | None:
         """Offer a call to others in turn; None when none of those asked has room."""
-        body = json.dumps({"sdp": sdp, "session": settings}).encode()
-        handed = Handed("POST", path, caller, {"Content-Type": "application/json"}, body)
+        body = json.dumps({"sdp": call.sdp, "session": call.settings}).encode()
+        headers = {"Content-Type": "application/json", EVIDENCE_HEADER: call.evidence.encode()}
+        handed = Handed("POST", path, call.caller, headers, body)
         for other in self._turn():
             try:
                 response = await _forward(self._clients[other], handed)

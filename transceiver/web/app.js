@@ -30,6 +30,7 @@ const voxpop = (window.voxpop = {
   turns: [], // { ms, from, to }: end of speech to first answer; times in s of the audio clock
   stats: {}, // rtt, jitterIn, jitterOut, buffer in ms; lossIn, lossOut as shares; packetsIn; remote
   path: {}, // pop, forwarder
+  steering: [], // which PoPs the answer named: { pop, source, why, km }, source and why of the first alone
   events: [], // { direction, event, at }, the newest last
   call: null, // the Call, with its RTCPeerConnection `pc`, `channel` and `remoteStream`
 });
@@ -62,6 +63,7 @@ async function start() {
     microphone = await openMicrophone();
     call = voxpop.call = new Call({ key: $('key').value.trim(), session: session() });
     call.addEventListener('state', ({ detail }) => show(detail.state, detail.reason));
+    call.addEventListener('steering', ({ detail }) => steered(detail));
     call.addEventListener('setup', ({ detail }) => setup(detail));
     call.addEventListener('event', ({ detail }) => heard(detail));
     call.addEventListener('track', ({ detail }) => play(detail.stream));
@@ -117,12 +119,12 @@ function release() {
 }
 
 function reset() {
-  Object.assign(voxpop, { problem: null, setup: {}, turns: [], stats: {}, path: {}, events: [], call: null });
+  Object.assign(voxpop, { problem: null, setup: {}, turns: [], stats: {}, path: {}, steering: [], events: [], call: null });
   $('problem').hidden = true;
   $('events').replaceChildren();
   $('turns').replaceChildren();
   $('turn').className = '';
-  for (const id of ['turn', 'setup', 'rtt', 'jitter', 'loss', 'buffer', 'pop', 'forwarder', 'remote', 'session']) {
+  for (const id of ['turn', 'setup', 'rtt', 'jitter', 'loss', 'buffer', 'pop', 'steering', 'forwarder', 'remote', 'session']) {
     $(id).textContent = '—';
   }
   $('turn-note').textContent = '';
@@ -272,6 +274,28 @@ async function refresh() {
   voxpop.path = { pop: pop?.id, forwarder: pop?.forwarder };
   $('pop').textContent = pop ? (pop.state === 'unknown' ? pop.id : `${pop.id} (${pop.state})`) : '—';
   $('forwarder').textContent = pop?.forwarder ?? '—';
+}
+
+const REASONS = {
+  nearest: 'nearest',
+  order: 'first of the configuration',
+  load: 'another is full',
+  health: 'another is out',
+};
+const SOURCES = {
+  pop_header: 'by the PoP that the request came through',
+  location_header: 'by where the CDN saw you',
+  database: 'by your address',
+};
+
+function steered(named) {
+  voxpop.steering = named;
+  const words = named.map(({ pop, source, why, km }) => {
+    const reason = [REASONS[why], SOURCES[source]].filter(Boolean).join(' ');
+    const about = [reason, km && `${km} km`].filter(Boolean).join(', ');
+    return about ? `${pop} (${about})` : pop;
+  });
+  $('steering').textContent = $('steering').title = words.join(', then ') || '—';
 }
 
 async function listPops() {

@@ -27,6 +27,7 @@ export class Call extends EventTarget {
     super();
     this.state = 'new';
     this.location = null;
+    this.steering = null; // of the last answer: [{ pop, source, why, km }], the first PoP and the one behind it
     this.remoteStream = null;
     this.marks = {};
     this.restarts = 0; // ICE restarts that the server took
@@ -203,6 +204,7 @@ export class Call extends EventTarget {
       if (response.status !== 200) {
         throw Object.assign(new Error(await refusal(response)), { isGone: [404, 410].includes(response.status) });
       }
+      this.#learnSteering(response);
       const answer = withFragment(this.#answer, await response.text());
       await this.pc.setRemoteDescription({ type: 'answer', sdp: answer });
       this.#answer = answer;
@@ -254,9 +256,16 @@ export class Call extends EventTarget {
     body.append('session', JSON.stringify(this.session));
     const response = await fetch(CALLS, { method: 'POST', headers: this.#headers(), body, signal });
     if (!response.ok) throw new Error(await refusal(response));
-    this.location = response.headers.get('Location');
+    // Another region may have answered: fetch follows a 307, and leaves the key behind; see docs/steering.md.
+    this.location = new URL(response.headers.get('Location'), response.url).href;
+    this.#learnSteering(response);
     if (this.state === 'ended') fetch(this.location, { method: 'DELETE', headers: this.#headers() });
     return response.text();
+  }
+
+  #learnSteering(response) {
+    this.steering = steeringOf(response.headers.get('Voxpop-Steering'));
+    this.#emit('steering', this.steering);
   }
 
   #headers() {
@@ -277,6 +286,14 @@ export class Call extends EventTarget {
   #emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
+}
+
+// A List of Strings with Parameters (RFC 9651), as our servers write it; [] for what is none.
+function steeringOf(header) {
+  return [...(header ?? '').matchAll(/"([\w.-]+)"((?:;[a-z]+=[\w.]+)*)/g)].map(([, pop, parameters]) => ({
+    pop,
+    ...Object.fromEntries(parameters.split(';').slice(1).map((each) => each.split('='))),
+  }));
 }
 
 async function refusal(response) {

@@ -127,6 +127,37 @@ def test_the_example_in_the_reference_is_valid() -> None:
         ),
         ("pop", {"id": "x"}, "pop must be written as [[pop]]"),
         ("pop.0.vips", ["0.0.0.0:3478"], "pop[0].vips: 0.0.0.0:3478 is no address that a client can send to"),
+        ("pop.0.latitude", 999, "pop[0].latitude must be a number, -90–90 °"),
+        ("pop.0.latitude", float("nan"), "pop[0].latitude must be a number, -90–90 °"),
+        ("pop.0.longitude", float("-inf"), "pop[0].longitude must be a number, -180–180 °"),
+        ("pop.0.longitude", "139.7", "pop[0].longitude must be a number, -180–180 °"),
+        (
+            "pop.0.latitude",
+            35.7,
+            "pop[0]: a place has both latitude and longitude; give both, or neither",
+        ),
+        (
+            "transceiver.trusted_proxies",
+            ["10.0.0.0/8"],
+            "transceiver.trusted_headers is missing: say which headers the trusted_proxies set",
+        ),
+        (
+            "transceiver.trusted_headers",
+            ["Voxpop-Pop"],
+            "transceiver.trusted_proxies is missing: say from whom the trusted_headers come",
+        ),
+        (
+            "transceiver.trusted_headers",
+            ["X-Real-IP"],
+            "transceiver.trusted_headers must be one of Voxpop-Pop | CF-IPLatitude | CF-Connecting-IP | "
+            "Forwarded | X-Forwarded-For",
+        ),
+        (
+            "transceiver.location_database",
+            "cities.mmdb",
+            "transceiver: location_database tells where a client is, but no [[pop]] has latitude and "
+            "longitude",
+        ),
         ("pop.0.vips", ["[::]:3478"], "pop[0].vips: [::]:3478 is no address that a client can send to"),
         ("pop", [WHOLE["pop"][0]] * 2, "pop[1].id here is used twice"),
         ("relay.vip", ["192.0.2.1:3478"], "relay.vip is not a setting; did you mean vips?"),

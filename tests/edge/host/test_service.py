@@ -49,6 +49,7 @@ def test_a_call_over_ipv4_and_over_ipv6(start: StartRelay, peer: OpenPeer) -> No
         "state": "ready",
         "workers": 1,
         "flows": 2,
+        "capacity": 4096,
         "vips": [str(vip) for vip in relay.vips],
     }
 

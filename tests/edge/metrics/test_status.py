@@ -34,6 +34,7 @@ def test_a_summary_is_plain_and_adds_workers_up(status: HostStatus) -> None:
         "state": "starting",
         "workers": 0,
         "flows": 7,
+        "capacity": 15,
         "vips": ["[2001:db8::7]:3478"],
     }
 

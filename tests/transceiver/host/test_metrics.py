@@ -16,7 +16,15 @@ from transceiver.host.metrics import HostStatus, host_exposition
 from transceiver.host.pop_watch import PopWatch
 
 POPS = PopWatch([PopSettings("here", (Endpoint("192.0.2.1", 3478),))])
-STATUS = HostStatus("draining", restarts=[0, 3], reloads=dict.fromkeys(OUTCOMES, 1), pops=POPS, lost=[0, 2])
+STATUS = HostStatus(
+    "draining",
+    restarts=[0, 3],
+    reloads=dict.fromkeys(OUTCOMES, 1),
+    pops=POPS,
+    lost=[0, 2],
+    regions={"https://us.example": True, "https://eu.example": False},
+    locations_age_s=86_400.0,
+)
 
 
 def samples(expositions: dict[int, str]) -> dict[tuple[str, ...], float]:
@@ -44,4 +52,8 @@ def test_what_the_supervisor_knows_is_there_without_any_worker() -> None:
     assert found["voxpop_daemon_worker_restarts_total", "1"] == 3
     assert found["voxpop_transceiver_calls_lost_total", "1"] == 2
     assert found["voxpop_transceiver_pop_up", "here"] == 1, "nobody can ask it"
+    assert math.isnan(found["voxpop_transceiver_pop_load_ratio", "here"])
+    assert found["voxpop_transceiver_region_up", "https://us.example"] == 1
+    assert found["voxpop_transceiver_region_up", "https://eu.example"] == 0
+    assert found["voxpop_transceiver_location_database_age_seconds",] == 86_400
     assert math.isnan(found["voxpop_transceiver_pop_clock_ahead_seconds", "here"])

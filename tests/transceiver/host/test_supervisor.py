@@ -365,7 +365,7 @@ def test_ipv6(tmp_path: Path) -> None:
 
 
 def test_a_scrape_is_what_the_catalogue_says_before_anything_happens_and_after(start: Start) -> None:
-    host = start()
+    host = start(other_regions='["http://127.0.0.1:1"]')
     assert_nothing_has_happened(host)
     host.request("DELETE", host.call(CHROMIUM))
     host.request("POST", CALLS, "no description", SDP)

@@ -10,15 +10,23 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from tests.transceiver.net import Counts, running
+from transceiver.session.manager import SessionManager
 from transceiver.signaling.app import Access, public_app, sibling_app
 from transceiver.signaling.calls import Calls
 from transceiver.signaling.pops import PopDirectory
+from transceiver.signaling.referrals import Referrer
 from transceiver.signaling.siblings import Siblings
+from transceiver.signaling.steering import Steering, SteeringPlan
 
 
 class Refusals(Counts):
     def request_refused(self, reason: str) -> None:
         self.refused[reason] += 1
+
+
+def calls_of(manager: SessionManager, folder: Path, counts: Counts) -> Calls:
+    steering = Steering(counts, SteeringPlan())
+    return Calls(manager, Siblings(folder, 0, 1), counts, steering, Referrer())
 
 
 def broken() -> bytes:
@@ -31,7 +39,7 @@ def test_a_fault_is_told_as_the_api_tells_errors_and_counted_and_logged(
     async def scenario() -> None:
         counts = Refusals()
         async with running() as server:
-            calls = Calls(server.manager, Siblings(tmp_path, 0, 1), counts, lambda: ())
+            calls = calls_of(server.manager, tmp_path, counts)
             async with TestClient(TestServer(sibling_app(calls, broken, counts))) as client:
                 response = await client.get("/metrics")
                 assert response.status == 500
@@ -62,7 +70,7 @@ def test_without_keys_a_name_that_leads_to_us_makes_no_page_ours(
     async def scenario() -> None:
         counts = Refusals()
         async with running() as server:
-            calls = Calls(server.manager, Siblings(tmp_path, 0, 1), counts, lambda: ())
+            calls = calls_of(server.manager, tmp_path, counts)
             app = public_app(calls, Access(None, ()), PopDirectory(()), lambda: None, counts, None)
             async with TestClient(TestServer(app)) as client:
                 headers = {"Host": host, "Origin": f"http://{host}"}

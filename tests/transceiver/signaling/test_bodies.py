@@ -30,7 +30,9 @@ from transceiver.signaling.app import Access, public_app
 from transceiver.signaling.bodies import MAX_REQUEST_BYTES
 from transceiver.signaling.calls import Calls
 from transceiver.signaling.pops import PopDirectory
+from transceiver.signaling.referrals import Referrer
 from transceiver.signaling.siblings import Siblings
+from transceiver.signaling.steering import Steering, SteeringPlan
 
 TIMEOUT_S = 0.2
 
@@ -66,9 +68,9 @@ def test_two_megabytes_in_chunks_of_unknown_length(host: Host) -> None:
 def test_a_body_that_trickles_in_is_given_up(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with running() as server:
-            calls = Calls(
-                server.manager, Siblings(tmp_path, 0, 1), NullObserver(), tuple, body_timeout_s=TIMEOUT_S
-            )
+            steering = Steering(NullObserver(), SteeringPlan())
+            siblings = Siblings(tmp_path, 0, 1)
+            calls = Calls(server.manager, siblings, NullObserver(), steering, Referrer(), TIMEOUT_S)
             app = public_app(calls, Access(None, ()), PopDirectory(()), lambda: None, NullObserver(), None)
             async with serving(app) as port:
                 answer = await heard_until_closed(port, head)

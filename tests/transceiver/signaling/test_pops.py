@@ -116,6 +116,7 @@ def test_forwarder_and_state_are_the_relays_own_words(relay: Relay, tmp_path: Pa
     with Host(tmp_path, processes=1, status=relay.status) as host:
         assert near(host)["forwarder"] == "userspace"
         assert near(host)["state"] == "ready"
+        assert host.metrics()["voxpop_transceiver_pop_load_ratio{pop=near}"] == 0.0
         end(relay.process)
         host.wait_until(lambda: near(host)["state"] == "silent", "the relay is gone")
 
@@ -215,6 +216,17 @@ def test_clocks_that_are_hours_off_are_said_once(tmp_path: Path) -> None:
         (200, b'{"state": "' + b"x" * 17 + b'", "forwarder": 7}', PopReport()),
         (200, b'{"state": "<b>", "forwarder": ["xdp"]}', PopReport()),
         (200, b"\xff\xfe", PopReport()),
+        (200, b'{"flows": 1024, "capacity": 4096}', PopReport(load=0.25)),
+        (200, b'{"flows": 0, "capacity": 3}', PopReport(load=0.0)),
+        (200, b'{"flows": 1, "capacity": 3}', PopReport(load=0.333)),
+        (200, b'{"flows": 4100, "capacity": 4096}', PopReport(load=1.0)),
+        (200, b'{"flows": 1e9, "capacity": 4096}', PopReport()),
+        (200, b'{"flows": 8192, "capacity": 4096}', PopReport()),
+        (200, b'{"flows": -1, "capacity": 4096}', PopReport()),
+        (200, b'{"flows": true, "capacity": true}', PopReport()),
+        (200, b'{"flows": NaN, "capacity": 0}', PopReport()),
+        (200, b'{"flows": 0, "capacity": 0}', PopReport()),
+        (200, b'{"flows": "7", "capacity": [1]}', PopReport()),
     ],
 )
 def test_what_a_status_says(status: int, body: bytes, report: PopReport) -> None:

@@ -22,12 +22,32 @@ from tests.transceiver.signaling.kit import (
 )
 from transceiver.session.ids import owner_of
 from transceiver.signaling.refusals import HttpReason, Refusal
-from transceiver.signaling.siblings import CALLER_HEADER, SIBLINGS_ASKED, Handed, Siblings, socket_path
+from transceiver.signaling.siblings import (
+    CALLER_HEADER,
+    EVIDENCE_HEADER,
+    SIBLINGS_ASKED,
+    Handed,
+    NewCall,
+    Siblings,
+    socket_path,
+)
+from transceiver.steering.evidence import Evidence, Source, decode_evidence
+from transceiver.steering.geo import Position
+
+CALL = NewCall("v=0", {}, "alice", Evidence(Source.DATABASE, None, Position(35.7, 139.7)))
 
 
 def test_nobody_becomes_another_by_a_header_of_the_hand_over(host: Host, call: str) -> None:
     response = host.request("DELETE", call, None, {"X-Voxpop-Caller": "alice"}, key="bob")
     assert response.status == 404
+
+
+def test_nobody_moves_by_a_header_of_the_hand_over(host: Host) -> None:
+    evidence = {"X-Voxpop-Evidence": '["pop_header", "far", null]'}
+    for _ in range(8):  # of either process
+        response = host.request("POST", CALLS, CHROMIUM, {"Content-Type": "application/sdp", **evidence})
+        assert response.headers["Voxpop-Steering"] == '"near";source=default;why=order, "far"'
+        host.request("DELETE", response.headers["Location"])
 
 
 def test_a_request_reaches_the_owner_through_any_process(host: Host) -> None:
@@ -59,6 +79,7 @@ class Other:
     async def handle(self, request: web.BaseRequest) -> web.Response:
         self.callers.append(request.headers[CALLER_HEADER])
         assert "Authorization" not in request.headers
+        assert decode_evidence(request.headers[EVIDENCE_HEADER]) == CALL.evidence
         headers = {"Location": "/v1/realtime/calls/x", "X-Internal": "7"}
         return web.Response(status=503 if self.is_full else 201, text="answer", headers=headers)
 
@@ -83,12 +104,12 @@ def test_a_call_is_offered_to_a_few_in_turn_and_to_those_that_answer(tmp_path: P
     async def run() -> None:
         others = {index: Other(is_full=True) for index in (1, 2, 4, 5)}
         async with siblings(tmp_path, others, 6) as ours:
-            assert await ours.place("/v1/realtime/calls", "v=0", {}, "alice") is None
+            assert await ours.place("/v1/realtime/calls", CALL) is None
             asked = [index for index, other in others.items() if other.callers]
             assert asked == [1, 2], "3 is gone, and that was one of them"
             assert len(asked) + 1 == SIBLINGS_ASKED
             others[4].is_full = False
-            placed = await ours.place("/v1/realtime/calls", "v=0", {}, "alice")
+            placed = await ours.place("/v1/realtime/calls", CALL)
             assert placed is not None
             assert placed.status == 201
             assert placed.headers["Location"] == "/v1/realtime/calls/x"

@@ -1,0 +1,54 @@
+"""Asks other regions whether they take calls, so that callers are referred only to those that do."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+import aiohttp
+
+logger = logging.getLogger(__name__)
+
+TIMEOUT = aiohttp.ClientTimeout(total=1.0)
+
+
+class RegionWatch:
+    """`transceiver.other_regions`, asked whenever PoPs are."""
+
+    def __init__(self, urls: Sequence[str]) -> None:
+        self._is_ready: dict[str, bool | None] = dict.fromkeys(urls)
+        """None before the first answer or the lack of one."""
+
+    def replace(self, urls: Sequence[str]) -> None:
+        """Take a reloaded configuration."""
+        self._is_ready = {url: self._is_ready.get(url) for url in urls}
+
+    @property
+    def ready(self) -> list[str]:
+        """Those that said at last that they take calls, in their order."""
+        return [url for url, is_ready in self._is_ready.items() if is_ready]
+
+    @property
+    def states(self) -> dict[str, bool]:
+        """By URL, whether it takes calls."""
+        return {url: bool(is_ready) for url, is_ready in self._is_ready.items()}
+
+    async def ask(self) -> None:
+        """One round, of a second at most."""
+        if not self._is_ready:
+            return
+        async with aiohttp.ClientSession(timeout=TIMEOUT) as client:
+            await asyncio.gather(*(self._ask(client, url) for url in self._is_ready))
+
+    async def _ask(self, client: aiohttp.ClientSession, url: str) -> None:
+        try:
+            async with client.get(f"{url}/readyz", allow_redirects=False) as response:
+                status = response.status
+                response.close()
+            is_ready, what = status == 200, f"/readyz says {status}"
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            is_ready, what = False, f"/readyz: {str(error) or 'no answer'}"
+        if url in self._is_ready and is_ready is not self._is_ready[url]:
+            self._is_ready[url] = is_ready
+            (logger.info if is_ready else logger.warning)("region %s %s", url, what)
