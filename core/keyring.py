@@ -10,6 +10,7 @@ MASTER_BYTES = 32
 KEY_IDS = range(32)
 TAG_INFO = b"voxpop token v1"
 PASSWORD_INFO = b"voxpop ice-pwd v1"
+RECORD_INFO = b"voxpop flow record v1"
 PASSWORD_CHARS = 32
 
 
@@ -27,7 +28,7 @@ class Keyring:
     `masters` maps key id (0–31) to 32 secret bytes; `mint_with` is the id that new tokens carry.
     """
 
-    __slots__ = ("_password_keys", "_tag_keys", "mint_with")
+    __slots__ = ("_password_keys", "_record_keys", "_tag_keys", "mint_with")
 
     def __init__(self, masters: Mapping[int, bytes], mint_with: int) -> None:
         if mint_with not in masters:
@@ -40,6 +41,7 @@ class Keyring:
         self.mint_with = mint_with
         self._tag_keys = {k: hkdf_sha256(m, TAG_INFO, 16) for k, m in masters.items()}
         self._password_keys = {k: hkdf_sha256(m, PASSWORD_INFO, 32) for k, m in masters.items()}
+        self._record_keys = {k: hkdf_sha256(m, RECORD_INFO, 32) for k, m in masters.items()}
 
     def __repr__(self) -> str:
         return f"Keyring(ids={sorted(self._tag_keys)}, mint_with={self.mint_with})"
@@ -57,3 +59,7 @@ class Keyring:
         """The ICE password that belongs to a token: 32 ice-chars. KeyError for an unknown id."""
         digest = hmac.digest(self._password_keys[key_id], ufrag, "sha256")
         return binascii.b2a_base64(digest[:24], newline=False)
+
+    def record_mac(self, key_id: int, text: bytes) -> bytes:
+        """HMAC-SHA-256 by which relays know each other's flow records. KeyError for an unknown id."""
+        return hmac.digest(self._record_keys[key_id], text, "sha256")

@@ -14,6 +14,7 @@ from core.config.tables import (
     DataplaneSettings,
     PopSettings,
     RelaySettings,
+    StoreSettings,
     TokenSettings,
     TransceiverSettings,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "DataplaneSettings",
     "PopSettings",
     "RelaySettings",
+    "StoreSettings",
     "TokenSettings",
     "TransceiverSettings",
     "parse",

@@ -30,6 +30,11 @@ from edge.nexthops.table import NextHops
 logger = logging.getLogger(__name__)
 
 CLOCK_S = 5.0
+MEDIA_PPS = 20, 1000
+MEDIA_PPS_WITH_STORE = 5000, 20_000
+"""Where a PoP dies, its flows come here as media: 20,000 of them within seconds, a tenth of those perhaps
+from behind one carrier-grade NAT. As much as first packets have.
+"""
 PINS_S = 1.0
 """How often to see whether the maps in use are still those that are pinned."""
 
@@ -79,8 +84,10 @@ class XdpHost:
         """What a worker must know to use the tables."""
         return {**self._identities.message(), "dscp_upstream": self._dscp_upstream}
 
-    def configure(self, keyring: Keyring, settings: DataplaneSettings) -> None:
-        """Keys, DSCP and budgets; at the start and at each reload."""
+    def configure(self, keyring: Keyring, settings: DataplaneSettings, *, has_store: bool) -> None:
+        """Keys, DSCP and budgets; at the start and at each reload. With a store, media of flows that only
+        other relays know is worth more of the relay's time.
+        """
         tables = self.tables
         self._dscp_upstream = settings.dscp_upstream
         tables.set_keys(keyring)
@@ -88,7 +95,7 @@ class XdpHost:
         tables.set_dscp(layout.DOWNSTREAM, settings.dscp_downstream)
         for punt_class, source, total in (
             (layout.PUNT_CLASS_STUN, settings.punt_source_pps, settings.punt_total_pps),
-            (layout.PUNT_CLASS_MEDIA, settings.punt_media_source_pps, settings.punt_media_total_pps),
+            (layout.PUNT_CLASS_MEDIA, *media_rates(settings, has_store)),
         ):
             tables.set_rates(punt_class, Rates(source, source, total, total))
 
@@ -141,6 +148,12 @@ class XdpHost:
     def close(self) -> None:
         """Close the maps, and let another relay have them; the fast path goes on."""
         self._open.close()
+
+
+def media_rates(settings: DataplaneSettings, has_store: bool) -> tuple[int, int]:
+    """DTLS and media packets per second that are punted for unknown flows: of one source, and of all."""
+    source, total = MEDIA_PPS_WITH_STORE if has_store else MEDIA_PPS
+    return settings.punt_media_source_pps or source, settings.punt_media_total_pps or total
 
 
 def _check_capabilities() -> None:

@@ -83,7 +83,7 @@ class RelayService(Daemon[WorkerSettings]):
     @property
     def tables(self) -> Iterable[str]:
         """[dataplane] where the fast path is in use."""
-        return ("relay",) if self._fast_path is None else ("relay", "dataplane")
+        return ("relay", "store") if self._fast_path is None else ("relay", "dataplane", "store")
 
     def ready_line(self) -> str:
         """Where it listens, and what for."""
@@ -164,7 +164,9 @@ class RelayService(Daemon[WorkerSettings]):
         if self._fast_path is not None:
             settings = self.loaded.settings
             self._fast_path.configure(
-                settings.keyring, settings.config.dataplane or self._fast_path.plan.settings
+                settings.keyring,
+                settings.config.dataplane or self._fast_path.plan.settings,
+                has_store=settings.config.store is not None,
             )
 
     async def drain(self, timeout_s: float) -> None:
