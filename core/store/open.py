@@ -15,7 +15,7 @@ from core.store_url import StoreKind
 MEMORY_KEYS = 1 << 17
 
 
-def open_store(
+def open_guarded(
     settings: StoreSettings | None, password: str | None = None, ca_pem: str | None = None
 ) -> GuardedStore:
     """A store behind a breaker; in memory where there is no table. To be used on one event loop."""

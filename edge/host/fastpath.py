@@ -45,13 +45,17 @@ class XdpHost:
     Raises DataplaneError, which says what is wrong with it; HeldError where another relay has it.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, *, has_store: bool = False) -> None:
+        """`has_store`: whether flows' ufrags are to be kept beside their records."""
         self.plan = plan
+        self._keeps_ufrags = has_store
         _check_capabilities()
         with contextlib.ExitStack() as undo:
             lock = locks.take(plan.root, locks.Role.RELAY)
             undo.callback(os.close, lock)
             _check_sizes(plan)
+            if has_store:
+                pins.ensure_ufrags(plan.directory, plan.sizes)
             modes = _check_interfaces(plan)
             self.tables = tables = Tables(plan.directory)
             undo.callback(tables.close)
@@ -82,7 +86,11 @@ class XdpHost:
     @property
     def message(self) -> dict[str, object]:
         """What a worker must know to use the tables."""
-        return {**self._identities.message(), "dscp_upstream": self._dscp_upstream}
+        return {
+            **self._identities.message(),
+            "dscp_upstream": self._dscp_upstream,
+            "keeps_ufrags": self._keeps_ufrags,
+        }
 
     def configure(self, keyring: Keyring, settings: DataplaneSettings, *, has_store: bool) -> None:
         """Keys, DSCP and budgets; at the start and at each reload. With a store, media of flows that only

@@ -200,7 +200,7 @@ def choose_forwarder(config: Config) -> tuple[XdpHost | None, str | None]:
         from edge.host.dataplane import Plan
         from edge.host.fastpath import XdpHost
 
-        return XdpHost(Plan(config.dataplane, config.relay)), None
+        return XdpHost(Plan(config.dataplane, config.relay), has_store=config.store is not None), None
     except HeldError as error:
         raise UnavailableError(f"another relay has the fast path of this host: {error}") from None
     except UnavailableError as error:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from core.config import StoreSettings
-from core.store.open import open_store
+from core.store.open import open_guarded
 from core.store_url import parse_store_url
 from tests.core.store.kit import keeps_the_contract
 from tests.redis_server import Server, running
@@ -16,7 +16,7 @@ from tests.redis_server import Server, running
 
 def test_a_table_gives_a_server_and_none_gives_memory(tmp_path: Path) -> None:
     async def works(settings: StoreSettings | None, password: str | None = None) -> None:
-        store = open_store(settings, password)
+        store = open_guarded(settings, password)
         try:
             await keeps_the_contract(store)
         finally:
@@ -31,8 +31,6 @@ def test_a_table_gives_a_server_and_none_gives_memory(tmp_path: Path) -> None:
 
 
 def test_who_has_no_server_does_not_load_its_client() -> None:
-    code = (
-        "import sys; from core.store.open import open_store; open_store(None); print('redis' in sys.modules)"
-    )
+    code = "import sys; from core.store.open import open_guarded; open_guarded(None); print('redis' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert result.stdout == "False\n"
