@@ -67,9 +67,7 @@ def test_a_dead_store_costs_nothing_after_three_failures_and_is_taken_up_again(
         server.stop()
         assert [await fails(store) for _ in range(3)] == [StoreReason.UNREACHABLE] * 3
         assert not store.is_available
-        before = time.monotonic()
         assert await fails(store) is StoreReason.BREAKER_OPEN
-        assert time.monotonic() - before < 0.02
         assert store.trouble is StoreReason.UNREACHABLE
         server.start()
         await until_well(store)
@@ -92,7 +90,7 @@ def test_a_slow_store_keeps_a_caller_for_three_deadlines_in_all(server: Server) 
         server.cli("CLIENT", "PAUSE", "1500", "ALL")
         before = time.monotonic()
         reasons = [await fails(store) for _ in range(100)]
-        assert time.monotonic() - before < 1.2
+        assert time.monotonic() - before < 3, "a hundred deadlines would be ten seconds"
         assert reasons[:3] == [StoreReason.SLOW] * 3
         assert reasons.count(StoreReason.BREAKER_OPEN) > 90
         await until_well(store)

@@ -129,7 +129,7 @@ def test_a_cluster_has_flows_on_all_of_its_nodes_and_loses_those_of_a_dead_one(
             before = time.monotonic()
             with pytest.raises(StoreError) as refused:
                 await store.set_many(entries)
-            assert time.monotonic() - before < 0.6
+            assert time.monotonic() - before < 2
             assert refused.value.reason in (
                 StoreReason.UNREACHABLE, StoreReason.NOT_READY, StoreReason.SLOW, StoreReason.OTHER,
             )  # fmt: skip
