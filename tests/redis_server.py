@@ -28,8 +28,6 @@ class Server:
     port: int = field(default_factory=free_tcp_port)
     mode: Sequence[str] = ()
     """Such as `--sentinel`, which needs its configuration in a file that it can write to."""
-    cli_options: Sequence[str] = ()
-    """What redis-cli needs to get in."""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -76,7 +74,9 @@ class Server:
 
     def cli(self, *words: str, check: bool = True) -> str:
         """What redis-cli prints."""
-        command = ["redis-cli", "-h", "127.0.0.1", "-p", str(self.port), *self.cli_options, *words]
+        # By the Unix socket where there is one: that is also reached from another network namespace.
+        where = ["-s", str(self.path)] if self.path.exists() else ["-h", "127.0.0.1", "-p", str(self.port)]
+        command = ["redis-cli", *where, *words]
         result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
         assert not check or result.returncode == 0, result.stdout + result.stderr
         return (result.stdout + result.stderr).strip()
@@ -86,6 +86,7 @@ class Server:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+            self.path.unlink(missing_ok=True)
             self.process = None
 
 

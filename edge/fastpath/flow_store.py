@@ -96,8 +96,8 @@ class FamilyFlows:
             self._ufrags[slot] = np.frombuffer(binascii.a2b_base64(ufrag), np.uint8)
 
     def ufrag_at(self, slot: NatSlot) -> bytes | None:
-        """The ufrag of a slot's flow. None where it is not known: the flow is from before there was a store, or
-        from a relay that had none.
+        """The ufrag of a slot's flow. None where it is not known: the flow is from before there was a store,
+        or from a relay that had none.
         """
         if self._ufrags is None:
             return None

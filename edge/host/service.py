@@ -78,6 +78,7 @@ class RelayService(Daemon[WorkerSettings]):
             sockets=sockets,
             supervisor=self.supervisor,
             lifecycle=self.lifecycle,
+            store=None if loaded.settings.config.store is None else str(loaded.settings.config.store.url),
         )
 
     @property

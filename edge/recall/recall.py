@@ -36,15 +36,19 @@ from edge.relay.forwarder import F, Holder, Stranger
 from edge.relay.slowpath import SlowPath
 from edge.relay.verdict import RelayReason
 
-ASKED_AT_ONCE = 256
+ASKED_AT_ONCE = 64
 RESTORED_AT_ONCE = 16
-"""Then packets have their turn."""
-WRITTEN_AT_ONCE = 128
+WRITTEN_AT_ONCE = 32
+"""Then packets have their turn: each of these is less than two milliseconds of a worker's time."""
 WRITE_TICK_S = 0.02
-"""From one part of what is due to the next: at most 6,400 records a second, as 770,000 flows need."""
+BUSY_TICK_S = 0.005
+"""From one part of what is due to the next where there is more: at most 6,400 records a second, which
+770,000 flows need.
+"""
 TICKS_PER_LOOK = 50
-REST_AFTER_FAILURE_S = 1.0
-"""Of writing, where a store that is full or read-only refuses it and the breaker leaves it to be read."""
+"""How seldom what is due is counted, which takes a look at every place."""
+REST_AFTER_FAILURE_S = 0.5
+"""Of what writes, where a store that is full or read-only refuses it and the breaker leaves it to be read."""
 EPOCH_S = 5.0
 """How often to see whether the store has lost all that was in it."""
 MAX_ORPHANS = 1024
@@ -202,11 +206,11 @@ class StoreRecall(Generic[F]):
         for tick in itertools.count():
             if tick % TICKS_PER_LOOK == 0:
                 self._counters.values[_DUE] = self._leases.due
-            is_to_rest = self._epoch is not None and self._store.is_available and not await self._write_part()
-            await asyncio.sleep(REST_AFTER_FAILURE_S if is_to_rest else WRITE_TICK_S)
+            is_known = self._epoch is not None and self._store.is_available
+            await asyncio.sleep(await self._write_part() if is_known else WRITE_TICK_S)
 
-    async def _write_part(self) -> bool:
-        """Write some of what is due; False where the store did not take it."""
+    async def _write_part(self) -> float:
+        """Write some of what is due. Returns the seconds until the next part."""
         now_ns = self._clocks.monotonic_ns()
         places, entries = list[int](), list[Entry]()
         for place in self._leases.take(now_ns, WRITTEN_AT_ONCE):
@@ -223,7 +227,7 @@ class StoreRecall(Generic[F]):
             entry = self._entry(Holder(from_sockaddr(client), vip, ufrag))
             entries += [] if entry is None else [entry]
         if not entries:
-            return True
+            return WRITE_TICK_S
         try:
             await self._store.set_many(entries)
         except StoreError as error:
@@ -231,9 +235,9 @@ class StoreRecall(Generic[F]):
             self._counters.add(_FAILED, len(entries))
             for place in places:
                 self._leases.change(place)
-            return False
+            return REST_AFTER_FAILURE_S
         self._counters.add(_WRITTEN, len(entries))
-        return True
+        return BUSY_TICK_S if len(entries) == WRITTEN_AT_ONCE else WRITE_TICK_S
 
     def _entry(self, holder: Holder) -> Entry | None:
         """A flow's record; None where nobody would believe it any more."""
@@ -250,16 +254,19 @@ class StoreRecall(Generic[F]):
     async def _watch_epoch(self) -> None:
         """A store that came back empty has another epoch, as who finds none makes one up."""
         while True:
+            rest_s = WRITE_TICK_S
             if self._store.is_available:
                 try:
                     epoch = await self._store.agree(EPOCH, secrets.token_hex(8).encode())
                 except StoreError as error:
                     self._counters.add(_FAILURES[error.reason])
+                    rest_s = REST_AFTER_FAILURE_S
                 else:
                     if epoch != self._epoch:
                         self._leases.change_all(self._slow_path.forwarder.live_places())
                     self._epoch = epoch
-            await asyncio.sleep(EPOCH_S if self._epoch is not None else WRITE_TICK_S)
+                    rest_s = EPOCH_S
+            await asyncio.sleep(rest_s)
 
     def _tell_trouble(self) -> None:
         for reason, index in _TROUBLE.items():

@@ -31,6 +31,6 @@ def test_a_table_gives_a_server_and_none_gives_memory(tmp_path: Path) -> None:
 
 
 def test_who_has_no_server_does_not_load_its_client() -> None:
-    code = "import sys; from core.store.open import open_guarded; open_guarded(None); print('redis' in sys.modules)"
+    code = "import sys; from core.store import open; open.open_guarded(None); print('redis' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert result.stdout == "False\n"

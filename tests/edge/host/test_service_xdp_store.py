@@ -73,9 +73,7 @@ def test_media_of_a_flow_that_another_host_had_is_punted_once_and_carried_by_the
     assert verdict(pop, "punt_media") <= 2
 
 
-def test_a_relay_that_restarts_renews_the_records_of_the_flows_that_it_finds(
-    pop: Pop, redis: Server
-) -> None:
+def test_a_relay_that_restarts_renews_the_records_of_the_flows_that_it_finds(pop: Pop, redis: Server) -> None:
     """The records of the fast path have but a mark of the ufrag; the whole of it is kept beside them."""
     calls = [Call(pop, 0).begin(), Call(pop, 1).begin()]
     for call in calls:

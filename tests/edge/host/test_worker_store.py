@@ -15,8 +15,6 @@ from tests.edge.host.kit import HOST, OTHER_HOST, OpenPeer, StartRelay, call, ec
 from tests.edge.kit import KEYRING, MEDIA, Peer, RelayProcess, eventually
 from tests.redis_server import Server, running
 
-DTLS = b"\x16\xfe\xfd" + bytes(40)
-
 
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[Server]:
@@ -42,23 +40,18 @@ def test_media_of_a_flow_that_another_relay_had_is_carried_on_without_a_check(
     start: StartRelay, peer: OpenPeer, redis: Server, say: Callable[[str], None]
 ) -> None:
     relay = start(store=redis.url, workers=2)
-    calls = [(peer(host), peer(transceiver), relay.vips[vip]) for host, transceiver, vip in (
-        ("127.0.0.1", HOST, 0), ("127.0.0.1", OTHER_HOST, 0), ("::1", "::1", 1),
-    )]  # fmt: skip
-    ufrags = {}
-    for client, transceiver, vip in calls:
-        ufrags[client] = ufrag_for(transceiver) if vip.host != "::1" else None
-        if vip.host != "::1":
-            call(client, transceiver, vip, ufrags[client])
-    calls = calls[:2]
-    for client, _, vip in calls:
-        eventually(lambda c=client, v=vip: is_written(redis, v, c), "the record is written")
-    value = redis.cli("GET", key_of(calls[0][2], calls[0][0])).encode()
-    record = decode_untrusted(value, calls[0][2], calls[0][0].address, KEYRING, int(time.time()))
-    assert record.ufrag == ufrags[calls[0][0]]
+    vip = relay.vips[0]
+    calls = [(peer(), peer(host)) for host in (HOST, OTHER_HOST)]
+    ufrags = [ufrag_for(transceiver) for _, transceiver in calls]
+    for (client, transceiver), ufrag in zip(calls, ufrags, strict=True):
+        call(client, transceiver, vip, ufrag)
+    eventually(lambda: all(is_written(redis, vip, client) for client, _ in calls), "records are written")
+    value = redis.cli("GET", key_of(vip, calls[0][0])).encode()
+    record = decode_untrusted(value, vip, calls[0][0].address, KEYRING, int(time.time()))
+    assert record.ufrag == ufrags[0]
     again(relay)
     assert relay.flows() == 0
-    for client, transceiver, vip in calls:
+    for client, transceiver in calls:
         before = time.monotonic()
         client.send(MEDIA, vip)
         data, path = transceiver.receive()
@@ -68,3 +61,48 @@ def test_media_of_a_flow_that_another_relay_had_is_carried_on_without_a_check(
     assert relay.flows() == 2
     assert relay.counter("recalls_total", "restored") == 2
     assert relay.counter("refusals_total", "unknown_flow_media") == 0
+    assert relay.summary()["store"] == {"where": f"redis at 127.0.0.1:{redis.port}", "state": "well"}
+
+
+def test_calls_are_set_up_and_carried_without_the_store_and_the_status_says_so(
+    start: StartRelay, peer: OpenPeer, redis: Server
+) -> None:
+    relay = start(store=redis.url)
+    vip, transceiver = relay.vips[0], peer(HOST)
+    first, second = peer(), peer()
+    path = call(first, transceiver, vip)
+    redis.stop()
+    call(second, transceiver, vip)
+    echo(first, transceiver, vip, path)
+    eventually(lambda: relay.summary()["store"] != {}, "a summary")
+    eventually(
+        lambda: (
+            relay.summary()["store"]
+            == {"where": f"redis at 127.0.0.1:{redis.port}", "state": "degraded", "reasons": ["unreachable"]}
+        ),
+        "the trouble is told",
+    )
+    assert relay.is_ready(), "a relay without its store is fit for calls"
+    redis.start()
+    eventually(lambda: relay.counter("lease_writes_total", "written") >= 2, "records are written again")
+    eventually(lambda: is_written(redis, vip, first) and is_written(redis, vip, second), "of both")
+    assert [line for line in relay.log_text().splitlines() if "the store is degraded" in line][1:] == []
+    again(relay)
+    first.send(MEDIA, vip)
+    assert transceiver.receive()[0] == MEDIA
+
+
+def test_a_relay_starts_and_takes_calls_while_its_store_is_not_there(
+    start: StartRelay, peer: OpenPeer, redis: Server
+) -> None:
+    redis.stop()
+    relay = start(store=redis.url)
+    client, transceiver = peer(), peer(HOST)
+    call(client, transceiver, relay.vips[0])
+    redis.start()
+    eventually(lambda: is_written(redis, relay.vips[0], client), "the record is written")
+
+
+def test_without_a_store_nothing_is_said_of_one(start: StartRelay) -> None:
+    relay = start()
+    assert "store" not in relay.summary()
