@@ -53,8 +53,9 @@ class RedisStore:
         options: dict[str, Any] = {
             "username": access.user,
             "password": access.password,
-            # The deadline of a call is ours; these end what it leaves behind.
-            "socket_timeout": access.timeout_s,
+            # The deadline of a call is ours. The library's own would be set for each answer of a pipeline,
+            # which costs as much as the answer.
+            "socket_timeout": None,
             "socket_connect_timeout": access.timeout_s,
             "retry": Retry(NoBackoff(), RETRIES),
             "protocol": 2,  # no HELLO: known to every version, and a round trip less

@@ -40,6 +40,11 @@ class Leases:
         if len(self._changed) < MAX_CHANGED:
             self._changed.append(place)
 
+    def put_off(self, place: int, due_ns: int) -> None:
+        """The flow at a place has a record that is good until then, and no longer for sure."""
+        self._grow(place + 1)
+        self._due_ns[place] = due_ns
+
     def change_all(self, places: npt.NDArray[np.intp]) -> None:
         """No record is there any more, or it is not known which are."""
         if len(places):

@@ -51,6 +51,10 @@ REST_AFTER_FAILURE_S = 0.5
 """Of what writes, where a store that is full or read-only refuses it and the breaker leaves it to be read."""
 EPOCH_S = 5.0
 """How often to see whether the store has lost all that was in it."""
+RENEW_RESTORED_NS = 5_000_000_000
+"""A record by which a flow was restored is written anew a little later: thousands may come at once, and
+theirs are good for the moment.
+"""
 MAX_ORPHANS = 1024
 
 _RECALLS = {outcome: counter_index("recalls", outcome) for outcome in RECALL_OUTCOMES}
@@ -168,6 +172,9 @@ class StoreRecall(Generic[F]):
             self._drop(held, restored)
         else:
             self._deliver(restored, held, now_ns, "restored")
+            place = forwarder.place_of(restored)
+            assert place is not None, "it was installed here"
+            self._leases.put_off(place, now_ns + RENEW_RESTORED_NS)
             self._observe(self._clocks.monotonic_ns() - held.since_ns)
 
     def _restore(self, stranger: Stranger, value: bytes, now_ns: int) -> F | StrEnum | str:

@@ -103,10 +103,7 @@ class SlowPath(Generic[F]):
         vip, client = stranger
         if not client[1]:
             return RelayReason.NO_SOURCE_PORT
-        new = self.forwarder.install(client, vip, verdict.ufrag, verdict.transceiver, now_ns)
-        if not isinstance(new, RelayReason) and self.recall is not None:
-            self.recall.changed(self.forwarder.place_of(new), stranger, verdict.ufrag)
-        return new
+        return self.forwarder.install(client, vip, verdict.ufrag, verdict.transceiver, now_ns)
 
     def _apply(
         self,

@@ -62,6 +62,7 @@ async def with_a_call(hosts: TwoHosts, then: Callable[[Call], object]) -> None:
             await call.connect()
             await is_answered(call)
             await then(call)  # type: ignore[misc]
+            await call.run_for(1)  # what was cut in two is over
             await is_answered(call)
         finally:
             await crowd.hang_up()

@@ -47,6 +47,14 @@ def test_what_is_not_settled_stays_due() -> None:
     assert leases.take(T, 10) == [7]
 
 
+def test_what_was_put_off_is_due_then() -> None:
+    leases = Leases(LEASE_NS)
+    leases.put_off(7, T + 5 * S)
+    assert leases.due == 0
+    assert leases.take(T + 5 * S - 1, 10) == []
+    assert leases.take(T + 5 * S, 10) == [7]
+
+
 def test_a_place_without_a_flow_is_never_due_again_until_it_changes() -> None:
     leases = Leases(LEASE_NS)
     leases.change(7)
