@@ -142,6 +142,10 @@ class RedisStore:
             raise StoreError(StoreReason.SLOW, f"no answer within {self._timeout_s * 1e3:.0f} ms") from None
         except (errors.RedisError, errors.RedisClusterException, OSError) as error:
             raise _explain(error) from None
+        for answer in answers:
+            if isinstance(answer, Exception):
+                # Its frames hold the answers and so itself: a cycle each, in workers that collect none.
+                answer.__traceback__ = answer.__context__ = None
         return answers
 
 

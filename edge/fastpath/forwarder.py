@@ -15,7 +15,6 @@ import itertools
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
 from core.addr import Endpoint
 from ebpf.flows import FlowRecord, ufrag_mark
@@ -175,14 +174,13 @@ class XdpForwarder:
             return None  # a VIP that is in the configuration no more
         return Holder(client, VipIndex(self._store.vip_ids.index(vip_id)), ufrag)
 
-    def live_places(self) -> npt.NDArray[np.intp]:
+    def live_places(self) -> list[int]:
         """The places of all flows in this worker's slots, ascending."""
-        return np.concatenate(
-            [
-                self._first_place[family] + np.flatnonzero(flows.slots.is_live)
-                for family, flows in self._families.items()
-            ]
-        )
+        return [
+            self._first_place[family] + position
+            for family, flows in self._families.items()
+            for position in np.flatnonzero(flows.slots.is_live).tolist()
+        ]
 
     def forward(self, flow: XdpFlow, datagram: memoryview, now_ns: int) -> bool:
         """Send from the flow's NAT port, as the program would have done; False too when it is to wait."""

@@ -19,9 +19,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-import numpy.typing as npt
-
 from core.addr import Endpoint, from_sockaddr
 from edge.forwarders.sweep import TICK_S, part_of
 from edge.forwarders.tally import DOWN, DOWN_FAILED, RECEIVED_DOWN, UP, FlowTally, count_up_failed
@@ -178,9 +175,9 @@ class UserspaceForwarder:
         flow = self._table[place] if place < len(self._table) else None
         return None if flow is None else Holder(from_sockaddr(flow.client), flow.vip, flow.ufrag)
 
-    def live_places(self) -> npt.NDArray[np.intp]:
+    def live_places(self) -> list[int]:
         """The places of all flows, ascending."""
-        return np.array([place for place, flow in enumerate(self._table) if flow is not None], np.intp)
+        return [place for place, flow in enumerate(self._table) if flow is not None]
 
     def forward(self, flow: UserspaceFlow, datagram: memoryview, now_ns: int) -> bool:
         """Send to the transceiver."""

@@ -9,6 +9,7 @@ it, a short one of places that have changed, so that these need not wait for the
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -45,10 +46,10 @@ class Leases:
         self._grow(place + 1)
         self._due_ns[place] = due_ns
 
-    def change_all(self, places: npt.NDArray[np.intp]) -> None:
+    def change_all(self, places: Sequence[int]) -> None:
         """No record is there any more, or it is not known which are."""
-        if len(places):
-            self._grow(int(places.max()) + 1)
+        if places:
+            self._grow(max(places) + 1)
             self._due_ns[places] = 0
 
     def take(self, now_ns: int, limit: int) -> list[int]:

@@ -8,10 +8,8 @@ what it carries, in `edge.relay.counters`. Nothing here may raise because of wha
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import NamedTuple, NewType, Protocol, TypeAlias, TypeVar
-
-import numpy as np
-import numpy.typing as npt
 
 from core.addr import Endpoint, IpFamily
 from edge.relay.verdict import RelayReason
@@ -111,7 +109,7 @@ class Forwarder(Protocol[F]):
     def holder(self, place: int) -> Holder | None:
         """Whose a place is; None where no flow has it, or its ufrag is not known."""
 
-    def live_places(self) -> npt.NDArray[np.intp]:
+    def live_places(self) -> Sequence[int]:
         """The places of all flows, ascending."""
 
     def forward(self, flow: F, datagram: memoryview, now_ns: int) -> bool:

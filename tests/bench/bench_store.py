@@ -13,8 +13,6 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import numpy as np
-
 from core.addr import Endpoint
 from core.keyring import Keyring
 from core.store.base import Entry
@@ -120,7 +118,7 @@ def _a_million_flows() -> list[Figure]:
     share = FLOWS // WORKERS
     workers = [Leases(LEASE_S * S) for _ in range(WORKERS)]
     for leases in workers:
-        leases.change_all(np.arange(share))
+        leases.change_all(range(share))
     now_ns, commands, first_round_ns, written = 0, 0, 0, 0
     while now_ns < 600 * S:
         is_busy = False

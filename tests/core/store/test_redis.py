@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -192,6 +193,35 @@ def test_a_full_server_refuses_writes_and_is_read_all_the_same(server: Server) -
             assert await store.get_many([ENTRY.key]) == [b"value"]
             server.cli("CONFIG", "SET", "maxmemory", "0")
             await store.set_many([ENTRY])
+
+    asyncio.run(run())
+
+
+def test_calls_leave_no_cycles_behind_however_they_end(server: Server) -> None:
+    """Workers do not look for them, as that would stop them for too long."""
+
+    async def run() -> None:
+        async with opened(server.url) as store:
+            entries = [ENTRY._replace(key=b"%d" % index) for index in range(32)]
+
+            async def write() -> None:
+                with contextlib.suppress(StoreError):
+                    await store.set_many(entries)
+                    await store.get_many([ENTRY.key])
+
+            await write()
+            for trouble in (
+                lambda: None,
+                lambda: server.cli("CONFIG", "SET", "maxmemory", "1"),
+                lambda: server.cli("CLIENT", "PAUSE", "500", "ALL"),
+                server.stop,
+            ):
+                trouble()
+                await write()
+                gc.collect()
+                for _ in range(3):
+                    await write()
+                assert gc.collect() < 32, "less than one for each answer"
 
     asyncio.run(run())
 

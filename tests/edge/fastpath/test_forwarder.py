@@ -65,7 +65,7 @@ def test_places_tell_whose_they_are_by_the_ufrags_beside_the_records(pin_dir: Pa
     try:
         flows = [installed(rig.install(1, session=5, vip=vip)) for vip in (0, 1)]
         places = [place for flow in flows if (place := rig.forwarder.place_of(flow)) is not None]
-        assert sorted(places) == rig.forwarder.live_places().tolist()
+        assert sorted(places) == rig.forwarder.live_places()
         for vip, place in enumerate(places):
             holder = rig.forwarder.holder(place)
             assert holder == Holder(Endpoint(*client_of(1, vip)[:2]), VipIndex(vip), ufrag_of(5))
@@ -75,7 +75,7 @@ def test_places_tell_whose_they_are_by_the_ufrags_beside_the_records(pin_dir: Pa
         assert renewed.ufrag == ufrag_of(6)
         rig.forwarder.close()
         rig.open()  # another relay finds the same
-        assert sorted(places) == rig.forwarder.live_places().tolist()
+        assert sorted(places) == rig.forwarder.live_places()
         assert rig.forwarder.holder(places[0]) == renewed
         rig.tables.marks[V6][flows[1].slot] ^= 1
         assert rig.forwarder.holder(places[1]) is None, "what is beside it is of another flow"
@@ -92,7 +92,7 @@ def test_without_the_map_of_ufrags_no_place_has_a_holder(rig: Rig) -> None:
     flow = installed(rig.install(1))
     place = rig.forwarder.place_of(flow)
     assert place is not None
-    assert rig.forwarder.live_places().tolist() == [place]
+    assert rig.forwarder.live_places() == [place]
     assert rig.forwarder.holder(place) is None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -75,7 +74,7 @@ def test_a_flow_that_changes_often_is_written_once() -> None:
 
 def test_changes_come_before_renewals() -> None:
     leases = Leases(LEASE_NS)
-    leases.change_all(np.arange(1000))
+    leases.change_all(range(1000))
     leases.change(900)
     assert leases.take(T, 4) == [900, 0, 1, 2]
 
@@ -89,13 +88,13 @@ def test_more_changes_than_the_queue_holds_are_found_all_the_same() -> None:
 
 def test_a_store_that_came_back_empty_makes_all_due_and_each_is_written_once() -> None:
     leases = Leases(LEASE_NS)
-    live = np.arange(0, 5000, 3)
+    live = list(range(0, 5000, 3))
     leases.change_all(live)
-    assert take_all(leases, T) == live.tolist()
+    assert take_all(leases, T) == live
     assert take_all(leases, T) == []
     leases.change_all(live)
-    assert sorted(take_all(leases, T)) == live.tolist()
-    leases.change_all(np.array([], np.intp))
+    assert sorted(take_all(leases, T)) == live
+    leases.change_all([])
     assert take_all(leases, T) == []
 
 
@@ -103,7 +102,7 @@ def test_a_part_at_a_time_and_everybody_has_a_turn() -> None:
     """Flows that are always due at the beginning of the column do not keep the end of it from being seen."""
     leases = Leases(LEASE_NS)
     size = 3 * LOOKED_AT_ONCE
-    leases.change_all(np.arange(size))
+    leases.change_all(range(size))
     seen = set[int]()
     for _ in range(size // 64 + 10):
         seen.update(leases.take(T, 64))  # nothing is settled
