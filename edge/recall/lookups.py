@@ -41,7 +41,10 @@ class Limits:
     asks_per_s: int = 10_000
     burst: int = 2000
     clients: int = 8192
-    packets_per_client: int = 4
+    dtls_per_client: int = 4
+    """Packets that are kept: a flight is of no use without its beginning."""
+    media_per_client: int = 1
+    """When thousands wait, what they said meanwhile is late, and to send it is half of the work."""
     held_bytes: int = 8 << 20
     missing: int = 1 << 16
     """Clients that are remembered as not found, of each of two generations."""
@@ -92,11 +95,10 @@ class Lookups:
             if len(self) >= self._limits.clients or not self._may_ask(now_ns):
                 return Answer.CROWDED
             held = self._waiting[stranger] = Held(now_ns)
-        size = len(packet.datagram)
-        if (
-            len(held.packets) >= self._limits.packets_per_client
-            or self._held_bytes + size > self._limits.held_bytes
-        ):
+        size, limits = len(packet.datagram), self._limits
+        is_media = packet.reason is RelayReason.UNKNOWN_FLOW_MEDIA
+        most = limits.media_per_client if is_media else limits.dtls_per_client
+        if len(held.packets) >= most or self._held_bytes + size > limits.held_bytes:
             return Answer.NOT_HELD
         held.packets.append(packet)
         self._held_bytes += size

@@ -11,8 +11,9 @@ import pytest
 from core.addr import Endpoint
 from core.store.flow_record import decode_untrusted
 from core.store.keys import flow_key
+from tests.bench.result import percentile
 from tests.edge.host.kit import HOST, OTHER_HOST, OpenPeer, StartRelay, call, echo, ufrag_for
-from tests.edge.kit import KEYRING, MEDIA, Peer, RelayProcess, eventually
+from tests.edge.kit import KEYRING, MEDIA, Peer, RelayProcess, eventually, request
 from tests.redis_server import Server, running
 
 
@@ -90,6 +91,35 @@ def test_calls_are_set_up_and_carried_without_the_store_and_the_status_says_so(
     again(relay)
     first.send(MEDIA, vip)
     assert transceiver.receive()[0] == MEDIA
+
+
+def test_set_up_takes_as_long_whatever_the_store_does(
+    start: StartRelay, peer: OpenPeer, redis: Server, say: Callable[[str], None]
+) -> None:
+    """Calls are set up at 20 a second all the while; a first check waits for nothing."""
+    relay, transceiver = start(store=redis.url), peer(HOST)
+    troubles: dict[str, Callable[[], object]] = {
+        "well": lambda: None,
+        "killed": redis.stop,
+        "empty": redis.start,
+        "slow": lambda: redis.cli("CLIENT", "PAUSE", "60000", "ALL"),
+        "restarted": lambda: (redis.stop(), redis.start()),
+        "full": lambda: redis.cli("CONFIG", "SET", "maxmemory", "1"),
+    }
+    told = []
+    for name, trouble in troubles.items():
+        trouble()
+        took_ms = []
+        for _ in range(40):
+            caller, check = peer(), request(ufrag_for(transceiver))
+            before = time.monotonic()
+            caller.send(check, relay.vips[0])
+            assert transceiver.receive()[0] == check
+            took_ms.append((time.monotonic() - before) * 1e3)
+            time.sleep(1 / 20)
+        told.append(f"{name} {percentile(took_ms, 50):.2f}/{percentile(took_ms, 95):.2f}")
+    assert relay.counter("flow_installs_total", "installed") == 40 * len(troubles)
+    say(f"240 calls at 20/s, none failed; their first checks took (p50/p95, ms): {', '.join(told)}")
 
 
 def test_a_relay_starts_and_takes_calls_while_its_store_is_not_there(

@@ -9,7 +9,8 @@ from edge.recall.lookups import Answer, HeldPacket, Limits, Lookups, S
 from edge.relay.forwarder import Stranger, VipIndex
 from edge.relay.verdict import RelayReason
 
-PACKET = HeldPacket(b"\x80" * 100, RelayReason.UNKNOWN_FLOW_MEDIA)
+PACKET = HeldPacket(b"\x16" * 100, RelayReason.UNKNOWN_FLOW_DTLS)
+MEDIA = HeldPacket(b"\x80" * 100, RelayReason.UNKNOWN_FLOW_MEDIA)
 MS = S // 1000
 VIP = VipIndex(0)
 
@@ -34,9 +35,11 @@ def test_a_client_is_asked_for_once_and_its_packets_wait_for_the_answer() -> Non
 
 
 def test_the_first_packets_are_kept_and_the_others_are_not() -> None:
-    lookups = Lookups(Limits(packets_per_client=2))
+    lookups = Lookups(Limits(dtls_per_client=2))
     answers = [lookups.hold(stranger(0), PACKET, 0) for _ in range(4)]
     assert answers == [Answer.HELD, Answer.HELD, Answer.NOT_HELD, Answer.NOT_HELD]
+    answers = [lookups.hold(stranger(1), MEDIA, 0) for _ in range(2)]
+    assert answers == [Answer.HELD, Answer.NOT_HELD], "late media is not worth its work"
 
 
 def test_what_is_held_has_a_limit_in_bytes_and_clients_are_asked_for_all_the_same() -> None:
@@ -111,7 +114,7 @@ def test_whatever_happens_every_packet_that_was_held_comes_out_once(
     steps: list[tuple[int, int, int]],
 ) -> None:
     lookups = Lookups(
-        Limits(asks_per_s=100, burst=3, clients=4, packets_per_client=2, held_bytes=500, missing=2)
+        Limits(asks_per_s=100, burst=3, clients=4, dtls_per_client=2, held_bytes=500, missing=2)
     )
     now_ns, held, out, asked = 0, 0, 0, list[Stranger]()
     for number, action, wait_ns in steps:
