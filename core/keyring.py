@@ -11,6 +11,7 @@ KEY_IDS = range(32)
 TAG_INFO = b"voxpop token v1"
 PASSWORD_INFO = b"voxpop ice-pwd v1"
 REFERRAL_INFO = b"voxpop referral v1"
+RECORD_INFO = b"voxpop flow record v1"
 PASSWORD_CHARS = 32
 
 
@@ -28,7 +29,7 @@ class Keyring:
     `masters` maps key id (0–31) to 32 secret bytes; `mint_with` is the id that new tokens carry.
     """
 
-    __slots__ = ("_password_keys", "_referral_keys", "_tag_keys", "mint_with")
+    __slots__ = ("_password_keys", "_record_keys", "_referral_keys", "_tag_keys", "mint_with")
 
     def __init__(self, masters: Mapping[int, bytes], mint_with: int) -> None:
         if mint_with not in masters:
@@ -42,6 +43,7 @@ class Keyring:
         self._tag_keys = {k: hkdf_sha256(m, TAG_INFO, 16) for k, m in masters.items()}
         self._password_keys = {k: hkdf_sha256(m, PASSWORD_INFO, 32) for k, m in masters.items()}
         self._referral_keys = {k: hkdf_sha256(m, REFERRAL_INFO, 32) for k, m in masters.items()}
+        self._record_keys = {k: hkdf_sha256(m, RECORD_INFO, 32) for k, m in masters.items()}
 
     def __repr__(self) -> str:
         return f"Keyring(ids={sorted(self._tag_keys)}, mint_with={self.mint_with})"
@@ -63,3 +65,7 @@ class Keyring:
     def referral_mac(self, key_id: int, message: bytes) -> bytes:
         """The HMAC-SHA-256 by which regions vouch for callers. KeyError for an unknown id."""
         return hmac.digest(self._referral_keys[key_id], message, "sha256")
+
+    def record_mac(self, key_id: int, text: bytes) -> bytes:
+        """HMAC-SHA-256 by which relays know each other's flow records. KeyError for an unknown id."""
+        return hmac.digest(self._record_keys[key_id], text, "sha256")

@@ -96,6 +96,14 @@ def open_untrusted(ufrag: bytes, keyring: Keyring, now_min: int) -> Token:
     `now_min` is the wall clock in minutes since the Unix epoch. The tag is compared without constant
     time on purpose: nothing is answered, so there is nothing to time.
     """
+    token = verify_untrusted(ufrag, keyring)
+    if is_expired(token.expiry_min, now_min):
+        raise TokenError(TokenReason.EXPIRED)
+    return token
+
+
+def verify_untrusted(ufrag: bytes, keyring: Keyring) -> Token:
+    """The same check but for the expiry, for who has another proof that it may be used. Raises TokenError."""
     raw = _decode_untrusted(ufrag)
     key_id = raw[0] & 31
     key = keyring.tag_key(key_id)
@@ -104,8 +112,6 @@ def open_untrusted(ufrag: bytes, keyring: Keyring, now_min: int) -> Token:
     if siphash(key, raw[:TAG_OFFSET]) != _TAG.unpack_from(raw, TAG_OFFSET)[0]:
         raise TokenError(TokenReason.BAD_TAG)
     _, cluster, host, port, expiry_min, session = _FIELDS.unpack_from(raw)
-    if is_expired(expiry_min, now_min):
-        raise TokenError(TokenReason.EXPIRED)
     return Token(key_id, cluster, host, port, expiry_min, session)
 
 

@@ -162,6 +162,12 @@ class FlowAux(Structure):
     _fields_ = (("bytes", c_uint64), ("packets", c_uint32), ("ufrag", c_uint32))
 
 
+class Ufrag(Structure):
+    """struct vp_ufrag_record: the token behind a flow's ufrag, for relays."""
+
+    _fields_ = (("token", c_uint8 * 21), ("reserved", c_uint8 * 3))
+
+
 class IndexRequest(Structure):
     """struct vp_index_request: what voxpop_index is run on."""
 
@@ -282,6 +288,7 @@ STRUCTS: dict[str, type[Structure]] = {
     "vp_group": Group,
     "vp_bucket": Bucket,
     "vp_flow_aux": FlowAux,
+    "vp_ufrag_record": Ufrag,
     "vp_index_request": IndexRequest,
     "vp_up": Up,
     "vp_up4": Up4,

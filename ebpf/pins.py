@@ -71,6 +71,9 @@ COUNTERS_MAP = MapSpec("counters", MapKind.PERCPU_ARRAY, c_uint32, layout.Counte
 PUNT_TOTAL = MapSpec("punt_total", MapKind.ARRAY, c_uint32, layout.Debt, 1)
 PUNT_SOURCES = MapSpec("punt_sources", MapKind.LRU_HASH, layout.Source, layout.Debt)
 
+UFRAGS4 = MapSpec("ufrags4", MapKind.ARRAY, c_uint32, layout.Ufrag, None, F_MMAPABLE)
+UFRAGS6 = MapSpec("ufrags6", MapKind.ARRAY, c_uint32, layout.Ufrag, None, F_MMAPABLE)
+
 AnySpec = MapSpec[Any, Any]
 
 
@@ -181,6 +184,25 @@ def _make_missing(directory: Path, sizes: Sizes, made: list[str]) -> None:
         made.append(name)
         try:
             new.pin(path)
+        finally:
+            new.close()
+
+
+def ensure_ufrags(directory: Path, sizes: Sizes) -> None:
+    """Make and pin what the program does not use and a relay with a store does, where it is missing.
+
+    Raises PinError where it has another size, MapError where the kernel refuses.
+    """
+    both: tuple[tuple[AnySpec, int], ...] = ((UFRAGS4, sizes.backbones4), (UFRAGS6, sizes.backbones6))
+    for spec, backbones in both:
+        count = max(1, backbones * layout.PORTS)
+        if (directory / spec.name).exists():
+            if wrong := misfit(directory, spec, count):
+                raise PinError(f"{directory}: {wrong}: remove {directory / spec.name} and start again")
+            continue
+        new = BpfMap.create(spec, count)
+        try:
+            new.pin(directory / spec.name)
         finally:
             new.close()
 

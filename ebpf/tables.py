@@ -295,6 +295,16 @@ class Tables:
         return counts_of(self.counters)
 
 
+def open_ufrags(pin_dir: Path) -> dict[IpFamily, npt.NDArray[np.uint8]]:
+    """The ufrags of flows, [slot, byte], over the maps that `pins.ensure_ufrags` made. Raises PinError."""
+    views = {}
+    for family, spec in ((V4, pins.UFRAGS4), (V6, pins.UFRAGS6)):
+        opened = BpfMap.open(spec, pin_dir / spec.name)
+        views[family] = opened.view(writable=True)["token"]
+        opened.close()  # the mapping holds the map
+    return views
+
+
 def group_slot(group: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
     """The first slot of a group, by its number: those of all backbone addresses are numbered on."""
     return (group // layout.GROUPS + 1) * layout.GROUP_FIRST + group * layout.GROUP_SLOTS

@@ -16,6 +16,7 @@ from core.config.tables import (
     DataplaneSettings,
     PopSettings,
     RelaySettings,
+    StoreSettings,
     TokenSettings,
     TransceiverSettings,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "DataplaneSettings",
     "PopSettings",
     "RelaySettings",
+    "StoreSettings",
     "TokenSettings",
     "TransceiverSettings",
     "parse",

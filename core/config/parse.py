@@ -17,6 +17,7 @@ from core.config.tables import (
     DataplaneSettings,
     PopSettings,
     RelaySettings,
+    StoreSettings,
     TokenSettings,
     TransceiverSettings,
 )
@@ -34,6 +35,7 @@ class Config:
     relay: RelaySettings | None
     dataplane: DataplaneSettings | None
     transceiver: TransceiverSettings | None
+    store: StoreSettings | None = None
     backends: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """[backend.NAME] as it is in the file, by name: what may be in it is for that backend to say."""
 
@@ -70,10 +72,11 @@ def parse(document: Mapping[str, object]) -> Config:
     relay = _read_relay(document, clusters, problems)
     dataplane = _read_dataplane(document, relay, problems)
     transceiver = _read_transceiver(document, clusters, pops, problems)
+    store = _read_store(document, problems.of("store"))
     backends = _read_backends(document.get(BACKEND, {}), problems.of(BACKEND))
     if problems.all() or token is None:
         raise ConfigError(problems.all())
-    return Config(token, clusters, pops, relay, dataplane, transceiver, backends)
+    return Config(token, clusters, pops, relay, dataplane, transceiver, store, backends)
 
 
 def _read_clusters(tables: object, problems: list[str]) -> dict[int, Cluster]:
@@ -169,6 +172,19 @@ def _read_transceiver(
         return _place(read, cluster, own)
     if not problems.is_broken("cluster"):
         own.append(f"transceiver.cluster {read.cluster} has no [[cluster]] with that id")
+    return read
+
+
+def _read_store(document: Mapping[str, object], problems: list[str]) -> StoreSettings | None:
+    if "store" not in document:
+        return None
+    read = read_table(StoreSettings, document["store"], "store", problems)
+    if read is None:
+        return None
+    if read.user is not None and read.password_file is None:
+        problems.append("store.user needs store.password_file")
+    if read.ca_file is not None and not read.url.tls:
+        problems.append("store.ca_file is for TLS: write rediss://… in store.url")
     return read
 
 

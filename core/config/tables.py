@@ -7,6 +7,7 @@ from ipaddress import IPv4Network, IPv6Network
 
 from core.addr import Endpoint, IpFamily, IPNetwork
 from core.schema import (
+    Kind,
     address,
     any_network,
     boolean,
@@ -25,6 +26,8 @@ from core.schema import (
     setting,
     text,
 )
+from core.store_url import WORDS as STORE_URL_WORDS
+from core.store_url import StoreUrl, parse_store_url
 from core.token import MAX_LIFETIME_MIN
 
 LOCATION_HEADERS = ("Voxpop-Pop", "CF-IPLatitude", "CF-Connecting-IP", "Forwarded", "X-Forwarded-For")
@@ -189,14 +192,42 @@ class DataplaneSettings:
         default=20_000,
         reloadable=True,
     )
-    punt_media_source_pps: int = setting(
+    punt_media_source_pps: int | None = setting(
         integer(1, 1_000_000, "packets/s"),
-        "DTLS and media packets of unknown flows that one source may send to the relay",
-        default=20,
+        "DTLS and media packets of unknown flows that one source may send to the relay; not set, 20, and "
+        "5000 with a [store] in which such flows are looked up",
+        default=None,
         reloadable=True,
     )
-    punt_media_total_pps: int = setting(
-        integer(1, 10_000_000, "packets/s"), "the same of all sources together", default=1000, reloadable=True
+    punt_media_total_pps: int | None = setting(
+        integer(1, 10_000_000, "packets/s"),
+        "the same of all sources together; not set, 1000, and 20,000 with a [store]",
+        default=None,
+        reloadable=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """[store]: Redis or Valkey, where relays leave what others need; see docs/redis.md. It may be absent."""
+
+    url: StoreUrl = setting(Kind(parse_store_url, STORE_URL_WORDS), "where it is")
+    user: str | None = setting(text(), "the ACL user; not set, the default user", default=None)
+    password_file: str | None = setting(
+        text("a path"), "file with the password and nothing else, mode 0600", default=None
+    )
+    ca_file: str | None = setting(
+        text("a path"), "certificates to trust for TLS, in PEM; not set, the system's", default=None
+    )
+    timeout_ms: int = setting(
+        integer(5, 1000, "ms"),
+        "deadline of a call, connecting included; packets never wait for it, but held ones are dropped then",
+        default=100,
+    )
+    flow_lease_s: int = setting(
+        integer(60, 3600, "s"),
+        "how long the record of a flow is good for; a relay renews it when a third of that is left",
+        default=180,
     )
 
 
@@ -297,5 +328,6 @@ TABLES = {
     "pop": PopSettings,
     "relay": RelaySettings,
     "dataplane": DataplaneSettings,
+    "store": StoreSettings,
     "transceiver": TransceiverSettings,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import ssl
 import stat
 import tomllib
 from collections.abc import Mapping
@@ -14,6 +15,9 @@ from core.config import Config, parse
 from core.errors import ConfigError
 from core.keyring import MASTER_BYTES, Keyring
 from core.service.exhausted import reason
+
+PASSWORD_BYTES = 512
+CERTIFICATES_BYTES = 16384
 
 
 def load_toml(path: Path) -> dict[str, object]:
@@ -76,6 +80,38 @@ def load_masters(path: Path) -> tuple[dict[int, bytes], int]:
     except ValueError as error:
         raise ConfigError([f"{path}: {error}"]) from None
     return masters, mint_with
+
+
+def load_password(path: Path) -> str:
+    """The one line of a file that others must not read. Raises ConfigError, without what is in it."""
+    try:
+        with path.open("rb") as file:
+            if _others_can_read(file):
+                raise ConfigError([f"{path}: holds secrets but others can read it; run: chmod 600 {path}"])
+            lines = file.read(PASSWORD_BYTES + 2).decode().splitlines()
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
+    except UnicodeDecodeError:
+        raise ConfigError([f"{path}: is not text"]) from None
+    if len(lines) != 1 or not 0 < len(lines[0].encode()) <= PASSWORD_BYTES:
+        raise ConfigError([f"{path}: must be one line of at most {PASSWORD_BYTES} bytes, the password alone"])
+    return lines[0]
+
+
+def load_certificates(path: Path) -> str:
+    """A file of certificates in PEM. Raises ConfigError."""
+    try:
+        text = path.read_text("ascii")
+        ssl.create_default_context(cadata=text)
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be used: {error.strerror or error}"]) from None
+    except ValueError:
+        raise ConfigError([f"{path}: is not PEM"]) from None
+    if len(text) > CERTIFICATES_BYTES:
+        raise ConfigError(
+            [f"{path}: is longer than {CERTIFICATES_BYTES} bytes: give the one certificate that is needed"]
+        )
+    return text
 
 
 def create_secret(path: Path, text: str) -> None:

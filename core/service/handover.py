@@ -13,12 +13,19 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from core.config import Config, parse
 from core.errors import ConfigError
 from core.keyring import Keyring
-from core.service.files import keys_path, load_document, load_masters, validate
+from core.service.files import (
+    keys_path,
+    load_certificates,
+    load_document,
+    load_masters,
+    load_password,
+    validate,
+)
 from core.service.supervisor import MESSAGE_BYTES, Message
 
 SETTINGS = "settings"
@@ -37,6 +44,20 @@ IS_EXPELLING = "is_expelling"
 """The key of settings for whether its time is over already, for a worker that finds something left."""
 DRAIN_ROOM_BYTES = 16
 """What a number takes in the settings."""
+
+
+STORE = "store_secrets"
+"""The key of a message for what `decode_store_secrets` reads."""
+
+
+class StoreSecrets(NamedTuple):
+    """What the files say that [store] names."""
+
+    password: str | None
+    ca_pem: str | None
+
+    def __repr__(self) -> str:
+        return "StoreSecrets(…)"
 
 
 class WorkerSettings(Protocol):
@@ -86,6 +107,11 @@ def load(
     more: Mapping[str, object] = {}
     masters: dict[int, bytes] = {}
     mint_with = 0
+    secrets: StoreSecrets | None = None
+    try:
+        secrets = load_store_secrets(config, path)
+    except ConfigError as error:
+        problems += error.problems
     try:
         more = judge(config, path)
     except ConfigError as error:
@@ -103,6 +129,7 @@ def load(
         "mint_with": mint_with,
         DRAIN_NUMBER: 0,
         IS_EXPELLING: False,
+        STORE: secrets,
         **more,
     }
     size = len(json.dumps(message)) + DRAIN_ROOM_BYTES + room_bytes
@@ -127,3 +154,32 @@ def decode_keyring(message: Message) -> Keyring:
     masters: Any = message["masters"]
     mint_with: Any = message["mint_with"]
     return Keyring({int(key_id): base64.b64decode(text) for key_id, text in masters.items()}, mint_with)
+
+
+def load_store_secrets(config: Config, path: Path) -> StoreSecrets | None:
+    """The files that [store] names, relative paths counted from the configuration file; None without a table.
+
+    Raises ConfigError with every problem.
+    """
+    store = config.store
+    if store is None:
+        return None
+    problems: list[str] = []
+
+    def read(load_file: Callable[[Path], str], name: str | None) -> str | None:
+        try:
+            return None if name is None else load_file(path.parent / name)
+        except ConfigError as error:
+            problems.extend(error.problems)
+            return None
+
+    secrets = StoreSecrets(read(load_password, store.password_file), read(load_certificates, store.ca_file))
+    if problems:
+        raise ConfigError(problems)
+    return secrets
+
+
+def decode_store_secrets(message: Message) -> StoreSecrets | None:
+    """What the files of [store] say, in a message."""
+    secrets: Any = message[STORE]
+    return None if secrets is None else StoreSecrets(*secrets)

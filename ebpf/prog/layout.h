@@ -166,6 +166,15 @@ struct vp_flow_aux {
 	__u32 ufrag; /* see vp_ufrag_mark() */
 };
 
+/*
+ * The whole of it, which the program has no use for: a relay that comes anew reads here which ufrag
+ * the flows have that it finds. By slot, in a map that is there only where a store is configured.
+ */
+struct vp_ufrag_record {
+	__u8 token[21];
+	__u8 reserved[3];
+};
+
 enum vp_index_task {
 	VP_INDEX_FIND,	 /* of `client`: its slot; 0: not known */
 	VP_INDEX_GROUP,	 /* of `client`: the first slot of its group number `slot` */

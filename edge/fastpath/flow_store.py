@@ -9,18 +9,20 @@ one store: its state, its next hops and the mark of its ufrag.
 
 from __future__ import annotations
 
+import binascii
 import logging
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from core.addr import Endpoint, IpFamily, pack_address, unpack_address
 from ebpf import layout
 from ebpf.clock import SeenClock
 from ebpf.errors import MapError, MapFullError
-from ebpf.flows import FlowRecord
+from ebpf.flows import FlowRecord, ufrag_mark
 from ebpf.ids import BackboneIndex, NatSlot, VipId
 from ebpf.index import Index
 from ebpf.tables import Tables
@@ -38,6 +40,8 @@ class Maps:
     index: Index
     clock: SeenClock
     """Of the records' stamps."""
+    ufrags: Mapping[IpFamily, npt.NDArray[np.uint8]] | None = None
+    """[slot, byte], where a store is configured."""
 
     def close(self) -> None:
         """Close all of it; the flows go on."""
@@ -66,6 +70,7 @@ class FamilyFlows:
         self._maps = maps
         self._backbones: dict[int, bytes] = {index: pack_address(host) for index, host in backbones.items()}
         self._downstream = maps.tables.records[family][layout.DOWNSTREAM]
+        self._ufrags = maps.ufrags[family] if maps.ufrags is not None else None
 
     def nat_address(self, slot: NatSlot) -> tuple[bytes, int]:
         """The backbone address, packed, and the NAT port of a slot."""
@@ -77,6 +82,27 @@ class FamilyFlows:
         record = self._downstream[slot]
         host = unpack_address(record["transceiver"].tobytes())
         return Endpoint(host, socket.ntohs(int(record["common"]["transceiver_port"])))
+
+    def client_at(self, slot: NatSlot) -> tuple[Endpoint, VipId]:
+        """Whose flow has a slot, and at which VIP."""
+        record = self._downstream[slot]
+        common = record["common"]
+        host = unpack_address(record["client"].tobytes())
+        return Endpoint(host, socket.ntohs(int(common["client_port"]))), VipId(int(common["vip"]))
+
+    def note_ufrag(self, slot: NatSlot, ufrag: bytes) -> None:
+        """Keep the ufrag of a slot's flow, where a store is configured: the record has but a mark of it."""
+        if self._ufrags is not None:
+            self._ufrags[slot] = np.frombuffer(binascii.a2b_base64(ufrag), np.uint8)
+
+    def ufrag_at(self, slot: NatSlot) -> bytes | None:
+        """The ufrag of a slot's flow. None where it is not known: the flow is from before there was a store,
+        or from a relay that had none.
+        """
+        if self._ufrags is None:
+            return None
+        ufrag = binascii.b2a_base64(self._ufrags[slot].tobytes(), newline=False)
+        return ufrag if ufrag_mark(ufrag) == int(self.marks[slot]) else None
 
     def is_live(self, slot: NatSlot) -> bool:
         """Whether a flow has the slot."""

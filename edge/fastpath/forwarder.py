@@ -11,7 +11,10 @@ changed for instance; so flows are found in the index and not in a table of the 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
+
+import numpy as np
 
 from core.addr import Endpoint
 from ebpf.flows import FlowRecord, ufrag_mark
@@ -25,7 +28,13 @@ from edge.fastpath.upstream import Upstream
 from edge.forwarders.sweep import EXPELLING_NS, TICK_S
 from edge.forwarders.tally import FlowTally
 from edge.relay.counters import Counters, Removal
-from edge.relay.forwarder import MAX_ADDRESSES_PER_TOKEN, Sockaddr, VipIndex, family_of_sockaddr
+from edge.relay.forwarder import (
+    MAX_ADDRESSES_PER_TOKEN,
+    Holder,
+    Sockaddr,
+    VipIndex,
+    family_of_sockaddr,
+)
 from edge.relay.verdict import RelayReason
 
 REST_AFTER_REMOVALS_S = 0.001
@@ -54,6 +63,8 @@ class XdpForwarder:
         """To be told what the supervisor says."""
         self._store = store
         self._families = store.families
+        sizes = [len(flows.slots.numbers) for flows in store.families.values()]
+        self._first_place = dict(zip(store.families, itertools.accumulate([0, *sizes]), strict=False))
         self._clock = store.maps.clock
         self._max_flows = max_flows
         self._rest_ns = rest_ns
@@ -110,6 +121,7 @@ class XdpForwarder:
         if slot is None:
             return RelayReason.NO_NAT_PORT
         record = FlowRecord(slot, endpoint, self._store.vip_ids[vip], transceiver, number, down or NOWHERE)
+        flows.note_ufrag(slot, ufrag)
         if not flows.begin(record, mark, now_ns):
             position = slots.position_of(slot)
             assert position is not None, "it was taken from there"
@@ -122,6 +134,7 @@ class XdpForwarder:
     def rebind_ufrag(self, flow: XdpFlow, ufrag: bytes) -> None:
         """Give a flow another ufrag in the slot that it has: the transceiver sees the same source."""
         flows, mark = self._families[flow.family], ufrag_mark(ufrag)
+        flows.note_ufrag(flow.slot, ufrag)
         flows.marks[flow.slot] = mark
         position = flows.slots.position_of(flow.slot)
         if position is not None:
@@ -139,6 +152,36 @@ class XdpForwarder:
     def _release(self, flows: FamilyFlows, position: int, cause: Removal, now_ns: int) -> None:
         flows.slots.release(position, now_ns + self._rest_ns)
         self._tally.removed(cause, len(self._store))
+
+    def place_of(self, flow: XdpFlow) -> int | None:
+        """Places are the positions of all families' slots, one family after the other."""
+        position = self._families[flow.family].slots.position_of(flow.slot)
+        return None if position is None else self._first_place[flow.family] + position
+
+    def holder(self, place: int) -> Holder | None:
+        """Whose a place is; also None without the map of ufrags, or where that has another flow's."""
+        for family, first in reversed(self._first_place.items()):
+            if place >= first:
+                return self._holder(self._families[family], place - first)
+        return None
+
+    def _holder(self, flows: FamilyFlows, position: int) -> Holder | None:
+        slot = flows.slots.slot_at(position)
+        ufrag = flows.ufrag_at(slot)
+        if ufrag is None or not flows.is_live(slot):
+            return None
+        client, vip_id = flows.client_at(slot)
+        if vip_id not in self._store.vip_ids:
+            return None  # a VIP that is in the configuration no more
+        return Holder(client, VipIndex(self._store.vip_ids.index(vip_id)), ufrag)
+
+    def live_places(self) -> list[int]:
+        """The places of all flows in this worker's slots, ascending."""
+        return [
+            self._first_place[family] + position
+            for family, flows in self._families.items()
+            for position in np.flatnonzero(flows.slots.is_live).tolist()
+        ]
 
     def forward(self, flow: XdpFlow, datagram: memoryview, now_ns: int) -> bool:
         """Send from the flow's NAT port, as the program would have done; False too when it is to wait."""

@@ -12,7 +12,7 @@ from ebpf.clock import SeenClock
 from ebpf.ids import BackboneIndex, NatSlot, VipId
 from ebpf.index import Index
 from ebpf.layout import PORTS
-from ebpf.tables import Tables
+from ebpf.tables import Tables, open_ufrags
 from edge.fastpath.flow_store import FamilyFlows, FlowStore, Maps
 from edge.fastpath.nat_slots import Slots, share_ports
 from edge.fastpath.transceiver_ids import Transceivers
@@ -31,6 +31,8 @@ class Identities:
     backbones: Mapping[IpFamily, Mapping[BackboneIndex, str]]
     nat_ports: tuple[int, int]
     """First and last, of every backbone address."""
+    keeps_ufrags: bool = False
+    """Whether a store is configured."""
 
 
 def read_identities(message: Any) -> Identities:  # noqa: ANN401 - JSON of our own making
@@ -41,6 +43,7 @@ def read_identities(message: Any) -> Identities:  # noqa: ANN401 - JSON of our o
         message["vip_ids"],
         {family: dict(message["backbones"][str(family)]) for family in IpFamily},
         (first, last),
+        message["keeps_ufrags"],
     )
 
 
@@ -54,7 +57,8 @@ def open_store(
     assert len(identities.vip_ids) == len(vips), "one for each"
     now_ns = monotonic_ns()
     pin_dir = identities.pin_dir
-    maps = Maps(Tables(pin_dir), Index(pin_dir), SeenClock(pin_dir, monotonic_ns))
+    ufrags = open_ufrags(pin_dir) if identities.keeps_ufrags else None
+    maps = Maps(Tables(pin_dir), Index(pin_dir), SeenClock(pin_dir, monotonic_ns), ufrags)
     families = {}
     for family, hosts in identities.backbones.items():
         slots = Slots(

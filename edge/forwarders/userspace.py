@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from core.addr import Endpoint
+from core.addr import Endpoint, from_sockaddr
 from edge.forwarders.sweep import EXPELLING_NS, TICK_S, part_of
 from edge.forwarders.tally import DOWN, DOWN_FAILED, RECEIVED_DOWN, UP, FlowTally, count_up_failed
 from edge.relay.counters import (
@@ -32,7 +32,7 @@ from edge.relay.counters import (
     classify_error,
     counter_index,
 )
-from edge.relay.forwarder import MAX_ADDRESSES_PER_TOKEN, Sockaddr, VipIndex
+from edge.relay.forwarder import MAX_ADDRESSES_PER_TOKEN, Holder, Sockaddr, VipIndex
 from edge.relay.verdict import RelayReason
 
 DATAGRAM_BYTES = 65536
@@ -166,6 +166,19 @@ class UserspaceForwarder:
         self._addresses[ufrag] += change
         if not self._addresses[ufrag]:
             del self._addresses[ufrag]
+
+    def place_of(self, flow: UserspaceFlow) -> int:
+        """Its index in the table."""
+        return flow.place
+
+    def holder(self, place: int) -> Holder | None:
+        """Whose a place is."""
+        flow = self._table[place] if place < len(self._table) else None
+        return None if flow is None else Holder(from_sockaddr(flow.client), flow.vip, flow.ufrag)
+
+    def live_places(self) -> list[int]:
+        """The places of all flows, ascending."""
+        return [place for place, flow in enumerate(self._table) if flow is not None]
 
     def forward(self, flow: UserspaceFlow, datagram: memoryview, now_ns: int) -> bool:
         """Send to the transceiver."""

@@ -30,6 +30,11 @@ from edge.nexthops.table import NextHops
 logger = logging.getLogger(__name__)
 
 CLOCK_S = 5.0
+MEDIA_PPS = 20, 1000
+MEDIA_PPS_WITH_STORE = 5000, 20_000
+"""Where a PoP dies, its flows come here as media: 20,000 of them within seconds, a tenth of those perhaps
+from behind one carrier-grade NAT. As much as first packets have.
+"""
 PINS_S = 1.0
 """How often to see whether the maps in use are still those that are pinned."""
 
@@ -40,13 +45,17 @@ class XdpHost:
     Raises DataplaneError, which says what is wrong with it; HeldError where another relay has it.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, *, has_store: bool = False) -> None:
+        """`has_store`: whether flows' ufrags are to be kept beside their records."""
         self.plan = plan
+        self._keeps_ufrags = has_store
         _check_capabilities()
         with contextlib.ExitStack() as undo:
             lock = locks.take(plan.root, locks.Role.RELAY)
             undo.callback(os.close, lock)
             _check_sizes(plan)
+            if has_store:
+                pins.ensure_ufrags(plan.directory, plan.sizes)
             modes = _check_interfaces(plan)
             self.tables = tables = Tables(plan.directory)
             undo.callback(tables.close)
@@ -77,10 +86,16 @@ class XdpHost:
     @property
     def message(self) -> dict[str, object]:
         """What a worker must know to use the tables."""
-        return {**self._identities.message(), "dscp_upstream": self._dscp_upstream}
+        return {
+            **self._identities.message(),
+            "dscp_upstream": self._dscp_upstream,
+            "keeps_ufrags": self._keeps_ufrags,
+        }
 
-    def configure(self, keyring: Keyring, settings: DataplaneSettings) -> None:
-        """Keys, DSCP and budgets; at the start and at each reload."""
+    def configure(self, keyring: Keyring, settings: DataplaneSettings, *, has_store: bool) -> None:
+        """Keys, DSCP and budgets; at the start and at each reload. With a store, media of flows that only
+        other relays know is worth more of the relay's time.
+        """
         tables = self.tables
         self._dscp_upstream = settings.dscp_upstream
         tables.set_keys(keyring)
@@ -88,7 +103,7 @@ class XdpHost:
         tables.set_dscp(layout.DOWNSTREAM, settings.dscp_downstream)
         for punt_class, source, total in (
             (layout.PUNT_CLASS_STUN, settings.punt_source_pps, settings.punt_total_pps),
-            (layout.PUNT_CLASS_MEDIA, settings.punt_media_source_pps, settings.punt_media_total_pps),
+            (layout.PUNT_CLASS_MEDIA, *media_rates(settings, has_store)),
         ):
             tables.set_rates(punt_class, Rates(source, source, total, total))
 
@@ -141,6 +156,12 @@ class XdpHost:
     def close(self) -> None:
         """Close the maps, and let another relay have them; the fast path goes on."""
         self._open.close()
+
+
+def media_rates(settings: DataplaneSettings, has_store: bool) -> tuple[int, int]:
+    """DTLS and media packets per second that are punted for unknown flows: of one source, and of all."""
+    source, total = MEDIA_PPS_WITH_STORE if has_store else MEDIA_PPS
+    return settings.punt_media_source_pps or source, settings.punt_media_total_pps or total
 
 
 def _check_capabilities() -> None:

@@ -79,12 +79,13 @@ class RelayService(Daemon[WorkerSettings]):
             sockets=sockets,
             supervisor=self.supervisor,
             lifecycle=self.lifecycle,
+            store=None if loaded.settings.config.store is None else str(loaded.settings.config.store.url),
         )
 
     @property
     def tables(self) -> Iterable[str]:
         """[dataplane] where the fast path is in use."""
-        return ("relay",) if self._fast_path is None else ("relay", "dataplane")
+        return ("relay", "store") if self._fast_path is None else ("relay", "dataplane", "store")
 
     def ready_line(self) -> str:
         """Where it listens, and what for."""
@@ -165,7 +166,9 @@ class RelayService(Daemon[WorkerSettings]):
         if self._fast_path is not None:
             settings = self.loaded.settings
             self._fast_path.configure(
-                settings.keyring, settings.config.dataplane or self._fast_path.plan.settings
+                settings.keyring,
+                settings.config.dataplane or self._fast_path.plan.settings,
+                has_store=settings.config.store is not None,
             )
 
     def carried(self) -> Load:
@@ -195,7 +198,7 @@ def choose_forwarder(config: Config) -> tuple[XdpHost | None, str | None]:
         from edge.host.dataplane import Plan
         from edge.host.fastpath import XdpHost
 
-        return XdpHost(Plan(config.dataplane, config.relay)), None
+        return XdpHost(Plan(config.dataplane, config.relay), has_store=config.store is not None), None
     except HeldError as error:
         raise UnavailableError(f"another relay has the fast path of this host: {error}") from None
     except UnavailableError as error:

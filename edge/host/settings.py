@@ -11,7 +11,7 @@ from core.config import Config, RelaySettings
 from core.errors import ConfigError
 from core.keyring import Keyring
 from core.service import handover
-from core.service.handover import Loaded
+from core.service.handover import Loaded, StoreSecrets
 from core.service.supervisor import Message
 
 XDP = "xdp"
@@ -27,6 +27,7 @@ class WorkerSettings:
     config: Config
     relay: RelaySettings
     keyring: Keyring
+    store_secrets: StoreSecrets | None
     xdp: Mapping[str, Any] | None
     """What `XdpHost.message` says, where the fast path carries the flows."""
 
@@ -60,4 +61,5 @@ def decode(message: Message) -> WorkerSettings:
     config = handover.decode_config(message)
     assert config.relay is not None
     xdp: Any = message.get(XDP)
-    return WorkerSettings(config, config.relay, handover.decode_keyring(message), xdp)
+    secrets = handover.decode_store_secrets(message)
+    return WorkerSettings(config, config.relay, handover.decode_keyring(message), secrets, xdp)

@@ -39,6 +39,7 @@ from edge.relay.slowpath import SlowPath
 
 if TYPE_CHECKING:
     from edge.fastpath.forwarder import XdpForwarder
+    from edge.recall.recall import StoreRecall
 
 PACKETS_PER_WAKEUP = 64
 """What one VIP may take of a wake-up before the others and what comes downstream get their turn."""
@@ -58,6 +59,8 @@ class Worker:
         self._view = memoryview(self._buffer)
         self._slow_path: SlowPath[Any] | None = None
         self._xdp: XdpForwarder | None = None
+        self._recall: StoreRecall[Any] | None = None
+        self._recalling: asyncio.Task[None] | None = None
         self._is_reading = False
         self._drain_number = 0
         """Of the drain that is on; 0 without one."""
@@ -71,10 +74,12 @@ class Worker:
         stopped = asyncio.create_task(self._stopped.wait())
         await asyncio.wait({listening, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
-        if listening.done():
-            await listening  # raises what ended it, if that was a fault
-        else:
-            listening.cancel()
+        for task in filter(None, (listening, self._recalling)):
+            if task.done():
+                task.result()  # raises what ended it, if that was a fault
+            task.cancel()
+        if self._recalling is not None:
+            await asyncio.wait({self._recalling})
         if self._slow_path is not None:
             self._slow_path.forwarder.close()
 
@@ -118,6 +123,7 @@ class Worker:
         else:
             forwarder = self._xdp = self._open_fast_path(settings.xdp, idle_ns)
         self._slow_path = SlowPath(_make_relay(settings), forwarder, self._counters, time.monotonic_ns)
+        self._recall_flows(settings, self._slow_path)
         forwarder.attach(asyncio.get_running_loop())
         if self._xdp is None:
             self._read_vips(self._slow_path)
@@ -136,6 +142,29 @@ class Worker:
         forwarder = XdpForwarder(store, arguments.max_flows, idle_ns, self._counters, self._ask)
         forwarder.set_dscp(told["dscp_upstream"])
         return forwarder
+
+    def _recall_flows(self, settings: WorkerSettings, slow_path: SlowPath[Any]) -> None:
+        """Where a store is configured, leave records of our flows there and ask for those of others."""
+        table = settings.config.store
+        if table is None:
+            return
+        # Here alone, as above.
+        from core.store.open import open_guarded
+        from edge.recall.recall import Clocks, StoreRecall
+
+        password, ca_pem = settings.store_secrets or (None, None)
+        recall = StoreRecall(
+            slow_path,
+            open_guarded(table, password, ca_pem),
+            [from_sockaddr(vip.getsockname()) for vip in self._vips],
+            table.flow_lease_s,
+            self._counters,
+            Clocks(time.monotonic_ns, time.time),
+        )
+        recall.keyring = settings.keyring
+        slow_path.recall = self._recall = recall
+        self._recalling = asyncio.create_task(recall.run())
+        self._recalling.add_done_callback(lambda _: self._stopped.set())  # which it does by a fault alone
 
     def _ask(self, hosts: list[str]) -> None:
         self._control.send({"type": RESOLVE, "hosts": hosts})
@@ -159,6 +188,8 @@ class Worker:
         relay = _make_relay(settings)
         relay.is_draining = slow_path.relay.is_draining
         slow_path.relay = relay
+        if self._recall is not None:
+            self._recall.keyring = settings.keyring
         slow_path.forwarder.idle_timeout_ns = _to_ns(settings.relay.idle_timeout_s)
         if self._xdp is not None and settings.xdp is not None:
             self._xdp.set_dscp(settings.xdp["dscp_upstream"])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from core.addr import Endpoint
 from core.service.daemon import Lifecycle
 from core.service.supervisor import Supervisor
+from core.store.base import StoreReason
 from edge.relay.clocks import HostClocks
 from edge.relay.counters import Counters
 
@@ -68,6 +69,8 @@ class HostStatus:
     fast_path: FastPathStatus | None = None
     clocks: HostClocks = field(default_factory=HostClocks)
     """Of the transceiver hosts that ask."""
+    store: str | None = None
+    """Where the store is, for people; None without one."""
 
     @property
     def flows(self) -> int:
@@ -92,4 +95,15 @@ class HostStatus:
             "flows": self.flows,
             "capacity": sum(self.flow_capacity),
             "vips": [str(vip) for vip in self.vips],
+            **({} if self.store is None else {"store": self._store_summary(self.store)}),
         }
+
+    def _store_summary(self, where: str) -> dict[str, object]:
+        reasons = [
+            str(reason)
+            for reason in StoreReason
+            if any(counters.get("store_trouble", reason) for counters in self.counters)
+        ]
+        if reasons:
+            return {"where": where, "state": "degraded", "reasons": reasons}
+        return {"where": where, "state": "well"}

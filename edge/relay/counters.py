@@ -15,6 +15,9 @@ from enum import StrEnum
 from typing import NewType
 
 from core.service.metrics import WORKER, Kind, Series, counter, gauge, histogram
+from core.store.base import StoreReason
+from core.store.flow_record import RecordReason
+from core.token import TokenReason
 from edge.relay.verdict import REFUSALS, RelayReason
 
 CounterIndex = NewType("CounterIndex", int)
@@ -85,6 +88,20 @@ FIRST_PACKET_BUCKETS_NS = tuple(
     int(us * 1000) for us in (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 50_000, 250_000)
 )
 
+RECALL_OUTCOMES: tuple[str, ...] = (
+    "restored",
+    "already_there",
+    "not_found",
+    "store_failed",
+    "crowded",
+    *RecordReason,
+    *(reason for reason in TokenReason if reason not in (TokenReason.NO_USERNAME, TokenReason.EXPIRED)),
+    RelayReason.NO_SOURCE_PORT,
+    RelayReason.DRAINING,
+    *(reason for reason in INSTALL_RESULTS if reason in set(RelayReason)),
+)
+LEASE_OUTCOMES = ("written", "failed", "key_gone")
+
 _DOWN_REFUSED = (Direction.DOWNSTREAM, "refused")
 """What a transceiver sends to a flow is carried, whatever it is."""
 
@@ -154,6 +171,37 @@ SHARED: dict[str, Series] = {
         "voxpop_relay_first_packet_seconds",
         "From the wake-up that read a flow's first packet to its having been sent on.",
         buckets=[bound / 1e9 for bound in FIRST_PACKET_BUCKETS_NS],
+    ),
+    "recalls": counter(
+        "voxpop_relay_recalls_total",
+        "Clients without a flow that were asked for in the store, by what came of it: restored, "
+        "already_there (a check was faster), not_found, store_failed, crowded (not asked, as too many were), "
+        "a record that was refused (record_*, token_*), or why there could be no flow.",
+        outcome=RECALL_OUTCOMES,
+    ),
+    "recall": histogram(
+        "voxpop_relay_recall_seconds",
+        "From a client's first packet without a flow to the flow's being restored.",
+        buckets=[bound / 1e9 for bound in FIRST_PACKET_BUCKETS_NS],
+    ),
+    "leases": counter(
+        "voxpop_relay_lease_writes_total",
+        "Flow records by what became of their being written: written, failed (and still due), or key_gone: "
+        "the key of the flow's ufrag is in the keyring no more, so no relay would believe its record.",
+        outcome=LEASE_OUTCOMES,
+    ),
+    "leases_due": gauge(
+        "voxpop_relay_leases_due", "Flows that have no current record in the store.", worker=WORKER
+    ),
+    "store_failures": counter(
+        "voxpop_relay_store_failures_total",
+        "Calls of the store that failed, by reason, those that were not made (breaker_open) among them.",
+        reason=StoreReason,
+    ),
+    "store_trouble": gauge(
+        "voxpop_relay_store_degraded_workers",
+        "Workers for which the store is degraded, by reason. Calls go on and are set up all the same.",
+        reason=StoreReason,
     ),
 }
 """Every series that workers count, by the name that the code has for it. To count something new, declare it

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from core.addr import IpFamily
+from core.addr import Endpoint, IpFamily
 from core.cluster import Cluster, resolve_untrusted
 from core.demux import PacketKind, classify_untrusted
 from core.errors import TokenError, WireError
 from core.keyring import Keyring
+from core.store.flow_record import decode_untrusted
 from core.stun import Attribute, Message, is_binding_request_untrusted, parse_untrusted
 from core.token import TokenReason, open_untrusted
 from core.ufrag import split_username_untrusted
@@ -53,6 +54,19 @@ class Relay:
         if not is_binding_request_untrusted(datagram):
             return FORWARD
         return self._decide_request(bytes(datagram), family, flow, now_ns, now_min)
+
+    def decide_record_untrusted(self, value: bytes, vip: Endpoint, client: Endpoint, now_s: int) -> Verdict:
+        """The verdict on what the store has at the key of a VIP and a client that has no flow. Never raises.
+
+        `now_s` is the wall clock in seconds since the Unix epoch. The token's own expiry does not count: see
+        `core.store.flow_record`.
+        """
+        try:
+            record = decode_untrusted(value, vip, client, self._keyring, now_s)
+            transceiver = resolve_untrusted(record.token, self._clusters, vip.family)
+        except WireError as error:
+            return Verdict(Action.DROP, error.reason)
+        return self._unless_draining(Verdict(Action.CREATE, None, record.ufrag, transceiver))
 
     def _decide_stranger(self, datagram: memoryview, family: IpFamily, now_min: int) -> Verdict:
         kind = classify_untrusted(datagram)

@@ -8,7 +8,8 @@ what it carries, in `edge.relay.counters`. Nothing here may raise because of wha
 from __future__ import annotations
 
 import asyncio
-from typing import NewType, Protocol, TypeAlias, TypeVar
+from collections.abc import Sequence
+from typing import NamedTuple, NewType, Protocol, TypeAlias, TypeVar
 
 from core.addr import Endpoint, IpFamily
 from edge.relay.verdict import RelayReason
@@ -50,6 +51,21 @@ class Flow(Protocol):
         """Whether a ufrag is the flow's own."""
 
 
+class Stranger(NamedTuple):
+    """A client address at a VIP that has no flow."""
+
+    vip: VipIndex
+    client: Sockaddr
+
+
+class Holder(NamedTuple):
+    """Whose a place is: what a flow record is made of."""
+
+    client: Endpoint
+    vip: VipIndex
+    ufrag: bytes
+
+
 def family_of_sockaddr(client: Sockaddr) -> IpFamily:
     """The family of a socket's address, by its shape."""
     return _V6 if len(client) == 4 else _V4
@@ -88,6 +104,15 @@ class Forwarder(Protocol[F]):
 
     def remove(self, flow: F, now_ns: int) -> None:
         """End a flow, and free all that it held."""
+
+    def place_of(self, flow: F) -> int | None:
+        """A number that the flow has alone of all that live in this worker; None for another worker's."""
+
+    def holder(self, place: int) -> Holder | None:
+        """Whose a place is; None where no flow has it, or its ufrag is not known."""
+
+    def live_places(self) -> Sequence[int]:
+        """The places of all flows, ascending."""
 
     def forward(self, flow: F, datagram: memoryview, now_ns: int) -> bool:
         """Send one upstream datagram of a flow and count it; False when it was not sent, or not yet."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Generic
+from typing import Generic, Protocol
 
 from core.addr import IpFamily
 from edge.relay.counters import FIRST_PACKET_BUCKETS_NS, REFUSAL_INDEXES, Counters, Direction, counter_index
 from edge.relay.decide import Relay
-from edge.relay.forwarder import F, Forwarder, Sockaddr, VipIndex
+from edge.relay.forwarder import F, Forwarder, Sockaddr, Stranger, VipIndex
 from edge.relay.verdict import Action, RelayReason, Verdict
 
 _RECEIVED = (
@@ -27,6 +27,20 @@ _FIRST_BUCKETS = tuple(
 _FIRST_SUM = counter_index("first_packet_sum_ns")
 
 
+RECALLABLE = frozenset({RelayReason.UNKNOWN_FLOW_DTLS, RelayReason.UNKNOWN_FLOW_MEDIA})
+"""What a flow that another relay knows sends between two checks."""
+
+
+class Recall(Protocol):
+    """What asks for the records of other relays, and keeps those of our own; it never keeps us waiting."""
+
+    def hold(self, datagram: memoryview, stranger: Stranger, reason: RelayReason, now_ns: int) -> bool:
+        """Whether a datagram waits until its client was asked for; `reason` is its refusal if not found."""
+
+    def changed(self, place: int | None, stranger: Stranger, ufrag: bytes) -> None:
+        """A flow is new or has another ufrag, at a place of ours or at another worker's."""
+
+
 class SlowPath(Generic[F]):
     """Applies a relay's verdicts to the flows of a forwarder. Every datagram that comes in is counted
     once as received and once as forwarded, refused (by reason) or failed (by error); what waits for a
@@ -39,6 +53,8 @@ class SlowPath(Generic[F]):
         """`monotonic_ns` is read once for each new flow, when its first packet has been sent on."""
         self.relay = relay
         self.forwarder = forwarder
+        self.recall: Recall | None = None
+        """Where a store is configured."""
         self._values = counters.values
         self._monotonic_ns = monotonic_ns
 
@@ -64,10 +80,30 @@ class SlowPath(Generic[F]):
             forwarder.forward(flow, datagram, now_ns)
             return
         refusal = self._apply(verdict, flow, datagram, client, vip, now_ns)
-        if refusal is not None:
-            values[REFUSAL_INDEXES[refusal]] += 1
-            values[_REFUSED[0]] += 1
-            values[_REFUSED[1]] += len(datagram)
+        if refusal is None or (
+            self.recall is not None
+            and refusal in RECALLABLE
+            and self.recall.hold(datagram, Stranger(vip, client), RelayReason(refusal), now_ns)
+        ):
+            return
+        self.refuse(refusal, len(datagram))
+
+    def refuse(self, reason: StrEnum, size: int) -> None:
+        """Count a datagram of `size` bytes that goes no further."""
+        values = self._values
+        values[REFUSAL_INDEXES[reason]] += 1
+        values[_REFUSED[0]] += 1
+        values[_REFUSED[1]] += size
+
+    def restore(self, verdict: Verdict, stranger: Stranger, now_ns: int) -> F | StrEnum:
+        """The flow that the verdict on a record says, or why there is none."""
+        if verdict.transceiver is None:
+            assert verdict.reason is not None
+            return verdict.reason
+        vip, client = stranger
+        if not client[1]:
+            return RelayReason.NO_SOURCE_PORT
+        return self.forwarder.install(client, vip, verdict.ufrag, verdict.transceiver, now_ns)
 
     def _apply(
         self,
@@ -85,6 +121,8 @@ class SlowPath(Generic[F]):
             return RelayReason.NO_SOURCE_PORT
         if flow is not None and verdict.action is Action.REBIND_UFRAG:
             self.forwarder.rebind_ufrag(flow, verdict.ufrag)
+            if self.recall is not None:
+                self.recall.changed(self.forwarder.place_of(flow), Stranger(vip, client), verdict.ufrag)
             self.forwarder.forward(flow, datagram, now_ns)
             return None
         if flow is not None:
@@ -92,6 +130,8 @@ class SlowPath(Generic[F]):
         new = self.forwarder.install(client, vip, verdict.ufrag, verdict.transceiver, now_ns)
         if isinstance(new, RelayReason):
             return new
+        if self.recall is not None:
+            self.recall.changed(self.forwarder.place_of(new), Stranger(vip, client), verdict.ufrag)
         if self.forwarder.forward(new, datagram, now_ns):
             self._observe_first_packet(self._monotonic_ns() - now_ns)
         return None

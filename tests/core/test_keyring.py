@@ -56,6 +56,14 @@ def test_the_password_is_the_hmac_of_the_ufrag() -> None:
     assert ICE_CHARS.issuperset(password)
 
 
+def test_the_mac_of_records_has_a_key_of_its_own() -> None:
+    keyring = Keyring({3: MASTER}, 3)
+    key = hkdf_sha256(MASTER, b"voxpop flow record v1", 32)
+    assert keyring.record_mac(3, b"text") == hmac.digest(key, b"text", "sha256")
+    with pytest.raises(KeyError):
+        keyring.record_mac(4, b"text")
+
+
 def test_an_unknown_id_has_no_key() -> None:
     keyring = Keyring({3: MASTER}, 3)
     assert keyring.tag_key(4) is None

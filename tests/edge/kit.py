@@ -128,11 +128,26 @@ def eventually(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.01)
 
 
+def store_table(url: str | None) -> str:
+    """[store] of a configuration, or nothing."""
+    return "" if url is None else f'[store]\nurl = "{url}"\n'
+
+
 class RelayProcess:
     """A real `voxpop relay` with its workers. VIP 0 is IPv4, VIP 1 IPv6."""
 
-    def __init__(self, directory: Path, *, workers: int = 1, cluster: str = "", **relay: object) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        workers: int = 1,
+        cluster: str = "",
+        store: str | None = None,
+        **relay: object,
+    ) -> None:
+        """`store` is the URL of one."""
         self.directory = directory
+        self.store = store
         self.vips = [Endpoint(host, free_port(host, socket.SOCK_DGRAM)) for host in ("127.0.0.5", "::1")]
         self.metrics = Endpoint("127.0.0.1", free_port("127.0.0.1", socket.SOCK_STREAM))
         self.settings: dict[str, object] = {
@@ -155,7 +170,7 @@ class RelayProcess:
         self.config.write_text(
             f'[token]\nkeys_file = "keys.toml"\n'
             f'[[cluster]]\nid = {CLUSTER}\nipv4 = "{PREFIX}"\nipv6 = "::/127"\nports = [1024, 65535]\n'
-            f"{cluster}\n[relay]\n{settings}\n"
+            f"{cluster}\n[relay]\n{settings}\n" + store_table(self.store)
         )
 
     def start(self) -> RelayProcess:

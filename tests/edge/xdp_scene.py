@@ -37,6 +37,7 @@ from tests.edge.kit import (
     eventually,
     mint_ufrag,
     request,
+    store_table,
     write_keys,
 )
 from tests.paths import programs
@@ -124,8 +125,17 @@ class Scene:
 class Pop:
     """The commands of the PoP host, under one configuration."""
 
-    def __init__(self, scene: Scene, *, dataplane: dict[str, object] | None = None, **relay: object) -> None:
+    def __init__(
+        self,
+        scene: Scene,
+        *,
+        dataplane: dict[str, object] | None = None,
+        store: str | None = None,
+        **relay: object,
+    ) -> None:
+        """`store` is the URL of one."""
         self.scene = scene
+        self.store = store
         self.config = scene.directory / "voxpop.toml"
         self.log = scene.directory / "relay.log"
         self.relay: dict[str, object] = {
@@ -157,6 +167,7 @@ class Pop:
             f'[token]\nkeys_file = "keys.toml"\n'
             f'[[cluster]]\nid = {CLUSTER}\nipv4 = "{PREFIXES[0]}"\nipv6 = "{PREFIXES[1]}"\n'
             f"ports = [1024, 65535]\n[relay]\n{table(self.relay)}\n[dataplane]\n{table(self.dataplane)}\n"
+            + store_table(self.store)
         )
 
     def command(self, *arguments: str, config: bool = True) -> list[str]:

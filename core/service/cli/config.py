@@ -32,8 +32,8 @@ def register(verbs: Verbs[argparse.ArgumentParser], checks: Mapping[str, ConfigC
     check = actions.add_parser(
         "check",
         help="name every fault of a configuration and of the files that it points to",
-        description="Reads a configuration, its keys file and its API keys file as the daemons would, and "
-        "names every fault. Exit status 0 when there is none, 1 otherwise.",
+        description="Reads a configuration and the files with secrets that it names as the daemons "
+        "would, and names every fault. Exit status 0 when there is none, 1 otherwise.",
     )
     check.add_argument("file", type=Path, metavar="FILE")
     add_json(check)
@@ -61,6 +61,7 @@ def _config_check(arguments: argparse.Namespace, checks: Mapping[str, ConfigChec
 def _check(path: Path, checks: Mapping[str, ConfigCheck]) -> tuple[list[str], list[str]]:
     """(problems, notes) of a configuration; notes say what could not be looked at."""
     from core.service.files import keys_path, load_config, load_masters, load_secret_toml
+    from core.service.handover import load_store_secrets
 
     try:
         config = load_config(path)
@@ -73,7 +74,8 @@ def _check(path: Path, checks: Mapping[str, ConfigCheck]) -> tuple[list[str], li
     if closed:
         return [], [f"{secret}: not checked, for this user cannot read it" for secret in closed]
     tables = {"relay": config.relay, "transceiver": config.transceiver}
-    files = [partial(load_secret_toml, secret) for secret in secrets]
+    files: list[Callable[[], object]] = [partial(load_secret_toml, secret) for secret in secrets]
+    files.append(partial(load_store_secrets, config, path))
     daemons = [partial(check, path) for table, check in checks.items() if tables[table] is not None]
     return _gather([partial(load_masters, secrets[0]), *files, *daemons]), []
 

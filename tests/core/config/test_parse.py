@@ -25,6 +25,7 @@ WHOLE: dict[str, Any] = {
     ],
     "pop": [{"id": "here", "vips": ["192.0.2.1:3478", "[2001:db8::1]:3478"]}],
     "relay": {"pop": "here", "vips": ["192.0.2.1:3478"]},
+    "store": {"url": "redis://127.0.0.1:6379", "user": "voxpop", "password_file": "store-password"},
     "transceiver": {"cluster": 1, "host": 7, "http": "127.0.0.1:8080", "open": True},
 }
 
@@ -60,11 +61,15 @@ def test_a_whole_file() -> None:
     assert config.relay.max_flows == 4096
     assert config.transceiver is not None
     assert config.transceiver.port == 40000, "0 stands for the cluster's first"
+    assert config.store is not None
+    assert config.store.url.nodes == (("127.0.0.1", 6379),)
+    assert (config.store.timeout_ms, config.store.flow_lease_s) == (100, 180)
 
 
 def test_tables_of_other_processes_may_be_absent() -> None:
     config = parse({"token": {"keys_file": "k"}})
     assert (config.clusters, config.pops, config.relay, config.transceiver) == ({}, (), None, None)
+    assert config.store is None
 
 
 def test_backends_have_tables_that_only_they_understand() -> None:
@@ -207,6 +212,15 @@ def test_the_example_in_the_reference_is_valid() -> None:
             "transceiver.listen: give at most one address per family, IPv4 and IPv6",
         ),
         ("transceiver.listen", ["eth0"], "transceiver.listen 'eth0' is not an IP address"),
+        ("store.url", None, "store.url is missing: where it is"),
+        (
+            "store.url",
+            "redis://:secret@127.0.0.1",
+            "store.url must not hold a user or a password: they are store.user and store.password_file",
+        ),
+        ("store.timeout_ms", 5000, "store.timeout_ms must be a whole number, 5–1000 ms"),
+        ("store.password_file", None, "store.user needs store.password_file"),
+        ("store.ca_file", "ca.pem", "store.ca_file is for TLS: write rediss://… in store.url"),
     ],
 )
 def test_one_fault_gives_one_sentence(path: str, value: object, complaint: str) -> None:
@@ -249,7 +263,9 @@ values = st.recursive(
     max_leaves=6,
 )
 every_key = [
-    f"{t}.{field.name}" for t in ("token", "relay", "transceiver") for field in dataclasses.fields(TABLES[t])
+    f"{t}.{field.name}"
+    for t in ("token", "relay", "store", "transceiver")
+    for field in dataclasses.fields(TABLES[t])
 ] + [f"{t}.0.{field.name}" for t in ("cluster", "pop") for field in dataclasses.fields(TABLES[t])]
 
 

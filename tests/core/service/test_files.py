@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import ssl
 import stat
 import tempfile
 from collections.abc import Callable
@@ -15,9 +16,11 @@ from core.errors import ConfigError
 from core.service.files import (
     create_secret,
     keys_path,
+    load_certificates,
     load_config,
     load_keyring,
     load_masters,
+    load_password,
     load_toml,
     replace_secret,
 )
@@ -144,6 +147,40 @@ def test_a_keys_file_that_cannot_work(tmp_path: Path, content: str, complaint: s
 )
 def test_no_problem_repeats_a_secret(tmp_path: Path, content: str) -> None:
     assert KEY[:8] not in problem(load_masters, secret(tmp_path / "keys.toml", content))
+
+
+def test_a_password_is_one_line_that_others_cannot_read(tmp_path: Path) -> None:
+    path = secret(tmp_path / "password", "s3cret word\n")
+    assert load_password(path) == "s3cret word"
+    path.chmod(0o640)
+    assert problem(load_password, path) == f"holds secrets but others can read it; run: chmod 600 {path}"
+
+
+@pytest.mark.parametrize("content", ["", "\n", "one\ntwo\n", "x" * 513, "ä" * 257])
+def test_what_is_no_password_is_refused_and_not_repeated(tmp_path: Path, content: str) -> None:
+    told = problem(load_password, secret(tmp_path / "password", content))
+    assert told == "must be one line of at most 512 bytes, the password alone"
+
+
+def test_a_password_that_is_no_text(tmp_path: Path) -> None:
+    path = secret(tmp_path / "password", "")
+    path.write_bytes(b"\xff\xfe")
+    assert problem(load_password, path) == "is not text"
+    assert problem(load_password, tmp_path / "none") == "cannot be read: No such file or directory"
+
+
+def test_certificates_are_looked_at_before_they_are_used(tmp_path: Path) -> None:
+    path = tmp_path / "ca.pem"
+    assert problem(load_certificates, path) == "cannot be used: No such file or directory"
+    path.write_text("no certificate")
+    assert problem(load_certificates, path).startswith("cannot be used: ")
+    path.write_text("ä")
+    assert problem(load_certificates, path) == "is not PEM"
+    pem = ssl.DER_cert_to_PEM_cert(ssl.create_default_context().get_ca_certs(binary_form=True)[0])
+    path.write_text(pem)
+    assert load_certificates(path) == pem
+    path.write_text(pem * 40)
+    assert "give the one certificate that is needed" in problem(load_certificates, path)
 
 
 def test_a_secret_is_created_for_its_owner_alone_and_once(tmp_path: Path) -> None:

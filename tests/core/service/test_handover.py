@@ -61,6 +61,23 @@ def test_the_keys_are_those_of_the_file(path: Path) -> None:
     assert settings.keyring.tag_key(1) == load_keyring(load_config(path), path).tag_key(1)
 
 
+def test_what_the_store_s_files_say_goes_the_same_way_and_is_not_shown(path: Path) -> None:
+    assert handover.decode_store_secrets(handover.load(path, nothing, decode).message) is None
+    table = '[store]\nurl = "redis://127.0.0.1"\nuser = "voxpop"\npassword_file = "password"\n'
+    path.write_text(CONFIG + table)
+    with pytest.raises(ConfigError, match="password: cannot be read"):
+        handover.load(path, nothing, decode)
+    password = path.parent / "password"
+    password.write_text("s3cret\n")
+    with pytest.raises(ConfigError, match="others can read it"):
+        handover.load(path, nothing, decode)
+    password.chmod(0o600)
+    message = json.loads(json.dumps(handover.load(path, nothing, decode).message))
+    secrets = handover.decode_store_secrets(message)
+    assert secrets == handover.StoreSecrets("s3cret", None)
+    assert "s3cret" not in repr(secrets)
+
+
 def test_faults_of_the_daemon_and_of_the_keys_are_told_together(path: Path) -> None:
     (path.parent / "keys.toml").chmod(0o644)
 

@@ -48,8 +48,14 @@ class Rig:
     """One worker's forwarder, or one of several's; time is what the test says."""
 
     def __init__(
-        self, pin_dir: Path, share: tuple[int, int] = (0, 1), ports: tuple[int, int] = (20000, 20031)
+        self,
+        pin_dir: Path,
+        share: tuple[int, int] = (0, 1),
+        ports: tuple[int, int] = (20000, 20031),
+        *,
+        keeps_ufrags: bool = False,
     ) -> None:
+        self.keeps_ufrags = keeps_ufrags
         self.pin_dir = pin_dir
         self.share, self.ports = share, ports
         self.counters: Counters
@@ -58,7 +64,9 @@ class Rig:
         self.open()
 
     def open(self) -> None:
-        identities = Identities(self.pin_dir, [vip.id for vip in VIPS], BACKBONES, self.ports)
+        identities = Identities(
+            self.pin_dir, [vip.id for vip in VIPS], BACKBONES, self.ports, self.keeps_ufrags
+        )
         self.store = open_store(identities, [vip.endpoint for vip in VIPS], self.share, time.monotonic_ns)
         self.now_ns = time.monotonic_ns()
         self.tables, self.clock = self.store.maps.tables, self.store.maps.clock

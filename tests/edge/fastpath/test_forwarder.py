@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from core.addr import Endpoint, IpFamily
-from ebpf import layout
+from ebpf import layout, pins
 from ebpf.flows import FlowRecord, ufrag_mark
 from ebpf.ids import TransceiverId
 from edge.fastpath.flow import XdpFlow
 from edge.fastpath.nat_slots import REST_NS
 from edge.relay.counters import Removal
-from edge.relay.forwarder import MAX_ADDRESSES_PER_TOKEN, VipIndex
+from edge.relay.forwarder import MAX_ADDRESSES_PER_TOKEN, Holder, VipIndex
 from edge.relay.verdict import RelayReason
 from tests.edge.fastpath.rig import (
     IDLE_NS,
@@ -53,6 +53,47 @@ def test_a_flow_is_found_as_it_was_installed(rig: Rig, vip: int) -> None:
     assert rig.find(2, vip) is None
     assert rig.forwarder.find(client_of(1, vip), VipIndex(1 - vip), rig.now_ns) is None
     assert rig.hops(flow.family, flow.slot) == [ROUTE_UP, ROUTE_DOWN]
+
+
+def test_places_tell_whose_they_are_by_the_ufrags_beside_the_records(pin_dir: Path) -> None:
+    pins.ensure_ufrags(pin_dir, pins.Sizes())
+    pins.ensure_ufrags(pin_dir, pins.Sizes())  # those that are there stay
+    first = Rig(pin_dir)
+    first.wipe()
+    first.close()
+    rig = Rig(pin_dir, keeps_ufrags=True)
+    try:
+        flows = [installed(rig.install(1, session=5, vip=vip)) for vip in (0, 1)]
+        places = [place for flow in flows if (place := rig.forwarder.place_of(flow)) is not None]
+        assert sorted(places) == rig.forwarder.live_places()
+        for vip, place in enumerate(places):
+            holder = rig.forwarder.holder(place)
+            assert holder == Holder(Endpoint(*client_of(1, vip)[:2]), VipIndex(vip), ufrag_of(5))
+        rig.forwarder.rebind_ufrag(flows[0], ufrag_of(6))
+        renewed = rig.forwarder.holder(places[0])
+        assert renewed is not None
+        assert renewed.ufrag == ufrag_of(6)
+        rig.forwarder.close()
+        rig.open()  # another relay finds the same
+        assert sorted(places) == rig.forwarder.live_places()
+        assert rig.forwarder.holder(places[0]) == renewed
+        rig.tables.marks[V6][flows[1].slot] ^= 1
+        assert rig.forwarder.holder(places[1]) is None, "what is beside it is of another flow"
+        rig.remove(flows[0])
+        assert rig.forwarder.holder(places[0]) is None
+    finally:
+        rig.wipe()
+        rig.close()
+        for name in ("ufrags4", "ufrags6"):
+            (pin_dir / name).unlink()
+
+
+def test_without_the_map_of_ufrags_no_place_has_a_holder(rig: Rig) -> None:
+    flow = installed(rig.install(1))
+    place = rig.forwarder.place_of(flow)
+    assert place is not None
+    assert rig.forwarder.live_places() == [place]
+    assert rig.forwarder.holder(place) is None
 
 
 def test_a_stale_entry_leads_nowhere(rig: Rig) -> None:

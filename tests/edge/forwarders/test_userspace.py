@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from core.addr import Endpoint
+from edge.relay.forwarder import Holder, VipIndex
 from tests.edge.kit import (
     DTLS,
     MEDIA,
@@ -31,6 +33,23 @@ from tests.edge.relay.rig import (
 def rig() -> Iterator[Rig]:
     with open_rig() as opened:
         yield opened
+
+
+def test_places_tell_whose_they_are(rig: Rig) -> None:
+    ufrags = [rig.ufrag() for _ in range(2)]
+    for client, ufrag in zip((CLIENT, OTHER_CLIENT), ufrags, strict=True):
+        rig.take(request(ufrag), client)
+    flows = [rig.find(client) for client in (CLIENT, OTHER_CLIENT)]
+    assert None not in flows
+    places = [rig.forwarder.place_of(flow) for flow in flows if flow is not None]
+    assert rig.forwarder.live_places() == sorted(places) == [0, 1]
+    for place, client, ufrag in zip(places, (CLIENT, OTHER_CLIENT), ufrags, strict=True):
+        assert rig.forwarder.holder(place) == Holder(Endpoint(*client[:2]), VipIndex(0), ufrag)
+    assert flows[0] is not None
+    rig.forwarder.remove(flows[0], rig.now_ns)
+    assert rig.forwarder.holder(places[0]) is None
+    assert rig.forwarder.holder(99) is None
+    assert rig.forwarder.live_places() == [places[1]]
 
 
 def test_a_transceiver_sees_every_client_at_an_address_of_its_own(rig: Rig) -> None:

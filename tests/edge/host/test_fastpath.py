@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 
+from core.config import DataplaneSettings
+from edge.host.fastpath import media_rates
 from tests.edge.kit import MASTERS, eventually, request, write_keys
 from tests.edge.xdp_scene import Call, Pop, as_nobody, carried
 
@@ -45,6 +48,14 @@ def test_auto_without_a_dataplane_says_why(stopped: Pop) -> None:
     stopped.start()
     assert "`voxpop dataplane run` first" in str(stopped.summary()["why_not_xdp"])
     assert stopped.summary()["forwarder"] == "userspace"
+
+
+def test_with_a_store_more_packets_of_unknown_flows_may_come_up() -> None:
+    usual = DataplaneSettings(interfaces=("eth0",), backbone=("192.0.2.1",))
+    assert media_rates(usual, has_store=False) == (20, 1000)
+    assert media_rates(usual, has_store=True) == (5000, 20_000)
+    own = replace(usual, punt_media_source_pps=7, punt_media_total_pps=70)
+    assert media_rates(own, has_store=True) == media_rates(own, has_store=False) == (7, 70)
 
 
 def test_keys_and_budgets_follow_a_reload(pop: Pop) -> None:

@@ -32,6 +32,7 @@ from transceiver.media.codec import PACKET_MS
 from transceiver.session.session import Session
 from transceiver.session.state import SessionState
 from transceiver.transport.ice import SILENCE_NS
+from transceiver.transport.mux import MAX_OFFERS
 
 
 def run(coroutine: Coroutine[Any, Any, None]) -> None:
@@ -197,6 +198,37 @@ def test_clients_with_one_ssrc_are_all_followed_to_new_ports() -> None:
                 client.heard_at.clear()
                 await until(lambda c=client: c.heard_at[1])  # type: ignore[misc]
                 assert session.audio_stats.packets_received == 2
+
+    run(scenario())
+
+
+def test_more_clients_with_one_ssrc_than_a_packet_is_offered_to_are_each_found_by_their_keys() -> None:
+    """A host of a PoP has died, and all of its clients come by another, which the transceiver has not seen.
+    Each packet is offered to a bounded number of sessions, in turns, and is the one's that it authenticates
+    for; DTLS, which says no SSRC, is nobody's until then.
+    """
+
+    async def scenario() -> None:
+        async with running() as server, AsyncExitStack() as stack:
+            calls = [await stack.enter_async_context(calling(server)) for _ in range(MAX_OFFERS + 2)]
+            for client, session in calls:
+                await client.connect()
+                client.speak()
+                await until(lambda session=session: session.audio_stats.packets_received)  # type: ignore[misc]
+            await asyncio.sleep(SILENCE_NS / 1e9)
+            for client, session in reversed(calls):
+                client.current = client.open()
+                client.send(b"\x17\xfe\xfd" + bytes(40))
+                heard, tries = session.audio_stats.packets_received, 0
+                while session.remote != client.endpoint(1):
+                    looked_at = server.mux.stats.packets_received
+                    client.speak()
+                    tries += 1
+                    await until(lambda n=looked_at: server.mux.stats.packets_received > n)  # type: ignore[misc]
+                    assert tries <= 5, "two packets are offered to all of them"
+                assert session.audio_stats.packets_received == heard + 1
+            assert server.counts.refused["unknown_address"] == len(calls)
+            assert all(session.audio_stats.packets_received == 2 for _, session in calls)
 
     run(scenario())
 

@@ -1,0 +1,86 @@
+"""A store in the memory of one process: for one host alone, and for who wants no server."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from core.store.base import READ_BYTES, Entry, Place, StoreError, StoreReason
+
+EARTH_RADIUS_KM = 6372.797560856
+"""As Redis has it, so that both sort alike."""
+NEVER_NS = 1 << 63
+
+
+class MemoryStore:
+    """See `core.store.base.Store`. Values expire by the clock that it is given, and are found out when they
+    are asked for, or when there is no room.
+    """
+
+    def __init__(self, max_keys: int, monotonic_ns: Callable[[], int]) -> None:
+        self._max_keys = max_keys
+        self._monotonic_ns = monotonic_ns
+        self._values: dict[bytes, tuple[bytes, int]] = {}
+        self._places: dict[bytes, dict[bytes, Place]] = {}
+
+    def __len__(self) -> int:
+        """Keys that take room."""
+        return len(self._values) + sum(map(len, self._places.values()))
+
+    async def get_many(self, keys: Sequence[bytes]) -> list[bytes]:
+        """See Store."""
+        return [self._get(key)[:READ_BYTES] for key in keys]
+
+    def _get(self, key: bytes) -> bytes:
+        value, until_ns = self._values.get(key, (b"", 0))
+        return value if self._monotonic_ns() < until_ns else b""
+
+    async def set_many(self, entries: Sequence[Entry]) -> None:
+        """See Store. FULL where there is no room for another key."""
+        refused = 0
+        now_ns = self._monotonic_ns()
+        for key, value, ttl_ms in entries:
+            if key in self._values or self._has_room(now_ns):
+                self._values[key] = value, now_ns + ttl_ms * 1_000_000
+            else:
+                refused += 1
+        if refused:
+            raise StoreError(StoreReason.FULL, f"{self._max_keys} keys are all that the memory store holds")
+
+    def _has_room(self, now_ns: int) -> bool:
+        if len(self) < self._max_keys:
+            return True
+        self._values = {key: held for key, held in self._values.items() if now_ns < held[1]}
+        return len(self) < self._max_keys
+
+    async def agree(self, key: bytes, proposal: bytes) -> bytes:
+        """See Store."""
+        if not self._get(key):
+            if not self._has_room(self._monotonic_ns()):
+                raise StoreError(StoreReason.FULL, "no room")
+            self._values[key] = proposal, NEVER_NS
+        return self._get(key)[:READ_BYTES]
+
+    async def put_places(self, key: bytes, places: Sequence[Place]) -> None:
+        """See Store."""
+        members = self._places.setdefault(key, {})
+        for place in places:
+            if place.member not in members and not self._has_room(self._monotonic_ns()):
+                raise StoreError(StoreReason.FULL, "no room")
+            members[place.member] = place
+
+    async def places(self, key: bytes, longitude: float, latitude: float, limit: int) -> list[Place]:
+        """See Store."""
+        found = self._places.get(key, {}).values()
+        return sorted(found, key=lambda place: distance_km(longitude, latitude, place))[:limit]
+
+    async def close(self) -> None:
+        """See Store."""
+
+
+def distance_km(longitude: float, latitude: float, place: Place) -> float:
+    """The great-circle distance, by the haversine formula. Degrees in, kilometres out."""
+    phi, other_phi = math.radians(latitude), math.radians(place.latitude)
+    u = math.sin((other_phi - phi) / 2)
+    v = math.sin(math.radians(place.longitude - longitude) / 2)
+    return 2 * EARTH_RADIUS_KM * math.asin(math.sqrt(u * u + math.cos(phi) * math.cos(other_phi) * v * v))

@@ -1,0 +1,59 @@
+"""Whether the store can be used as it is configured: reached, read, written, and how soon."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from core.config import StoreSettings
+from core.errors import ConfigError
+from core.service.files import load_config
+from core.service.handover import StoreSecrets, load_store_secrets
+from core.store.base import StoreError, StoreReason
+from core.store.keys import EPOCH
+from core.store.open import open_guarded
+from edge.ops.doctor.checks import Check, failed, note, ok
+
+_FIXES = {
+    StoreReason.UNREACHABLE: "start it, or mend store.url; with TLS, also store.ca_file",
+    StoreReason.SLOW: "take one that is nearer, or raise store.timeout_ms",
+    StoreReason.DENIED: "see the rights that docs/redis.md lists, store.user and store.password_file",
+    StoreReason.FULL: "raise its maxmemory: docs/redis.md says what flows need",
+    StoreReason.READ_ONLY: "name the primary, or its Sentinels: redis+sentinel://…",
+    StoreReason.NOT_READY: "wait until it has loaded, or until its Cluster has all of its slots",
+    StoreReason.UNSUPPORTED: "upgrade it, or give the commands that docs/redis.md lists their names back",
+}
+
+
+def check(config_path: Path) -> Iterator[Check]:
+    """One check; none without a [store]. Raises ConfigError where the configuration cannot be used."""
+    settings = load_config(config_path).store
+    if settings is None:
+        return
+    try:
+        secrets = load_store_secrets(load_config(config_path), config_path)
+    except ConfigError as error:
+        yield failed("store", "; ".join(error.problems), "mend the file")
+        return
+    yield asyncio.run(_use(settings, secrets))
+
+
+async def _use(settings: StoreSettings, secrets: StoreSecrets | None) -> Check:
+    password, ca_pem = secrets or (None, None)
+    store = open_guarded(settings, password, ca_pem)
+    try:
+        await store.get_many([EPOCH])
+        began = time.monotonic()
+        await store.agree(EPOCH, b"doctor")
+        took_ms = (time.monotonic() - began) * 1e3
+    except StoreError as error:
+        fix = _FIXES.get(error.reason, "see its log")
+        return failed("store", f"{settings.url}: {error}; calls go on, but flows do not outlive hosts", fix)
+    finally:
+        await store.close()
+    told = f"{settings.url}: read and written in {took_ms:.1f} ms"
+    if took_ms > settings.timeout_ms / 2:
+        return note("store", told, f"store.timeout_ms is {settings.timeout_ms}: little room is left")
+    return ok("store", told)
