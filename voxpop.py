@@ -79,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         standard_files.give_up_output()  # the reader of a pipe, `head` say, has seen enough
         return EXIT_FAILED
-    except (OSError, MemoryError, ImportError, RuntimeError) as error:
+    except (OSError, MemoryError, ImportError, RuntimeError, SystemError) as error:
         lacking = exhausted.lack(error)
         if lacking is None:
             raise

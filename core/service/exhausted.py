@@ -26,6 +26,9 @@ _NO_THREAD = "can't start new thread"
 _NOT_MAPPED = ("failed to map segment", "cannot allocate memory", "cannot create shared object descriptor")
 """What ld.so says, in lower case, of a library that there was no memory for."""
 
+_NO_EXCEPTION = ("without exception set", "without setting an exception")
+"""What the interpreter says of C code that failed and did not say why: there was no memory to say it in."""
+
 
 def reason(error: OSError) -> str:
     """What the system says, and what to do about it where that is known."""
@@ -44,6 +47,8 @@ def lack(error: BaseException) -> str | None:
             return f"{where}{reason(each)}"
         if isinstance(each, RuntimeError) and _NO_THREAD in str(each):
             return f"no thread can be started; free memory, or {ADVICE[errno.EAGAIN]}"
+        if isinstance(each, SystemError) and any(words in str(each) for words in _NO_EXCEPTION):
+            return NO_MEMORY
         is_of_a_library = isinstance(each, (ImportError, OSError))  # ctypes raises one without a number
         if is_of_a_library and any(words in str(each).lower() for words in _NOT_MAPPED):
             return NO_MEMORY

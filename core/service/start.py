@@ -19,7 +19,7 @@ def main() -> int:
     module = sys.argv.pop(1)
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
-    except (OSError, MemoryError, ImportError, RuntimeError) as error:
+    except (OSError, MemoryError, ImportError, RuntimeError, SystemError) as error:
         lacking = lack(error)
         if lacking is None:
             raise

@@ -20,6 +20,7 @@ from tests.ports import free_tcp_port
 
 PATIENCE_S = 60.0
 MIB = 1 << 20
+SLACK = 2 * MIB
 NO_SPACE = f"No space left on device; {ADVICE[errno.ENOSPC]}"
 
 
@@ -41,6 +42,9 @@ def chained(error: BaseException, cause: BaseException) -> BaseException:
         (chained(ImportError("reinstall numpy"), ImportError("b.so: failed to map segment")), NO_MEMORY),
         (chained(ImportError("no av"), MemoryError()), NO_MEMORY),
         (OSError("libz3.so.4: failed to map segment from shared object"), NO_MEMORY),
+        (SystemError("error return without exception set"), NO_MEMORY),
+        (SystemError("<built-in f> returned NULL without setting an exception"), NO_MEMORY),
+        (SystemError("bad argument to internal function"), None),
         (ImportError("No module named av"), None),
         (OSError(errno.ENOENT, "x", "/var/keys"), None),
         (OSError("no number"), None),
@@ -72,18 +76,35 @@ def test_an_error_without_a_number_is_told_as_it_is() -> None:
     assert reason(OSError(errno.EACCES, "x")) == "Permission denied"
 
 
+@pytest.fixture(scope="module")
+def little() -> int:
+    """Bytes of memory that are just enough for the command's first lines, which nobody can guard."""
+    everything = "import voxpop, edge.host.service, transceiver.host.supervisor, transceiver.caller.command"
+    subprocess.run([sys.executable, "-c", everything], cwd=ROOT, check=True)  # so that bytecode is there
+    for memory in range(8 * MIB, 128 * MIB, MIB):
+        begun = limited([sys.executable, "-c", "import voxpop"], memory)
+        if begun.returncode == 0:
+            return memory + SLACK
+    raise AssertionError("the command does not begin in 128 MiB")
+
+
 def voxpop(
     *words: str | Path, memory: int, stack: int | None = None, more: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """A command whose address space has so many bytes; threads want `stack` of it each."""
+    return limited([sys.executable, "-m", "voxpop", *map(str, words)], memory, stack, more)
 
+
+def limited(
+    command: list[str], memory: int, stack: int | None = None, more: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     def limit() -> None:
         if stack is not None:
             resource.setrlimit(resource.RLIMIT_STACK, (stack, resource.RLIM_INFINITY))
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 
     return subprocess.run(
-        [sys.executable, "-m", "voxpop", *map(str, words)],
+        command,
         cwd=ROOT,
         env=os.environ | dict(more or {}),
         preexec_fn=limit,
@@ -101,11 +122,11 @@ def assert_a_sentence(done: subprocess.CompletedProcess[str]) -> None:
     assert "memory" in done.stderr
 
 
-def test_keys_are_changed_whole_or_not_at_all_whatever_memory_there_is(tmp_path: Path) -> None:
+def test_keys_are_changed_whole_or_not_at_all_whatever_memory_there_is(tmp_path: Path, little: int) -> None:
     keys = tmp_path / "keys.toml"
     keysfile.new(keys)
     outcomes = set()
-    for memory in range(16 * MIB, 64 * MIB, 6 * MIB):
+    for memory in range(little, little + 48 * MIB, 6 * MIB):
         before = keys.read_text()
         done = voxpop("keys", "rotate", keys, memory=memory)
         if done.returncode == 0:
@@ -134,15 +155,18 @@ def write_config(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("verb", ["relay", "transceiver", "config check"])
-def test_a_daemon_that_cannot_load_its_libraries_says_that_memory_lacks(verb: str, tmp_path: Path) -> None:
+def test_a_daemon_that_cannot_load_its_libraries_says_that_memory_lacks(
+    verb: str, tmp_path: Path, little: int
+) -> None:
     words = verb.split()
     option = [] if words[0] == "config" else ["--config"]
-    assert_a_sentence(voxpop(*words, *option, write_config(tmp_path), memory=22 * MIB))
+    assert_a_sentence(voxpop(*words, *option, write_config(tmp_path), memory=little))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["keys.toml", "voxpop.toml"]
 
 
-def test_a_call_that_cannot_load_its_libraries_says_that_memory_lacks() -> None:
-    assert_a_sentence(voxpop("call", "http://127.0.0.1:9", memory=40 * MIB))
+def test_a_call_that_cannot_load_its_libraries_says_that_memory_lacks(little: int) -> None:
+    for more in (0, 4 * MIB, 16 * MIB):
+        assert_a_sentence(voxpop("call", "http://127.0.0.1:9", memory=little + more))
 
 
 def test_a_daemon_that_cannot_start_a_worker_says_why(tmp_path: Path) -> None:

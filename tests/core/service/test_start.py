@@ -14,6 +14,7 @@ from tests.paths import ROOT
 
 PATIENCE_S = 60.0
 MIB = 1 << 20
+SLACK = 2 * MIB
 
 
 def start(*words: str, cwd: Path = ROOT, memory: int | None = None) -> subprocess.CompletedProcess[str]:
@@ -40,9 +41,20 @@ def test_it_is_the_module_with_its_own_arguments(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (7, "__main__ ['--index=3']\n")
 
 
+@pytest.fixture(scope="module")
+def little(tmp_path_factory: pytest.TempPathFactory) -> int:
+    """Bytes of memory in which the first lines run, which nobody can guard, and not much more."""
+    folder = tmp_path_factory.mktemp("nothing")
+    (folder / "nothing.py").touch()
+    for memory in range(8 * MIB, 128 * MIB, MIB):
+        if start("nothing", cwd=folder, memory=memory).returncode == 0:
+            return memory + SLACK
+    raise AssertionError("a module without a line does not run in 128 MiB")
+
+
 @pytest.mark.parametrize("module", ["edge.host.worker", "transceiver.host.worker"])
-def test_a_worker_that_cannot_load_its_libraries_is_a_sentence(module: str) -> None:
-    done = start(module, memory=22 * MIB)
+def test_a_worker_that_cannot_load_its_libraries_is_a_sentence(module: str, little: int) -> None:
+    done = start(module, memory=little)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{module}: {NO_MEMORY}\n")
 
 
