@@ -22,8 +22,8 @@ export PYTHON
 demo: .venv/.stamp-demo
 	@$(BIN)/voxpop demo $(if $(filter-out 0,$(ONCE)),--once)
 
-## test: all tests, JOBS=2 at a time (ARGS="tests/core -k token" for some)
-JOBS ?= 2
+## test: all tests, JOBS=3 at a time (ARGS="tests/core -k token" for some)
+JOBS ?= 3
 .PHONY: test
 test: .venv/.stamp-test
 	$(BIN)/pytest -n $(JOBS) $(ARGS)
