@@ -9,8 +9,9 @@ configuration needs its declaration and its use, and nothing between.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -104,22 +105,12 @@ def load(
         document = complete(document, config)
         config = validate(path, document)
     problems: list[str] = []
-    more: Mapping[str, object] = {}
-    masters: dict[int, bytes] = {}
-    mint_with = 0
-    secrets: StoreSecrets | None = None
-    try:
+    with _collected(problems):
         secrets = load_store_secrets(config, path)
-    except ConfigError as error:
-        problems += error.problems
-    try:
+    with _collected(problems):
         more = judge(config, path)
-    except ConfigError as error:
-        problems += error.problems
-    try:
+    with _collected(problems):
         masters, mint_with = load_masters(keys_path(config, path))
-    except ConfigError as error:
-        problems += error.problems
     if problems:
         raise ConfigError(problems)
     message: Message = {
@@ -132,6 +123,20 @@ def load(
         STORE: secrets,
         **more,
     }
+    _check_size(path, message, room_bytes)
+    return Loaded(decode(message), message)
+
+
+@contextlib.contextmanager
+def _collected(problems: list[str]) -> Iterator[None]:
+    """Go on after a ConfigError, with its problems among the others."""
+    try:
+        yield
+    except ConfigError as error:
+        problems += error.problems
+
+
+def _check_size(path: Path, message: Message, room_bytes: int) -> None:
     size = len(json.dumps(message)) + DRAIN_ROOM_BYTES + room_bytes
     if size > MESSAGE_BYTES:
         raise ConfigError(
@@ -140,7 +145,6 @@ def load(
                 f"{MESSAGE_BYTES}: use fewer [[cluster]] and [[pop]] tables, or fewer keys"
             ]
         )
-    return Loaded(decode(message), message)
 
 
 def decode_config(message: Message) -> Config:

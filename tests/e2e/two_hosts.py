@@ -129,6 +129,7 @@ class TwoHosts:
             f'{self._cluster()}[[pop]]\nid = "here"\nvips = ["{VIP}"]\n'
             '[transceiver]\ncluster = 1\nhost = 0\nhttp = "127.0.0.1:8080"\nopen = true\n'
             f'processes = 1\nmax_loop_lag_ms = 10000\nmetrics = "{TRANSCEIVER_STATUS}"\n'
+            'admin_socket = "transceiver.sock"\n'
         )
 
     def _start_host(self, stack: contextlib.ExitStack, host: Host) -> None:
@@ -136,7 +137,8 @@ class TwoHosts:
         pins = host.folder / "bpf"
         (host.folder / "voxpop.toml").write_text(
             f'{self._cluster()}[relay]\npop = "here"\nvips = ["{VIP}"]\nworkers = 1\n'
-            f'forwarder = "{self._forwarder}"\nmetrics = "{RELAY_STATUS}"\n{self._store}'
+            f'forwarder = "{self._forwarder}"\nmetrics = "{RELAY_STATUS}"\nadmin_socket = "relay.sock"\n'
+            f"{self._store}"
             f'[dataplane]\ninterfaces = ["{LINK}"]\nbackbone = ["{host.address}"]\n'
             f'pin_dir = "{pins}/voxpop"\n'
         )

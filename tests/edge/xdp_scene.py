@@ -144,6 +144,7 @@ class Pop:
             "workers": 1,
             "max_flows": 1000,
             "forwarder": "xdp",
+            "admin_socket": "relay.sock",
             **relay,
         }
         self.dataplane: dict[str, object] = {

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import os
 import socket
 from pathlib import Path
 from typing import Any
 
 from core.errors import UnavailableError
-from core.service.admin.path import DRAIN_PATH, FOR_S
+from core.service.admin.path import DRAIN_PATH, FOR_S, address
 
 TIMEOUT_S = 10.0
 MAX_ANSWER_BYTES = 65_536
@@ -29,7 +28,8 @@ class _Connection(http.client.HTTPConnection):
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(TIMEOUT_S)
-        self.sock.connect(os.fspath(self._path))
+        with address(self._path) as name:
+            self.sock.connect(name)
 
 
 class AdminClient:

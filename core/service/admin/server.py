@@ -20,7 +20,7 @@ from typing import Protocol
 from aiohttp import web
 
 from core.errors import UnavailableError
-from core.service.admin.path import DRAIN_PATH, FOR_S, MAX_FOR_S, USUAL_FOLDER, admin_path
+from core.service.admin.path import DRAIN_PATH, FOR_S, MAX_FOR_S, USUAL_FOLDER, address, admin_path
 from core.service.exhausted import reason
 
 logger = logging.getLogger(__name__)
@@ -108,8 +108,10 @@ def listen(path: Path) -> socket.socket:
     _make_room(path)
     opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        os.fchmod(opened.fileno(), stat.S_IRUSR | stat.S_IWUSR)  # bind() takes it for the file: no moment
-        opened.bind(os.fspath(path))  # in which others could connect
+        # bind() takes it for the file, so there is no moment in which others could connect.
+        os.fchmod(opened.fileno(), stat.S_IRUSR | stat.S_IWUSR)
+        with address(path) as name:
+            opened.bind(name)
         opened.listen(BACKLOG)
     except OSError:
         opened.close()
@@ -120,7 +122,8 @@ def listen(path: Path) -> socket.socket:
 def _make_room(path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
-            probe.connect(os.fspath(path))
+            with address(path) as name:
+                probe.connect(name)
         except FileNotFoundError:
             return
         except ConnectionRefusedError:
