@@ -24,6 +24,7 @@ _WHOLE: dict[str, Any] = {
     "relay": {"pop": "here", "vips": ["192.0.2.1:3478"]},
     "dataplane": {"interfaces": ["eth0"], "backbone": ["10.0.0.1", "2001:db8::1"]},
     "transceiver": {"cluster": 1, "host": 7, "http": "127.0.0.1:8080", "open": True},
+    "store": {"url": "redis://127.0.0.1:6379/0"},
 }
 _PLACES = [
     (table, key)

@@ -20,7 +20,8 @@ from tests.ports import free_tcp_port
 
 PATIENCE_S = 60.0
 MIB = 1 << 20
-SLACK = 2 * MIB
+STEP, SLACK = 4 * MIB, 2 * MIB
+BEGIN_S = 10.0
 NO_SPACE = f"No space left on device; {ADVICE[errno.ENOSPC]}"
 
 
@@ -81,11 +82,19 @@ def little() -> int:
     """Bytes of memory that are just enough for the command's first lines, which nobody can guard."""
     everything = "import voxpop, edge.host.service, transceiver.host.supervisor, transceiver.caller.command"
     subprocess.run([sys.executable, "-c", everything], cwd=ROOT, check=True)  # so that bytecode is there
-    for memory in range(8 * MIB, 128 * MIB, MIB):
-        begun = limited([sys.executable, "-c", "import voxpop"], memory)
-        if begun.returncode == 0:
-            return memory + SLACK
-    raise AssertionError("the command does not begin in 128 MiB")
+    for memory in range(128 * MIB, 0, -STEP):
+        if not begins(memory):
+            return memory + STEP + SLACK
+    raise AssertionError("no limit is one")
+
+
+def begins(memory: int) -> bool:
+    """Python itself may fail, or hang, with too little."""
+    try:
+        done = limited([sys.executable, "-c", "import voxpop"], memory, patience_s=BEGIN_S)
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
 
 
 def voxpop(
@@ -96,7 +105,11 @@ def voxpop(
 
 
 def limited(
-    command: list[str], memory: int, stack: int | None = None, more: Mapping[str, str] | None = None
+    command: list[str],
+    memory: int,
+    stack: int | None = None,
+    more: Mapping[str, str] | None = None,
+    patience_s: float = PATIENCE_S,
 ) -> subprocess.CompletedProcess[str]:
     def limit() -> None:
         if stack is not None:
@@ -110,7 +123,7 @@ def limited(
         preexec_fn=limit,
         capture_output=True,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=patience_s,
         check=False,
     )
 
