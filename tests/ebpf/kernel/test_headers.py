@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import tempfile
 import time
 from pathlib import Path
 
@@ -46,6 +47,20 @@ def test_trees_that_a_killed_process_left_are_swept_and_no_others(tmp_path: Path
     finally:
         os.close(descriptor)
     assert headers.sweep(tmp_path, now_s) == [locked], "its process has ended"
+
+
+def test_whoever_makes_a_tree_sweeps_before(
+    tmp_path: Path, nothing: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = tmp_path / "voxpop-headers-left"
+    left.mkdir()
+    long_ago_s = time.time() - 2 * headers.YOUNG_S
+    os.utime(left, (long_ago_s, long_ago_s))
+    make_package(nothing["sources"], "6.1.0-9")
+    with headers.tree(release="6.1.0-9-amd64", **nothing) as tree:
+        assert tree.parent == tmp_path
+        assert not left.exists()
 
 
 def test_no_headers_names_the_package(nothing: dict[str, Path]) -> None:

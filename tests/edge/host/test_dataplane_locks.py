@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from ebpf import layout
+from ebpf import layout, locks
 from ebpf.kernel import bpffs
 from tests.edge.kit import PATIENCE_S, REPOSITORY, eventually
-from tests.edge.xdp_scene import Call, Pop, running
+from tests.edge.xdp_scene import VIPS, Call, Pop, running
 from tests.sources import copy_of_the_sources
 
 pytestmark = [
@@ -47,8 +47,11 @@ def problems(pop: Pop) -> list[str] | None:
 
 @pytest.mark.parametrize("forwarder", ["xdp", "auto"])
 def test_a_second_relay_is_told_who_is_the_first(pop: Pop, forwarder: str) -> None:
+    """By the fast path that they share, whatever else they have of their own."""
     call = Call(pop).begin()
-    pop.relay.update(forwarder=forwarder, metrics="127.0.0.1:9465")
+    vips = pop.relay["vips"]
+    own = [str(vip._replace(port=vip.port + 1)) for vip in VIPS]
+    pop.relay.update(forwarder=forwarder, metrics="127.0.0.1:9465", admin_socket="second.sock", vips=own)
     pop.write_config()
     second = pop.run("relay")
     assert second.returncode == 1
@@ -56,10 +59,21 @@ def test_a_second_relay_is_told_who_is_the_first(pop: Pop, forwarder: str) -> No
     assert holder(pop) in second.stderr
     call.exchange(20)
     pop.kill()
-    pop.relay.update(metrics="127.0.0.1:9464")
+    pop.relay.update(metrics="127.0.0.1:9464", vips=vips)
     pop.write_config()
     pop.start()
     assert pop.summary()["forwarder"] == "xdp", "the lock went with its process"
+
+
+@pytest.mark.parametrize("verb", ["run", "detach"])
+def test_programs_and_maps_are_changed_by_one_at_a_time(pop: Pop, verb: str) -> None:
+    call = Call(pop).begin()
+    with locks.held(pop.scene.pin_root / "voxpop", locks.Role.DATAPLANE):
+        second = pop.run("dataplane", verb, "--force")
+        assert second.returncode == 1
+        assert f"is in use: process {os.getpid()} " in second.stderr
+    call.exchange(5)
+    pop.succeed("dataplane", verb, "--force")
 
 
 def test_detach_is_refused_under_a_relay_and_what_is_forced_is_noticed_and_mended(pop: Pop) -> None:

@@ -171,6 +171,19 @@ def test_a_channel_may_be_closed_and_made_again(turns: int) -> None:
     scenario(test, label=None)
 
 
+def test_a_channel_that_is_made_before_the_first_is_closed_follows_it() -> None:
+    async def test(both: Pair) -> None:
+        first, received = make(both)
+        await is_answered(both, first, received)
+        second, received = make(both)
+        await until(lambda: second.readyState == "open")  # the server has seen it
+        first.close()
+        await is_answered(both, second, received)
+        assert (both.server.opened, both.server.refused) == (2, {})
+
+    scenario(test, label=None)
+
+
 async def _reset(both: Pair, stream_id: int) -> None:
     """The client's half of a close, of which it does not wait for the other."""
     clients(both)._reconfig_queue.append(stream_id)
