@@ -16,6 +16,7 @@ import time
 from core.config import DataplaneSettings
 from core.keyring import Keyring
 from core.service.supervisor import Message
+from core.service.tasks import until_one_ends
 from ebpf import layout, locks, pins
 from ebpf.errors import DataplaneError, PinError
 from ebpf.tables import Rates, Tables
@@ -119,19 +120,7 @@ class XdpHost:
         Raises ReplacedError when the maps are no longer those that are pinned: what is attached from then on
         never meets what we write.
         """
-        tasks = {
-            asyncio.create_task(self._keep_clock()),
-            asyncio.create_task(self._monitor.run(tell)),
-            asyncio.create_task(self._watch_pins()),
-        }
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await until_one_ends(self._keep_clock(), self._monitor.run(tell), self._watch_pins())
 
     def answer(self, message: Message, tell: Tell) -> None:
         """What a worker asks: the next hops of hosts on a link, and all routes if it has just started."""

@@ -19,6 +19,7 @@ from typing import Generic
 from core.addr import Endpoint, from_sockaddr
 from core.errors import TokenError
 from core.keyring import Keyring
+from core.service.tasks import until_one_ends
 from core.store.base import Entry, StoreError, StoreReason
 from core.store.flow_record import encode
 from core.store.guarded import GuardedStore
@@ -130,15 +131,9 @@ class StoreRecall(Generic[F]):
 
     async def run(self) -> None:
         """Until cancelled. Raises nothing that the store may do."""
-        tasks = {asyncio.create_task(each) for each in (self._ask(), self._write(), self._watch_epoch())}
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            await until_one_ends(self._ask(), self._write(), self._watch_epoch())
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             await self._store.close()
 
     async def _ask(self) -> None:
