@@ -171,6 +171,11 @@ class Wiring:
         with self._doing(f"switch {name} on"):
             self._route.link("set", index=self._index(name), state="up")
 
+    def down(self, name: str) -> None:
+        """Switch an interface off."""
+        with self._doing(f"switch {name} off"):
+            self._route.link("set", index=self._index(name), state="down")
+
     def address(self, name: str, address: str) -> None:
         """Give an interface an address, `HOST/LENGTH`."""
         host, _, length = address.partition("/")
