@@ -86,9 +86,11 @@ class Announcer:
 
     async def run(self) -> int:
         """Until SIGTERM or SIGINT; nothing is announced then. Raises UnavailableError."""
-        stop = asyncio.Event()
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, stop.set)
+        # Who sends it to all daemons of Voxpop, for a reload, does not mean to withdraw the host.
+        loop.add_signal_handler(signal.SIGHUP, logger.warning, "nothing is reloaded here: it takes a restart")
         status = Status(self._exposition, self.summary, lambda: self._standing.is_announced)
         runner = await serve(status, self._settings.metrics, "announce.metrics")
         try:

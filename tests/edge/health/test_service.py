@@ -197,6 +197,23 @@ def test_a_host_that_dies_is_withdrawn_by_bfd(well: Well, say: Callable[[str], N
     say(f"withdrawn {host.until_withdrawn():.2f} s after the host was gone (BFD, 300 ms × 3)")
 
 
+def test_a_routing_daemon_that_dies_is_withdrawn_and_announces_again_when_it_is_back(well: Well) -> None:
+    host, _, checker = well
+    end(host.scene.birds["host1"], signal.SIGKILL)
+    host.until_withdrawn()
+    host.scene.start("host1")
+    host.until_announced()
+    assert checker.poll() is None
+
+
+def test_a_reload_of_all_daemons_withdraws_nothing(well: Well) -> None:
+    host, _, checker = well
+    checker.send_signal(signal.SIGHUP)
+    host.scene.until(lambda: "it takes a restart" in host.scene.logs()["announce.log"])
+    assert checker.poll() is None
+    assert host.states()[-1] == "announced"
+
+
 def test_a_service_manager_hears_that_it_is_ready_and_lives(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
