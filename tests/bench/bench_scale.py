@@ -1,0 +1,127 @@
+"""The model of docs/scale.md beside what is measured: figures are ratios, measured by predicted.
+
+The crowd of 20,000 of a dead PoP comes to one host, and the lab carries 50 calls. The model is given what
+`recall` has measured a moment before, and how much of the CPUs the workers got, on a machine that has the
+crowd, the store and the test too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import aiohttp
+
+from core.scale.assumptions import Plan, PopHost, Traffic
+from core.scale.failure import Recovery, Spare, restore
+from core.scale.figures import Figures, from_bench
+from core.scale.fleet import bits_per_s, packets_per_s
+from ebpf.net import netns
+from edge.lab import lab
+from edge.lab.lab import Running
+from edge.lab.plan import LabPlan, Place
+from tests.bench import bench_recall
+from tests.bench.result import Figure
+from tests.bench.run import as_json
+from tests.e2e.kit import PATIENT_HOST, SPEECH_FRAMES, Callers
+from tests.edge.dead_pop import FLOWS, ROUND_S, WORKERS, drill
+from transceiver.caller.ice import CONSENT_INTERVAL_NS
+from transceiver.media.sender import BITRATE
+
+WITHIN = 2.0
+"""By what factor the model may be off."""
+CALLS, AT_ONCE, SETTLE_S, TALK_S = 50, 8, 3.0, 12.0
+UNSEEN_BYTES = 24
+"""Of Ethernet's 38, what no program sees: check sequence, preamble and gap."""
+
+
+def run() -> list[Figure]:
+    """Every figure, in about a minute; none without root and two CPUs."""
+    if os.geteuid() != 0 or len(os.sched_getaffinity(0)) < 2:
+        return []
+    return [_dead_pop(), *_lab()]
+
+
+def _dead_pop() -> Figure:
+    problems: list[str] = []
+    measured = from_bench(as_json({"recall": bench_recall.run()}), problems)
+    if problems:
+        raise RuntimeError(problems[0])
+    figures = replace(Figures(), **measured)
+    with tempfile.TemporaryDirectory(prefix="voxpop-bench-") as folder:
+        outcome = drill(Path(folder))
+
+    def predicted(cores: float) -> Recovery:
+        spare = Spare(cores, figures.commands_per_server_s)
+        return restore(FLOWS, 1 / ROUND_S, PopHost(workers=WORKERS), spare, figures)
+
+    here, apart = predicted(outcome.cores), predicted(WORKERS)
+    return Figure(
+        f"{FLOWS:,} flows of a dead PoP", outcome.took_s / here.seconds, "× model",
+        at_least=1 / WITHIN, at_most=WITHIN,
+        note=f"{outcome.took_s:.1f} s; {here.seconds:.1f} s of {outcome.cores:.1f} cores, by {here.limit}; "
+        f"on a core each, {apart.seconds:.1f} s, by {apart.limit}",
+    )  # fmt: skip
+
+
+def _lab() -> list[Figure]:
+    plan = LabPlan(name=f"b{os.getpid()}", transceiver=PATIENT_HOST)
+    running = lab.up(plan, start=True, tell=lambda _: None)
+    try:
+        with netns.inside(running.plan.namespaces[Place.CLIENT]):
+            packets, octets = asyncio.run(_talk(running))
+    finally:
+        running.remove()
+    traffic = Traffic(
+        calls=CALLS, pops_named=1, families=1, ip_bytes=20, audio_bits_per_s=BITRATE,
+        check_s=CONSENT_INTERVAL_NS / 1e9,
+    )  # fmt: skip
+    model = Plan(traffic)
+    bits = (octets + packets * UNSEEN_BYTES) * 8
+    return [
+        Figure(
+            "packets of the lab's calls", packets / packets_per_s(model), "× model",
+            at_least=0.95, at_most=1.05, note=f"{packets:,.0f}/s of {CALLS} calls",
+        ),
+        Figure(
+            "bits of the lab's calls", bits / bits_per_s(model), "× model", at_least=0.5, at_most=1.05,
+            note=f"{bits / 1e6:.1f} Mbit/s; in the model all talk all the time",
+        ),
+    ]  # fmt: skip
+
+
+async def _talk(running: Running) -> tuple[float, float]:
+    """Packets and bytes a second that the fast path forwards, all calls over IPv4."""
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=AT_ONCE)) as http:
+        crowd = Callers(running.plan.url, http)
+        try:
+            calls = [crowd.call() for _ in range(CALLS)]
+            for first in range(0, CALLS, AT_ONCE):
+                await asyncio.gather(*(call.connect() for call in calls[first : first + AT_ONCE]))
+            talking = asyncio.gather(
+                *(call.converse(SPEECH_FRAMES, None, SETTLE_S + TALK_S + 2) for call in calls)
+            )
+            await asyncio.sleep(SETTLE_S)
+            before, began = await asyncio.to_thread(_forwarded, running), time.perf_counter()
+            await asyncio.sleep(TALK_S)
+            after, took_s = await asyncio.to_thread(_forwarded, running), time.perf_counter() - began
+            await talking
+        finally:
+            await crowd.hang_up()
+            crowd.close()
+    return (after[0] - before[0]) / took_s, (after[1] - before[1]) / took_s
+
+
+def _forwarded(running: Running) -> tuple[int, int]:
+    """Packets and bytes so far, as `voxpop stats` has them."""
+    command = [sys.executable, "-m", "voxpop", "stats", "--json", "--config", str(running.plan.config_path)]
+    told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    rows = [row for row in told["counters"] if row["verdict"].startswith("forward_")]
+    return sum(row["packets"] for row in rows), sum(row["bytes"] for row in rows)
