@@ -74,6 +74,7 @@ class PopHost:
     nic_gbit_s: float = setting(number(0.1, 1600, "Gbit/s"), "its network, each way", default=25.0)
     memory_gib: float = setting(number(0.1, 65_536, "GiB"), "its memory", default=64.0)
     max_flows: int = setting(integer(1, 4_000_000), "relay.max_flows", default=500_000)
+    backbones: int = setting(integer(1, 64), "dataplane.backbone: addresses, of each IP version", default=32)
     nat_ports: int = setting(
         integer(1, 65_535), "dataplane.nat_ports, how many: of each backbone address", default=22_768
     )

@@ -39,38 +39,38 @@ class Figures:
     """Of one core, process, worker or server."""
 
     packets_per_core_s: float = measured(
-        1_000_000.0, "packets/s", "packets that one core of a PoP host carries, at 50,000 flows",
+        2_950_000.0, "packets/s", "packets that one core of a PoP host carries, at 50,000 flows",
         Source("lab", "packets that one CPU of the PoP carries, 50,000 flows"),
     )  # fmt: skip
     packet_ns_100k: float = measured(
-        90.0, "ns", "the program's own time for a packet at 100,000 flows, either way",
+        131.0, "ns", "the program's own time for a packet at 100,000 flows, either way",
         Source("fastpath", "either way, 100,000 flows"),
     )  # fmt: skip
     packet_ns_1m: float = measured(
-        180.0, "ns", "the same at 1,000,000 flows: records are cold by then",
+        266.0, "ns", "the same at 1,000,000 flows: records are cold by then",
         Source("fastpath", "either way, 1,000,000 flows"),
     )  # fmt: skip
     new_flow_us: float = measured(
-        100.0, "µs", "a relay worker's time for a first packet, as many flows ending",
+        110.0, "µs", "a relay worker's time for a first packet, as many flows ending",
         Source("firstpacket", "CPU of the worker for a new flow"),
     )  # fmt: skip
     restore_us: float = measured(
-        150.0, "µs", "a relay worker's time for a flow restored from the store",
+        163.0, "µs", "a relay worker's time for a flow restored from the store",
         Source("recall", "CPU of the worker for a flow restored"),
     )  # fmt: skip
     stranger_us: float = measured(
-        10.0, "µs", "a worker's time for a packet of a client that waits, or is unknown",
+        82.0, "µs", "a worker's time for a packet of a client that waits, or is unknown",
         Source("recall", "CPU of the worker for a stranger's next packet"),
     )  # fmt: skip
     map_bytes_per_flow: float = measured(
-        77.0, "bytes", "of maps, for a flow", Source("flows", "maps for a million flows", MIB / 1e6)
+        81.0, "bytes", "of maps, for a flow", Source("flows", "maps for a million flows", MIB / 1e6)
     )
     worker_bytes_per_flow: float = measured(
-        207.0, "bytes", "of a relay's workers, for a flow",
+        217.0, "bytes", "of a relay's workers, for a flow",
         Source("flows", "memory of the worker's process", MIB / 1e6),
     )  # fmt: skip
     record_us: float = measured(
-        30.0, "µs", "a worker's time for a record written to the store",
+        31.0, "µs", "a worker's time for a record written to the store",
         Source("store", "CPU of the worker for one written"),
     )  # fmt: skip
     commands_per_server_s: float = measured(
@@ -81,21 +81,21 @@ class Figures:
         246.0, "bytes", "of a store, for a record", Source("store", "memory of one record in Redis")
     )
     call_ms_per_s: float = measured(
-        10.0, "ms/s", "a transceiver's time for a call, of each second",
+        13.1, "ms/s", "a transceiver's time for a call, of each second",
         Source("calls", "CPU of a call"),
     )  # fmt: skip
     set_up_ms: float = measured(
-        10.0, "ms", "a transceiver's time to set a call up and end it", Source("calls", "CPU of a set-up")
+        6.4, "ms", "a transceiver's time to set a call up and end it", Source("calls", "CPU of a set-up")
     )
     call_kib: float = measured(
-        500.0, "KiB", "of a transceiver's memory, for a call", Source("calls", "memory of a call")
+        334.0, "KiB", "of a transceiver's memory, for a call", Source("calls", "memory of a call")
     )
     process_mib: float = measured(
-        80.0, "MiB", "of a transceiver's process without calls",
+        56.0, "MiB", "of a transceiver's process without calls",
         Source("calls", "memory of a process without calls"),
     )  # fmt: skip
     answers_per_process_s: float = measured(
-        400.0, "calls/s", "offers that one process answers, and calls that it hangs up",
+        450.0, "calls/s", "offers that one process answers, and calls that it hangs up",
         Source("signaling", "calls answered and hung up per process"),
     )  # fmt: skip
 

@@ -16,6 +16,8 @@ CORES, WORKERS, SIGNALING, COMMANDS = "cores", "relay workers", "signaling", "co
 """Resources that failures need again."""
 LEAST_POP_HOSTS = 2
 """One alone would make each of its deaths the death of a PoP."""
+PORT_REST_S = 30.0
+"""Before a NAT port stands for another flow (edge/fastpath/nat_slots.py)."""
 RENEWED_AFTER = 2 / 3
 """Of a lease (edge/recall/leases.py)."""
 GIB = float(1 << 30)
@@ -89,11 +91,6 @@ class Fleet:
         """When the PoPs are gone that may be lost."""
         return self.pop_hosts * self.plan.layout.pops_left
 
-    @property
-    def nat_addresses(self) -> int:
-        """Backbone addresses of each IP version that a host's configuration must have."""
-        return -(-self.plan.pop.max_flows // self.plan.pop.nat_ports)
-
 
 def size(plan: Plan) -> Fleet:
     """The fleet for it."""
@@ -161,6 +158,7 @@ def pop_resources(plan: Plan) -> tuple[Resource, ...]:
         Resource(WORKERS, "cores", slow_path + writing, pop.workers),
         Resource("network, each way", "Gbit/s", bits_per_s(plan) / 1e9, pop.nic_gbit_s),
         Resource("flows", "flows", flows(plan), pop.max_flows),
+        Resource("NAT ports", "ports", flows(plan) + begins * PORT_REST_S, pop.backbones * pop.nat_ports),
         Resource("first packets, budget", "/s", begins, pop.punt_pps),
         Resource("memory", "GiB", flows(plan) * flow_bytes / GIB, pop.memory_gib),
     )

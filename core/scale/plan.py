@@ -46,8 +46,10 @@ def show(plan: Plan) -> str:
         for field in dataclasses.fields(table):
             written = f"{field.name} = {_number(getattr(table, field.name))}"
             source: Source | None = field.metadata.get("source")
-            by = f"; make bench ONLY={source.part}" if source else ""
-            lines.append(f"{written:<36}# {field.metadata['help']} ({field.metadata['kind'].words}{by})")
+            words = field.metadata["kind"].words
+            if source is not None:
+                words = f"{field.metadata['unit']}; make bench ONLY={source.part}"
+            lines.append(f"{written:<36}# {field.metadata['help']} ({words})")
     return "\n".join(lines[1:]) + "\n"
 
 

@@ -29,7 +29,6 @@ def as_values(fleet: Fleet) -> dict[str, object]:
         "pop": {
             "hosts": fleet.pop_hosts,
             "hosts_left": fleet.pop_hosts_left,
-            "nat_addresses": fleet.nat_addresses,
             "bits_per_s": bits_per_s(plan) / plan.layout.pops,
         },
         "breaks": [_limit(limit) for limit in failure.limits(fleet)],
@@ -99,8 +98,7 @@ def _hosts(fleet: Fleet) -> str:
     full = pop.tightest.filled(left)
     verdict = "they carry all" if full <= pop.fill else "too few" if full > 1 else "more than planned for"
     return (
-        f"PoP hosts: {pop.hosts}, {fleet.pop_hosts} in each of {layout.pops} PoPs, {fleet.nat_addresses} "
-        f"backbone addresses each; {pop.needed} by load\n"
+        f"PoP hosts: {pop.hosts}, {fleet.pop_hosts} in each of {layout.pops} PoPs; {pop.needed} by load\n"
         f"without {lost} of the PoPs {left} are left, {full:.0%} full: {verdict} "
         f"({plan.pop.fill:.0%} is the plan's limit)"
     )

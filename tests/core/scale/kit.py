@@ -17,7 +17,7 @@ ROUND = Plan(
     ),
     PopHost(
         cores=10, workers=4, nic_gbit_s=25, memory_gib=1, max_flows=500_000, idle_timeout_s=30, fill=0.5,
-        punt_pps=20_000, punt_media_pps=20_000, punt_media_source_pps=5_000, nat_ports=20_000,
+        punt_pps=20_000, punt_media_pps=20_000, punt_media_source_pps=5_000, nat_ports=20_000, backbones=30,
     ),
     TransceiverHost(cores=10, nic_gbit_s=10, memory_gib=11, max_sessions=200, fill=0.8),
     Shard(memory_gib=2, lease_s=180, fill=0.5),
@@ -55,7 +55,8 @@ plans = st.builds(
     }),
     pop=st.fixed_dictionaries({
         "cores": st.floats(1, 1024), "workers": st.integers(1, 1024), "nic_gbit_s": st.floats(0.1, 1600),
-        "max_flows": st.integers(1, 4_000_000), "fill": st.floats(0.01, 1), "punt_pps": st.floats(1, 1e7),
+        "max_flows": st.integers(1, 4_000_000), "backbones": st.integers(1, 64),
+        "fill": st.floats(0.01, 1), "punt_pps": st.floats(1, 1e7),
         "punt_media_pps": st.floats(1, 1e7), "memory_gib": st.floats(0.1, 65_536),
     }),
     transceiver=st.fixed_dictionaries({

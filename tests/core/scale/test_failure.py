@@ -146,6 +146,7 @@ BREAKS: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
     ("PoP host", "relay workers"): {"pop": {"workers": 1}, "figures": {"new_flow_us": 20_000.0}},
     ("PoP host", "network, each way"): {"pop": {"nic_gbit_s": 0.2}},
     ("PoP host", "flows"): {"pop": {"max_flows": 5000}},
+    ("PoP host", "NAT ports"): {"pop": {"nat_ports": 100}},
     ("PoP host", "first packets, budget"): {"pop": {"punt_pps": 20.0}},
     ("PoP host", "memory"): {"figures": {"worker_bytes_per_flow": 1e5}},
     ("transceiver host", "cores"): {"figures": {"call_ms_per_s": 100.0}},

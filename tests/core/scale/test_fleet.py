@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from core.scale.assumptions import Plan, Shard
 from core.scale.fleet import (
+    PORT_REST_S,
     RENEWED_AFTER,
     Fleet,
     Resource,
@@ -21,6 +22,7 @@ from core.scale.fleet import (
     renewals_per_s,
     size,
 )
+from edge.fastpath.nat_slots import REST_NS
 from edge.recall.leases import Leases
 from edge.recall.recall import WRITE_TICK_S, WRITTEN_AT_ONCE
 from tests.core.scale.kit import ROUND, changed, plans
@@ -44,6 +46,7 @@ def test_loads_by_hand() -> None:
         ("PoP host", "relay workers"): 4 + (40_000 + 25_000) * 20e-6,
         ("PoP host", "network, each way"): 167.7312,
         ("PoP host", "flows"): 3_000_000,
+        ("PoP host", "NAT ports"): 3_000_000 + 40_000 * 30,
         ("PoP host", "first packets, budget"): 40_000,
         ("PoP host", "memory"): 3_000_000 * 300 / 2**30,
         ("transceiver host", "cores"): 12_000 + 20_000 * 0.005,
@@ -65,7 +68,6 @@ def test_hosts_by_hand() -> None:
     assert fleet.pop.filled() == pytest.approx(130.1 / 480)
     assert (fleet.transceiver.needed, fleet.transceiver.hosts) == (1513, 1515)
     assert (fleet.store.needed, fleet.store.hosts) == (2, 3)
-    assert fleet.nat_addresses == 25
 
 
 def test_as_many_hosts_as_there_are() -> None:
@@ -133,6 +135,10 @@ def test_faster_hosts_are_never_more(plan: Plan) -> None:
     )
     for before, after in zip(size(plan).tiers, size(replace(plan, figures=faster)).tiers, strict=True):
         assert after.needed <= before.needed
+
+
+def test_a_port_rests_as_long_as_the_relay_has_it() -> None:
+    assert PORT_REST_S * 1e9 == REST_NS
 
 
 @pytest.mark.parametrize(("load", "hosts"), [(0, 1), (10, 1), (10.1, 2), (20, 2), (1e9, 10**8)])
