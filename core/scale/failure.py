@@ -87,9 +87,16 @@ def restore(flows: float, packets_per_s: float, host: PopHost, spare: Spare, fig
         "store": spare.commands_per_s,
     }
     seconds = {name: _over(flows, rate) for name, rate in rates.items()}
-    seconds["workers"] = _worked(flows, up, spare.workers, figures)
+    seconds["workers"] = _worked(flows, _mean(flows * packets_per_s, up), spare.workers, figures)
     limit = max(seconds, key=lambda name: seconds[name])
     return Recovery(flows, seconds[limit], limit, _over(flows, seconds[limit]))
+
+
+def _mean(sent: float, up: float) -> float:
+    """Packets a second that come up, on average: as many as may, until so few flows are left that they send
+    less. The flows that are left become fewer evenly.
+    """
+    return up * (1 - up / (2 * sent))
 
 
 def _worked(flows: float, up: float, cores: float, figures: Figures) -> float:

@@ -1,8 +1,8 @@
 """The model of docs/scale.md beside what is measured: figures are ratios, measured by predicted.
 
 The crowd of 20,000 of a dead PoP comes to one host, and the lab carries 50 calls. The model is given what
-`recall` has measured a moment before, and how much of the CPUs the workers got, on a machine that has the
-crowd, the store and the test too.
+`recall` has measured a moment before, how much of the CPUs the workers got, on a machine that has the crowd,
+the store and the test too, and how many packets came up.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tests.bench import bench_recall
 from tests.bench.result import Figure
 from tests.bench.run import as_json
 from tests.e2e.kit import PATIENT_HOST, SPEECH_FRAMES, Callers
-from tests.edge.dead_pop import FLOWS, ROUND_S, WORKERS, drill
+from tests.edge.dead_pop import FLOWS, WORKERS, drill
 from transceiver.caller.ice import CONSENT_INTERVAL_NS
 from transceiver.media.sender import BITRATE
 
@@ -58,9 +58,11 @@ def _dead_pop() -> Figure:
     with tempfile.TemporaryDirectory(prefix="voxpop-bench-") as folder:
         outcome = drill(Path(folder))
 
+    came_up = outcome.samples["fastpath_packets_total", "ipv4", "punt_media"] / outcome.took_s
+
     def predicted(cores: float) -> Recovery:
         spare = Spare(cores, figures.commands_per_server_s)
-        return restore(FLOWS, 1 / ROUND_S, PopHost(workers=WORKERS), spare, figures)
+        return restore(FLOWS, 2 * came_up / FLOWS, PopHost(workers=WORKERS), spare, figures)
 
     here, apart = predicted(outcome.cores), predicted(WORKERS)
     return Figure(
