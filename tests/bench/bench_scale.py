@@ -19,6 +19,7 @@ from pathlib import Path
 
 import aiohttp
 
+from core.addr import IpFamily
 from core.scale.assumptions import Plan, PopHost, Traffic
 from core.scale.failure import Recovery, Spare, restore
 from core.scale.figures import Figures, from_bench
@@ -74,7 +75,7 @@ def _dead_pop() -> Figure:
 
 
 def _lab() -> list[Figure]:
-    plan = LabPlan(name=f"b{os.getpid()}", transceiver=PATIENT_HOST)
+    plan = LabPlan(name=f"b{os.getpid()}", families=(IpFamily.V4,), transceiver=PATIENT_HOST)
     running = lab.up(plan, start=True, tell=lambda _: None)
     try:
         with netns.inside(running.plan.namespaces[Place.CLIENT]):
@@ -100,7 +101,7 @@ def _lab() -> list[Figure]:
 
 
 async def _talk(running: Running) -> tuple[float, float]:
-    """Packets and bytes a second that the fast path forwards, all calls over IPv4."""
+    """Packets and bytes a second that the fast path forwards."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=AT_ONCE)) as http:
         crowd = Callers(running.plan.url, http)
         try:
