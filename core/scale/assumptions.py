@@ -126,6 +126,10 @@ class Layout:
     pops: int = setting(integer(1, 10_000), "PoPs, alike", default=30)
     regions: int = setting(integer(1, 1000), "regions of transceivers, each with a store", default=6)
     lost: float = setting(number(0, 0.9), "share of PoPs that may be lost at once", default=1 / 3)
+    status_s: float = setting(
+        number(0.1, 3600, "s"), "from one question of a transceiver host for a PoP's status to the next",
+        default=2.0,
+    )  # fmt: skip
     detection_s: float = setting(
         number(0, 60, "s"), "until the network leads past a dead host: BFD of 3 × 300 ms", default=0.9
     )

@@ -46,7 +46,7 @@ def limits(fleet: Fleet) -> list[Limit]:
     calls = fleet.plan.traffic.calls
     found = [
         Limit(tier.name, resource, filled, calls / filled if filled else math.inf)
-        for tier in fleet.tiers
+        for tier in (*fleet.tiers, fleet.status)
         for resource in tier.resources
         for filled in [resource.filled(tier.hosts)]
     ]

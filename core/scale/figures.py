@@ -99,6 +99,11 @@ class Figures:
         Source("signaling", "calls answered and hung up per process"),
     )  # fmt: skip
 
+    statuses_per_relay_s: float = measured(
+        1_000.0, "requests/s", "status requests that a relay's supervisor answers",
+        Source("signaling", "status requests answered per relay"),
+    )  # fmt: skip
+
     def packet_ns(self, flows: float) -> float:
         """A core's time for a packet, by how many flows the host has: on a logarithmic scale between the
         two numbers that were measured, and level outside of them.

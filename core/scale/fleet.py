@@ -73,12 +73,14 @@ class Fleet:
     pop: Tier
     transceiver: Tier
     store: Tier
+    status: Tier
+    """Of the PoPs, one each, which every transceiver host asks for: more hosts do not help."""
     flows: float
     """In all PoPs together."""
 
     @property
     def tiers(self) -> tuple[Tier, Tier, Tier]:
-        """In the order in which a packet meets them."""
+        """Those that have as many hosts as they need."""
         return self.pop, self.transceiver, self.store
 
     @property
@@ -98,11 +100,15 @@ def size(plan: Plan) -> Fleet:
     pop = pop_resources(plan)
     needed = max(resource.hosts(plan.pop.fill) for resource in pop)
     each = layout.pop_hosts or max(LEAST_POP_HOSTS, -(-needed // layout.pops_left))
+    transceiver = _of_regions(plan, "transceiver host", transceiver_resources(plan), plan.transceiver.fill)
+    asked = transceiver.hosts * layout.pops / layout.status_s
+    status = Resource("requests", "/s", asked, plan.figures.statuses_per_relay_s)
     return Fleet(
         plan,
         Tier("PoP host", pop, plan.pop.fill, needed, each * layout.pops),
-        _of_regions(plan, "transceiver host", transceiver_resources(plan), plan.transceiver.fill),
+        transceiver,
         _of_regions(plan, "store server", store_resources(plan), plan.store.fill),
+        Tier("status of a PoP", (status,), 1.0, layout.pops, layout.pops),
         flows(plan),
     )
 

@@ -2,7 +2,8 @@
 
 A transceiver of one process on one CPU, the client on the other, over HTTP connections that are kept alive.
 A call is what a browser does: POST of its offer, 201 with the answer, and a DELETE in the end; nothing of it
-goes by UDP. The limit is GET /readyz, by the same client of the same process.
+goes by UDP. The limit is GET /readyz, by the same client of the same process. A relay is asked for its status
+as transceiver hosts ask for it.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from core.addr import Endpoint
 from tests.bench.bench_relay import meter, only_worker, typical
@@ -26,6 +27,7 @@ from transceiver.demo.host import LocalHost, plan_host
 OFFER = (ROOT / "tests/captures/chromium-stock.offer.sdp").read_bytes()
 WARM_UP, ALONE, CALLS, ROUNDS = 50, 300, 400, 5
 AT_ONCE = 8
+T = TypeVar("T")
 CALLS_PATH = "/v1/realtime/calls"
 
 
@@ -96,7 +98,11 @@ async def _measure(cpus: list[int]) -> list[Figure]:
             await host.start()
             os.sched_setaffinity(0, {cpus[0]})
             assert host.transceiver.child is not None
-            return await _figures(host.plan.http, host.transceiver.child.popen.pid)
+            assert host.relay.child is not None
+            return [
+                *await _figures(host.plan.http, host.transceiver.child.popen.pid),
+                await _status(host.plan.relay_metrics, host.relay.child.popen.pid),
+            ]
         finally:
             await host.stop()
 
@@ -128,11 +134,32 @@ async def _figures(http: Endpoint, supervisor: int) -> list[Figure]:
     ]  # fmt: skip
 
 
-async def _rate(connections: list[Connection], ask: Callable[[Connection], Awaitable[object]]) -> float:
-    """How many a second, over all connections."""
+async def _status(at: Endpoint, supervisor: int) -> Figure:
+    """By a new connection each, as transceiver hosts ask (transceiver/host/pop_watch.py)."""
+
+    async def ask(_: object) -> None:
+        reader, writer = await asyncio.open_connection(*at)
+        await Connection(at, reader, writer).ask("GET", "/readyz")
+        writer.close()
+        await writer.wait_closed()
+
+    own, loads = [], []
+    for _ in range(ROUNDS):
+        load = meter(supervisor)
+        rate = await _rate([None] * AT_ONCE, ask)
+        loads.append(load())
+        own.append(rate / loads[-1].running)
+    return Figure(
+        "status requests answered per relay", statistics.median(own), "/s",
+        note=f"of a core, by the supervisor; {typical(loads)}",
+    )  # fmt: skip
+
+
+async def _rate(connections: Sequence[T], ask: Callable[[T], Awaitable[object]]) -> float:
+    """How many a second, over all connections at once."""
     left = iter(range(CALLS))
 
-    async def one(connection: Connection) -> None:
+    async def one(connection: T) -> None:
         for _ in left:
             await ask(connection)
 

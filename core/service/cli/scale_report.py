@@ -25,7 +25,7 @@ def as_values(fleet: Fleet) -> dict[str, object]:
             "bits_per_s": bits_per_s(plan),
             "records": records(plan),
         },
-        "tiers": {tier.name: _tier(tier) for tier in fleet.tiers},
+        "tiers": {tier.name: _tier(tier) for tier in (*fleet.tiers, fleet.status)},
         "pop": {
             "hosts": fleet.pop_hosts,
             "hosts_left": fleet.pop_hosts_left,
@@ -85,7 +85,7 @@ def _tiers(fleet: Fleet) -> str:
             tier.name, tier.hosts, each.name, quantity(each.load), quantity(each.capacity), each.unit,
             f"{each.filled(tier.hosts):.1%}",
         )
-        for tier in fleet.tiers
+        for tier in (*fleet.tiers, fleet.status)
         for each in tier.resources
     ]  # fmt: skip
     header = ("TIER", "HOSTS", "RESOURCE", "LOAD", "OF ONE", "UNIT", "FULL")

@@ -26,7 +26,7 @@ ROUND = Plan(
         packets_per_core_s=1e6, packet_ns_100k=100, packet_ns_1m=100, new_flow_us=100,
         restore_us=200, stranger_us=10, map_bytes_per_flow=100, worker_bytes_per_flow=200,
         record_us=20, commands_per_server_s=100_000, record_bytes=250, call_ms_per_s=10, set_up_ms=5,
-        call_kib=512, process_mib=102.4, answers_per_process_s=400,
+        call_kib=512, process_mib=102.4, answers_per_process_s=400, statuses_per_relay_s=3030,
     ),
 )  # fmt: skip
 """1.2 million calls of two minutes: 10,000 begin a second, 20,000 at worst, with two flows each."""

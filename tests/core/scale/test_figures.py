@@ -53,10 +53,10 @@ def test_what_is_no_bench_json_is_named(document: object) -> None:
 @pytest.mark.parametrize("value", [None, True, "12", float("nan"), float("inf")])
 def test_a_part_without_its_figure_is_named(value: object) -> None:
     problems: list[str] = []
-    part = [{"name": "calls answered and hung up per process", "value": value}]
-    assert from_bench({"parts": {"signaling": part}}, problems) == {}
+    part = [{"name": "CPU of the worker for a new flow", "value": value}]
+    assert from_bench({"parts": {"firstpacket": part}}, problems) == {}
     assert problems == [
-        'has no number for "calls answered and hung up per process" of signaling: `make bench` again'
+        'has no number for "CPU of the worker for a new flow" of firstpacket: `make bench` again'
     ]
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.scale.assumptions import Plan, Shard
+from core.scale.assumptions import Layout, Plan, Shard
 from core.scale.fleet import (
     PORT_REST_S,
     RENEWED_AFTER,
@@ -26,6 +26,7 @@ from edge.fastpath.nat_slots import REST_NS
 from edge.recall.leases import Leases
 from edge.recall.recall import WRITE_TICK_S, WRITTEN_AT_ONCE
 from tests.core.scale.kit import ROUND, changed, plans
+from transceiver.host.pop_watch import PAUSE_S
 
 S = 1_000_000_000
 
@@ -68,6 +69,21 @@ def test_hosts_by_hand() -> None:
     assert fleet.pop.filled() == pytest.approx(130.1 / 480)
     assert (fleet.transceiver.needed, fleet.transceiver.hosts) == (1513, 1515)
     assert (fleet.store.needed, fleet.store.hosts) == (2, 3)
+
+
+def test_every_transceiver_host_asks_every_pop() -> None:
+    """1515 hosts every two seconds, of each of twelve PoPs: a quarter of what one answers. More PoP hosts do
+    not help.
+    """
+    for hosts in (0, 50):
+        status = size(changed(layout={"pop_hosts": hosts})).status
+        assert (status.hosts, status.tightest.load) == (12, 1515 * 12 / 2)
+        assert status.filled() == pytest.approx(0.25)
+    assert size(changed(layout={"status_s": 0.25})).status.filled() == pytest.approx(2.0)
+
+
+def test_hosts_ask_as_often_as_the_model_says() -> None:
+    assert Layout().status_s == PAUSE_S
 
 
 def test_as_many_hosts_as_there_are() -> None:

@@ -39,7 +39,7 @@ def test_json_for_scripts(tmp_path: Path) -> None:
     done = voxpop("scale", "--json", "--set", "traffic.calls=2e6", "--set", "layout.pops=1", cwd=tmp_path)
     told = json.loads(done.stdout)
     assert told["plan"]["traffic"]["calls"] == 2_000_000
-    assert set(told["tiers"]) == {"PoP host", "transceiver host", "store server"}
+    assert set(told["tiers"]) == {"PoP host", "transceiver host", "store server", "status of a PoP"}
     assert [loss["what"] for loss in told["losses"]] == ["a host of a PoP"] * 2
 
 
