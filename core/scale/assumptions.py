@@ -29,6 +29,9 @@ class Traffic:
         number(0, 512_000, "bit/s"), "Opus of a call, each way, while somebody talks", default=32_000.0
     )
     reports_per_s: float = setting(number(0, 100, "packets/s"), "RTCP of a call, each way", default=1.0)
+    events_per_s: float = setting(
+        number(0, 1000, "packets/s"), "events of a call and their acknowledgements, each way", default=2.0
+    )
     check_s: float = setting(
         number(0.1, 60, "s"), "from one check of a client to the next, on each path", default=2.5
     )
@@ -56,7 +59,8 @@ class Traffic:
     @property
     def call_packets_per_s(self) -> float:
         """Of a call, each way: each check is answered."""
-        return self.packets_per_s + self.reports_per_s + self.flows_per_call / self.check_s
+        others = self.reports_per_s + self.events_per_s + self.flows_per_call / self.check_s
+        return self.packets_per_s + others
 
     @property
     def frame_bytes(self) -> float:

@@ -13,7 +13,7 @@ from core.scale.plan import read
 ROUND = Plan(
     Traffic(
         calls=1_200_000, call_s=120, surge=2, check_s=2, pops_named=2, families=1, ip_bytes=20,
-        packets_per_s=50, audio_bits_per_s=32_000, reports_per_s=1,
+        packets_per_s=50, audio_bits_per_s=32_000, reports_per_s=1, events_per_s=0,
     ),
     PopHost(
         cores=10, workers=4, nic_gbit_s=25, memory_gib=1, max_flows=500_000, idle_timeout_s=30, fill=0.5,

@@ -23,6 +23,7 @@ def test_a_call_by_hand() -> None:
     assert CALLS.flows_per_call == 2
     assert CALLS.begins_per_s == 10_000
     assert CALLS.call_packets_per_s == 50 + 1 + 2 / 2
+    assert replace(CALLS, events_per_s=3).call_packets_per_s == 55
     assert CALLS.frame_bytes == 80 + 12 + 10 + 8 + 20 + 38
 
 
