@@ -42,6 +42,9 @@ class Traffic:
         number(1, 2), "IP versions that client and VIP share: 1.5 where half of the clients have both",
         default=1.5,
     )  # fmt: skip
+    behind_nat: float = setting(
+        number(0, 1), "share of a host's flows that are behind one address: a carrier-grade NAT", default=0.1
+    )
     ip_bytes: float = setting(
         number(20, 40, "bytes"), "header of IP: 20, of IPv6 40, or between them", default=30.0
     )

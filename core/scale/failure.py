@@ -2,8 +2,8 @@
 
 The flows of a dead host come to its neighbours as packets that these know nothing of. With a store each is
 asked for and restored (docs/redis.md); without one it waits for its client's next check. How long that takes
-is bounded by four rates, of which the slowest counts: what comes up (budgets), what is asked for (look-ups),
-what workers can do, and what the store can answer.
+is bounded by rates, of which the slowest counts: what comes up (budgets), what is asked for (look-ups), what
+workers can do, and what the store can answer.
 """
 
 from __future__ import annotations
@@ -76,18 +76,28 @@ class Spare:
     """Its share of what the store has left."""
 
 
-def restore(flows: float, packets_per_s: float, host: PopHost, spare: Spare, figures: Figures) -> Recovery:
-    """With a store: flows that each send media at this rate."""
+class Media(NamedTuple):
+    """What the clients of flows send."""
+
+    packets_per_s: float
+    """Of each."""
+    behind_nat: float
+    """Share of the flows that come from one address, by way of a carrier-grade NAT."""
+
+
+def restore(flows: float, media: Media, host: PopHost, spare: Spare, figures: Figures) -> Recovery:
+    """With a store."""
     if flows <= 0:
         return Recovery(0.0, 0.0, "nothing", 0.0)
-    up = min(host.punt_media_pps, flows * packets_per_s)
-    rates = {
-        "budget": up,
-        "look-ups": host.workers * LOOKUPS_PER_WORKER_S,
-        "store": spare.commands_per_s,
+    sent = flows * media.packets_per_s
+    up = min(host.punt_media_pps, sent)
+    seconds = {
+        "budget": _over(flows, up),
+        "budget of a NAT": _over(flows * media.behind_nat, host.punt_media_source_pps),
+        "look-ups": _over(flows, host.workers * LOOKUPS_PER_WORKER_S),
+        "store": _over(flows, spare.commands_per_s),
+        "workers": _worked(flows, _mean(sent, up), spare.workers, figures),
     }
-    seconds = {name: _over(flows, rate) for name, rate in rates.items()}
-    seconds["workers"] = _worked(flows, _mean(flows * packets_per_s, up), spare.workers, figures)
     limit = max(seconds, key=lambda name: seconds[name])
     return Recovery(flows, seconds[limit], limit, _over(flows, seconds[limit]))
 
@@ -124,11 +134,6 @@ def checks(flows: float, check_s: float, host: PopHost, spare: Spare, figures: F
     }
     limit = max(seconds, key=lambda name: seconds[name])
     return Recovery(flows, seconds[limit], limit, 0.0)
-
-
-def behind_one_nat(flows: float, host: PopHost) -> float:
-    """Seconds until the budget per source has let so many flows of one address come up."""
-    return _over(flows, host.punt_media_source_pps)
 
 
 def _over(amount: float, rate: float) -> float:
@@ -188,7 +193,8 @@ def _loss(fleet: Fleet, gone: Gone, has_store: bool) -> Loss:
     media, flows = plan.traffic.calls * part, fleet.flows * part
     spare = spare_of(fleet, gone)
     if has_store:
-        recovery = restore(media, plan.traffic.packets_per_s, plan.pop, spare, plan.figures)
+        sending = Media(plan.traffic.packets_per_s, plan.traffic.behind_nat)
+        recovery = restore(media, sending, plan.pop, spare, plan.figures)
     else:
         recovery = checks(flows, plan.traffic.check_s, plan.pop, spare, plan.figures)
     filled = fleet.pop.filled() * (1 + gone.hosts / gone.survivors)

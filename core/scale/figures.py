@@ -51,15 +51,15 @@ class Figures:
         Source("fastpath", "either way, 1,000,000 flows"),
     )  # fmt: skip
     new_flow_us: float = measured(
-        110.0, "µs", "a relay worker's time for a first packet, as many flows ending",
+        112.0, "µs", "a relay worker's time for a first packet, as many flows ending",
         Source("firstpacket", "CPU of the worker for a new flow"),
     )  # fmt: skip
     restore_us: float = measured(
-        163.0, "µs", "a relay worker's time for a flow restored from the store",
+        160.0, "µs", "a relay worker's time for a flow restored from the store",
         Source("recall", "CPU of the worker for a flow restored"),
     )  # fmt: skip
     stranger_us: float = measured(
-        82.0, "µs", "a worker's time for a packet of a client that waits, or is unknown",
+        34.0, "µs", "a worker's time for a packet of a client that waits, or is unknown",
         Source("recall", "CPU of the worker for a stranger's next packet"),
     )  # fmt: skip
     map_bytes_per_flow: float = measured(
@@ -81,26 +81,26 @@ class Figures:
         246.0, "bytes", "of a store, for a record", Source("store", "memory of one record in Redis")
     )
     call_ms_per_s: float = measured(
-        13.1, "ms/s", "a transceiver's time for a call, of each second",
+        13.0, "ms/s", "a transceiver's time for a call, of each second",
         Source("calls", "CPU of a call"),
     )  # fmt: skip
     set_up_ms: float = measured(
-        6.4, "ms", "a transceiver's time to set a call up and end it", Source("calls", "CPU of a set-up")
+        7.0, "ms", "a transceiver's time to set a call up and end it", Source("calls", "CPU of a set-up")
     )
     call_kib: float = measured(
-        334.0, "KiB", "of a transceiver's memory, for a call", Source("calls", "memory of a call")
+        315.0, "KiB", "of a transceiver's memory, for a call", Source("calls", "memory of a call")
     )
     process_mib: float = measured(
-        56.0, "MiB", "of a transceiver's process without calls",
+        55.0, "MiB", "of a transceiver's process without calls",
         Source("calls", "memory of a process without calls"),
     )  # fmt: skip
     answers_per_process_s: float = measured(
-        450.0, "calls/s", "offers that one process answers, and calls that it hangs up",
+        560.0, "calls/s", "offers that one process answers, and calls that it hangs up",
         Source("signaling", "calls answered and hung up per process"),
     )  # fmt: skip
 
     statuses_per_relay_s: float = measured(
-        1_000.0, "requests/s", "status requests that a relay's supervisor answers",
+        5_000.0, "requests/s", "status requests that a relay's supervisor answers",
         Source("signaling", "status requests answered per relay"),
     )  # fmt: skip
 

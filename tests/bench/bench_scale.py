@@ -22,7 +22,7 @@ import aiohttp
 
 from core.addr import IpFamily
 from core.scale.assumptions import Plan, PopHost, Traffic
-from core.scale.failure import Recovery, Spare, restore
+from core.scale.failure import Media, Recovery, Spare, restore
 from core.scale.figures import Figures, from_bench
 from core.scale.fleet import bits_per_s, packets_per_s
 from ebpf.net import netns
@@ -34,7 +34,7 @@ from tests.bench.bench_calls import audio_packets
 from tests.bench.result import Figure
 from tests.bench.run import as_json
 from tests.e2e.kit import PATIENT_HOST, SPEECH_FRAMES, Callers
-from tests.edge.dead_pop import FLOWS, WORKERS, drill
+from tests.edge.dead_pop import BEHIND_ONE_NAT, FLOWS, WORKERS, drill
 from transceiver.caller.call import Call
 from transceiver.caller.ice import CONSENT_INTERVAL_NS
 from transceiver.media.sender import BITRATE
@@ -63,10 +63,11 @@ def _dead_pop() -> Figure:
         outcome = drill(Path(folder))
 
     came_up = outcome.samples["fastpath_packets_total", "ipv4", "punt_media"] / outcome.took_s
+    media = Media(2 * came_up / FLOWS, BEHIND_ONE_NAT / FLOWS)
 
     def predicted(cores: float) -> Recovery:
         spare = Spare(cores, figures.commands_per_server_s)
-        return restore(FLOWS, 2 * came_up / FLOWS, PopHost(workers=WORKERS), spare, figures)
+        return restore(FLOWS, media, PopHost(workers=WORKERS), spare, figures)
 
     here, apart = predicted(outcome.cores), predicted(WORKERS)
     return Figure(

@@ -51,7 +51,8 @@ plans = st.builds(
     traffic=st.fixed_dictionaries({
         "calls": st.floats(1, 1e9), "call_s": st.floats(1, 86_400), "surge": st.floats(1, 1000),
         "check_s": st.floats(0.1, 60), "pops_named": st.floats(1, 16), "families": st.floats(1, 2),
-        "packets_per_s": st.floats(1, 1000), "audio_bits_per_s": st.floats(0, 512_000),
+        "packets_per_s": st.floats(1, 1000), "behind_nat": st.floats(0, 1),
+        "audio_bits_per_s": st.floats(0, 512_000),
     }),
     pop=st.fixed_dictionaries({
         "cores": st.floats(1, 1024), "workers": st.integers(1, 1024), "nic_gbit_s": st.floats(0.1, 1600),

@@ -16,9 +16,9 @@ from core.scale.failure import (
     READ_PER_RESTORED,
     REWRITES_PER_WORKER_S,
     Gone,
+    Media,
     Recovery,
     Spare,
-    behind_one_nat,
     checks,
     limits,
     losses,
@@ -36,6 +36,7 @@ from tests.core.scale.kit import ROUND, changed, plans
 
 AMPLE = Spare(workers=1000, commands_per_s=1e9)
 HOST = replace(ROUND.pop, workers=2)
+TALKING = Media(50, 0.1)
 
 
 def seconds(recovery: Recovery) -> tuple[float, str]:
@@ -50,34 +51,40 @@ def test_limits_are_those_of_the_workers() -> None:
 
 def test_each_rate_can_be_the_slowest() -> None:
     figures = ROUND.figures
-    assert seconds(restore(40_000, 50, HOST, AMPLE, figures)) == (2.0, "budget")
+    assert seconds(restore(40_000, TALKING, HOST, AMPLE, figures)) == (2.0, "budget")
     roomy = replace(HOST, punt_media_pps=1e6)
-    assert seconds(restore(40_000, 50, roomy, AMPLE, figures)) == (2.0, "look-ups")
-    assert seconds(restore(40_000, 50, HOST, replace(AMPLE, commands_per_s=8_000), figures)) == (5.0, "store")
+    assert seconds(restore(40_000, TALKING, roomy, AMPLE, figures)) == (2.0, "look-ups")
+    assert seconds(restore(40_000, TALKING, HOST, replace(AMPLE, commands_per_s=8_000), figures)) == (
+        5.0,
+        "store",
+    )
     # 19,900 packets/s come up on average, of 10 µs, and of 200 for the first of a flow
-    took, limit = seconds(restore(40_000, 50, HOST, replace(AMPLE, workers=2), figures))
+    took, limit = seconds(restore(40_000, TALKING, HOST, replace(AMPLE, workers=2), figures))
     assert (took, limit) == (pytest.approx(40_000 * 190e-6 / (2 - 0.199)), "workers")
 
 
 def test_what_is_sent_seldom_comes_up_ever_less() -> None:
     """100 flows send 200 packets/s in the beginning and none in the end: 100/s on average."""
-    took = restore(100, 2, HOST, replace(AMPLE, workers=0.01), ROUND.figures).seconds
+    took = restore(100, Media(2, 0.1), HOST, replace(AMPLE, workers=0.01), ROUND.figures).seconds
     assert took == pytest.approx(100 * 190e-6 / (0.01 - 100 * 10e-6))
 
 
 def test_packets_that_come_seldom_are_waited_for() -> None:
-    assert restore(100, 2, HOST, AMPLE, ROUND.figures).seconds == 0.5
+    assert restore(100, Media(2, 0.1), HOST, AMPLE, ROUND.figures).seconds == 0.5
 
 
 def test_a_worker_that_has_too_much_reads_four_packets_for_each_flow() -> None:
     """19,900 packets/s would take nearly all of 0.2 cores: 190 µs and 4 · 10 µs for each flow instead."""
-    found = restore(40_000, 50, HOST, Spare(0.2, 1e9), ROUND.figures)
+    found = restore(40_000, TALKING, HOST, Spare(0.2, 1e9), ROUND.figures)
     assert seconds(found) == (pytest.approx(40_000 * 230e-6 / 0.2), "workers")
 
 
 def test_without_anything_left_it_never_ends() -> None:
-    assert seconds(restore(40_000, 50, HOST, Spare(0.0, 1e9), ROUND.figures)) == (math.inf, "workers")
-    assert seconds(restore(40_000, 50, HOST, Spare(2, 0.0), ROUND.figures)) == (math.inf, "store")
+    assert seconds(restore(40_000, TALKING, HOST, Spare(0.0, 1e9), ROUND.figures)) == (
+        math.inf,
+        "workers",
+    )
+    assert seconds(restore(40_000, TALKING, HOST, Spare(2, 0.0), ROUND.figures)) == (math.inf, "store")
     assert checks(1, 2.5, HOST, Spare(0.0, 0.0), ROUND.figures).seconds == math.inf
 
 
@@ -89,8 +96,9 @@ def test_checks_by_hand() -> None:
     assert checks(0, 2.5, HOST, AMPLE, figures).seconds == 0
 
 
-def test_behind_one_nat() -> None:
-    assert behind_one_nat(2_000, HOST) == 0.4
+def test_who_is_behind_one_nat_waits_for_the_budget_of_its_address() -> None:
+    found = restore(40_000, Media(50, 0.5), HOST, AMPLE, ROUND.figures)
+    assert seconds(found) == (4.0, "budget of a NAT")
 
 
 def test_the_death_of_a_host_by_hand() -> None:
@@ -213,8 +221,8 @@ def test_more_flows_are_never_restored_sooner_nor_by_more_hands_later(
     flows: float, pps: float, cores: float, commands: float, factor: float
 ) -> None:
     host, figures = PopHost(), Figures()
-    base = restore(flows, pps, host, Spare(cores, commands), figures)
-    more = restore(flows * factor, pps, host, Spare(cores, commands), figures)
+    base = restore(flows, Media(pps, 0.1), host, Spare(cores, commands), figures)
+    more = restore(flows * factor, Media(pps, 0.1), host, Spare(cores, commands), figures)
     assert more.seconds >= base.seconds * (1 - 1e-9)
     for spare in (Spare(cores * factor, commands), Spare(cores, commands * factor)):
-        assert restore(flows, pps, host, spare, figures).seconds <= base.seconds * (1 + 1e-9)
+        assert restore(flows, Media(pps, 0.1), host, spare, figures).seconds <= base.seconds * (1 + 1e-9)
