@@ -33,6 +33,7 @@ from edge.host.worker import PACKETS_PER_WAKEUP
 from edge.recall.lookups import Limits
 from edge.recall.recall import BUSY_TICK_S, RESTORED_AT_ONCE, WRITTEN_AT_ONCE
 from tests.core.scale.kit import ROUND, changed, plans
+from tests.edge.dead_pop import BEHIND_ONE_NAT, FLOWS, ROUND_S, WORKERS
 
 AMPLE = Spare(workers=1000, commands_per_s=1e9)
 HOST = replace(ROUND.pop, workers=2)
@@ -99,6 +100,16 @@ def test_checks_by_hand() -> None:
 def test_who_is_behind_one_nat_waits_for_the_budget_of_its_address() -> None:
     found = restore(40_000, Media(50, 0.5), HOST, AMPLE, ROUND.figures)
     assert seconds(found) == (4.0, "budget of a NAT")
+
+
+@pytest.mark.parametrize(("took_s", "cores"), [(5.5, 0.7), (5.5, 0.6), (9.5, 0.4), (12.5, 0.4), (14.3, 0.4)])
+def test_recorded_drills_of_a_dead_pop_are_within_a_factor_of_two(took_s: float, cores: float) -> None:
+    """Seconds, and the CPU that the two workers got, of runs of `make bench ONLY=scale` beside other work."""
+    spare = Spare(cores, Figures().commands_per_server_s)
+    media = Media(1 / ROUND_S, BEHIND_ONE_NAT / FLOWS)
+    model = restore(FLOWS, media, PopHost(workers=WORKERS), spare, Figures())
+    assert 0.5 < took_s / model.seconds < 2
+    assert model.limit == "workers"
 
 
 def test_the_death_of_a_host_by_hand() -> None:
