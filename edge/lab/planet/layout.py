@@ -211,7 +211,8 @@ class Layout:
             for number, each in enumerate(spec.pops, 1)
         ]
         self.regions = [RegionSite(name, number, each) for number, each in enumerate(spec.regions, 1)]
-        behind = {each.name: each for each in (*self.pops, *self.regions)}
+        routers: list[PopSite | RegionSite] = [*self.pops, *self.regions]
+        behind = {each.name: each for each in routers}
         self.redis = [
             RedisSite(name, number, each, behind[each.at]) for number, each in enumerate(spec.redis, 1)
         ]
