@@ -166,10 +166,10 @@ class Wiring:
             finally:
                 os.close(descriptor)
 
-    def make(self, name: str, kind: str) -> None:
-        """An interface of a kind that takes no more to be said, such as `bridge` and `dummy`."""
-        with self._doing(f"make {name}"):
-            self._route.link("add", ifname=name, kind=kind)
+    def bridge(self, name: str) -> None:
+        """A bridge, still without ports."""
+        with self._doing(f"make the bridge {name}"):
+            self._route.link("add", ifname=name, kind="bridge")
 
     def join(self, port: str, bridge: str) -> None:
         """Make an interface a port of a bridge."""

@@ -52,7 +52,8 @@ def build(layout: Layout) -> None:
         _build_router(layout, router)
     for city in layout.cities:
         with Wiring(city.namespace) as wiring:
-            wiring.make(CLIENT, "dummy")
+            wiring.veth(CLIENT, "client", city.namespace)  # a pair whose other end nobody listens at
+            wiring.up("client")
             _give(wiring, CLIENT, city.client)
     for host in layout.relay_hosts:
         interrupt.check()
@@ -110,12 +111,13 @@ def _build_router(layout: Layout, router: CitySite | PopSite | RegionSite) -> No
 
 def _make_lan(router: PopSite | RegionSite, number: int, address: Pair) -> None:
     """A bridge with a port that nothing is plugged into: it has a carrier whatever becomes of hosts."""
-    bridge, spare = f"{LAN}{number}", f"spare{number}"
+    bridge, spare, end = f"{LAN}{number}", f"spare{number}", f"open{number}"
     with Wiring(router.namespace) as wiring:
-        wiring.make(bridge, "bridge")
-        wiring.make(spare, "dummy")
+        wiring.bridge(bridge)
+        wiring.veth(spare, end, router.namespace)
         wiring.join(spare, bridge)
         wiring.up(spare)
+        wiring.up(end)
         _give(wiring, bridge, address)
 
 
