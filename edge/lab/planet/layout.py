@@ -164,6 +164,11 @@ class TransceiverSite(Site):
         return addresses.region_host(self.region.number, self.number)
 
     @property
+    def port(self) -> str:
+        """The router's end of its link."""
+        return f"host{self.number}"
+
+    @property
     def signaling(self) -> Endpoint:
         """Where calls are taken."""
         return Endpoint(self.address.ipv4, addresses.SIGNALING_PORT)
@@ -191,6 +196,11 @@ class RedisSite(Site):
     def at(self) -> Endpoint:
         """Where it listens."""
         return Endpoint(self.address.ipv4, addresses.REDIS_PORT)
+
+    @property
+    def url(self) -> str:
+        """For `store.url`."""
+        return f"redis://{self.at}/0"
 
     @property
     def port(self) -> str:

@@ -60,7 +60,7 @@ def build(layout: Layout) -> None:
         _build_relay_host(host)
     for transceiver in layout.transceiver_hosts:
         gateway = addresses.region_router(transceiver.region.number)
-        _plug(transceiver.region, f"host{transceiver.number}", transceiver, transceiver.address, gateway)
+        _plug(transceiver.region, transceiver.port, transceiver, transceiver.address, gateway)
     for redis in layout.redis:
         of = addresses.pop_router if isinstance(redis.behind, PopSite) else addresses.region_router
         _plug(redis.behind, redis.port, redis, redis.address, of(redis.behind.number))
