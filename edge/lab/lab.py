@@ -6,13 +6,10 @@ there is of it, so what was left half built, or by a process that was killed, ca
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TextIO
 
 from core.addr import Endpoint
 from core.errors import UnavailableError
@@ -21,14 +18,12 @@ from core.service.process import Child, Inside
 from ebpf.kernel import bpffs
 from ebpf.net import netns
 from ebpf.net.attach import Netdev
-from edge.host.capabilities import Capability, missing
 from edge.lab import network, processes, signaling
+from edge.lab.lock import lock, need_rights
 from edge.lab.plan import DEFAULT_NAME, DIRECTORY, LOOPBACK, MAX_LABS, LabPlan, Place, load
 from edge.lab.subnets import choose
 
 Tell = Callable[[str], None]
-
-LOCK_POLL_S = 0.05
 
 
 @dataclass(slots=True)
@@ -111,16 +106,6 @@ class Running:
         return process.ended(self.daemons)[0]
 
 
-def need_rights() -> None:
-    """Raises UnavailableError without those that namespaces, mounts and interfaces take."""
-    lacking = missing((Capability.NET_ADMIN, Capability.SYS_ADMIN))
-    if lacking:
-        raise UnavailableError(
-            f"a lab is made of network namespaces, which takes root: {', '.join(lacking)} missing. "
-            "Without it, `voxpop demo --no-lab` shows a call on loopback"
-        )
-
-
 def up(plan: LabPlan, *, start: bool, tell: Tell) -> Running:
     """Make a lab, and start its processes; if anything fails, or a signal comes, nothing stays.
 
@@ -128,7 +113,7 @@ def up(plan: LabPlan, *, start: bool, tell: Tell) -> Running:
     the plan of the result. Raises UnavailableError.
     """
     need_rights()
-    with _lock():
+    with lock():
         if is_there(plan.name):
             raise UnavailableError(
                 f"lab {plan.name} is there already: `voxpop lab down{_option(plan.name)}` removes it, "
@@ -151,7 +136,7 @@ def up(plan: LabPlan, *, start: bool, tell: Tell) -> Running:
 def down(name: str) -> int | None:
     """Remove a lab; how many processes ran in it, None where there was nothing. Raises UnavailableError."""
     need_rights()
-    with _lock(), interrupt.ignored():
+    with lock(), interrupt.ignored():
         return _take_apart(load(name)) if is_there(name) else None
 
 
@@ -201,23 +186,3 @@ def _take_apart(plan: LabPlan) -> int:
 
 def _option(name: str) -> str:
     return "" if name == DEFAULT_NAME else f" --name {name}"
-
-
-@contextlib.contextmanager
-def _lock() -> Iterator[None]:
-    """One at a time makes or removes labs."""
-    DIRECTORY.parent.mkdir(exist_ok=True)
-    DIRECTORY.mkdir(mode=0o700, exist_ok=True)
-    with (DIRECTORY / ".lock").open("a") as file:
-        while not _is_locked(file):
-            interrupt.wait((), LOCK_POLL_S)
-        yield
-
-
-def _is_locked(file: TextIO) -> bool:
-    """Tried only: who waits in flock does not hear of postponed signals."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

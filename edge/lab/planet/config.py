@@ -32,7 +32,7 @@ def of_relay_host(layout: Layout, host: HostSite) -> Document:
         "admin_socket": "relay.sock",
     }
     dataplane = {
-        "interfaces": host.interfaces,
+        "interfaces": list(host.interfaces),
         "backbone": [address for pair in host.backbones for address in pair.both],
         "pin_dir": str(host.bpffs / "voxpop"),
     }

@@ -65,6 +65,7 @@ class PopSite(Site):
     spec: PopSpec
     shared: tuple[int, ...]
     """Numbers of the VIPs that it shares."""
+    uses_fastpath: bool
 
     @property
     def name(self) -> str:
@@ -89,7 +90,8 @@ class PopSite(Site):
     @cached_property
     def hosts(self) -> tuple[HostSite, ...]:
         """Behind it."""
-        return tuple(HostSite(self.lab, number, self) for number in range(1, self.spec.hosts + 1))
+        numbers = range(1, self.spec.hosts + 1)
+        return tuple(HostSite(self.lab, number, self, self.uses_fastpath) for number in numbers)
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ class HostSite(Site):
     """A PoP host: fast path and relay."""
 
     pop: PopSite
+    uses_fastpath: bool
 
     @property
     def name(self) -> str:
@@ -216,8 +219,9 @@ class Layout:
         self.spec = spec
         shared = spec.shared_vips
         self.cities = [CitySite(name, number, each) for number, each in enumerate(spec.cities, 1)]
+        uses_fastpath = spec.planet.forwarder == "xdp"
         self.pops = [
-            PopSite(name, number, each, tuple(1 + shared.index(vip) for vip in each.shared))
+            PopSite(name, number, each, tuple(1 + shared.index(vip) for vip in each.shared), uses_fastpath)
             for number, each in enumerate(spec.pops, 1)
         ]
         self.regions = [RegionSite(name, number, each) for number, each in enumerate(spec.regions, 1)]
