@@ -203,8 +203,9 @@ def _down(arguments: argparse.Namespace) -> int:
 
 def _status(arguments: argparse.Namespace) -> int:
     from edge.lab import lab, plan, status
+    from edge.lab.lock import need_rights
 
-    lab.need_rights()
+    need_rights()
     names = lab.names() if arguments.name is None else [arguments.name]
     found = [status.examine(plan.load(name)) for name in names if lab.is_there(name)]
     if arguments.json:
@@ -219,8 +220,9 @@ def _status(arguments: argparse.Namespace) -> int:
 def _exec(arguments: argparse.Namespace) -> int:
     from ebpf.net import netns
     from edge.lab import lab
+    from edge.lab.lock import need_rights
 
-    lab.need_rights()
+    need_rights()
     namespace = lab.namespace(arguments.name, arguments.place)
     if namespace is not None:
         netns.enter(namespace)

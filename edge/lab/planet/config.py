@@ -8,7 +8,7 @@ from typing import Any
 
 from edge.lab.plan import MAX_LOOP_LAG_MS, table
 from edge.lab.planet import addresses
-from edge.lab.planet.layout import HostSite, Layout, TransceiverSite
+from edge.lab.planet.layout import HostSite, Layout, Site, TransceiverSite
 
 Document = dict[str, Any]
 """As `tomllib` reads it: tables by name, and lists of tables."""
@@ -17,6 +17,15 @@ KEYS, API_KEYS, API_KEY, LOCATIONS = "keys.toml", "api-keys.toml", "api-key", "c
 """Files of the whole planet, in its directory."""
 ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - in a namespace that this machine has no way into
 STORE_TIMEOUT_MS = 100
+
+
+def of_host(layout: Layout, site: Site) -> Document | None:
+    """What is in the file of a place; None where none of our daemons is."""
+    if isinstance(site, HostSite):
+        return of_relay_host(layout, site)
+    if isinstance(site, TransceiverSite):
+        return of_transceiver_host(layout, site)
+    return None
 
 
 def of_relay_host(layout: Layout, host: HostSite) -> Document:

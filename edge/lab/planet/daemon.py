@@ -128,7 +128,7 @@ class Daemon:
         self.config_path.write_text(config.render(document))
 
     def reload(self) -> None:
-        """SIGHUP, and wait until it was adopted. Raises UnavailableError with the log where it was refused."""
+        """SIGHUP, and wait until it was adopted. Raises UnavailableError with the log where it is not."""
         before = len(self.log())
         self._signal(signal.SIGHUP)
         deadline = time.monotonic() + RELOAD_TIMEOUT_S

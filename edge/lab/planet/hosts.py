@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import json
 import signal
-import time
+import subprocess
 from typing import Any
 
 from core.addr import Endpoint
 from core.errors import UnavailableError
-from core.service import interrupt
-from ebpf.kernel import bpffs
+from edge.lab.bird.config import FAMILIES
 from edge.lab.planet import addresses, network, programs, routing
 from edge.lab.planet.daemon import Daemon
-from edge.lab.planet.layout import HostSite, RedisSite, TransceiverSite
+from edge.lab.planet.layout import HostSite, Layout, RedisSite, TransceiverSite
 from edge.lab.planet.place import Place, handles
-
-READY_TIMEOUT_S = 30.0
-POLL_S = 0.02
+from edge.lab.planet.speaker import Speaker, until
 
 
 class RelayHost(Place):
     """A PoP host: relay, fast path and BIRD behind the PoP's router."""
 
-    def __init__(self, site: HostSite) -> None:
+    def __init__(self, site: HostSite, layout: Layout) -> None:
         super().__init__(site)
         self._site = site
         self.number = site.number
+        self.speaker = Speaker(layout, self)
         self.relay = Daemon("relay", site, addresses.STATUS_PORT)
         self.status_at = Endpoint(site.backbones[0].ipv4, addresses.STATUS_PORT)
         """The relay's status, from all over the planet."""
@@ -80,6 +78,10 @@ class RelayHost(Place):
         for uplink in range(len(self.interfaces)):
             self.cut(uplink)
         self.kill_all()
+
+    def reap(self) -> None:
+        """Of its relay too."""
+        super().reap()
         self.relay.reap()
 
     def revive(self) -> None:
@@ -87,14 +89,15 @@ class RelayHost(Place):
         self.detach()
         for uplink in range(len(self.interfaces)):
             self.restore(uplink)
-        routing.start(self._site)
+        self.speaker.start()
         if self._site.uses_fastpath:
             self.attach()
         self.relay.start()
-        routing.until_announced(self._site)
+        self.announce()
+        self.until_announced()
 
     def cut(self, uplink: int = 0) -> None:
-        """Pull the cable of an uplink out of the switch between host and router: only BFD tells the router."""
+        """Pull the cable of an uplink out of the switch before the router, whom only BFD tells of it."""
         network.unplug(self._site.pop, self._site.ports[uplink])
 
     def restore(self, uplink: int = 0) -> None:
@@ -104,12 +107,27 @@ class RelayHost(Place):
     # --- announcements --------------------------------------------------------------------------------
 
     def withdraw(self) -> None:
-        """Announce none of the VIPs from now on, whatever the relay's health."""
-        routing.withdraw(self._site)
+        """Announce none of the VIPs from now on, whatever the relay's health. Idempotent."""
+        for version in FAMILIES:
+            self.speaker.control.disable(f"while_up{version}")
 
     def announce(self) -> None:
-        """The opposite: announce while the relay is well."""
-        routing.announce(self._site)
+        """The opposite: announce while the relay is well. Idempotent."""
+        for version in FAMILIES:
+            self.speaker.control.enable(f"while_up{version}")
+
+    def is_announced(self) -> bool:
+        """Whether the router's kernel sends it packets for every VIP, by every uplink."""
+        pop = self._site.pop
+        for vip in (address for pair in pop.vips for address in pair.both):
+            gateways = [hop.gateway for hop in routing.next_hops(pop, vip)]
+            if not all(set(uplink.both) & set(gateways) for uplink in self._site.uplinks):
+                return False
+        return True
+
+    def until_announced(self) -> None:
+        """Wait for that."""
+        until(self.is_announced, f"{self.name} is announced")
 
 
 class TransceiverHost(Place):
@@ -130,6 +148,10 @@ class TransceiverHost(Place):
         """The host dies at once: its link carries nothing, every process in it is killed."""
         self.cut()
         self.kill_all()
+
+    def reap(self) -> None:
+        """Of its transceiver too."""
+        super().reap()
         self.transceiver.reap()
 
     def revive(self) -> None:
@@ -165,21 +187,14 @@ class Redis(Place):
             "unixsocket": self._socket,
             "unixsocketperm": 600,
             "protected-mode": "no",
-            "daemonize": "yes",
             "dir": self.directory,
-            "logfile": self.directory / "redis.log",
             "save": "",
             "appendonly": "no",
             "maxmemory-policy": "volatile-ttl",
         }
         words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
-        done = self.run([programs.find("redis-server"), *words])
-        deadline = time.monotonic() + READY_TIMEOUT_S
-        while done.returncode == 0 and time.monotonic() < deadline:
-            if "PONG" in self._cli("PING").stdout:
-                return
-            interrupt.wait((), POLL_S)
-        raise UnavailableError(f"{self.name} does not answer:\n{done.stdout}{done.stderr}")
+        self.start_program([programs.find("redis-server"), *words], self.directory / "redis.log")
+        until(lambda: "PONG" in self._cli("PING").stdout, f"{self.name} answers")
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -198,15 +213,15 @@ class Redis(Place):
         self.command("CLIENT", "PAUSE", str(ms))
 
     def command(self, *words: str) -> str:
-        """What `redis-cli` prints for a command: `command("CONFIG", "SET", "maxmemory", "1mb")`. It comes by a
-        Unix socket, so it works whatever the network does. Raises UnavailableError.
+        """What `redis-cli` prints: `command("CONFIG", "SET", "maxmemory", "1mb")`. By a Unix socket: it works
+        whatever the network does. Raises UnavailableError.
         """
         done = self._cli(*words)
         if done.returncode != 0:
             raise UnavailableError(f"{self.name}: {done.stdout}{done.stderr}")
         return done.stdout.strip()
 
-    def _cli(self, *words: str) -> Any:  # noqa: ANN401 - CompletedProcess
+    def _cli(self, *words: str) -> subprocess.CompletedProcess[str]:
         return self.run([programs.find("redis-cli"), "-s", str(self._socket), *words])
 
     def _signal(self, number: signal.Signals) -> None:

@@ -25,11 +25,12 @@ from ebpf.net import netns
 from edge.lab import processes
 from edge.lab.lock import lock, need_rights
 from edge.lab.plan import DIRECTORY
-from edge.lab.planet import addresses, config, links, locations, network, programs, routing, spec
+from edge.lab.planet import addresses, config, links, locations, network, programs, spec
 from edge.lab.planet.daemon import CONFIG
 from edge.lab.planet.hosts import TransceiverHost
-from edge.lab.planet.layout import HostSite, Layout, TransceiverSite
-from edge.lab.planet.planet import WAN_SOCKET, Planet
+from edge.lab.planet.layout import Layout
+from edge.lab.planet.planet import WAN_SOCKET, City, Planet
+from edge.lab.planet.speaker import until
 from edge.lab.wan import run as wan_run
 from edge.lab.wan.links import dump
 
@@ -40,7 +41,6 @@ SPEC = "planet.toml"
 WAN_LINKS, WAN_LOG = "wan.json", "wan.log"
 WAN_TIMEOUT_S = 30.0
 KEY_NAME = "lab"
-KNOWN_TIMEOUT_S, KNOWN_POLL_S = 30.0, 0.1
 POP_UP = "voxpop_transceiver_pop_up"
 
 
@@ -64,9 +64,7 @@ def up(name: str, text: str, *, start: bool, tell: Tell) -> Planet:
         programs.find(program)
     with lock():
         if layout.directory.exists():
-            raise UnavailableError(
-                f"lab {name} is there already: `voxpop lab down --name {name}` removes it, --name makes another"
-            )
+            raise UnavailableError(f"lab {name} is there already: `voxpop lab down --name {name}` removes it")
         with contextlib.ExitStack() as undoing, interrupt.postponed():
             undoing.callback(_undo, layout)
             _prepare(layout, text)
@@ -86,9 +84,7 @@ def _undo(layout: Layout) -> None:
 
 
 @contextlib.contextmanager
-def running(
-    text: str, name: str, *, start: bool = True, tell: Tell = lambda _: None
-) -> Iterator[Planet]:
+def running(text: str, name: str, *, start: bool = True, tell: Tell = lambda _: None) -> Iterator[Planet]:
     """A planet that is there until the end of the block, whatever happens in it; with `start`, every daemon
     is ready and every VIP is announced. `text` is that of its file, such as `spec.default_text()`.
     """
@@ -129,10 +125,9 @@ def _prepare(layout: Layout, text: str) -> None:
     (directory / WAN_LINKS).write_text(dump(links.of_process(layout)))
     for site in layout.sites():
         site.directory.mkdir()
-        if isinstance(site, HostSite | TransceiverSite):
+        document = config.of_host(layout, site)
+        if document is not None:
             path = site.directory / CONFIG
-            of = config.of_relay_host if isinstance(site, HostSite) else config.of_transceiver_host
-            document = of(layout, site)
             files.validate(path, document)
             path.write_text(config.render(document))
 
@@ -157,7 +152,9 @@ def _build(planet: Planet) -> None:
     for redis in planet.stores.values():
         interrupt.check()
         redis.start()
-    routing.start_all(layout)
+    for speaker in [each.speaker for each in planet.routers] + [each.speaker for each in planet.hosts]:
+        interrupt.check()
+        speaker.start()
 
 
 def _start_wan(layout: Layout) -> Child:
@@ -198,19 +195,18 @@ def until_known(planet: Planet) -> None:
     """Until every host announces the VIPs of its PoP, and every transceiver has seen every PoP well. Raises
     UnavailableError.
     """
-    for site in planet.layout.relay_hosts:
-        routing.until_announced(site)
-    deadline = time.monotonic() + KNOWN_TIMEOUT_S
+    for host in planet.hosts:
+        host.until_announced()
+    for city in planet.cities.values():
+        for vip in sorted({vip.host for pop in planet.pops.values() for vip in pop.vips}):
+            until(partial(_has_way, city, vip), f"{city.name} has a way to {vip}")
     for transceiver in planet.transceivers:
-        while unknown := _pops_unknown_to(transceiver):
-            if time.monotonic() > deadline:
-                raise UnavailableError(f"{transceiver.name} has not seen PoP {', '.join(unknown)} well")
-            interrupt.wait((), KNOWN_POLL_S)
+        until(partial(_sees_all, transceiver), f"{transceiver.name} sees every PoP well")
 
 
-def _pops_unknown_to(transceiver: TransceiverHost) -> list[str]:
-    told = transceiver.transceiver.metrics()
-    names = [key for key in told if key.startswith(POP_UP)]
-    return [
-        key.removeprefix(POP_UP).strip("{}").partition('"')[2].strip('"') for key in names if told[key] != 1
-    ]
+def _has_way(city: City, vip: str) -> bool:
+    return city.way_to(vip) is not None
+
+
+def _sees_all(host: TransceiverHost) -> bool:
+    return all(value == 1 for name, value in host.transceiver.metrics().items() if name.startswith(POP_UP))

@@ -65,10 +65,10 @@ def _insert(nodes: list[list[int | None]], bits: str, leaf: int) -> None:
 
 def _record(record: int | None, nodes: int) -> bytes:
     if record is None:
-        value = nodes
-    else:
-        value = record if record >= 0 else nodes + len(_SEPARATOR) - 1 - record
-    return value.to_bytes(_RECORD_BYTES, "big")
+        record = nodes
+    elif record < 0:
+        record = nodes + len(_SEPARATOR) - 1 - record
+    return record.to_bytes(_RECORD_BYTES, "big")
 
 
 def _metadata(nodes: int, built_s: int) -> Mapping[str, Value]:

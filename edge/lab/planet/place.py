@@ -33,6 +33,7 @@ class Place:
         self.namespace = site.namespace
         self.directory: Path = site.directory
         """Configuration, logs and sockets of this place."""
+        self._started: list[subprocess.Popen[bytes]] = []
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -81,6 +82,17 @@ class Place:
                 start_new_session=True,
             )
 
+    def start_program(self, command: Sequence[str], log: Path) -> None:
+        """Start a program that stays, until `kill_all` or the planet's end. Raises UnavailableError."""
+        try:
+            self._started.append(self.popen(command, log))
+        except OSError as error:
+            raise UnavailableError(f"cannot run {command[0]}: {error.strerror}") from None
+
+    def reap(self) -> None:
+        """Take the status of what `start_program` has started and that has ended."""
+        self._started = [each for each in self._started if each.poll() is None]
+
     def processes(self) -> list[processes.Process]:
         """All that run there, but for this one."""
         return processes.running_in([self.namespace])[self.namespace]
@@ -88,6 +100,7 @@ class Place:
     def kill_all(self) -> None:
         """SIGKILL to every process there, at once; waits until they are gone."""
         processes.end_all([self.namespace], [signal.SIGKILL] * 3)
+        self.reap()
 
 
 def _command(words: Sequence[str]) -> list[str]:

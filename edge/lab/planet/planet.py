@@ -23,6 +23,7 @@ from edge.lab.planet.hosts import Redis, RelayHost, TransceiverHost
 from edge.lab.planet.layout import CitySite, Layout, PopSite, RegionSite, interface_to
 from edge.lab.planet.links import Wan
 from edge.lab.planet.place import Place
+from edge.lab.planet.speaker import Speaker
 
 API_KEY_VARIABLE = "VOXPOP_API_KEY"
 """Where `voxpop call` looks for one."""
@@ -32,9 +33,10 @@ WAN_SOCKET = "wan.sock"
 class Router(Place):
     """An end of WAN links."""
 
-    def __init__(self, site: CitySite | PopSite | RegionSite, wan: Wan) -> None:
+    def __init__(self, site: CitySite | PopSite | RegionSite, layout: Layout, wan: Wan) -> None:
         super().__init__(site)
         self._wan = wan
+        self.speaker = Speaker(layout, self)
 
     def cut_off(self) -> None:
         """Cut all WAN links of the place at once: it vanishes without goodbye."""
@@ -50,8 +52,8 @@ class Router(Place):
 class City(Router):
     """Where clients are: a router and a client in one namespace, with prefixes of their own."""
 
-    def __init__(self, site: CitySite, wan: Wan, layout: Layout, api_key: str) -> None:
-        super().__init__(site, wan)
+    def __init__(self, site: CitySite, layout: Layout, wan: Wan, api_key: str) -> None:
+        super().__init__(site, layout, wan)
         self.addresses = site.client.both
         """What clients call from, in IPv4 and IPv6; the steering's database has them in this city."""
         self.api_key = api_key
@@ -68,7 +70,7 @@ class City(Router):
         return f"http://{_of(hosts, str(host), f'host of {region}').signaling}"
 
     def way_to(self, vip: str) -> str | None:
-        """The PoP that packets for a VIP leave for now, `tokyo`, as the kernel's route says; None for none."""
+        """The PoP that packets for a VIP leave for now, `tokyo`, as the kernel routes them; None for none."""
         hops = routing.next_hops(self.site, vip)
         return hops[0].interface.removeprefix(interface_to("pop-")) if hops else None
 
@@ -76,10 +78,10 @@ class City(Router):
 class Pop(Router):
     """A PoP: this place is its router; the hosts are behind it."""
 
-    def __init__(self, site: PopSite, wan: Wan) -> None:
-        super().__init__(site, wan)
+    def __init__(self, site: PopSite, layout: Layout, wan: Wan) -> None:
+        super().__init__(site, layout, wan)
         self._site = site
-        self.hosts = tuple(map(RelayHost, site.hosts))
+        self.hosts = tuple(RelayHost(host, layout) for host in site.hosts)
         self.vips = tuple(endpoint for vip in site.vips for endpoint in vip.endpoints(addresses.VIP_PORT))
         """Its own, in IPv4 and IPv6, then those that it shares with other PoPs (anycast)."""
 
@@ -87,11 +89,11 @@ class Pop(Router):
         """Announce no VIP of this PoP to the WAN any more: routes to those that it shares shift to the next
         PoP, while this one goes on.
         """
-        routing.withdraw(self._site)
+        self.speaker.withhold(tuple(text for pair in self._site.announced for text in pair.with_lengths))
 
     def announce(self) -> None:
         """The opposite."""
-        routing.announce(self._site)
+        self.speaker.withhold(())
 
     def next_hops(self, vip: str) -> list[str]:
         """The hosts that the router's kernel spreads packets for a VIP over now, by address; [] for none."""
@@ -101,8 +103,8 @@ class Pop(Router):
 class Region(Router):
     """A region: this place is its router; the hosts are behind it."""
 
-    def __init__(self, site: RegionSite, wan: Wan) -> None:
-        super().__init__(site, wan)
+    def __init__(self, site: RegionSite, layout: Layout, wan: Wan) -> None:
+        super().__init__(site, layout, wan)
         self.hosts = tuple(map(TransceiverHost, site.hosts))
 
 
@@ -119,9 +121,9 @@ class Planet:
         self.directory: Path = layout.directory
         self.api_key = (self.directory / config.API_KEY).read_text().strip()
         self.wan = Wan(layout.links, self.directory / WAN_SOCKET)
-        self.cities = {site.spec.name: City(site, self.wan, layout, self.api_key) for site in layout.cities}
-        self.pops = {site.spec.name: Pop(site, self.wan) for site in layout.pops}
-        self.regions = {site.spec.name: Region(site, self.wan) for site in layout.regions}
+        self.cities = {site.spec.name: City(site, layout, self.wan, self.api_key) for site in layout.cities}
+        self.pops = {site.spec.name: Pop(site, layout, self.wan) for site in layout.pops}
+        self.regions = {site.spec.name: Region(site, layout, self.wan) for site in layout.regions}
         self.wan_process: Child | None = None
         """Where we have started it."""
         self.stores = {site.spec.name: Redis(site) for site in layout.redis}
@@ -164,18 +166,22 @@ class Planet:
         """Of all regions."""
         return [host for region in self.regions.values() for host in region.hosts]
 
+    @property
+    def routers(self) -> list[Router]:
+        """The ends of WAN links."""
+        return [*self.cities.values(), *self.pops.values(), *self.regions.values()]
+
     def places(self) -> dict[str, Place]:
         """Every namespace but the WAN's, by the name that `voxpop lab exec` takes."""
-        routers: list[Place] = [*self.cities.values(), *self.pops.values(), *self.regions.values()]
         behind: list[Place] = [*self.hosts, *self.transceivers, *self.stores.values()]
-        return {place.name: place for place in (*routers, *behind)}
+        return {place.name: place for place in (*self.routers, *behind)}
 
     def reap(self) -> None:
         """Take the status of all that we started, and that has ended."""
         if self.wan_process is not None:
             self.wan_process.popen.poll()
-        for daemon in (*(h.relay for h in self.hosts), *(t.transceiver for t in self.transceivers)):
-            daemon.reap()
+        for place in self.places().values():
+            place.reap()
 
     def rotate_keys(self) -> int:
         """Add a master key to the file that all daemons share; its id. Reload relays, which then know it,
