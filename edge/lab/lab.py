@@ -7,12 +7,13 @@ there is of it, so what was left half built, or by a process that was killed, ca
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 from core.addr import Endpoint
 from core.errors import UnavailableError
+from core.schema import suggest
 from core.service import interrupt, keysfile, process
 from core.service.process import Child, Inside
 from ebpf.kernel import bpffs
@@ -21,6 +22,8 @@ from ebpf.net.attach import Netdev
 from edge.lab import network, processes, signaling
 from edge.lab.lock import lock, need_rights
 from edge.lab.plan import DEFAULT_NAME, DIRECTORY, LOOPBACK, MAX_LABS, LabPlan, Place, load
+from edge.lab.planet import lifecycle
+from edge.lab.planet.planet import Planet
 from edge.lab.subnets import choose
 
 Tell = Callable[[str], None]
@@ -137,6 +140,8 @@ def down(name: str) -> int | None:
     """Remove a lab; how many processes ran in it, None where there was nothing. Raises UnavailableError."""
     need_rights()
     with lock(), interrupt.ignored():
+        if lifecycle.is_planet(name):
+            return lifecycle.take_apart(lifecycle.load(name))
         return _take_apart(load(name)) if is_there(name) else None
 
 
@@ -151,12 +156,26 @@ def names() -> list[str]:
     return sorted(found)
 
 
-def namespace(name: str, place: Place) -> str | None:
+def namespace(name: str, place: str) -> str | None:
     """The network namespace of a place; None is this machine's own. Raises UnavailableError."""
+    need(name)
+    if lifecycle.is_planet(name):
+        return lifecycle.load(name).site(place).namespace
+    if place not in list(Place):
+        raise UnavailableError(f"lab {name} has no place {place}; {suggest(place, Place)}")
+    return load(name).namespaces[Place(place)]
+
+
+def environment(name: str, place: str) -> Mapping[str, str]:
+    """What commands in a place find in theirs. Raises UnavailableError."""
+    return Planet(lifecycle.load(name)).places()[place].environment if lifecycle.is_planet(name) else {}
+
+
+def need(name: str) -> None:
+    """Raises UnavailableError where there is no lab of a name."""
     if not is_there(name):
         others = f"; there is {', '.join(names())}" if names() else ""
         raise UnavailableError(f"there is no lab {name}{others}: `voxpop lab up{_option(name)}` makes it")
-    return load(name).namespaces[place]
 
 
 def _with_free_addresses(plan: LabPlan) -> LabPlan:
@@ -166,7 +185,7 @@ def _with_free_addresses(plan: LabPlan) -> LabPlan:
 
 
 def _free_index() -> int:
-    taken = {load(name).index for name in names()}
+    taken = {load(name).index for name in names() if not lifecycle.is_planet(name)}
     free = next((index for index in range(MAX_LABS) if index not in taken), None)
     if free is None:
         raise UnavailableError(f"there are {MAX_LABS} labs already: `voxpop lab status` lists them")

@@ -112,6 +112,11 @@ class Daemon:
             for handle in opened:
                 _send(handle, number)
 
+    @property
+    def children(self) -> list[Child]:
+        """The one that we have started."""
+        return [] if self._child is None else [self._child]
+
     def reap(self) -> None:
         """Take the status of one that we started and that has ended."""
         if self._child is not None and self._child.popen.poll() is not None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from core.addr import Endpoint
 from core.errors import UnavailableError
+from core.service.process import Child
 from edge.lab.bird.config import FAMILIES
 from edge.lab.planet import addresses, network, programs, routing
 from edge.lab.planet.daemon import Daemon
@@ -84,6 +85,10 @@ class RelayHost(Place):
         super().reap()
         self.relay.reap()
 
+    def children(self) -> list[Child]:
+        """Its relay too."""
+        return [*super().children(), *self.relay.children]
+
     def revive(self) -> None:
         """Switch a dead host on again, with nothing that it knew before; waits until it is announced."""
         self.detach()
@@ -153,6 +158,10 @@ class TransceiverHost(Place):
         """Of its transceiver too."""
         super().reap()
         self.transceiver.reap()
+
+    def children(self) -> list[Child]:
+        """Its transceiver too."""
+        return [*super().children(), *self.transceiver.children]
 
     def revive(self) -> None:
         """The opposite; waits until the transceiver is ready."""

@@ -16,6 +16,9 @@ from edge.lab.planet.addresses import Pair
 from edge.lab.planet.spec import CitySpec, PlanetSpec, PopSpec, RedisSpec, RegionSpec
 from edge.lab.planet.wan_links import WanLinkPlan, plan_links
 
+SPEC = "planet.toml"
+"""What makes a lab's directory that of a planet: a copy of its file."""
+
 
 @dataclass(frozen=True)
 class Site:
@@ -175,6 +178,11 @@ class TransceiverSite(Site):
     def signaling(self) -> Endpoint:
         """Where calls are taken."""
         return Endpoint(self.address.ipv4, addresses.SIGNALING_PORT)
+
+    @property
+    def url(self) -> str:
+        """The same for clients, over the WAN."""
+        return f"http://{self.signaling}"
 
 
 @dataclass(frozen=True)

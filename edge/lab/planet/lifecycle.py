@@ -28,7 +28,7 @@ from edge.lab.plan import DIRECTORY
 from edge.lab.planet import addresses, config, links, locations, network, programs, spec
 from edge.lab.planet.daemon import CONFIG
 from edge.lab.planet.hosts import TransceiverHost
-from edge.lab.planet.layout import Layout
+from edge.lab.planet.layout import SPEC, Layout
 from edge.lab.planet.planet import WAN_SOCKET, City, Planet
 from edge.lab.planet.speaker import until
 from edge.lab.wan import run as wan_run
@@ -36,8 +36,6 @@ from edge.lab.wan.links import dump
 
 Tell = Callable[[str], None]
 
-SPEC = "planet.toml"
-"""What makes a lab's directory that of a planet."""
 WAN_LINKS, WAN_LOG = "wan.json", "wan.log"
 WAN_TIMEOUT_S = 30.0
 KEY_NAME = "lab"
@@ -51,7 +49,7 @@ def is_planet(name: str) -> bool:
 
 def load(name: str) -> Layout:
     """The planet of a lab. Raises ConfigError."""
-    return Layout(name, spec.load(DIRECTORY / name / SPEC))
+    return Layout(name, spec.parse(spec.read(DIRECTORY / name / SPEC)))
 
 
 def up(name: str, text: str, *, start: bool, tell: Tell) -> Planet:
@@ -65,15 +63,16 @@ def up(name: str, text: str, *, start: bool, tell: Tell) -> Planet:
     with lock():
         if layout.directory.exists():
             raise UnavailableError(f"lab {name} is there already: `voxpop lab down --name {name}` removes it")
-        with contextlib.ExitStack() as undoing, interrupt.postponed():
-            undoing.callback(_undo, layout)
-            _prepare(layout, text)
-            planet = Planet(layout)
-            undoing.callback(planet.reap)
-            _build(planet)
-            tell(f"{len(planet.places())} places are there, and routes between them")
-            if start:
-                start_all(planet, tell)
+        with contextlib.ExitStack() as undoing:
+            with interrupt.postponed():
+                _prepare(layout, text, undoing)
+                planet = Planet(layout)
+                undoing.callback(planet.reap)
+                undoing.callback(_undo, layout)
+                _build(planet)
+                tell(f"{len(planet.places())} places are there, and routes between them")
+                if start:
+                    start_all(planet, tell)
             undoing.pop_all()
         return planet
 
@@ -92,9 +91,14 @@ def running(text: str, name: str, *, start: bool = True, tell: Tell = lambda _: 
     try:
         yield planet
     finally:
-        with lock(), interrupt.ignored():
-            take_apart(planet.layout)
-        planet.reap()
+        remove(planet)
+
+
+def remove(planet: Planet) -> None:
+    """Take a planet apart that we have made. Raises UnavailableError."""
+    with lock(), interrupt.ignored():
+        take_apart(planet.layout)
+    planet.reap()
 
 
 def take_apart(layout: Layout) -> int:
@@ -105,13 +109,14 @@ def take_apart(layout: Layout) -> int:
     for host in layout.relay_hosts:
         if host.bpffs.exists():
             bpffs.unmount(host.bpffs)
-    shutil.rmtree(layout.directory, ignore_errors=False)
+    shutil.rmtree(layout.directory)
     return ended
 
 
-def _prepare(layout: Layout, text: str) -> None:
+def _prepare(layout: Layout, text: str, undoing: contextlib.ExitStack) -> None:
     """Everything in files. Raises ConfigError, also for what the planet's file passes on."""
     directory = layout.directory
+    undoing.callback(shutil.rmtree, directory, ignore_errors=True)
     directory.mkdir()
     (directory / SPEC).write_text(text)
     keysfile.new(directory / config.KEYS)

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from core.errors import UnavailableError
+from core.service.process import Child
 from ebpf.net import netns
 from edge.lab import processes
 from edge.lab.planet.layout import Site
@@ -33,7 +34,7 @@ class Place:
         self.namespace = site.namespace
         self.directory: Path = site.directory
         """Configuration, logs and sockets of this place."""
-        self._started: list[subprocess.Popen[bytes]] = []
+        self._started: list[Child] = []
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -85,13 +86,17 @@ class Place:
     def start_program(self, command: Sequence[str], log: Path) -> None:
         """Start a program that stays, until `kill_all` or the planet's end. Raises UnavailableError."""
         try:
-            self._started.append(self.popen(command, log))
+            self._started.append(Child(Path(command[0]).name, self.popen(command, log), log))
         except OSError as error:
             raise UnavailableError(f"cannot run {command[0]}: {error.strerror}") from None
 
     def reap(self) -> None:
         """Take the status of what `start_program` has started and that has ended."""
-        self._started = [each for each in self._started if each.poll() is None]
+        self._started = [each for each in self._started if each.popen.poll() is None]
+
+    def children(self) -> list[Child]:
+        """All that we have started there."""
+        return self._started
 
     def processes(self) -> list[processes.Process]:
         """All that run there, but for this one."""

@@ -67,7 +67,7 @@ class City(Router):
     def url(self, region: str, host: int = 1) -> str:
         """Where to call from here, over the WAN: signaling and page of one host of a region."""
         hosts = {str(each.number): each for each in _of(self._regions, region, "region").hosts}
-        return f"http://{_of(hosts, str(host), f'host of {region}').signaling}"
+        return _of(hosts, str(host), f"host of {region}").url
 
     def way_to(self, vip: str) -> str | None:
         """The PoP that packets for a VIP leave for now, `tokyo`, as the kernel routes them; None for none."""
@@ -175,6 +175,11 @@ class Planet:
         """Every namespace but the WAN's, by the name that `voxpop lab exec` takes."""
         behind: list[Place] = [*self.hosts, *self.transceivers, *self.stores.values()]
         return {place.name: place for place in (*self.routers, *behind)}
+
+    def children(self) -> list[Child]:
+        """Every process that we have started, and that is to stay."""
+        own = [] if self.wan_process is None else [self.wan_process]
+        return [*own, *(child for place in self.places().values() for child in place.children())]
 
     def reap(self) -> None:
         """Take the status of all that we started, and that has ended."""

@@ -178,16 +178,18 @@ def default() -> PlanetSpec:
     return parse(default_text())
 
 
-def load(path: Path) -> PlanetSpec:
-    """The planet of a file. Raises ConfigError with every fault, each with the file's name."""
+def read(path: Path) -> str:
+    """The text of a file, after `parse` has found no fault in it. Raises ConfigError, which names the file."""
     try:
-        return parse(path.read_text())
+        text = path.read_text()
+        parse(text)
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
     except UnicodeDecodeError:
         raise ConfigError([f"{path}: is no text in UTF-8"]) from None
     except ConfigError as error:
         raise ConfigError([f"{path}: {problem}" for problem in error.problems]) from None
+    return text
 
 
 T = TypeVar("T")
