@@ -33,6 +33,8 @@ class RelayHost(Place):
         """Its addresses towards transceivers."""
         self.interfaces = site.interfaces
         """Its uplinks: `eth0`, and `eth1` in a PoP with two."""
+        self.uplinks = tuple(uplink.both for uplink in site.uplinks)
+        """Its addresses on each, in IPv4 and IPv6: what its router knows as next hops."""
         self.pin_dir = site.bpffs / "voxpop"
 
     # --- fast path and relay --------------------------------------------------------------------------
@@ -231,7 +233,7 @@ class Redis(Place):
         return done.stdout.strip()
 
     def _cli(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return self.run([programs.find("redis-cli"), "-s", str(self._socket), *words])
+        return self.run([programs.find("redis-cli"), "-e", "-s", str(self._socket), *words])
 
     def _signal(self, number: signal.Signals) -> None:
         pids = [each.pid for each in self.processes() if "redis-server" in each.command]

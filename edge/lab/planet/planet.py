@@ -174,7 +174,8 @@ class Planet:
     def places(self) -> dict[str, Place]:
         """Every namespace but the WAN's, by the name that `voxpop lab exec` takes."""
         behind: list[Place] = [*self.hosts, *self.transceivers, *self.stores.values()]
-        return {place.name: place for place in (*self.routers, *behind)}
+        found = {place.name: place for place in (*self.routers, *behind)}
+        return {site.name: found[site.name] for site in self.layout.sites()}
 
     def children(self) -> list[Child]:
         """Every process that we have started, and that is to stay."""

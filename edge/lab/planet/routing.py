@@ -112,7 +112,7 @@ class NextHop:
 
     interface: str
     gateway: str | None
-    """None where that is on the link, or an address of the other family."""
+    """None where that is on the link itself."""
 
 
 def next_hops(site: Site, address: str) -> list[NextHop]:

@@ -72,7 +72,9 @@ class PopSpec:
     hosts: int = setting(integer(1, MAX_HOSTS), "how many, all with the PoP's VIPs", default=1)
     uplinks: int = setting(integer(1, 2), "links of each host to the router", default=1)
     backbones: int = setting(
-        integer(1, MAX_BACKBONES), "backbone addresses of each host and family, each worth 20,000 flows", default=1
+        integer(1, MAX_BACKBONES),
+        "backbone addresses of each host and family, each worth 20,000 flows",
+        default=1,
     )
     shared: tuple[str, ...] = setting(
         list_of(_NAME, 0, 4), "VIPs that it has in common with other PoPs, by name (anycast)", default=()

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
+
+from ebpf.net import netns
+from edge.lab.plan import DIRECTORY
 from edge.lab.planet import spec
 from edge.lab.planet.layout import Layout
 
@@ -74,3 +79,20 @@ def largest() -> Layout:
                 table += f"hosts = {spec.MAX_TRANSCEIVER_HOSTS}\n"
             tables.append(table)
     return Layout("x", spec.parse("\n".join(tables)))
+
+
+def assert_nothing_left(name: str) -> None:
+    assert not [each.name for each in netns.DIRECTORY.glob(f"voxpop-{name}-*")]
+    assert not (DIRECTORY / name).exists()
+    assert f"{DIRECTORY / name}/" not in Path("/proc/mounts").read_text()
+    assert not processes_of(name)
+
+
+def processes_of(name: str) -> list[str]:
+    """Command lines of processes that have the lab's directory in them."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            words = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            found += [words] if f"{DIRECTORY / name}/" in words else []
+    return found

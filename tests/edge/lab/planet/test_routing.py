@@ -101,6 +101,6 @@ def test_next_hops_are_those_of_the_kernel(city: CitySite) -> None:
     assert hops("10.7.7.7") == [("near", "10.0.0.3"), ("near", "10.0.0.4")]
     assert hops("10.7.8.1") == []
     assert hops("fd07::1") == [("near", "fd00::2")]
-    assert hops("10.9.0.1") == [("near", None)]
+    assert hops("10.9.0.1") == [("near", "fe80::2")]
     assert hops("10.0.0.77") == [("near", None)]
     assert hops("11.0.0.1") == []
