@@ -208,6 +208,41 @@ class DataplaneSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AnnounceSettings:
+    """[announce]: when the VIPs of a PoP host are announced; see docs/health.md. It may be absent."""
+
+    interface: str = setting(
+        pattern("the name of an interface", r"[^\s/]{1,15}"),
+        "made while the VIPs are to be announced; the routing daemon announces what leads to it",
+        default="voxpop-up",
+    )
+    interval_ms: int = setting(integer(50, 60_000, "ms"), "how often relay.metrics is asked", default=500)
+    timeout_ms: int = setting(
+        integer(50, 60_000, "ms"), "an answer that takes longer counts as none", default=500
+    )
+    rise: int = setting(integer(1, 1000), "good answers in a row that announce", default=4)
+    fall: int = setting(
+        integer(1, 1000),
+        "bad ones in a row that withdraw; the default outlives a restart of the relay, and a drain does not "
+        "wait for it",
+        default=6,
+    )
+    hold_down_s: float = setting(
+        number(0, 3600, "s"),
+        "how long nothing announces after a fall; each further one doubles it",
+        default=10.0,
+    )
+    hold_down_max_s: float = setting(
+        number(0, 86400, "s"),
+        "the most that it becomes; who is announced for as long begins anew",
+        default=300.0,
+    )
+    metrics: Endpoint = setting(
+        endpoint(), "where /metrics, /healthz and /readyz are served", default=Endpoint("127.0.0.1", 9466)
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class StoreSettings:
     """[store]: Redis or Valkey, where relays leave what others need; see docs/redis.md. It may be absent."""
 
@@ -328,6 +363,7 @@ TABLES = {
     "pop": PopSettings,
     "relay": RelaySettings,
     "dataplane": DataplaneSettings,
+    "announce": AnnounceSettings,
     "store": StoreSettings,
     "transceiver": TransceiverSettings,
 }
