@@ -45,7 +45,7 @@ def of_relay_host(layout: Layout, host: HostSite) -> Document:
         "backbone": [address for pair in host.backbones for address in pair.both],
         "pin_dir": str(host.bpffs / "voxpop"),
     }
-    document = _shared(layout) | {"relay": relay, "dataplane": dataplane}
+    document = _shared(layout) | {"relay": relay, "dataplane": dataplane, "announce": {}}
     return _with_passed_on(layout, document | _store(layout, host.pop.spec.redis))
 
 

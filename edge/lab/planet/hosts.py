@@ -27,6 +27,8 @@ class RelayHost(Place):
         self.number = site.number
         self.speaker = Speaker(layout, self)
         self.relay = Daemon("relay", site, addresses.STATUS_PORT)
+        self.announcer = Daemon("announce", site, addresses.ANNOUNCE_STATUS_PORT)
+        """What lets the VIPs be announced while the relay is well; ready while they are."""
         self.status_at = Endpoint(site.backbones[0].ipv4, addresses.STATUS_PORT)
         """The relay's status, from all over the planet."""
         self.backbone = tuple(address for pair in site.backbones for address in pair.both)
@@ -83,13 +85,14 @@ class RelayHost(Place):
         self.kill_all()
 
     def reap(self) -> None:
-        """Of its relay too."""
+        """Of its daemons too."""
         super().reap()
         self.relay.reap()
+        self.announcer.reap()
 
     def children(self) -> list[Child]:
-        """Its relay too."""
-        return [*super().children(), *self.relay.children]
+        """Its daemons too."""
+        return [*super().children(), *self.relay.children, *self.announcer.children]
 
     def revive(self) -> None:
         """Switch a dead host on again, with nothing that it knew before; waits until it is announced."""
@@ -99,8 +102,9 @@ class RelayHost(Place):
         self.speaker.start()
         if self._site.uses_fastpath:
             self.attach()
-        self.relay.start()
-        self.announce()
+        self.relay.begin()
+        self.announcer.begin()
+        self.relay.until_ready()
         self.until_announced()
 
     def cut(self, uplink: int = 0) -> None:

@@ -186,6 +186,7 @@ def start_all(planet: Planet, tell: Tell) -> None:
         if planet.spec.planet.forwarder == "xdp":
             host.attach()
         host.relay.begin()
+        host.announcer.begin()
     for host in planet.hosts:
         host.relay.until_ready()
     tell(f"{len(planet.hosts)} relays are ready")

@@ -13,7 +13,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from core.config.tables import DataplaneSettings, RelaySettings, StoreSettings, TransceiverSettings
+from core.config.tables import (
+    AnnounceSettings,
+    DataplaneSettings,
+    RelaySettings,
+    StoreSettings,
+    TransceiverSettings,
+)
 from core.errors import ConfigError
 from core.geo import Position
 from core.schema import (
@@ -123,6 +129,7 @@ class SettingsSpec:
 PASSED_ON: dict[str, Any] = {
     "relay": RelaySettings,
     "dataplane": DataplaneSettings,
+    "announce": AnnounceSettings,
     "transceiver": TransceiverSettings,
     "store": StoreSettings,
 }

@@ -79,8 +79,8 @@ def test_a_redis_is_reached_over_the_wan_and_can_be_anything_but_well(planet: Pl
     assert redis.command("SET", "a", "1") == "OK"
     with pytest.raises(UnavailableError, match=r"redis-europe: "):
         redis.command("AUTH", "nonsense", "nobody", "of", "this", "name")
-    redis.pause(60_000)
-    assert planet.redis("europe").command("CLIENT", "UNPAUSE") == "OK"
+    redis.pause(100)
+    assert redis.command("GET", "a") == "1", "what is asked meanwhile is answered later"
     redis.stop_responding()
     assert host.run(words).returncode != 0
     redis.go_on()

@@ -158,4 +158,4 @@ def test_every_place_has_a_namespace_of_its_own(planet: Planet) -> None:
     places = planet.places()
     assert len({place.namespace for place in places.values()}) == len(places) == 10
     assert all(name == place.name for name, place in places.items())
-    assert len(planet.children()) == 1 + 8 + 4 + 1, "WAN; BIRDs; relays and transceiver; Redis"
+    assert len(planet.children()) == 1 + 8 + 7 + 1, "WAN; BIRDs; daemons; Redis"
