@@ -1,7 +1,7 @@
 """What is known of the PoPs: what forwards there, and whether they take calls.
 
-Nothing here asks; `transceiver.host.pop_watch` does, for all processes of a host. A PoP that nobody can ask,
-or that has not been asked yet, is taken to be up.
+Nothing here asks; `transceiver.host.pop_reports` does, for all processes of a host. A PoP of which nothing is
+heard and that nobody can ask, or that has not been asked yet, is taken to be up.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class PopDirectory:
         return ()
 
     def _report(self, pop: PopSettings) -> PopReport:
-        return self._reports.get(pop.id, NOT_ASKED) if pop.status is not None else NOT_ASKED
+        return self._reports.get(pop.id, NOT_ASKED)
 
 
 def _as_object(body: bytes) -> dict[str, object]:

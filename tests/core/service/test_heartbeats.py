@@ -20,15 +20,15 @@ from core.store.heartbeat import TTL_S
 from core.store.keys import HostKind
 from core.store.registry import Beat
 from core.store_url import parse_store_url
-from tests.redis_server import Server, running
+from tests.redis_server import SERVERS, Server, running
 
 NAME = b"fra:fra-1"
 KEY = HostKind.POP.heartbeat_key(NAME).decode()
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    with running(Server(tmp_path / "redis")) as started:
+@pytest.fixture(params=SERVERS)
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    with running(Server(tmp_path / "redis", program=request.param)) as started:
         yield started
 
 

@@ -244,7 +244,7 @@ DRAINING = PopReport("xdp", "draining", Standing.DOWN)
         ({}, ["asked", "other", "never-asked"]),
         ({"asked": REFUSED}, ["other", "never-asked"]),
         ({"asked": UNANSWERED, "other": REFUSED}, ["never-asked"]),
-        ({"never-asked": REFUSED}, ["asked", "other", "never-asked"]),
+        ({"never-asked": REFUSED}, ["asked", "other"]),  # heard of, by way of the store
         ({"asked": REFUSED, "other": DRAINING}, ["never-asked"]),
     ],
 )
