@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import edge.lab.cli
 from core.service import interrupt
 from core.service.cli.options import add_daemon_options
-from edge.ops import dataplane, doctor, flows, stats
+from edge.ops import dataplane, doctor, flows, pops, stats
 
 if TYPE_CHECKING:
     from core.service.cli.options import Verbs
@@ -51,7 +51,7 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
     )
     add_daemon_options(relay, "[token], [[cluster]], [relay], [dataplane]")
     relay.set_defaults(run=_relay)
-    for verb in (dataplane, flows, stats, doctor):
+    for verb in (dataplane, flows, stats, pops, doctor):
         verb.register(verbs)
     edge.lab.cli.register(verbs)
 

@@ -39,6 +39,10 @@ class Config:
     backends: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """[backend.NAME] as it is in the file, by name: what may be in it is for that backend to say."""
 
+    def pop(self, name: str) -> PopSettings | None:
+        """The [[pop]] of that id, if there is one."""
+        return next((pop for pop in self.pops if pop.id == name), None)
+
 
 class Problems:
     """Faults by the table that they are in: what refers to a broken table cannot be judged."""

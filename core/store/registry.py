@@ -17,6 +17,9 @@ from core.store.keys import POPS, HostKind
 MAX_HOSTS: Final = MAX_BATCH
 """Of one kind, in one store."""
 
+MAX_LATITUDE: Final = 85.05
+"""Of a GEO set, which is flat: there are no poles on it."""
+
 
 class Beat(NamedTuple):
     """What is to be written."""
@@ -27,7 +30,7 @@ class Beat(NamedTuple):
     at_s: float
     """Unix time."""
     place: Place | None = None
-    """Of its PoP, where that is known."""
+    """Of its PoP, by its id, where that is known."""
 
 
 class Registry:
@@ -39,8 +42,11 @@ class Registry:
     async def write(self, kind: HostKind, beat: Beat) -> None:
         """A host lives."""
         entry = Entry(kind.heartbeat_key(beat.name), beat.value, int(TTL_S * 1000))
+        place = beat.place
+        if place is not None:
+            place = place._replace(latitude=min(max(place.latitude, -MAX_LATITUDE), MAX_LATITUDE))
         await self.store.announce(
-            Announcement(entry, kind.list_key, beat.name, beat.at_s, MAX_HOSTS, POPS, beat.place)
+            Announcement(entry, kind.list_key, beat.name, beat.at_s, MAX_HOSTS, POPS, place)
         )
 
     async def read(self, kind: HostKind, known: Sequence[bytes] = ()) -> list[tuple[bytes, bytes]]:

@@ -90,15 +90,25 @@ class RelayService(Daemon[WorkerSettings]):
             store=None if loaded.settings.config.store is None else str(loaded.settings.config.store.url),
             heartbeats=self.heartbeats,
         )
+        own = loaded.settings.config.pop(relay.pop)
+        if own is not None and set(own.vips) - set(relay.vips):
+            logger.warning(
+                "relay.vips are others than the vips of [[pop]] %s: right where addresses are translated on "
+                "the way here, and a fault elsewhere",
+                relay.pop,
+            )
 
     def _beat(self, now_s: float) -> Beat:
-        """What this host says of itself. Where it is stands in the [[pop]] of its own name, if it has one."""
+        """What this host says of itself. Its place stands in the [[pop]] of its own name, if it has one, and
+        the VIPs that clients know it by, where they are translated on the way.
+        """
         relay, settings, status = self.started_as.relay, self.loaded.settings, self.status
-        place = next((pop.place for pop in settings.config.pops if pop.id == relay.pop), None)
+        own = settings.config.pop(relay.pop)
+        place, vips = (None, relay.vips) if own is None else (own.place, own.vips)
         name = f"{relay.pop}:{relay.host or own_name()}".encode()
         heartbeat = PopHeartbeat(
             int(now_s * 1000), self.host_state, status.flows, sum(status.flow_capacity), VERSION,
-            status.forwarder, place, status.vips,
+            status.forwarder, place, vips,
         )  # fmt: skip
         value = encode(heartbeat, HostKind.POP.heartbeat_key(name), settings.keyring)
         member = None if place is None else Place(relay.pop.encode(), place[1], place[0])

@@ -31,6 +31,8 @@ async def knows_all_hosts(store: GuardedStore) -> None:
     assert await registry.read(HostKind.POP, [b"nrt:a", b"gone"]) == [everyone[2], *everyone[:2]]
     assert await registry.read(HostKind.TRANSCEIVER) == [(b"1:0:40000", b"4")]
     assert [place.member for place in await registry.nearest(35.0, 135.0)] == [b"nrt", b"fra"]
+    await registry.write(HostKind.POP, Beat(b"pole:a", b"5", 50.0, Place(b"pole", 0.0, -90.0)))
+    assert (await registry.nearest(-80.0, 0.0))[0].member == b"pole"
 
 
 def test_it_knows_all_hosts_in_memory() -> None:
@@ -49,7 +51,11 @@ def test_it_knows_all_hosts_in_a_real_server_and_forgets_who_is_silent(tmp_path:
             left_ms = int(server.cli("PTTL", "voxpop:1:pop:fra:a"))
             assert 4000 < left_ms <= 6000, "three heartbeats"
             server.cli("DEL", "voxpop:1:pop:fra:a")  # as its expiry will do
-            assert [name for name, _ in await Registry(store).read(HostKind.POP)] == [b"fra:b", b"nrt:a"]
+            assert [name for name, _ in await Registry(store).read(HostKind.POP)] == [
+                b"fra:b",
+                b"nrt:a",
+                b"pole:a",
+            ]
         finally:
             await store.close()
 
