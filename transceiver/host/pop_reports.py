@@ -134,14 +134,14 @@ class PopReports:
 
 
 def merge(asked: PopReport | None, heard: PopHealth | None) -> PopReport:
-    """What two sources come to: `asked` is None for a PoP without a `status`, `heard` where its hosts have
+    """What two sources come to: `asked` is None for a PoP that is not asked, `heard` where its hosts have
     said nothing. Hosts that live know better, as a `status` is of one of them. Where they are silent, one
     that answers is worth more; and where they are late and it does not answer, there is no use in waiting.
     """
     if heard is None:
         return NOT_ASKED if asked is None else asked
     said = PopReport(heard.forwarder, heard.state, _STANDINGS[heard.verdict], heard.load)
-    if asked is None:
+    if asked in (None, NOT_ASKED):
         return said
     is_answered = asked.standing is not Standing.DOUBTFUL
     if heard.hosts:

@@ -19,6 +19,7 @@ from transceiver.signaling.pops import (
     UNANSWERED,
     PopReport,
     Standing,
+    other_pop_untrusted,
     read_status_untrusted,
 )
 
@@ -45,6 +46,8 @@ class _Watched:
     ahead_s: float | None = None
     """How far its clock is ahead of ours, when it last said."""
     is_clock_off: bool = False
+    other_pop: str | None = None
+    """Who answered in its place."""
 
 
 class PopWatch:
@@ -109,7 +112,16 @@ class PopWatch:
         except (aiohttp.ClientError, OSError, TimeoutError):
             _note(watched, None)
         else:
-            _note(watched, read_status_untrusted(status, body))
+            other = other_pop_untrusted(body, pop.id)
+            _note(watched, read_status_untrusted(status, body) if other is None else NOT_ASKED)
+            if other is not None and other != watched.other_pop:
+                logger.error(
+                    "[[pop]] %s has the status of PoP %s, which says nothing about it: mend `status`, or "
+                    "`relay.pop` there",
+                    pop.id,
+                    other,
+                )
+            watched.other_pop = other
             _compare_clocks(pop, watched, ahead_s_untrusted(date, (asked_s + time.time()) / 2))
 
 

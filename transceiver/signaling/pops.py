@@ -19,6 +19,7 @@ UNKNOWN = "unknown"
 SILENT = "silent"
 STARTING = "starting"
 _WORD = re.compile(r"[a-z][a-z0-9_-]{0,15}")
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 class Standing(StrEnum):
@@ -71,6 +72,14 @@ def read_status_untrusted(status: int, body: bytes) -> PopReport:
     standing = Standing.UP if status != 503 else Standing.DOUBTFUL if state == STARTING else Standing.DOWN
     load = _load(said.get("flows"), said.get("capacity"))
     return PopReport(_word(said.get("forwarder")), state, standing, load)
+
+
+def other_pop_untrusted(body: bytes, pop: str) -> str | None:
+    """Whose /readyz it is, where it is that of another PoP than was asked; None where it is not, or where a
+    relay does not say.
+    """
+    said = _as_object(body).get("pop")
+    return said if isinstance(said, str) and _NAME.fullmatch(said) and said != pop else None
 
 
 class PopDirectory:

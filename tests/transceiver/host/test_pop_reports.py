@@ -22,7 +22,8 @@ from core.store.open import open_guarded
 from core.store.registry import Beat, Registry
 from core.store_url import parse_store_url
 from tests.redis_server import SERVERS, Server, running
-from tests.transceiver.host.test_pop_watch import Relay, relay
+from tests.transceiver.host.test_pop_watch import Relay
+from tests.transceiver.host.test_pop_watch import relay as any_relay
 from transceiver.host.pop_reports import PopReports, merge
 from transceiver.signaling.pops import NOT_ASKED, PopReport, Standing
 from transceiver.steering.pop_hosts import PopHealth, Verdict
@@ -54,17 +55,26 @@ async def listening(server: Server, status: Endpoint | None = None) -> AsyncIter
         await reports.close()
 
 
+@asynccontextmanager
+async def relay() -> AsyncIterator[Relay]:
+    async with any_relay() as it:
+        it.pop = "fra"
+        yield it
+
+
 class Host:
     """A PoP host that says what it is told to."""
 
     def __init__(self, server: Server, name: bytes = b"fra:a") -> None:
         self._registry = Registry(open_guarded(settings(server)))
         self._name = name
+        self._at_ms = 0
 
     async def say(
         self, state: HostState = HostState.READY, taken: int = 0, keyring: Keyring = KEYRING
     ) -> None:
-        said = PopHeartbeat(int(time.time() * 1000), state, taken, 1000, "1", "xdp", None, (VIP,))
+        self._at_ms = max(self._at_ms + 1, int(time.time() * 1000))
+        said = PopHeartbeat(self._at_ms, state, taken, 1000, "1", "xdp", None, (VIP,))
         value = encode(said, HostKind.POP.heartbeat_key(self._name), keyring)
         await self._registry.write(HostKind.POP, Beat(self._name, value, time.time()))
 
@@ -253,6 +263,7 @@ SILENT = PopHealth(Verdict.SILENT, "silent", "unknown", None, 0)
 LEFT = PopHealth(Verdict.REFUSING, "draining", "xdp", None, 0)
 MERGED = {
     "nothing is known": (None, None, Standing.UP),
+    "another PoP has answered": (NOT_ASKED, SILENT, Standing.DOUBTFUL),
     "asked alone": (DOWN, None, Standing.DOWN),
     "heard alone": (None, LIVE, Standing.UP),
     "heard alone, and silent": (None, SILENT, Standing.DOUBTFUL),
