@@ -178,9 +178,10 @@ class PopHosts:
         before = hosts.get(name)
         if before is not None and said.at_ms < before.said.at_ms:
             raise HeartbeatError(HeartbeatReason.REPLAYED)
-        others = [host.said.place for key, host in hosts.items() if key != name and _is_live(host, now_ns)]
-        if said.place is not None and not _is_at(said.place, settings.place, others):
-            raise HeartbeatError(HeartbeatReason.OTHER_PLACE)
+        if said.place is not None:
+            expected = [settings.place] if settings.place is not None else _places(hosts, name, now_ns)
+            if any(distance_km(Position(*said.place), Position(*each)) > APART_KM for each in expected):
+                raise HeartbeatError(HeartbeatReason.OTHER_PLACE)
         if before is None or said.at_ms > before.said.at_ms:
             hosts[name] = _Host(said, now_ns, _clock_ahead_s(said.at_ms, now_ms))
             self._hosts[pop] = _without_the_dead(hosts, now_ns)
@@ -219,16 +220,10 @@ def _is_live(host: _Host, now_ns: int) -> bool:
     return now_ns - host.news_ns < SILENT_NS
 
 
-def _is_at(
-    place: tuple[float, float],
-    configured: tuple[float, float] | None,
-    others: Iterable[tuple[float, float] | None],
-) -> bool:
-    """Whether a host may be of a PoP that is there, or else, of one that has these other hosts."""
-    known = (configured,) if configured is not None else others
-    return all(
-        distance_km(Position(*place), Position(*other)) <= APART_KM for other in known if other is not None
-    )
+def _places(hosts: Mapping[bytes, _Host], but: bytes, now_ns: int) -> list[tuple[float, float]]:
+    """Where the other hosts are that live."""
+    others = (host for name, host in hosts.items() if name != but and _is_live(host, now_ns))
+    return [host.said.place for host in others if host.said.place is not None]
 
 
 def _of_live(live: Sequence[_Host], now_ns: int) -> PopHealth:
