@@ -105,6 +105,7 @@ class Region(Router):
 
     def __init__(self, site: RegionSite, layout: Layout, wan: Wan) -> None:
         super().__init__(site, layout, wan)
+        self.spec = site.spec
         self.hosts = tuple(map(TransceiverHost, site.hosts))
 
 

@@ -36,6 +36,8 @@ def test_a_pops_hosts_have_its_vips_and_addresses_of_their_own() -> None:
     assert one.dataplane is not None
     assert other.dataplane is not None
     assert one.relay.pop == other.relay.pop == "frankfurt"
+    assert (one.relay.host, other.relay.host) == ("frankfurt-1", "frankfurt-2")
+    assert one.pop("frankfurt") is not None
     assert one.relay.vips == other.relay.vips == addresses.vip(2).endpoints(3478)
     assert not set(one.dataplane.backbone) & set(other.dataplane.backbone)
     assert one.dataplane.pin_dir != other.dataplane.pin_dir
