@@ -18,6 +18,8 @@ class Outcome(StrEnum):
     DRAINING = "draining"
     """It takes no new flows, because somebody has said so."""
     STARTING = "starting"
+    UNFIT = "unfit"
+    """It would take flows, but its host cannot carry them: an interface has lost the fast path, say."""
     REFUSED = "refused"
     """No connection: nobody listens."""
     LATE = "late"
@@ -37,5 +39,6 @@ def read_answer_untrusted(status: int, body: bytes) -> Outcome:
         (OK, State.READY): Outcome.READY,
         (UNAVAILABLE, State.DRAINING): Outcome.DRAINING,
         (UNAVAILABLE, State.STARTING): Outcome.STARTING,
+        (UNAVAILABLE, State.READY): Outcome.UNFIT,
     }
     return known.get((status, state), Outcome.STRANGE) if isinstance(state, str) else Outcome.STRANGE

@@ -19,6 +19,7 @@ from core.addr import Endpoint, IpFamily
 from core.config import AnnounceSettings
 from core.errors import ConfigError
 from core.service.files import load_config
+from core.service.notify import READY, WATCHDOG, notify
 from core.service.status_http import Status, serve
 from edge.health import metrics
 from edge.health.answers import MAX_BODY_BYTES, Outcome, read_answer_untrusted
@@ -85,14 +86,17 @@ class Announcer:
 
     async def run(self) -> int:
         """Until SIGTERM or SIGINT; nothing is announced then. Raises UnavailableError."""
-        stop = asyncio.Event()
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, stop.set)
+        # Who sends it to all daemons of Voxpop, for a reload, does not mean to withdraw the host.
+        loop.add_signal_handler(signal.SIGHUP, logger.warning, "nothing is reloaded here: it takes a restart")
         status = Status(self._exposition, self.summary, lambda: self._standing.is_announced)
         runner = await serve(status, self._settings.metrics, "announce.metrics")
         try:
             with self._presence:
                 logger.info("asking the relay at %s; %s", self._at, self._words())
+                notify(READY)
                 self._show()
                 await self._check_until(stop)
         finally:
@@ -108,6 +112,7 @@ class Announcer:
         async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as client:
             while not stop.is_set():
                 deadman.hold()
+                notify(WATCHDOG)
                 next_s = asyncio.get_running_loop().time() + interval_s
                 self._hear(await self._ask(client, timeout_s))
                 with contextlib.suppress(TimeoutError):
@@ -148,6 +153,7 @@ class Announcer:
         self._show()
 
     def _show(self) -> None:
+        notify(f"STATUS={self._words()}")
         if self._tell is not None:
             self._tell(json.dumps(self.summary()))
 

@@ -16,7 +16,7 @@ DEEP = b"[" * 100_000
         (503, b'{"state": "draining"}', Outcome.DRAINING),
         (503, b'{"state": "starting"}', Outcome.STARTING),
         (200, b'{"state": "draining"}', Outcome.STRANGE),
-        (503, b'{"state": "ready"}', Outcome.STRANGE),
+        (503, b'{"state": "ready", "problems": ["eth0 runs no XDP program"]}', Outcome.UNFIT),
         (200, b"", Outcome.STRANGE),
         (200, b"welcome", Outcome.STRANGE),
         (200, b"[]", Outcome.STRANGE),
@@ -26,7 +26,7 @@ DEEP = b"[" * 100_000
         (200, b"\xff\xfe", Outcome.STRANGE),
         (200, DEEP, Outcome.STRANGE),
     ],
-    ids=["ready", "draining", "starting", "200-draining", "503-ready", "empty", "text", "list", "state-list",
+    ids=["ready", "draining", "starting", "200-draining", "unfit", "empty", "text", "list", "state-list",
          "no-state", "404", "bytes", "deep"],
 )  # fmt: skip
 def test_only_a_relays_own_words_count(status: int, body: bytes, outcome: Outcome) -> None:

@@ -7,8 +7,15 @@ from collections import Counter
 from prometheus_client.parser import text_string_to_metric_families
 
 from edge.health.answers import Outcome
-from edge.health.metrics import render
+from edge.health.metrics import ANNOUNCE, render
 from edge.health.standing import State
+from tests.exposition import assert_is_catalogue, complaints
+
+
+def test_a_scrape_is_what_is_declared_and_what_prometheus_likes() -> None:
+    text = render(State.WITHDRAWN, Counter(), Counter()).decode()
+    assert_is_catalogue(text, ANNOUNCE)
+    assert complaints(text) == ""
 
 
 def test_every_row_is_there_from_the_first_scrape() -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -73,6 +74,7 @@ class Host:
         return child
 
     def announce(self) -> subprocess.Popen[bytes]:
+        """Its state by JSON lines in a file."""
         with self.lines.open("ab") as lines:
             return self.start("announce", "--json", stdout=lines.fileno())
 
@@ -193,6 +195,36 @@ def test_a_host_that_dies_is_withdrawn_by_bfd(well: Well, say: Callable[[str], N
     for process in (relay, checker, host.scene.birds["host1"]):
         process.kill()
     say(f"withdrawn {host.until_withdrawn():.2f} s after the host was gone (BFD, 300 ms × 3)")
+
+
+def test_a_routing_daemon_that_dies_is_withdrawn_and_announces_again_when_it_is_back(well: Well) -> None:
+    host, _, checker = well
+    end(host.scene.birds["host1"], signal.SIGKILL)
+    host.until_withdrawn()
+    host.scene.start("host1")
+    host.until_announced()
+    assert checker.poll() is None
+
+
+def test_a_reload_of_all_daemons_withdraws_nothing(well: Well) -> None:
+    host, _, checker = well
+    checker.send_signal(signal.SIGHUP)
+    host.scene.until(lambda: "it takes a restart" in host.scene.logs()["announce.log"])
+    assert checker.poll() is None
+    assert host.states()[-1] == "announced"
+
+
+def test_a_service_manager_hears_that_it_is_ready_and_lives(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.settimeout(PATIENCE_S)
+        manager.bind(str(host.scene.folder / "notify.sock"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(host.scene.folder / "notify.sock"))
+        host.announce()
+        heard = [manager.recv(1000).decode() for _ in range(4)]
+    not_announced = "STATUS=not announced: the relay has to be ready 2 times in a row"
+    assert heard == ["READY=1", not_announced, "WATCHDOG=1", "WATCHDOG=1"]
 
 
 def test_a_second_checker_is_told_that_there_is_one(well: Well) -> None:
