@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from edge.lab.lock import lock, need_rights
 from edge.lab.plan import DIRECTORY
 from edge.lab.planet import addresses, config, links, locations, network, programs, spec
 from edge.lab.planet.daemon import CONFIG
-from edge.lab.planet.hosts import TransceiverHost
+from edge.lab.planet.hosts import RelayHost, TransceiverHost
 from edge.lab.planet.layout import SPEC, Layout
 from edge.lab.planet.planet import WAN_SOCKET, City, Planet, Region
 from edge.lab.planet.speaker import until
@@ -39,6 +40,7 @@ Tell = Callable[[str], None]
 WAN_LINKS, WAN_LOG = "wan.json", "wan.log"
 WAN_TIMEOUT_S = 30.0
 KEY_NAME = "lab"
+LOADED_AT_ONCE = 4
 POP_UP, POP_HOSTS = "voxpop_transceiver_pop_up", "voxpop_transceiver_pop_hosts"
 
 
@@ -181,10 +183,11 @@ def start_all(planet: Planet, tell: Tell) -> None:
     """
     for transceiver in planet.transceivers:
         transceiver.transceiver.begin()
+    if planet.spec.planet.forwarder == "xdp":
+        with ThreadPoolExecutor(LOADED_AT_ONCE) as pool:
+            list(pool.map(RelayHost.attach, planet.hosts))
     for host in planet.hosts:
         interrupt.check()
-        if planet.spec.planet.forwarder == "xdp":
-            host.attach()
         host.relay.begin()
         host.announcer.begin()
     for host in planet.hosts:
