@@ -41,6 +41,10 @@ class Config:
     """[backend.NAME] as it is in the file, by name: what may be in it is for that backend to say."""
     announce: AnnounceSettings | None = None
 
+    def pop(self, name: str) -> PopSettings | None:
+        """The [[pop]] of that id, if there is one."""
+        return next((pop for pop in self.pops if pop.id == name), None)
+
 
 class Problems:
     """Faults by the table that they are in: what refers to a broken table cannot be judged."""

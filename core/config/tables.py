@@ -86,6 +86,13 @@ class PopSettings:
         number(-180, 180, "°"), "the same, east positive", default=None, reloadable=True
     )
 
+    @property
+    def place(self) -> tuple[float, float] | None:
+        """(latitude, longitude); None where it is not told."""
+        if self.latitude is None or self.longitude is None:
+            return None
+        return self.latitude, self.longitude
+
 
 @dataclass(frozen=True, slots=True)
 class RelaySettings:
@@ -93,6 +100,12 @@ class RelaySettings:
 
     pop: str = setting(name(), "name of the PoP that this host is")
     vips: tuple[Endpoint, ...] = setting(list_of(endpoint(), 1, 8), "addresses and UDP ports to listen on")
+    host: str | None = setting(
+        name(),
+        "name of this host in its PoP, in the heartbeats that it leaves in the [store]; not set, the name "
+        "that the system has for itself",
+        default=None,
+    )
     forwarder: str = setting(
         choice("auto", "xdp", "userspace"),
         "what carries established flows; auto takes xdp where it can and says so where not",

@@ -32,6 +32,16 @@ region with a transceiver host, each in a network namespace, joined by veth pair
 Needs root. See docs/lab.md.
 """
 EXIT_OK, EXIT_FAILED = 0, 1
+BUILT_IN = "default"
+"""In place of a planet's file."""
+NOT_FOR_PLANETS = {
+    "client": "namespace",
+    "forwarder": "xdp",
+    "family": "both",
+    "http_port": SIGNALING_PORT,
+    "backbones": 1,
+}
+"""Options of other labs, and their defaults: a planet has them in its file, or not at all."""
 
 
 def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -62,6 +72,12 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
     add_json(status)
     status.set_defaults(run=_status)
     _register_exec(actions)
+    planet = actions.add_parser(
+        "planet",
+        help="print the file of the planet that is built in, to begin one's own with",
+        description="Prints the TOML file of the planet that `lab up --planet` makes without a file.",
+    )
+    planet.set_defaults(run=_planet)
 
 
 def _register_up(actions: Verbs[argparse.ArgumentParser]) -> None:
@@ -79,21 +95,18 @@ def _register_up(actions: Verbs[argparse.ArgumentParser]) -> None:
     up.add_argument(
         "--client",
         choices=("namespace", "host"),
-        default="namespace",
         help="host: this machine itself is the client, with a way to the VIPs, so that its browsers can "
         "call (default: namespace)",
     )
-    up.add_argument("--forwarder", choices=("xdp", "auto", "userspace"), default="xdp", help="default: xdp")
+    up.add_argument("--forwarder", choices=("xdp", "auto", "userspace"), help="default: xdp")
     up.add_argument(
         "--family",
         choices=("4", "6", "both"),
-        default="both",
         help="IP version of the VIPs that clients are told (default: both)",
     )
     up.add_argument(
         "--http-port",
         type=_number(0, 65535),
-        default=SIGNALING_PORT,
         metavar="PORT",
         help="where the client finds signaling and page on 127.0.0.1, if it is free; 0 is any (default: "
         f"{SIGNALING_PORT})",
@@ -101,23 +114,32 @@ def _register_up(actions: Verbs[argparse.ArgumentParser]) -> None:
     up.add_argument(
         "--backbones",
         type=_number(1, MAX_BACKBONES),
-        default=1,
         metavar="N",
         help="backbone addresses of each family (default: 1)",
     )
+    up.add_argument(
+        "--planet",
+        nargs="?",
+        const=BUILT_IN,
+        metavar="FILE",
+        help="cities, PoPs and regions with a WAN between them, as a TOML file says, by default that which "
+        "`voxpop lab planet` prints; see docs/planet.md",
+    )
     add_json(up, "print the status as one JSON object")
-    up.set_defaults(run=_up)
+    up.set_defaults(run=_up, parser=up, **NOT_FOR_PLANETS)
 
 
 def _register_exec(actions: Verbs[argparse.ArgumentParser]) -> None:
     run = actions.add_parser(
         "exec",
-        help="run a command in the client's, the PoP's or the region's namespace",
+        help="run a command in the namespace of a place: the client's, the PoP's, the region's",
         description="Runs a command in a namespace of a lab; its exit status is the command's.",
         epilog="example: voxpop lab exec client -- voxpop call http://127.0.0.1:8080",
     )
     _add_name(run)
-    run.add_argument("place", type=Place, choices=list(Place), metavar="client|pop|region")
+    run.add_argument(
+        "place", metavar="PLACE", help=f"{', '.join(Place)}; of a planet, as `status` names them"
+    )
     run.add_argument("command", nargs="+", metavar="COMMAND", help="after --")
     run.set_defaults(run=_exec)
 
@@ -144,6 +166,20 @@ def _number(first: int, last: int) -> Callable[[str], int]:
 
 
 def _up(arguments: argparse.Namespace) -> int:
+    if arguments.planet is None:
+        return _up_plain(arguments)
+    for option, default in NOT_FOR_PLANETS.items():
+        if getattr(arguments, option) != default:
+            arguments.parser.error(
+                f"--{option.replace('_', '-')} is not for planets: see `voxpop lab planet`"
+            )
+    with interrupt.at_once():
+        from edge.lab.planet import cli
+
+    return cli.up(arguments, _tell)
+
+
+def _up_plain(arguments: argparse.Namespace) -> int:
     plan = LabPlan(
         name=arguments.name,
         host_is_client=arguments.client == "host",
@@ -203,31 +239,47 @@ def _down(arguments: argparse.Namespace) -> int:
 
 def _status(arguments: argparse.Namespace) -> int:
     from edge.lab import lab, plan, status
+    from edge.lab.lock import need_rights
+    from edge.lab.planet import lifecycle
+    from edge.lab.planet import status as planet_status
 
-    lab.need_rights()
+    need_rights()
     names = lab.names() if arguments.name is None else [arguments.name]
-    found = [status.examine(plan.load(name)) for name in names if lab.is_there(name)]
+    there = [name for name in names if lab.is_there(name)]
+    planets = [planet_status.examine(lifecycle.load(name)) for name in there if lifecycle.is_planet(name)]
+    plain = [status.examine(plan.load(name)) for name in there if not lifecycle.is_planet(name)]
     if arguments.json:
-        print(json.dumps({"labs": [each.as_json() for each in found]}))
-    elif found:
-        print("\n".join(map(status.render, found)))
+        told = [each.as_json() for each in planets] + [each.as_json() for each in plain]
+        print(json.dumps({"labs": told}))
+    elif there:
+        print("\n".join([*map(planet_status.render, planets), *map(status.render, plain)]))
     else:
         print("there is no lab: `voxpop lab up` makes one")
-    return EXIT_OK if found else EXIT_FAILED
+    return EXIT_OK if there else EXIT_FAILED
 
 
 def _exec(arguments: argparse.Namespace) -> int:
     from ebpf.net import netns
     from edge.lab import lab
+    from edge.lab.lock import need_rights
 
-    lab.need_rights()
+    need_rights()
     namespace = lab.namespace(arguments.name, arguments.place)
     if namespace is not None:
         netns.enter(namespace)
+    environment = {**os.environ, **lab.environment(arguments.name, arguments.place)}
     try:
-        os.execvp(arguments.command[0], arguments.command)  # noqa: S606 - what the operator typed
+        os.execvpe(arguments.command[0], arguments.command, environment)  # noqa: S606 - what the operator typed
     except OSError as error:
         raise UnavailableError(f"cannot run {arguments.command[0]}: {error.strerror}") from None
+
+
+def _planet(arguments: argparse.Namespace) -> int:
+    del arguments
+    from edge.lab.planet import spec
+
+    print(spec.default_text(), end="")
+    return EXIT_OK
 
 
 def _tell(text: str) -> None:
