@@ -104,7 +104,9 @@ class Fleet:
         return time.monotonic() - before
 
     def until_heard(self, hosts: int) -> None:
+        """And have started: one that is about to is heard too."""
         self.until(lambda: self.host.metrics()[HOSTS] == hosts, f"{hosts} hosts are heard")
+        self.until(lambda: self.names("near", "far"), "in the order of the configuration")
 
 
 @pytest.fixture
@@ -123,7 +125,6 @@ def test_a_pop_is_left_out_when_all_of_its_hosts_drain_or_are_gone(
 ) -> None:
     one, other = fleet.relay("near", "1"), fleet.relay("near", "2")
     fleet.until_heard(2)
-    assert fleet.names("near", "far"), "in the order of the configuration"
     one.verb("drain", "relay")
     fleet.host.wait_until(lambda: fleet.host.metrics()[HOSTS] == 2, "who drains is heard all the same")
     assert fleet.names("near", "far"), "the other host takes calls"
