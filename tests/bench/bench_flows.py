@@ -31,7 +31,6 @@ from ebpf.tables import Tables
 from edge.fastpath.flow import XdpFlow
 from edge.fastpath.forwarder import XdpForwarder
 from edge.fastpath.open import Identities, open_store
-from edge.nexthops.messages import routes_message
 from edge.ops import flow_query as flows
 from edge.relay.counters import create
 from edge.relay.decide import Relay
@@ -40,6 +39,7 @@ from edge.relay.slowpath import SlowPath
 from edge.relay.verdict import RelayReason
 from tests.bench.result import Figure, percentile
 from tests.edge.kit import Vip
+from tests.edge.nexthops.kit import one_view
 
 FLOWS = 1_000_000
 ADDRESSES = 17
@@ -89,7 +89,8 @@ def _open(pin_dir: Path, max_flows: int = FLOWS) -> XdpForwarder:
     store = open_store(identities, [VIP.endpoint], (0, 1), time.monotonic_ns)
     counters, _ = create()
     forwarder = XdpForwarder(store, max_flows, 30_000_000_000, counters, lambda _: None)
-    forwarder.hops.learn_routes(routes_message({family: [(0, NextHopId(1))] for family in IpFamily}))
+    routes = one_view({family: [(0, NextHopId(1))] for family in IpFamily})
+    forwarder.hops.learn_routes(routes, time.monotonic_ns())
     return forwarder
 
 
