@@ -29,6 +29,10 @@ SCARCE = NEXTHOPS * 3 // 4
 """From so many next hops on, those without flows are given up."""
 HOLD_S = 30.0
 """How long a MAC is used that nobody answers for any more."""
+MAX_NAMED, MAX_REMEMBERED = 20, 1000
+"""Of what is not followed, how much is complained of at a time; of all complaints, how many are remembered
+to be made only once.
+"""
 SILENT_S = 7.0
 """After so long a router that does not answer carries no flows that another leg can have: three questions."""
 
@@ -164,8 +168,10 @@ class NextHops:
             self._network, self._sources, views, lambda link: self._egress_of(link) is not None
         )
         self.unfollowed = tuple(dict.fromkeys(found))
-        for each in self.unfollowed:
+        for each in self.unfollowed[:MAX_NAMED]:
             self._complain(changes, f"not followed by the fast path: {each.text}")
+        if len(self.unfollowed) > MAX_NAMED:
+            self._complain(changes, "more is not followed by the fast path: `voxpop doctor` names all of it")
 
     @staticmethod
     def _legs_in(views: Views) -> Iterable[Legs]:
@@ -334,6 +340,8 @@ class NextHops:
 
     def _complain(self, changes: Changes, text: str) -> None:
         if text not in self._complained:
+            if len(self._complained) >= MAX_REMEMBERED:
+                self._complained.clear()
             self._complained.add(text)
             changes.complaints.append(text)
 

@@ -7,7 +7,7 @@ sources. Backbone addresses of a family must be routed alike, as a flow's NAT po
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from core.addr import IpFamily, family_of
@@ -43,6 +43,8 @@ class Views(NamedTuple):
     """The views that differ, by family, and whose they are, by their place among those of the family."""
 
     intervals: Mapping[IpFamily, Sequence[Sequence[Interval]]]
+    places: Mapping[str, int]
+    """By our addresses."""
     upstream: Mapping[IpFamily, int]
     downstream: Mapping[VipId, int]
     tables: Mapping[IpFamily, Sequence[int]]
@@ -59,7 +61,7 @@ def views_of(network: Network, sources: Sources) -> Views:
         whose |= places
     upstream = {family: whose[hosts[0]] for family, hosts in sources.backbones.items() if hosts}
     downstream = {vip_id: whose[host] for vip_id, host in sources.vips.items()}
-    return Views(found, upstream, downstream, tables)
+    return Views(found, whose, upstream, downstream, tables)
 
 
 def _of_family(
@@ -97,7 +99,7 @@ def unfollowed(
         if route.table in views.tables[IpFamily(route.prefix.version)]:
             yield from _of_route(network, route)
     yield from _of_vrfs(network.links, has_fast_path)
-    yield from _of_backbones(network, sources)
+    yield from _of_backbones(sources, views)
 
 
 def _of_route(network: Network, route: Route) -> Iterator[Unfollowed]:
@@ -136,10 +138,9 @@ def _of_vrfs(links: Mapping[int, Link], has_fast_path: Callable[[Link], bool]) -
             yield Unfollowed(UnfollowedKind.VRF, text)
 
 
-def _of_backbones(network: Network, sources: Sources) -> Iterator[Unfollowed]:
-    for family, hosts in sources.backbones.items():
-        _, places, _ = _of_family(network, hosts, family)
-        others: Iterable[str] = [host for host in hosts if places[host] != places[hosts[0]]]
+def _of_backbones(sources: Sources, views: Views) -> Iterator[Unfollowed]:
+    for hosts in sources.backbones.values():
+        others = [host for host in hosts if views.places[host] != views.places[hosts[0]]]
         if others:
             text = f"packets from {', '.join(others)} are routed unlike those from {hosts[0]}"
             yield Unfollowed(UnfollowedKind.BACKBONE, f"{text}: the routes of {hosts[0]} are taken for all")
