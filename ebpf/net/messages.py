@@ -13,13 +13,16 @@ from typing import Any, NamedTuple
 
 from core.addr import IpFamily
 
+TABLE_MAIN = 254
 IFF_UP, IFF_LOWER_UP = 1 << 0, 1 << 16
 """linux/if.h"""
 ARPHRD_ETHER = 1
-RTN_UNICAST = 1
+RTN_UNICAST, RTN_THROW = 1, 9
 RTM_F_CLONED = 0x200
 """An entry of the routing cache."""
 RTNH_F_DEAD, RTNH_F_LINKDOWN = 1, 16
+_PREFERENCES = {1: 1, 0: 0, 3: -1}
+"""RFC 4191 §2.1: two bits, as RTA_PREF has them."""
 NUD_FAILED = 0x20
 NUD_NOARP, NUD_PERMANENT = 0x40, 0x80
 NTF_EXT_LEARNED, NTF_EXT_MANAGED = 0x10, 0x01
@@ -49,6 +52,8 @@ class Link(NamedTuple):
     """(type, number) of the tag that it adds, for a VLAN interface."""
     xdp_program: int | None
     """Id of the XDP program that it runs."""
+    master: int | None = None
+    """The bond, bridge or VRF that it is a part of."""
 
 
 class RouteLeg(NamedTuple):
@@ -57,6 +62,10 @@ class RouteLeg(NamedTuple):
     link: int
     gateway: str | None
     is_up: bool
+    weight: int = 1
+    """Its share of the flows, beside the weights of the other legs."""
+    is_plain: bool = True
+    """Whether packets leave as they are; no, where the leg wraps them up (MPLS, SRv6, …)."""
 
 
 class Route(NamedTuple):
@@ -65,6 +74,17 @@ class Route(NamedTuple):
     prefix: IPv4Network | IPv6Network
     metric: int
     legs: tuple[RouteLeg, ...]
+    table: int = TABLE_MAIN
+    source: IPv4Network | IPv6Network | None = None
+    """Only for packets from there, which IPv6 has."""
+    tos: int = 0
+    """Only for packets with this type of service, which IPv4 has."""
+    preference: int = 0
+    """Between IPv6 routes of one metric, the greater first (RFC 4191: -1, 0, 1)."""
+    is_throw: bool = False
+    """Ends the look-up in its table as if there were no route."""
+    nexthop_id: int | None = None
+    """The nexthop object that has the legs, where the message has none."""
 
 
 class Neighbour(NamedTuple):
@@ -101,6 +121,7 @@ def read_link(message: Message) -> Link:
         parent=message.get_attr("IFLA_LINK"),
         vlan=None if vlan_id is None else (protocol or ETH_P_8021Q, vlan_id),
         xdp_program=attribute(message, "IFLA_XDP", "IFLA_XDP_PROG_ID"),
+        master=message.get_attr("IFLA_MASTER"),
     )
 
 
@@ -123,9 +144,19 @@ def read_route(message: Message) -> Route | None:
     if message["flags"] & RTM_F_CLONED:
         return None
     destination = message.get_attr("RTA_DST") or _any_host(message["family"])
-    prefix = ip_network(f"{destination}/{message['dst_len']}")
+    source = message.get_attr("RTA_SRC")
     legs = tuple(_legs(message)) if message["type"] == RTN_UNICAST else ()
-    return Route(prefix, message.get_attr("RTA_PRIORITY") or 0, legs)
+    return Route(
+        ip_network(f"{destination}/{message['dst_len']}"),
+        message.get_attr("RTA_PRIORITY") or 0,
+        legs,
+        message.get_attr("RTA_TABLE") or message["table"],
+        ip_network(f"{source}/{message['src_len']}") if source and message["src_len"] else None,
+        message["tos"],
+        _PREFERENCES.get(message.get_attr("RTA_PREF") or 0, 0),
+        message["type"] == RTN_THROW,
+        message.get_attr("RTA_NH_ID") if message["type"] == RTN_UNICAST and not legs else None,
+    )
 
 
 def read_neighbour(message: Message) -> Neighbour | None:
@@ -159,18 +190,20 @@ def _any_host(af: int) -> str:
 
 
 def _legs(message: Message) -> Iterator[RouteLeg]:
+    """None where a nexthop object has them, and the sysctl nexthop_compat_mode is off."""
     parts = message.get_attr("RTA_MULTIPATH")
-    if parts is None:
-        yield _leg(message, message.get_attr("RTA_OIF"))
-        return
-    for part in parts:
-        yield _leg(part, part["oif"])
+    if parts is not None:
+        for part in parts:
+            yield _leg(part, part["oif"], part["hops"] + 1)
+    elif message.get_attr("RTA_OIF") is not None:
+        yield _leg(message, message.get_attr("RTA_OIF"), 1)
 
 
-def _leg(part: Message, link: int) -> RouteLeg:
+def _leg(part: Message, link: int, weight: int) -> RouteLeg:
     via = part.get_attr("RTA_VIA")
     gateway = via["addr"] if via else part.get_attr("RTA_GATEWAY")
-    return RouteLeg(link, gateway, not part["flags"] & (RTNH_F_DEAD | RTNH_F_LINKDOWN))
+    is_up = not part["flags"] & (RTNH_F_DEAD | RTNH_F_LINKDOWN)
+    return RouteLeg(link, gateway, is_up, weight, part.get_attr("RTA_ENCAP_TYPE") is None)
 
 
 def _mac(text: str | None) -> bytes:
