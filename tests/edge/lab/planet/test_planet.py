@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import select
+import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import pytest
 
+from core.addr import Endpoint
 from core.errors import UnavailableError
+from edge.lab.planet.hosts import RelayHost
 from edge.lab.planet.planet import City, Planet
 from edge.lab.planet.speaker import until
 from tests.sound import speech, write_wav
@@ -89,6 +94,44 @@ def test_flows_of_a_pop_are_spread_over_its_hosts(planet: Planet) -> None:
     pop = planet.pop("frankfurt")
     for version, vip in ((0, pop.vips[OWN]), (1, pop.vips[OWN + 1])):
         assert pop.next_hops(vip.host) == sorted(host.uplinks[0][version] for host in pop.hosts)
+
+
+DATAGRAMS, PORT = 64, 9
+"""One from each of so many ports: that all go to one of two hosts is as likely as 63 heads in a row."""
+
+
+@pytest.mark.parametrize("version", [0, 1], ids=["ipv4", "ipv6"])
+def test_a_clients_ports_are_spread_over_the_hosts_and_each_stays_with_one(
+    planet: Planet, version: int
+) -> None:
+    city, pop = planet.city("paris"), planet.pop("frankfurt")
+    vip = pop.vips[OWN + version]
+    with contextlib.ExitStack() as stack:
+        ears = [stack.enter_context(listening(host, vip)) for host in pop.hosts]
+        with city.inside():
+            mouths = [stack.enter_context(socket.socket(vip.af, socket.SOCK_DGRAM)) for _ in range(DATAGRAMS)]
+        for turn in range(2):
+            for number, mouth in enumerate(mouths):
+                mouth.sendto(bytes([turn, number]), (vip.host, PORT))
+        heard = [hear(ears) for _ in range(2 * DATAGRAMS)]
+    by_port = {number: {ear for ear, _, told in heard if told == number} for number in range(DATAGRAMS)}
+    assert all(len(ears) == 1 for ears in by_port.values())
+    assert len(set.union(*by_port.values())) == 2
+
+
+def listening(host: RelayHost, vip: Endpoint) -> socket.socket:
+    with host.inside():
+        ear = socket.socket(vip.af, socket.SOCK_DGRAM)
+    ear.bind((vip.host, PORT))
+    return ear
+
+
+def hear(ears: Sequence[socket.socket]) -> tuple[int, int, int]:
+    """Which ear has heard the next datagram, and what."""
+    ready, _, _ = select.select(ears, [], [], 10)
+    assert ready, "a datagram is lost"
+    turn, number = ready[0].recv(2)
+    return ears.index(ready[0]), turn, number
 
 
 def test_a_shared_vip_leads_to_the_next_pop_when_the_nearest_vanishes(planet: Planet) -> None:
