@@ -69,7 +69,7 @@ class Fleet:
         folder.mkdir()
         config = folder / "voxpop.toml"
         config.write_text(
-            f'[token]\nkeys_file = "../keys.toml"\n[store]\nurl = "{self.redis.url}"\n'
+            f'[token]\nkeys_file = "../keys.toml"\n[store]\nurl = "{self.redis.url}"\ntimeout_ms = 1000\n'
             f'[[cluster]]\nid = 1\nipv4 = "127.0.0.1/32"\n'
             f"ports = [{self.host.udp}, {self.host.udp + self.host.processes - 1}]\n"
             f'[[pop]]\nid = "{pop}"\nvips = {json.dumps(vips or VIPS[pop])}\n'
@@ -113,7 +113,7 @@ class Fleet:
 def fleet(tmp_path: Path) -> Iterator[Fleet]:
     with contextlib.ExitStack() as stack:
         redis = stack.enter_context(running(Server(tmp_path / "redis")))
-        tables = f'[store]\nurl = "{redis.url}"\n'
+        tables = f'[store]\nurl = "{redis.url}"\ntimeout_ms = 1000\n'
         host = stack.enter_context(Host(tmp_path, processes=2, tables=tables))
         fleet = Fleet(host, redis)
         stack.callback(lambda: [end(relay.process) for relay in fleet.relays])

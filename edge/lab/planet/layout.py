@@ -18,6 +18,13 @@ from edge.lab.planet.wan_links import WanLinkPlan, plan_links
 
 SPEC = "planet.toml"
 """What makes a lab's directory that of a planet: a copy of its file."""
+BPFFS = "bpf"
+"""In the directory of a place that has a fast path, where that is pinned."""
+
+
+def namespace_of(lab: str, place: str) -> str:
+    """The network namespace of a place, as `ip netns` names it."""
+    return f"voxpop-{lab}-{place}"
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,7 @@ class Site:
     @property
     def namespace(self) -> str:
         """Of `ip netns`."""
-        return f"voxpop-{self.lab}-{self.name}"
+        return namespace_of(self.lab, self.name)
 
     @property
     def directory(self) -> Path:
@@ -133,7 +140,7 @@ class HostSite(Site):
     @property
     def bpffs(self) -> Path:
         """Where the fast path is pinned."""
-        return self.directory / "bpf"
+        return self.directory / BPFFS
 
 
 @dataclass(frozen=True)
@@ -219,6 +226,16 @@ class RedisSite(Site):
         return f"redis{self.number}"
 
 
+@dataclass(frozen=True)
+class WanSite(Site):
+    """Where the process is that is the WAN; no place of the planet, but found as they are."""
+
+    @property
+    def name(self) -> str:
+        """As a place's."""
+        return "wan"
+
+
 class Layout:
     """All places of the planet of a lab."""
 
@@ -239,6 +256,7 @@ class Layout:
             RedisSite(name, number, each, behind[each.at]) for number, each in enumerate(spec.redis, 1)
         ]
         self.links = plan_links(spec)
+        self.wan = WanSite(name, 1)
 
     @property
     def directory(self) -> Path:
