@@ -12,8 +12,17 @@ import pytest
 from pyroute2.netlink.rtnl.marshal import MarshalRtnl
 
 from core.addr import IpFamily
-from ebpf.net.messages import Message, Route, RouteLeg, read_route
-from ebpf.net.nexthop_objects import NexthopObject, read_nexthop_object, with_legs
+from ebpf.errors import DataplaneError
+from ebpf.net.dump import attributes, split
+from ebpf.net.messages import Message
+from ebpf.net.routes import (
+    NexthopObject,
+    Route,
+    RouteLeg,
+    read_nexthop_object,
+    read_route,
+    with_legs,
+)
 from ebpf.net.rules import FR_ACT_GOTO, FR_ACT_TO_TBL, Rule, read_rule
 from tests.ebpf.net.recorded import NEXTHOPS, ROUTES, RULES
 
@@ -24,7 +33,14 @@ SIX = RouteLeg(AA, "fe80::1", True)
 V4, V6 = IpFamily.V4, IpFamily.V6
 
 
+def told(text: str) -> bytes:
+    """A message without its header."""
+    ((_, message),) = split(bytes.fromhex(text))
+    return message
+
+
 def decoded(text: str) -> Message:
+    """The same by pyroute2."""
     (message,) = MarshalRtnl().parse(bytes.fromhex(text))
     return message
 
@@ -51,12 +67,12 @@ def net(prefix: str) -> Any:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_routes(name: str, route: Route) -> None:
-    read = read_route(decoded(ROUTES[name]))
+    read = read_route(told(ROUTES[name]))
     assert read == route
 
 
 def test_legs_of_nexthop_objects() -> None:
-    objects = {each.id: each for each in (read_nexthop_object(decoded(text)) for text in NEXTHOPS.values())}
+    objects = {each.id: each for each in (read_nexthop_object(told(text)) for text in NEXTHOPS.values())}
     assert objects == {
         1: NexthopObject(1, TWO, ()),
         2: NexthopObject(2, THREE, ()),
@@ -64,7 +80,7 @@ def test_legs_of_nexthop_objects() -> None:
         4: NexthopObject(4, None, ()),
         10: NexthopObject(10, None, ((1, 1), (2, 3))),
     }
-    route = read_route(decoded(ROUTES["nexthop object alone"]))
+    route = read_route(told(ROUTES["nexthop object alone"]))
     assert route is not None
     assert with_legs(route, objects).legs == (TWO, THREE._replace(weight=3))
     for number, legs in ((1, (TWO,)), (3, (RouteLeg(AA, "fe80::9", True),)), (4, ()), (99, ())):
@@ -78,7 +94,7 @@ def test_weights_of_more_than_a_byte() -> None:
     """As Linux 6.12 has them: a high byte where there were zeros."""
     text = NEXTHOPS["group"].replace("0200000002000000", "0200000002010000")
     assert text != NEXTHOPS["group"]
-    assert read_nexthop_object(decoded(text)).members == ((1, 1), (2, 259))
+    assert read_nexthop_object(told(text)).members == ((1, 1), (2, 259))
 
 
 @pytest.mark.parametrize(
@@ -115,6 +131,24 @@ def test_a_selector_that_nobody_knows_yet_is_named() -> None:
     assert read_rule(decoded(text)).others == ("a selector that is not known here",)
 
 
-def test_the_number_of_a_nexthop_object_is_read_beside_the_legs() -> None:
-    """pyroute2 would skip it: see `ebpf.net.netlink`."""
-    assert decoded(ROUTES["nexthop object alone"]).get_attr("RTA_NH_ID") == 10
+def test_a_cached_route_is_none() -> None:
+    cached = bytearray(told(ROUTES["tos"]))
+    cached[9] = 0x02  # RTM_F_CLONED, 0x200, of the flags
+    assert read_route(bytes(cached)) is None
+
+
+def test_a_leg_that_wraps_packets_up_is_not_plain() -> None:
+    """RTA_ENCAP_TYPE (21) behind the rest, as of a route into an MPLS or SRv6 path."""
+    wrapped = told(ROUTES["preferred"]) + bytes.fromhex("0600150005000000")
+    route = read_route(wrapped)
+    assert route is not None
+    assert [leg.is_plain for leg in route.legs] == [False]
+
+
+@pytest.mark.parametrize("length", [0, 3, 15])
+def test_lengths_without_sense_are_refused(length: int) -> None:
+    """They would be gone through for ever."""
+    with pytest.raises(DataplaneError, match="without sense"):
+        list(split(length.to_bytes(4, "little") + bytes(16)))
+    with pytest.raises(DataplaneError, match="without sense"):
+        attributes(min(length, 3).to_bytes(2, "little") + bytes(6), 0)
