@@ -63,9 +63,8 @@ def dump(kind: int, body: bytes) -> Iterator[bytes]:
 
     The kernel answers while it is asked, so nothing is waited for. Raises OSError where it refuses.
     """
-    with socket.socket(
-        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE
-    ) as asked:
+    how = socket.SOCK_RAW | socket.SOCK_NONBLOCK
+    with socket.socket(socket.AF_NETLINK, how, socket.NETLINK_ROUTE) as asked:
         asked.bind((0, 0))
         asked.send(request(kind, body))
         while True:

@@ -77,8 +77,8 @@ class NexthopObject(NamedTuple):
 
 
 def read_routes(family: IpFamily) -> list[Route]:
-    """Those of every table but `local`, whose packets leave this host by no interface, in the namespace of the
-    caller. Raises OSError.
+    """Those of every table but `local`, whose packets leave by no interface, in the namespace of the caller.
+    Raises OSError.
     """
     messages = dump(RTM_GETROUTE, _ROUTE.pack(family.af, *[0] * 8))
     found = [route for message in messages if (route := read_route(message)) is not None]

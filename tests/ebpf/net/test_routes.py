@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import subprocess
 import time
@@ -14,7 +13,6 @@ import pytest
 
 from core.addr import IpFamily
 from ebpf.net import netns
-from ebpf.net.dump import dump
 from ebpf.net.routes import Route, RouteLeg, read_routes
 
 pytestmark = [
@@ -89,8 +87,3 @@ def test_many_routes_are_all_read(namespace: str) -> None:
     commands = [f"route add 11.{n >> 8}.{n & 255}.0/24 via 192.0.2.2" for n in range(MANY)]
     subprocess.run(["ip", "-n", namespace, "-batch", "-"], input="\n".join(commands), text=True, check=True)
     assert sum(prefix.startswith("11.") for prefix in routes(namespace)) == MANY
-
-
-def test_what_the_kernel_refuses_is_an_error() -> None:
-    with pytest.raises(OSError, match=os.strerror(errno.EOPNOTSUPP)):
-        list(dump(0x7FF0, bytes(8)))

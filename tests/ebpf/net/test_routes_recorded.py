@@ -1,4 +1,4 @@
-"""Routes, nexthop objects and rules as the kernel told them once: what is read out of the very bytes.
+"""Routes and nexthop objects as the kernel told them once: what is read out of the very bytes.
 
 So what a kernel is built without can be read too, and what it says stays what it was.
 """
@@ -9,12 +9,9 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
-from pyroute2.netlink.rtnl.marshal import MarshalRtnl
 
 from core.addr import IpFamily
-from ebpf.errors import DataplaneError
-from ebpf.net.dump import attributes, split
-from ebpf.net.messages import Message
+from ebpf.net.dump import split
 from ebpf.net.routes import (
     NexthopObject,
     Route,
@@ -23,8 +20,7 @@ from ebpf.net.routes import (
     read_route,
     with_legs,
 )
-from ebpf.net.rules import FR_ACT_GOTO, FR_ACT_TO_TBL, Rule, read_rule
-from tests.ebpf.net.recorded import NEXTHOPS, ROUTES, RULES
+from tests.ebpf.net.recorded import NEXTHOPS, ROUTES
 
 AA = 3
 """The interface's number at the time."""
@@ -36,12 +32,6 @@ V4, V6 = IpFamily.V4, IpFamily.V6
 def told(text: str) -> bytes:
     """A message without its header."""
     ((_, message),) = split(bytes.fromhex(text))
-    return message
-
-
-def decoded(text: str) -> Message:
-    """The same by pyroute2."""
-    (message,) = MarshalRtnl().parse(bytes.fromhex(text))
     return message
 
 
@@ -97,40 +87,6 @@ def test_weights_of_more_than_a_byte() -> None:
     assert read_nexthop_object(told(text)).members == ((1, 1), (2, 259))
 
 
-@pytest.mark.parametrize(
-    ("name", "rule"),
-    [
-        ("main", Rule(V4, 32766, FR_ACT_TO_TBL, 254, 0)),
-        (
-            "inverted",
-            Rule(
-                V4, 7, FR_ACT_TO_TBL, 1000, 0, net("10.0.0.0/8"), None, True, (0x10, 0xF0),
-                suppressed_length=0,
-            ),
-        ),
-        ("ports and users", Rule(V4, 9, 6, 0, 0, others=("uidrange 0-5", "sport 10-20"))),
-        ("goto", Rule(V4, 11, FR_ACT_GOTO, 0, 32766)),
-        (
-            "interfaces",
-            Rule(
-                V4, 12, FR_ACT_TO_TBL, 254, 0, incoming="aa", outgoing="bb", protocol=17, others=("tos 0x10",)
-            ),
-        ),
-        ("l3mdev", Rule(V6, 1000, FR_ACT_TO_TBL, 0, 0, is_l3mdev=True)),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)  # fmt: skip
-def test_rules(name: str, rule: Rule) -> None:
-    assert read_rule(decoded(RULES[name])) == rule
-
-
-def test_a_selector_that_nobody_knows_yet_is_named() -> None:
-    """FRA_DSCP (25) of Linux 6.13, in place of FRA_PROTOCOL."""
-    text = RULES["main"].replace("0500150002000000", "0500190002000000")
-    assert text != RULES["main"]
-    assert read_rule(decoded(text)).others == ("a selector that is not known here",)
-
-
 def test_a_cached_route_is_none() -> None:
     cached = bytearray(told(ROUTES["tos"]))
     cached[9] = 0x02  # RTM_F_CLONED, 0x200, of the flags
@@ -143,12 +99,3 @@ def test_a_leg_that_wraps_packets_up_is_not_plain() -> None:
     route = read_route(wrapped)
     assert route is not None
     assert [leg.is_plain for leg in route.legs] == [False]
-
-
-@pytest.mark.parametrize("length", [0, 3, 15])
-def test_lengths_without_sense_are_refused(length: int) -> None:
-    """They would be gone through for ever."""
-    with pytest.raises(DataplaneError, match="without sense"):
-        list(split(length.to_bytes(4, "little") + bytes(16)))
-    with pytest.raises(DataplaneError, match="without sense"):
-        attributes(min(length, 3).to_bytes(2, "little") + bytes(6), 0)
