@@ -1,4 +1,4 @@
-"""What rtnetlink says, as values: interfaces, addresses, routes and neighbours of a host.
+"""What rtnetlink says, as values: interfaces, addresses and neighbours of a host.
 
 The one reader of its messages, whoever has asked for them: `snapshot` follows them on an event loop, `attach`
 looks at an interface before it changes it. Numbers of links are the kernel's (ifindex).
@@ -11,18 +11,9 @@ from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, NamedTuple
 
-from core.addr import IpFamily
-
-TABLE_MAIN = 254
 IFF_UP, IFF_LOWER_UP = 1 << 0, 1 << 16
 """linux/if.h"""
 ARPHRD_ETHER = 1
-RTN_UNICAST, RTN_THROW = 1, 9
-RTM_F_CLONED = 0x200
-"""An entry of the routing cache."""
-RTNH_F_DEAD, RTNH_F_LINKDOWN = 1, 16
-_PREFERENCES = {1: 1, 0: 0, 3: -1}
-"""RFC 4191 §2.1: two bits, as RTA_PREF has them."""
 NUD_FAILED = 0x20
 NUD_NOARP, NUD_PERMANENT = 0x40, 0x80
 NTF_EXT_LEARNED, NTF_EXT_MANAGED = 0x10, 0x01
@@ -54,37 +45,6 @@ class Link(NamedTuple):
     """Id of the XDP program that it runs."""
     master: int | None = None
     """The bond, bridge or VRF that it is a part of."""
-
-
-class RouteLeg(NamedTuple):
-    """One leg of a route: out of an interface, to a gateway, or straight to the destination (None)."""
-
-    link: int
-    gateway: str | None
-    is_up: bool
-    weight: int = 1
-    """Its share of the flows, beside the weights of the other legs."""
-    is_plain: bool = True
-    """Whether packets leave as they are; no, where the leg wraps them up (MPLS, SRv6, …)."""
-
-
-class Route(NamedTuple):
-    """A route; without legs it refuses on purpose (blackhole, unreachable)."""
-
-    prefix: IPv4Network | IPv6Network
-    metric: int
-    legs: tuple[RouteLeg, ...]
-    table: int = TABLE_MAIN
-    source: IPv4Network | IPv6Network | None = None
-    """Only for packets from there, which IPv6 has."""
-    tos: int = 0
-    """Only for packets with this type of service, which IPv4 has."""
-    preference: int = 0
-    """Between IPv6 routes of one metric, the greater first (RFC 4191: -1, 0, 1)."""
-    is_throw: bool = False
-    """Ends the look-up in its table as if there were no route."""
-    nexthop_id: int | None = None
-    """The nexthop object that has the legs, where the message has none."""
 
 
 class Neighbour(NamedTuple):
@@ -139,26 +99,6 @@ def read_on_link(message: Message) -> Iterator[IPv4Network | IPv6Network]:
     yield ip_network(read_address(message))
 
 
-def read_route(message: Message) -> Route | None:
-    """An RTM_NEWROUTE message; None for what is no route of a table."""
-    if message["flags"] & RTM_F_CLONED:
-        return None
-    destination = message.get_attr("RTA_DST") or _any_host(message["family"])
-    source = message.get_attr("RTA_SRC")
-    legs = tuple(_legs(message)) if message["type"] == RTN_UNICAST else ()
-    return Route(
-        ip_network(f"{destination}/{message['dst_len']}"),
-        message.get_attr("RTA_PRIORITY") or 0,
-        legs,
-        message.get_attr("RTA_TABLE") or message["table"],
-        ip_network(f"{source}/{message['src_len']}") if source and message["src_len"] else None,
-        message["tos"],
-        _PREFERENCES.get(message.get_attr("RTA_PREF") or 0, 0),
-        message["type"] == RTN_THROW,
-        message.get_attr("RTA_NH_ID") if message["type"] == RTN_UNICAST and not legs else None,
-    )
-
-
 def read_neighbour(message: Message) -> Neighbour | None:
     """An RTM_NEWNEIGH message; None for an entry of a bridge, which is of no host."""
     host = message.get_attr("NDA_DST")
@@ -183,27 +123,6 @@ def attribute(message: Message, *path: str) -> Any:  # noqa: ANN401 - pyroute2 h
     for name in path:
         message = None if message is None else message.get_attr(name)
     return message
-
-
-def _any_host(af: int) -> str:
-    return "0.0.0.0" if af == IpFamily.V4.af else "::"  # noqa: S104 - of a prefix
-
-
-def _legs(message: Message) -> Iterator[RouteLeg]:
-    """None where a nexthop object has them, and the sysctl nexthop_compat_mode is off."""
-    parts = message.get_attr("RTA_MULTIPATH")
-    if parts is not None:
-        for part in parts:
-            yield _leg(part, part["oif"], part["hops"] + 1)
-    elif message.get_attr("RTA_OIF") is not None:
-        yield _leg(message, message.get_attr("RTA_OIF"), 1)
-
-
-def _leg(part: Message, link: int, weight: int) -> RouteLeg:
-    via = part.get_attr("RTA_VIA")
-    gateway = via["addr"] if via else part.get_attr("RTA_GATEWAY")
-    is_up = not part["flags"] & (RTNH_F_DEAD | RTNH_F_LINKDOWN)
-    return RouteLeg(link, gateway, is_up, weight, part.get_attr("RTA_ENCAP_TYPE") is None)
 
 
 def _mac(text: str | None) -> bytes:

@@ -14,13 +14,12 @@ from typing import Any, NamedTuple, Self
 
 from core.addr import IpFamily, family_of
 from ebpf.errors import DataplaneError
-from ebpf.net.messages import Link, Neighbour, Route, read_link, read_neighbour, read_route
-from ebpf.net.netlink import DUMP, RTM_GETNEXTHOP, AsyncIPRoute, NetlinkError, NexthopMessage, ndmsg, rtnl
-from ebpf.net.nexthop_objects import read_nexthop_object, with_legs
+from ebpf.net.messages import Link, Neighbour, read_link, read_neighbour
+from ebpf.net.netlink import AsyncIPRoute, NetlinkError, ndmsg, rtnl
+from ebpf.net.routes import Route, read_routes
 from ebpf.net.rules import Rule, read_rule
 from ebpf.net.solicit import Solicitor
 
-TABLE_LOCAL = 255
 PAUSE_S, STORM_PAUSE_S = 0.005, 0.1
 """Before more changes are read: as a rule, and where there is no end of them."""
 _OF_NEIGHBOURS = (rtnl.RTM_NEWNEIGH, rtnl.RTM_DELNEIGH)
@@ -150,27 +149,17 @@ async def _listen(listener: Any, happened: _Changes) -> None:  # noqa: ANN401 - 
 
 
 async def read_network(netlink: Any) -> Network:  # noqa: ANN401 - pyroute2 has no types
-    """What there is, by an open AsyncIPRoute of the namespace that is meant; no rights are needed."""
+    """What there is, by an open AsyncIPRoute of the namespace that the caller is in; no rights are needed."""
     links = {(link := read_link(m)).number: link async for m in await netlink.get_links()}
     routes: list[Route] = []
     rules: list[Rule] = []
     neighbours: dict[tuple[int, str], Neighbour] = {}
     for family in IpFamily:
-        # All tables at once: of a single one the kernel would be asked for all of them as well.
-        found = [read_route(message) async for message in await netlink.get_routes(family=family.af)]
-        routes += [route for route in found if route is not None and route.table != TABLE_LOCAL]
+        routes += read_routes(family)
         with contextlib.suppress(NetlinkError):  # a kernel that has none
             rules += [read_rule(message) async for message in await netlink.get_rules(family=family.af)]
         async for message in await netlink.get_neighbours(family=family.af):
             neighbour = read_neighbour(message)
             if neighbour is not None:
                 neighbours[neighbour.link, neighbour.host] = neighbour
-    if any(route.nexthop_id is not None for route in routes):
-        routes = await _with_legs(netlink, routes)
     return Network(links, tuple(routes), neighbours, tuple(rules))
-
-
-async def _with_legs(netlink: Any, routes: list[Route]) -> list[Route]:  # noqa: ANN401 - as above
-    dump = await netlink.nlm_request(NexthopMessage(), RTM_GETNEXTHOP, DUMP)
-    objects = {(each := read_nexthop_object(message)).id: each async for message in dump}
-    return [with_legs(route, objects) for route in routes]

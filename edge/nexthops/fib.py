@@ -11,7 +11,7 @@ from enum import Enum
 from typing import NamedTuple, TypeAlias
 
 from core.addr import IpFamily, IPNetwork
-from ebpf.net.messages import Route
+from ebpf.net.routes import Route
 
 MAX_INTERVALS = 1000
 """Of all views in both families together, so that they fit into a control message."""

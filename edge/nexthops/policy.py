@@ -14,9 +14,8 @@ from ipaddress import ip_address
 from typing import NamedTuple, TypeAlias
 
 from core.addr import IpFamily, IPNetwork
-from ebpf.net.messages import TABLE_MAIN, Route
+from ebpf.net.routes import TABLE_LOCAL, TABLE_MAIN, Route
 from ebpf.net.rules import FR_ACT_GOTO, FR_ACT_NOP, FR_ACT_TO_TBL, Rule
-from ebpf.net.snapshot import TABLE_LOCAL
 from edge.nexthops.fib import Interval, Layer, clipped, filled, layer_of, overlaid
 
 LOOPBACK = "lo"

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from core.addr import IpFamily, family_of
 from ebpf.ids import VipId
-from ebpf.net.messages import Link, Route
+from ebpf.net.messages import Link
+from ebpf.net.routes import Route
 from ebpf.net.snapshot import Network
 from edge.nexthops.fib import MAX_LEGS, Interval
 from edge.nexthops.policy import Lookup, Step, for_source, intervals, steps, unread

@@ -9,8 +9,9 @@ from pathlib import Path
 from core.addr import IpFamily, family_of
 from ebpf.errors import DataplaneError
 from ebpf.ids import VipId
-from ebpf.net.messages import TABLE_MAIN, Link, Route, RouteLeg
+from ebpf.net.messages import Link
 from ebpf.net.netlink import AsyncIPRoute
+from ebpf.net.routes import TABLE_MAIN, Route, RouteLeg
 from ebpf.net.snapshot import Network, read_network
 from edge.host.dataplane import Plan
 from edge.nexthops.fib import MAX_LEGS

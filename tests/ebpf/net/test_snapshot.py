@@ -12,7 +12,7 @@ from statistics import median
 import pytest
 
 from ebpf.net import netns
-from ebpf.net.messages import RouteLeg
+from ebpf.net.routes import RouteLeg
 from ebpf.net.snapshot import STORM_PAUSE_S, Netlink, Network
 
 pytestmark = pytest.mark.netns

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.addr import IpFamily
-from ebpf.net.messages import Route, RouteLeg
+from ebpf.net.routes import Route, RouteLeg
 from edge.nexthops.fib import (
     MAX_LEGS,
     MISS,

@@ -9,7 +9,8 @@ import pytest
 
 from core.addr import IpFamily
 from ebpf.ids import NOWHERE, EgressId, NextHopId
-from ebpf.net.messages import Link, Neighbour, Route, RouteLeg
+from ebpf.net.messages import Link, Neighbour
+from ebpf.net.routes import Route, RouteLeg
 from ebpf.net.snapshot import Network
 from ebpf.tables import Adjacency
 from edge.nexthops.messages import ON_LINK

@@ -6,7 +6,8 @@ from ipaddress import ip_network
 
 from core.addr import IpFamily
 from ebpf.ids import NOWHERE, EgressId, NextHopId, VipId
-from ebpf.net.messages import Link, Neighbour, Route, RouteLeg
+from ebpf.net.messages import Link, Neighbour
+from ebpf.net.routes import Route, RouteLeg
 from ebpf.net.snapshot import Network
 from edge.nexthops.messages import MAX_SPREADS, RouteTables, SpreadLeg, spread_number
 from edge.nexthops.table import HOLD_S, SILENT_S, Changes, NextHops

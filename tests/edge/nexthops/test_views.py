@@ -8,7 +8,8 @@ import pytest
 
 from core.addr import IpFamily
 from ebpf.ids import VipId
-from ebpf.net.messages import Link, Route, RouteLeg
+from ebpf.net.messages import Link
+from ebpf.net.routes import Route, RouteLeg
 from ebpf.net.rules import FR_ACT_TO_TBL, Rule
 from ebpf.net.snapshot import Network
 from edge.nexthops.fib import MAX_LEGS, Gateway
