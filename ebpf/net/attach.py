@@ -21,8 +21,6 @@ log = logging.getLogger("voxpop.netdev")
 
 # linux/if_link.h
 _FLAG_IF_ABSENT, _FLAG_GENERIC, _FLAG_NATIVE, _FLAG_REPLACE = 1, 2, 4, 16
-RT_TABLE_MAIN = 254
-"""linux/rtnetlink.h"""
 _ATTACHED_NATIVE, _ATTACHED_GENERIC = "xdp", "xdpgeneric"
 _DRIVER_REFUSES = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOMEM, errno.ERANGE, errno.E2BIG, errno.ENOSPC)
 
