@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from core.errors import UnavailableError
+from core.errors import ConfigError, UnavailableError
 from core.geo import Position
 from core.service import files, interrupt, keysfile, process
 from core.service.files import create_secret
@@ -60,6 +60,8 @@ def up(name: str, text: str, *, start: bool, tell: Tell) -> Planet:
     """
     need_rights()
     layout = Layout(name, spec.parse(text))
+    if faults := layout.faults():
+        raise ConfigError(faults)
     for program in programs.PACKAGES:
         programs.find(program)
     with lock():

@@ -1,6 +1,6 @@
 """A planet that is up, as a drill or a test takes hold of it.
 
-    with lifecycle.running(spec.default(), "drill") as planet:
+    with lifecycle.running(spec.default_text(), "drill") as planet:
         tokyo = planet.city("tokyo")
         tokyo.run(["voxpop", "call", tokyo.url("europe")])
         planet.host("frankfurt/1").kill()
