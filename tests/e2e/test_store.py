@@ -80,7 +80,7 @@ def test_a_route_that_shifts_to_another_host_is_not_heard(
             assert call.transport is not None
             await until(lambda: "flow" in redis.cli("--scan"), "the flow's record is there")
             await a_check_is_answered(call)
-            call.transport.longest_gap_ns = 0
+            call.transport.gaps.forget()
             hosts.lead_to("b")
             await asyncio.sleep(1)  # half the time to the next check
             assert await ask(hosts, "b", "recalls_total", outcome="restored") == 1
@@ -88,7 +88,7 @@ def test_a_route_that_shifts_to_another_host_is_not_heard(
             assert await ask(hosts, "b", "first_packet_seconds_count") == 0, "no check has come to that host"
             say(
                 f"{forwarder}: route shifted: flow restored in {recall_s * 1e3:.1f} ms, "
-                f"longest gap {call.transport.longest_gap_ns / MS:.0f} ms"
+                f"longest gap {call.transport.gaps.longest_ns / MS:.0f} ms"
             )
             assert call.transport.restarts == call.transport.moves == 0
 
