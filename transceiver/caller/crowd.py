@@ -73,7 +73,7 @@ class Crowd:
             call = self._new_call(http)
             try:
                 error = await attempt(self._talk(number, call), self._interrupted)
-                report = self._report(number, call, error)
+                report = await self._report(number, call, error)
             finally:
                 self._up.pop(number, None)
                 async with self._hanging_up:
@@ -126,10 +126,16 @@ class Crowd:
                 self._pops[vip] = call.record.pop
         call.record.pop = self._pops.get(vip)
 
-    def _report(self, number: int, call: Call, error: str | None) -> Report:
-        """Of a call that was up and is only told to end, the end is no error."""
+    async def _report(self, number: int, call: Call, error: str | None) -> Report:
+        """Of a call that was up and is only told to end, the end is no error.
+
+        When all end at once their reports are made at once too, after the sockets were read, and told later:
+        else the last would tell of packets that are still in its socket as lost.
+        """
+        await asyncio.sleep(0)
         is_fine = error == INTERRUPTED and number in self._up
         report = make_report(call, None if is_fine else error)
+        await asyncio.sleep(0)
         details = report.as_json()
         del details["events"]  # thousands, of many calls
         self._note(EventKind.REPORT, number, **details)

@@ -12,6 +12,7 @@ from tests.transceiver.net import until
 from transceiver.caller.crowd import Crowd
 from transceiver.caller.ice import Nomination
 from transceiver.caller.plan import Plan
+from transceiver.caller.report import LATE_NS
 from transceiver.caller.sound import default_recording, read_frames
 from transceiver.caller.summary import Event, EventKind, Summary
 from transceiver.observer import EndReason
@@ -93,6 +94,23 @@ def test_calls_begin_one_after_the_other() -> None:
             await told.all_tried()
             first, *_, last = sorted(event.at_ns for event in told.of(EventKind.CONNECTED))
             assert last - first > 400_000_000 - 100_000_000, "two pauses of 250 ms, less one call's set-up"
+
+    asyncio.run(run())
+
+
+def test_what_waits_in_a_socket_while_others_are_reported_is_not_lost() -> None:
+    async def run() -> None:
+        async with crowd(4) as told:
+            await told.all_tried()
+
+            def tell_slowly(event: Event) -> None:
+                if event.kind is EventKind.REPORT:
+                    time.sleep(LATE_NS / 1e9)
+                told.events.append(event)
+
+            told.crowd._tell = tell_slowly
+            summary = await told.end()
+            assert (summary.connected, summary.packets_lost) == (4, 0)
 
     asyncio.run(run())
 

@@ -1,0 +1,30 @@
+"""All drills, in the order in which they are told of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edge.lab.drills import bad_config, clock_off, keys_rotated, nat_rebind, relay_restart
+from edge.lab.drills.drill import Drill
+
+DRILLS: tuple[Drill, ...] = (
+    relay_restart.DRILL,
+    nat_rebind.DRILL,
+    keys_rotated.DRILL,
+    clock_off.DRILL,
+    bad_config.DRILL,
+)
+
+NAMES = tuple(drill.name for drill in DRILLS)
+
+
+def named(names: Sequence[str]) -> list[Drill]:
+    """These, in the order of the names, each of which is one of `NAMES`."""
+    by_name = dict(zip(NAMES, DRILLS, strict=True))
+    return [by_name[name] for name in names]
+
+
+def listing() -> str:
+    """Each with its bars, for a terminal."""
+    width = max(map(len, NAMES))
+    return "\n".join(f"{drill.name:<{width}}  {drill.title}\n{'':{width}}  {drill.bar}" for drill in DRILLS)
