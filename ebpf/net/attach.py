@@ -12,13 +12,15 @@ from typing import Any, NamedTuple, Self
 
 from core.addr import IpFamily
 from ebpf.errors import AttachError, DataplaneError
-from ebpf.net.messages import Link, attribute, read_address, read_link, read_on_link, read_route
+from ebpf.net.messages import Link, Route, attribute, read_address, read_link, read_on_link, read_route
 from ebpf.net.netlink import IPRoute, NetlinkError
 
 log = logging.getLogger("voxpop.netdev")
 
 # linux/if_link.h
 _FLAG_IF_ABSENT, _FLAG_GENERIC, _FLAG_NATIVE, _FLAG_REPLACE = 1, 2, 4, 16
+RT_TABLE_MAIN = 254
+"""linux/rtnetlink.h"""
 _ATTACHED_NATIVE, _ATTACHED_GENERIC = "xdp", "xdpgeneric"
 _DRIVER_REFUSES = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOMEM, errno.ERANGE, errno.E2BIG, errno.ENOSPC)
 
@@ -76,6 +78,15 @@ class Netdev:
             routes = (read_route(message) for message in self._route.get_routes(family=family.af))
             found |= {route.prefix for route in routes if route is not None}
         return found
+
+    def routes(self) -> list[Route]:
+        """Those of the main table, of both families."""
+        messages = [
+            each
+            for family in IpFamily
+            for each in self._route.get_routes(family=family.af, table=RT_TABLE_MAIN)
+        ]
+        return [route for route in map(read_route, messages) if route is not None]
 
     def attached(self, name: str) -> Attachment | None:
         """The XDP program of an interface."""

@@ -24,6 +24,7 @@ from ebpf.net.netlink import IPRoute, NetlinkError, netns
 DIRECTORY = Path("/run/netns")
 _NO_DUPLICATE_DETECTION = 0x02
 """IFA_F_NODAD of linux/if_addr.h: an IPv6 address that can be used at once."""
+_OPTIONS = Path("/proc/sys")
 _ADDRESS_SETTINGS = Path("/proc/sys/net/ipv6/conf")
 _SIOCETHTOOL, _SET_TX_CHECKSUM, _SET_GRO = 0x8946, 0x17, 0x2C
 """linux/sockios.h, linux/ethtool.h"""
@@ -64,6 +65,15 @@ def _detect_no_duplicates() -> None:
             return
         except OSError as error:
             raise _failed(f"set net.ipv6.conf.{each}.accept_dad", error) from error
+
+
+def set_option(name: str, option: str, value: int) -> None:
+    """Set a sysctl of a namespace, `net/ipv4/ip_forward`. Raises DataplaneError."""
+    with inside(name):
+        try:
+            (_OPTIONS / option).write_text(str(value))
+        except OSError as error:
+            raise _failed(f"set {option.replace('/', '.')} in {name}", error) from error
 
 
 def remove(name: str) -> None:
@@ -156,6 +166,16 @@ class Wiring:
             finally:
                 os.close(descriptor)
 
+    def bridge(self, name: str) -> None:
+        """A bridge, still without ports."""
+        with self._doing(f"make the bridge {name}"):
+            self._route.link("add", ifname=name, kind="bridge")
+
+    def join(self, port: str, bridge: str) -> None:
+        """Make an interface a port of a bridge."""
+        with self._doing(f"join {port} to {bridge}"):
+            self._route.link("set", index=self._index(port), master=self._index(bridge))
+
     def delete(self, name: str) -> None:
         """Remove an interface, and with it the other end of its pair, where there is one."""
         with self._doing(f"remove {name}"):
@@ -170,6 +190,11 @@ class Wiring:
         """Switch an interface on."""
         with self._doing(f"switch {name} on"):
             self._route.link("set", index=self._index(name), state="up")
+
+    def down(self, name: str) -> None:
+        """Switch an interface off."""
+        with self._doing(f"switch {name} off"):
+            self._route.link("set", index=self._index(name), state="down")
 
     def address(self, name: str, address: str) -> None:
         """Give an interface an address, `HOST/LENGTH`."""

@@ -33,6 +33,8 @@ region with a transceiver host, each in a network namespace, joined by veth pair
 Needs root. See docs/lab.md.
 """
 EXIT_OK, EXIT_FAILED = 0, 1
+BUILT_IN = "default"
+"""In place of a planet's file."""
 
 
 def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -64,6 +66,12 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
     status.set_defaults(run=_status)
     _register_exec(actions)
     drills.register(actions)
+    planet = actions.add_parser(
+        "planet",
+        help="print the file of the planet that is built in, to begin one's own with",
+        description="Prints the TOML file of the planet that `lab up --planet` makes without a file.",
+    )
+    planet.set_defaults(run=_planet)
 
 
 def _register_up(actions: Verbs[argparse.ArgumentParser]) -> None:
@@ -107,6 +115,14 @@ def _register_up(actions: Verbs[argparse.ArgumentParser]) -> None:
         metavar="N",
         help="backbone addresses of each family (default: 1)",
     )
+    up.add_argument(
+        "--planet",
+        nargs="?",
+        const=BUILT_IN,
+        metavar="FILE",
+        help="cities, PoPs and regions with a WAN between them, as a TOML file says, by default that which "
+        "`voxpop lab planet` prints; see docs/planet.md",
+    )
     add_json(up, "print the status as one JSON object")
     up.set_defaults(run=_up)
 
@@ -114,12 +130,14 @@ def _register_up(actions: Verbs[argparse.ArgumentParser]) -> None:
 def _register_exec(actions: Verbs[argparse.ArgumentParser]) -> None:
     run = actions.add_parser(
         "exec",
-        help="run a command in the client's, the PoP's or the region's namespace",
+        help="run a command in the namespace of a place: the client's, the PoP's, the region's",
         description="Runs a command in a namespace of a lab; its exit status is the command's.",
         epilog="example: voxpop lab exec client -- voxpop call http://127.0.0.1:8080",
     )
     _add_name(run)
-    run.add_argument("place", type=Place, choices=list(Place), metavar="client|pop|region")
+    run.add_argument(
+        "place", metavar="PLACE", help=f"{', '.join(Place)}; of a planet, as `status` names them"
+    )
     run.add_argument("command", nargs="+", metavar="COMMAND", help="after --")
     run.set_defaults(run=_exec)
 
@@ -146,6 +164,15 @@ def _number(first: int, last: int) -> Callable[[str], int]:
 
 
 def _up(arguments: argparse.Namespace) -> int:
+    if arguments.planet is not None:
+        with interrupt.at_once():
+            from edge.lab.planet import cli
+
+        return cli.up(arguments, _tell)
+    return _up_plain(arguments)
+
+
+def _up_plain(arguments: argparse.Namespace) -> int:
     plan = LabPlan(
         name=arguments.name,
         host_is_client=arguments.client == "host",
@@ -205,31 +232,47 @@ def _down(arguments: argparse.Namespace) -> int:
 
 def _status(arguments: argparse.Namespace) -> int:
     from edge.lab import lab, plan, status
+    from edge.lab.lock import need_rights
+    from edge.lab.planet import lifecycle
+    from edge.lab.planet import status as planet_status
 
-    lab.need_rights()
+    need_rights()
     names = lab.names() if arguments.name is None else [arguments.name]
-    found = [status.examine(plan.load(name)) for name in names if lab.is_there(name)]
+    there = [name for name in names if lab.is_there(name)]
+    planets = [planet_status.examine(lifecycle.load(name)) for name in there if lifecycle.is_planet(name)]
+    plain = [status.examine(plan.load(name)) for name in there if not lifecycle.is_planet(name)]
     if arguments.json:
-        print(json.dumps({"labs": [each.as_json() for each in found]}))
-    elif found:
-        print("\n".join(map(status.render, found)))
+        told = [each.as_json() for each in planets] + [each.as_json() for each in plain]
+        print(json.dumps({"labs": told}))
+    elif there:
+        print("\n".join([*map(planet_status.render, planets), *map(status.render, plain)]))
     else:
         print("there is no lab: `voxpop lab up` makes one")
-    return EXIT_OK if found else EXIT_FAILED
+    return EXIT_OK if there else EXIT_FAILED
 
 
 def _exec(arguments: argparse.Namespace) -> int:
     from ebpf.net import netns
     from edge.lab import lab
+    from edge.lab.lock import need_rights
 
-    lab.need_rights()
+    need_rights()
     namespace = lab.namespace(arguments.name, arguments.place)
     if namespace is not None:
         netns.enter(namespace)
+    environment = {**os.environ, **lab.environment(arguments.name, arguments.place)}
     try:
-        os.execvp(arguments.command[0], arguments.command)  # noqa: S606 - what the operator typed
+        os.execvpe(arguments.command[0], arguments.command, environment)  # noqa: S606 - what the operator typed
     except OSError as error:
         raise UnavailableError(f"cannot run {arguments.command[0]}: {error.strerror}") from None
+
+
+def _planet(arguments: argparse.Namespace) -> int:
+    del arguments
+    from edge.lab.planet import spec
+
+    print(spec.default_text(), end="")
+    return EXIT_OK
 
 
 def _tell(text: str) -> None:

@@ -6,31 +6,29 @@ there is of it, so what was left half built, or by a process that was killed, ca
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TextIO
 
 from core.addr import Endpoint
 from core.errors import UnavailableError
+from core.schema import suggest
 from core.service import interrupt, keysfile, process
 from core.service.process import Child, Inside
 from ebpf.kernel import bpffs
 from ebpf.net import netns
 from ebpf.net.attach import Netdev
-from edge.host.capabilities import Capability, missing
 from edge.lab import network, processes, signaling
+from edge.lab.lock import lock, need_rights
 from edge.lab.plan import DEFAULT_NAME, DIRECTORY, LOOPBACK, MAX_LABS, LabPlan, Place, load
+from edge.lab.planet import lifecycle
+from edge.lab.planet.planet import Planet
 from edge.lab.subnets import choose
 
 Tell = Callable[[str], None]
-
-LOCK_POLL_S = 0.05
 
 
 @dataclass(slots=True)
@@ -124,16 +122,6 @@ class Running:
         return process.ended(self.daemons)[0]
 
 
-def need_rights() -> None:
-    """Raises UnavailableError without those that namespaces, mounts and interfaces take."""
-    lacking = missing((Capability.NET_ADMIN, Capability.SYS_ADMIN))
-    if lacking:
-        raise UnavailableError(
-            f"a lab is made of network namespaces, which takes root: {', '.join(lacking)} missing. "
-            "Without it, `voxpop demo --no-lab` shows a call on loopback"
-        )
-
-
 def up(plan: LabPlan, *, start: bool, tell: Tell) -> Running:
     """Make a lab, and start its processes; if anything fails, or a signal comes, nothing stays.
 
@@ -141,7 +129,7 @@ def up(plan: LabPlan, *, start: bool, tell: Tell) -> Running:
     the plan of the result. Raises UnavailableError.
     """
     need_rights()
-    with _lock():
+    with lock():
         if is_there(plan.name):
             raise UnavailableError(
                 f"lab {plan.name} is there already: `voxpop lab down{_option(plan.name)}` removes it, "
@@ -164,7 +152,9 @@ def up(plan: LabPlan, *, start: bool, tell: Tell) -> Running:
 def down(name: str) -> int | None:
     """Remove a lab; how many processes ran in it, None where there was nothing. Raises UnavailableError."""
     need_rights()
-    with _lock(), interrupt.ignored():
+    with lock(), interrupt.ignored():
+        if lifecycle.is_planet(name):
+            return lifecycle.take_apart(lifecycle.load(name))
         return _take_apart(load(name)) if is_there(name) else None
 
 
@@ -179,12 +169,26 @@ def names() -> list[str]:
     return sorted(found)
 
 
-def namespace(name: str, place: Place) -> str | None:
+def namespace(name: str, place: str) -> str | None:
     """The network namespace of a place; None is this machine's own. Raises UnavailableError."""
+    need(name)
+    if lifecycle.is_planet(name):
+        return lifecycle.load(name).site(place).namespace
+    if place not in list(Place):
+        raise UnavailableError(f"lab {name} has no place {place}; {suggest(place, Place)}")
+    return load(name).namespaces[Place(place)]
+
+
+def environment(name: str, place: str) -> Mapping[str, str]:
+    """What commands in a place find in theirs. Raises UnavailableError."""
+    return Planet(lifecycle.load(name)).places()[place].environment if lifecycle.is_planet(name) else {}
+
+
+def need(name: str) -> None:
+    """Raises UnavailableError where there is no lab of a name."""
     if not is_there(name):
         others = f"; there is {', '.join(names())}" if names() else ""
         raise UnavailableError(f"there is no lab {name}{others}: `voxpop lab up{_option(name)}` makes it")
-    return load(name).namespaces[place]
 
 
 def _with_free_addresses(plan: LabPlan) -> LabPlan:
@@ -194,7 +198,7 @@ def _with_free_addresses(plan: LabPlan) -> LabPlan:
 
 
 def _free_index() -> int:
-    taken = {load(name).index for name in names()}
+    taken = {load(name).index for name in names() if not lifecycle.is_planet(name)}
     free = next((index for index in range(MAX_LABS) if index not in taken), None)
     if free is None:
         raise UnavailableError(f"there are {MAX_LABS} labs already: `voxpop lab status` lists them")
@@ -214,23 +218,3 @@ def _take_apart(plan: LabPlan) -> int:
 
 def _option(name: str) -> str:
     return "" if name == DEFAULT_NAME else f" --name {name}"
-
-
-@contextlib.contextmanager
-def _lock() -> Iterator[None]:
-    """One at a time makes or removes labs."""
-    DIRECTORY.parent.mkdir(exist_ok=True)
-    DIRECTORY.mkdir(mode=0o700, exist_ok=True)
-    with (DIRECTORY / ".lock").open("a") as file:
-        while not _is_locked(file):
-            interrupt.wait((), LOCK_POLL_S)
-        yield
-
-
-def _is_locked(file: TextIO) -> bool:
-    """Tried only: who waits in flock does not hear of postponed signals."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

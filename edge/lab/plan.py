@@ -212,12 +212,12 @@ class LabPlan:
         }
         return "\n".join(
             [
-                _table("[token]", {"keys_file": "keys.toml"}),
-                _table("[[cluster]]", cluster),
-                _table("[[pop]]", {"id": self.name, "vips": offered, "status": str(self.relay_status)}),
-                _table("[relay]", relay | dict(self.relay)),
-                _table("[dataplane]", dataplane | dict(self.dataplane)),
-                _table("[transceiver]", transceiver | dict(self.transceiver)),
+                table("[token]", {"keys_file": "keys.toml"}),
+                table("[[cluster]]", cluster),
+                table("[[pop]]", {"id": self.name, "vips": offered, "status": str(self.relay_status)}),
+                table("[relay]", relay | dict(self.relay)),
+                table("[dataplane]", dataplane | dict(self.dataplane)),
+                table("[transceiver]", transceiver | dict(self.transceiver)),
             ]
         )
 
@@ -236,6 +236,6 @@ def load(name: str) -> LabPlan:
         return LabPlan(name=name)
 
 
-def _table(header: str, values: Mapping[str, object]) -> str:
-    """TOML writes texts, numbers, booleans and lists of them as JSON does."""
+def table(header: str, values: Mapping[str, object]) -> str:
+    """A table of TOML, which writes texts, numbers, booleans and lists of them as JSON does."""
     return "\n".join([header, *(f"{key} = {json.dumps(value)}" for key, value in values.items()), ""])

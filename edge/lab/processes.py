@@ -77,13 +77,16 @@ def _command(pid: int) -> str | None:
     return b" ".join(words).decode(errors="replace").strip() or None
 
 
-def end_all(names: Sequence[str]) -> int:
-    """End every process in these namespaces, by force where asking does not help; how many there were.
+ASK_THEN_KILL = (signal.SIGINT, signal.SIGKILL, signal.SIGKILL)
+"""SIGINT ends every daemon of Voxpop at once, where SIGTERM would begin a drain. Some are born meanwhile."""
 
-    Asked with SIGINT, which ends every daemon of Voxpop at once, where SIGTERM would begin a drain.
+
+def end_all(names: Sequence[str], numbers: Sequence[signal.Signals] = ASK_THEN_KILL) -> int:
+    """End every process in these namespaces, by one signal after the other until none is left; how many
+    there were. Raises UnavailableError for those that stay.
     """
     ended = set()
-    for number in (signal.SIGINT, signal.SIGKILL, signal.SIGKILL):  # some are born meanwhile
+    for number in numbers:
         with contextlib.ExitStack() as open_pids:
             handles = {}
             for process in _flat(running_in(names)):

@@ -83,6 +83,16 @@ def _place(plan: LabPlan, place: Place, name: str | None, running: list[Process]
     return PlaceStatus(place, name, exists=True, interfaces=interfaces, processes=running)
 
 
+def in_namespace(place: str, namespace: str, running: list[Process]) -> PlaceStatus:
+    """What is in a namespace, all interfaces but the loopback. Raises DataplaneError."""
+    if not netns.exists(namespace):
+        return PlaceStatus(place, namespace, exists=False, interfaces=[], processes=[])
+    with netns.inside(namespace), Netdev() as netdev:
+        found = [_interface(netdev, link) for link in netdev.links() if link.name != "lo"]
+    interfaces = [each for each in found if each is not None]
+    return PlaceStatus(place, namespace, exists=True, interfaces=interfaces, processes=running)
+
+
 def _interface(netdev: Netdev, link: Link) -> InterfaceStatus | None:
     """None for one that has gone since it was listed."""
     try:

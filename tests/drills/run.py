@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from core.errors import VoxpopError
-from edge.lab import lab
+from edge.lab import lock
 from edge.lab.drills import registry
 from edge.lab.drills.drill import Drill
 from edge.lab.drills.play import folder, play
@@ -34,7 +34,7 @@ def main(argv: list[str]) -> int:
         print(f"There is no drill {', '.join(unknown)}. Drills: {', '.join(by_name)}", file=sys.stderr)
         return 2
     try:
-        lab.need_rights()
+        lock.need_rights()
         kept = os.environ.get(KEEP)
         with folder(Path(kept) if kept else None) as directory:
             verdicts = [play(by_name[name], directory, _tell) for name in argv or by_name]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from ipaddress import ip_network
 
 from core.errors import SteeringError
+from core.geo import Position
 from transceiver.steering.choice import Candidate, choose
 from transceiver.steering.evidence import (
     CONNECTING_IP,
@@ -23,7 +24,6 @@ from transceiver.steering.evidence import (
     Trust,
     decode_evidence,
 )
-from transceiver.steering.geo import Position
 from transceiver.steering.headers import (
     canonical_address,
     read_forwarded_untrusted,

@@ -15,13 +15,13 @@ from aiohttp import web
 
 from core.addr import Endpoint
 from core.config import PopSettings
+from core.geo import Position
 from core.service.metrics import OTHER, Bound, Series, counter
 from transceiver.observer import Observer
 from transceiver.signaling.pops import PopDirectory, PopReport, Standing
 from transceiver.steering.choice import Candidate, Choice, Why, choose
 from transceiver.steering.evidence import TRUSTING_NOBODY, Database, Evidence, Locator, Source, Trust
 from transceiver.steering.fitness import FitnessTable
-from transceiver.steering.geo import Position
 from transceiver.steering.headers import EvidenceFault
 
 logger = logging.getLogger(__name__)

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from core.addr import Endpoint
+from core.geo import Position, distance_km
 from transceiver.steering.evidence import Evidence, Source
 from transceiver.steering.fitness import Fitness
-from transceiver.steering.geo import Position, distance_km
 
 POPS_NAMED = 2
 BUSY_KM = 1000.0

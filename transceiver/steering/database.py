@@ -14,7 +14,7 @@ import maxminddb
 from maxminddb.reader import Reader
 
 from core.errors import ConfigError, SteeringError
-from transceiver.steering.geo import Position
+from core.geo import Position
 from transceiver.steering.headers import EvidenceFault
 
 RECORDS_TRIED = 10_000

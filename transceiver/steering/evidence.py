@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 from core.addr import IPNetwork
 from core.config import LOCATION_HEADERS
 from core.errors import SteeringError
-from transceiver.steering.geo import Position
+from core.geo import Position
 from transceiver.steering.headers import (
     EvidenceFault,
     canonical_address,

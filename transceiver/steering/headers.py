@@ -14,7 +14,7 @@ from ipaddress import IPv6Address, ip_address
 
 from core.addr import IPNetwork, unpack_address
 from core.errors import SteeringError
-from transceiver.steering.geo import Position
+from core.geo import Position
 
 MAX_HOPS = 16
 """Trusted proxies in a row. A chain of more is no chain of proxies."""

@@ -68,10 +68,10 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _play(arguments: argparse.Namespace) -> int:
     with interrupt.postponed():
-        from edge.lab import lab
+        from edge.lab import lock
         from edge.lab.drills import play, registry, table
 
-        lab.need_rights()
+        lock.need_rights()
         drills = registry.DRILLS if arguments.all else registry.named(arguments.names)
         with play.folder(arguments.keep) as directory:
             verdicts = [play.play(drill, directory, _tell) for drill in drills]

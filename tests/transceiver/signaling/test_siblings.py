@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from core.geo import Position
 from tests.transceiver.descriptions import (
     CHROMIUM,
     attributes,
@@ -32,7 +33,6 @@ from transceiver.signaling.siblings import (
     socket_path,
 )
 from transceiver.steering.evidence import Evidence, Source, decode_evidence
-from transceiver.steering.geo import Position
 
 CALL = NewCall("v=0", {}, "alice", Evidence(Source.DATABASE, None, Position(35.7, 139.7)))
 

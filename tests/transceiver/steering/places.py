@@ -9,7 +9,7 @@ from typing import Any
 from mmdb_writer import MMDBWriter
 from netaddr import IPSet
 
-from transceiver.steering.geo import Position
+from core.geo import Position
 
 TOKYO = Position(35.6895, 139.6917)
 OSAKA = Position(34.6937, 135.5023)

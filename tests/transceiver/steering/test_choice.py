@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.addr import Endpoint
+from core.geo import Position, distance_km
 from tests.transceiver.steering.places import AMSTERDAM, FRANKFURT, NEW_YORK, OSAKA, TOKYO
 from transceiver.steering.choice import POPS_NAMED, Candidate, Choice, Why, choose
 from transceiver.steering.evidence import NO_EVIDENCE, Evidence, Source
 from transceiver.steering.fitness import Fitness
-from transceiver.steering.geo import Position, distance_km
 
 PLACES = {"fra": FRANKFURT, "ams": AMSTERDAM, "nyc": NEW_YORK, "nrt": TOKYO}
 IN_OSAKA = Evidence(Source.LOCATION_HEADER, None, OSAKA)

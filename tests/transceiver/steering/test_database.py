@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import ConfigError, SteeringError
+from core.geo import Position
 from tests.transceiver.steering.places import FRANKFURT, NEW_YORK, TOKYO, write_database
 from transceiver.steering.database import LocationDatabase
-from transceiver.steering.geo import Position
 
 
 @pytest.fixture(scope="module")

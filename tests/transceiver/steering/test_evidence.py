@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.geo import Position
 from tests.transceiver.steering.places import FRANKFURT, NEW_YORK, SYDNEY, TOKYO, write_database
 from transceiver.steering.database import LocationDatabase
 from transceiver.steering.evidence import (
@@ -26,7 +27,6 @@ from transceiver.steering.evidence import (
     Trust,
     decode_evidence,
 )
-from transceiver.steering.geo import Position
 from transceiver.steering.headers import EvidenceFault
 
 HEADERS = (POP_HEADER, LATITUDE, CONNECTING_IP, FORWARDED, X_FORWARDED_FOR)

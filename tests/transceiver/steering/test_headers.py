@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import SteeringError
-from transceiver.steering.geo import Position
+from core.geo import Position
 from transceiver.steering.headers import (
     MAX_HOPS,
     EvidenceFault,

@@ -1,4 +1,4 @@
-"""transceiver.steering.geo, against distances that are known."""
+"""core.geo, against distances that are known."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.geo import EARTH_RADIUS_KM, Position, distance_km
 from tests.transceiver.steering.places import AMSTERDAM, FRANKFURT, NEW_YORK, OSAKA, SYDNEY, TOKYO
-from transceiver.steering.geo import EARTH_RADIUS_KM, Position, distance_km
 
 POSITIONS = st.builds(Position, st.floats(-90, 90), st.floats(-180, 180))
 HALF_ROUND_KM = math.pi * EARTH_RADIUS_KM
