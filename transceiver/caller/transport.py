@@ -244,6 +244,7 @@ class Transport:
             return
         now_ns = time.monotonic_ns()
         if self.path.receive_untrusted(data, now_ns) and not is_rtcp(data):
+            self.ice.hear(now_ns)
             self.gaps.packet(int.from_bytes(data[2:4], "big"), now_ns)
             self._count_audio(now_ns)
 

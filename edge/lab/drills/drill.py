@@ -25,6 +25,8 @@ class Figure:
 
 GAP, PACKETS, CALLS = "audio gap", "packets lost", "calls lost"
 """The figures that have a column of their own."""
+BEFORE = "gap before"
+"""The longest before anything happened: what the machine itself is late by."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,16 +62,35 @@ class Heard:
         """Of each call the longest time without audio that ended after this moment, on CLOCK_MONOTONIC;
         calls that never were silent for 60 ms have none.
         """
-        longest = [max(lengths, default=0.0) for lengths in map(list, self._lengths(since_ns))]
+        longest = [
+            max((gap["ms"] for gap in _gaps(report) if _end_ns(gap) > since_ns), default=0.0)
+            for report in self.reports
+        ]
         return [length for length in longest if length]
 
     def gap_ms(self, since_ns: int) -> float:
         """The longest of any call; 0 where none was silent for 60 ms."""
         return max(self.gaps_ms(since_ns), default=0.0)
 
-    def _lengths(self, since_ns: int) -> Iterator[Iterable[float]]:
-        for report in self.reports:
-            yield (gap["ms"] for gap in _gaps(report) if gap["at_ns"] + gap["ms"] * 1e6 > since_ns)
+    def gap_before_ms(self, at_ns: int) -> float:
+        """The longest of any call from when all were up to this moment: what the machine is late by, when
+        nothing else happens to the calls. Of each call only its longest gaps are known, so it may be more.
+        """
+        up_ns = max((event["at_ns"] for event in self.of("connected")), default=0)
+        lengths = (
+            gap["ms"]
+            for report in self.reports
+            for gap in _gaps(report)
+            if gap["at_ns"] > up_ns and _end_ns(gap) <= at_ns
+        )
+        return max(lengths, default=0.0)
+
+    def silent_until_ns(self, at_ns: int) -> int:
+        """When the last of the calls that had no audio at this moment was heard again; that moment where all
+        had audio.
+        """
+        ends = [_end_ns(gap) for report in self.reports for gap in _gaps(report) if gap["at_ns"] <= at_ns]
+        return max((end for end in ends if end > at_ns), default=at_ns)
 
     @property
     def packets_lost(self) -> int:
@@ -103,6 +122,10 @@ class Heard:
 def _gaps(report: Event) -> Sequence[Mapping[str, Any]]:
     quality = report["quality"]
     return () if quality is None else quality["gaps"]
+
+
+def _end_ns(gap: Mapping[str, Any]) -> int:
+    return int(gap["at_ns"] + gap["ms"] * 1e6)
 
 
 def _of_quality(report: Event, name: str) -> int:

@@ -4,17 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edge.lab.drills import bad_config, clock_off, keys_rotated, nat_rebind, relay_restart
+from edge.lab.drills import (
+    anycast,
+    bad_config,
+    clock_off,
+    host_dies,
+    keys_rotated,
+    nat_rebind,
+    pop_cut_off,
+    relay_restart,
+    rolling_deploy,
+    transceiver_drain,
+    uplink_cut,
+)
 from edge.lab.drills.drill import Drill
 
 DRILLS: tuple[Drill, ...] = (
     relay_restart.DRILL,
+    host_dies.DRILL,
+    host_dies.WITHOUT_STORE,
+    pop_cut_off.DRILL,
+    anycast.DRILL,
+    uplink_cut.DRILL,
+    transceiver_drain.DRILL,
+    rolling_deploy.DRILL,
     nat_rebind.DRILL,
     keys_rotated.DRILL,
     clock_off.DRILL,
     bad_config.DRILL,
 )
-
 NAMES = tuple(drill.name for drill in DRILLS)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from edge.lab.drills.drill import CALLS, GAP, PACKETS, Bar, Drill, Figure, Outcome
+from edge.lab.drills.drill import BEFORE, CALLS, GAP, PACKETS, Bar, Drill, Figure, Outcome
 from edge.lab.drills.heard import Heard
 from edge.lab.drills.stage import Stage
 
@@ -34,6 +34,7 @@ def _outcome(heard: Heard, killed_ns: int, down_s: float) -> Outcome:
             GAP: Figure(heard.gap_ms(killed_ns), "ms"),
             PACKETS: Figure(heard.packets_lost),
             CALLS: Figure(len(heard.losses)),
+            BEFORE: Figure(heard.gap_before_ms(killed_ns), "ms"),
             "of packets": Figure(heard.packets),
             "without a relay for": Figure(round(down_s, 1), "s"),
         },

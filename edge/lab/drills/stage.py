@@ -15,6 +15,8 @@ from edge.lab import lab
 from edge.lab.drills.crowd import Crowd, log_of
 from edge.lab.lab import Running
 from edge.lab.plan import LabPlan, Place
+from edge.lab.planet import lifecycle
+from edge.lab.planet.planet import City, Planet
 
 PATIENT = {"max_loop_lag_ms": 10_000}
 """Transceivers refuse calls while they are late. A machine that plays a whole planet is, and a drill is to
@@ -65,6 +67,22 @@ class Stage:
         """A crowd at the client's place of a lab, that begins now."""
         inside = partial(netns.inside, running.plan.namespaces[Place.CLIENT])
         with self.callers(self.spawner(inside), running.plan.url, calls, *options) as crowd:
+            yield crowd
+
+    @contextlib.contextmanager
+    def planet(self, text: str) -> Iterator[Planet]:
+        """A planet with everything running, from the text of its file. Raises UnavailableError."""
+        with lifecycle.running(text, self.name, tell=lambda _: None) as planet:
+            yield planet
+
+    @contextlib.contextmanager
+    def city_callers(self, city: City, url: str, calls: int, *options: str) -> Iterator[Crowd]:
+        """A crowd in a city of a planet, that begins now."""
+
+        def spawn(command: Sequence[str], log: Path) -> Child:
+            return Child("callers", city.popen(command, log), log)
+
+        with self.callers(spawn, url, calls, *options) as crowd:
             yield crowd
 
     def spawner(self, inside: Inside) -> Callable[[Sequence[str], Path], Child]:

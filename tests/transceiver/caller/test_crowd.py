@@ -129,8 +129,9 @@ def test_one_that_the_server_ends_is_lost_and_the_others_go_on() -> None:
     async def run() -> None:
         async with crowd(3) as told:
             await told.all_tried()
+            await until(lambda: all(call.record.events for call in told.crowd._up.values()))
             told.at.server.manager.close(told.at.sessions[1], EndReason.TOO_LONG)
-            await until(lambda: bool(told.of(EventKind.LOST)))
+            await until(lambda: bool(told.of(EventKind.REPORT)))
             (lost,) = told.of(EventKind.LOST)
             assert str(lost.details["error"]).endswith("(session_expired)")
             (report,) = told.of(EventKind.REPORT)

@@ -48,6 +48,23 @@ def test_a_gap_counts_that_ended_after_the_moment_and_the_longest_of_each_call()
     assert heard.gap_ms(3000 * MS) == 0
 
 
+def test_what_the_machine_was_late_by_is_between_the_last_set_up_and_the_moment() -> None:
+    up: list[Event] = [
+        {"event": "connected", "call": n, "at_ns": n * 100 * MS, "setup_ms": 1} for n in (1, 2)
+    ]
+    heard = Heard([*up, report(1, gap(150, 90), gap(300, 70), gap(900, 200)), report(2)], 2)
+    assert heard.gap_before_ms(1000 * MS) == 70
+    assert heard.gap_before_ms(1100 * MS) == 200
+    assert heard.gap_before_ms(0) == 0
+
+
+def test_the_last_to_be_heard_again_is_of_those_that_were_silent_at_the_moment() -> None:
+    heard = Heard([report(0, gap(100, 400), gap(600, 900)), report(1, gap(200, 250))], 2)
+    assert heard.silent_until_ns(300 * MS) == 500 * MS
+    assert heard.silent_until_ns(50 * MS) == 50 * MS
+    assert heard.silent_until_ns(550 * MS) == 550 * MS
+
+
 def test_a_call_is_lost_that_broke_off_and_one_that_was_silent_to_its_end() -> None:
     heard = Heard(
         [
