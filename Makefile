@@ -29,7 +29,7 @@ test: .venv/.stamp-test
 	$(BIN)/pytest -n $(JOBS) $(ARGS)
 
 ## test-clock: what takes the time as a value, once more on a clock that starts at zero; needs root
-PURE := $(addprefix tests/,core edge/relay edge/nexthops edge/metrics \
+PURE := $(addprefix tests/,core edge/relay edge/nexthops edge/metrics edge/health edge/lab/wan edge/lab/bird \
     $(addprefix transceiver/,media turns realtime sdp backends session caller))
 .PHONY: test-clock
 test-clock: .venv/.stamp-test

@@ -55,10 +55,11 @@ def _check_transceiver(path: Path) -> None:
 
 def _metrics_sections() -> Sequence[Section]:
     from core.service.metrics.daemon import SECTION
+    from edge.health import metrics as announcing
     from edge.metrics import catalogue as relay
     from transceiver.host import catalogue as transceiver
 
-    return SECTION, *relay.SECTIONS, *transceiver.SECTIONS
+    return SECTION, *relay.SECTIONS, announcing.SECTION, *transceiver.SECTIONS
 
 
 def main(argv: list[str] | None = None) -> int:

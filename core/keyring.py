@@ -12,6 +12,7 @@ TAG_INFO = b"voxpop token v1"
 PASSWORD_INFO = b"voxpop ice-pwd v1"
 REFERRAL_INFO = b"voxpop referral v1"
 RECORD_INFO = b"voxpop flow record v1"
+HEARTBEAT_INFO = b"voxpop heartbeat v1"
 PASSWORD_CHARS = 32
 
 
@@ -29,7 +30,14 @@ class Keyring:
     `masters` maps key id (0–31) to 32 secret bytes; `mint_with` is the id that new tokens carry.
     """
 
-    __slots__ = ("_password_keys", "_record_keys", "_referral_keys", "_tag_keys", "mint_with")
+    __slots__ = (
+        "_heartbeat_keys",
+        "_password_keys",
+        "_record_keys",
+        "_referral_keys",
+        "_tag_keys",
+        "mint_with",
+    )
 
     def __init__(self, masters: Mapping[int, bytes], mint_with: int) -> None:
         if mint_with not in masters:
@@ -44,6 +52,7 @@ class Keyring:
         self._password_keys = {k: hkdf_sha256(m, PASSWORD_INFO, 32) for k, m in masters.items()}
         self._referral_keys = {k: hkdf_sha256(m, REFERRAL_INFO, 32) for k, m in masters.items()}
         self._record_keys = {k: hkdf_sha256(m, RECORD_INFO, 32) for k, m in masters.items()}
+        self._heartbeat_keys = {k: hkdf_sha256(m, HEARTBEAT_INFO, 32) for k, m in masters.items()}
 
     def __repr__(self) -> str:
         return f"Keyring(ids={sorted(self._tag_keys)}, mint_with={self.mint_with})"
@@ -69,3 +78,7 @@ class Keyring:
     def record_mac(self, key_id: int, text: bytes) -> bytes:
         """HMAC-SHA-256 by which relays know each other's flow records. KeyError for an unknown id."""
         return hmac.digest(self._record_keys[key_id], text, "sha256")
+
+    def heartbeat_mac(self, key_id: int, text: bytes) -> bytes:
+        """HMAC-SHA-256 by which hosts know each other's heartbeats. KeyError for an unknown id."""
+        return hmac.digest(self._heartbeat_keys[key_id], text, "sha256")

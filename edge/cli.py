@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 import edge.lab.cli
 from core.service import interrupt
-from core.service.cli.options import add_daemon_options
-from edge.ops import dataplane, doctor, flows, stats
+from core.service.cli.options import add_daemon_options, add_json
+from edge.ops import dataplane, doctor, flows, pops, stats
 
 if TYPE_CHECKING:
     from core.service.cli.options import Verbs
@@ -39,6 +40,25 @@ relay.metrics, 127.0.0.1:9464 if not set, has /metrics, /healthz and /readyz. Se
 """
 
 
+ANNOUNCE_EPILOG = """\
+While the relay is well, there is an interface, announce.interface; while it is not, there is none, and
+none either when this process ends, is killed or hangs. A routing daemon announces what leads to it, such as
+BIRD 2:
+
+  protocol static vips4 { ipv4; route 198.51.100.0/24 via "voxpop-up"; }
+  protocol static vips6 { ipv6; route 2001:db8:f::/48 via "voxpop-up"; }
+
+and BGP exports these two protocols, the kernel's does not. The addresses of the VIPs stay where they are.
+
+  the relay answers 200           announced after announce.rise answers in a row
+  503, `voxpop drain relay`       withdrawn with the first
+  anything else, or nothing       withdrawn after announce.fall in a row, and held down for a while
+
+announce.metrics, 127.0.0.1:9466 if not set, has /metrics, /healthz, and /readyz: 200 while announced. See
+docs/health.md.
+"""
+
+
 def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
     """Add this part's verbs to the command line."""
     relay = verbs.add_parser(
@@ -51,7 +71,18 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
     )
     add_daemon_options(relay, "[token], [[cluster]], [relay], [dataplane]")
     relay.set_defaults(run=_relay)
-    for verb in (dataplane, flows, stats, doctor):
+    announce = verbs.add_parser(
+        "announce",
+        help="let the VIPs of a PoP host be announced while its relay is well",
+        description="Asks the relay of this host whether it is ready, again and again, and makes or removes "
+        "the interface by which a routing daemon knows whether to announce the host's VIPs.",
+        epilog=ANNOUNCE_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_daemon_options(announce, "[relay], [announce]")
+    add_json(announce, "print a JSON object for each change, besides the log")
+    announce.set_defaults(run=_announce)
+    for verb in (dataplane, flows, stats, pops, doctor):
         verb.register(verbs)
     edge.lab.cli.register(verbs)
 
@@ -64,3 +95,13 @@ def _relay(arguments: argparse.Namespace) -> int:
     log.set_up(arguments.log_level, as_json=arguments.log_format == "json")
     service = RelayService(arguments.config, arguments.log_level, arguments.log_format)
     return asyncio.run(service.run())
+
+
+def _announce(arguments: argparse.Namespace) -> int:
+    with interrupt.at_once():
+        from core.service import log
+        from edge.health.service import Announcer, load
+
+    log.set_up(arguments.log_level, as_json=arguments.log_format == "json")
+    tell = partial(print, flush=True) if arguments.json else None
+    return asyncio.run(Announcer(load(arguments.config), tell).run())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import socket
 import subprocess
@@ -16,6 +17,8 @@ from tests.ports import free_tcp_port
 PATIENCE_S = 10.0
 SERVERS = tuple(name for name in ("redis-server", "valkey-server") if shutil.which(name))
 """Those that this machine has."""
+DEFAULT = os.environ.get("VOXPOP_TEST_STORE", "redis-server")
+"""What tests run against that are not for each of them: `VOXPOP_TEST_STORE=valkey-server pytest …`."""
 
 
 @dataclass
@@ -24,7 +27,7 @@ class Server:
 
     folder: Path
     options: Sequence[str] = ()
-    program: str = "redis-server"
+    program: str = DEFAULT
     port: int = field(default_factory=free_tcp_port)
     mode: Sequence[str] = ()
     """Such as `--sentinel`, which needs its configuration in a file that it can write to."""

@@ -161,11 +161,16 @@ WALKS: Mapping[str, Walk] = {
                 "    odd.set_defaults(run=lambda _: print('odd') or 0)\n",
             ),
             "edge/cli.py": (
-                "from edge.ops import dataplane, doctor, flows, stats\n",
-                "from edge.ops import dataplane, doctor, flows, odd, stats\n",
+                "from edge.ops import dataplane, doctor, flows, pops, stats\n",
+                "from edge.ops import dataplane, doctor, flows, odd, pops, stats\n",
             ),
         },
-        use={"edge/cli.py": ("(dataplane, flows, stats, doctor)", "(dataplane, flows, stats, doctor, odd)")},
+        use={
+            "edge/cli.py": (
+                "(dataplane, flows, stats, pops, doctor)",
+                "(dataplane, flows, stats, pops, doctor, odd)",
+            )
+        },
         proof="""
             import voxpop
             assert voxpop.main(["odd"]) == 0

@@ -13,6 +13,7 @@ from core.config.tables import (
     BACKEND,
     HOST_FROM_ADDRESS,
     TABLES,
+    AnnounceSettings,
     ClusterSettings,
     DataplaneSettings,
     PopSettings,
@@ -38,6 +39,11 @@ class Config:
     store: StoreSettings | None = None
     backends: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """[backend.NAME] as it is in the file, by name: what may be in it is for that backend to say."""
+    announce: AnnounceSettings | None = None
+
+    def pop(self, name: str) -> PopSettings | None:
+        """The [[pop]] of that id, if there is one."""
+        return next((pop for pop in self.pops if pop.id == name), None)
 
 
 class Problems:
@@ -72,11 +78,12 @@ def parse(document: Mapping[str, object]) -> Config:
     relay = _read_relay(document, clusters, problems)
     dataplane = _read_dataplane(document, relay, problems)
     transceiver = _read_transceiver(document, clusters, pops, problems)
+    announce = _read_announce(document, relay, problems)
     store = _read_store(document, problems.of("store"))
     backends = _read_backends(document.get(BACKEND, {}), problems.of(BACKEND))
     if problems.all() or token is None:
         raise ConfigError(problems.all())
-    return Config(token, clusters, pops, relay, dataplane, transceiver, store, backends)
+    return Config(token, clusters, pops, relay, dataplane, transceiver, store, backends, announce)
 
 
 def _read_clusters(tables: object, problems: list[str]) -> dict[int, Cluster]:
@@ -146,6 +153,27 @@ def _read_dataplane(
         _check_nat_ports(read, relay, own)
     elif not problems.is_broken("relay"):
         own.append("dataplane: it serves a relay, so [relay] is needed")
+    return read
+
+
+def _read_announce(
+    document: Mapping[str, object], relay: RelaySettings | None, problems: Problems
+) -> AnnounceSettings | None:
+    if "announce" not in document:
+        return None
+    own = problems.of("announce")
+    read = read_table(AnnounceSettings, document["announce"], "announce", own)
+    if relay is None and not problems.is_broken("relay"):
+        own.append("announce: it asks the relay of this host, so [relay] is needed")
+    if read is None:
+        return None
+    if relay is not None and read.metrics == relay.metrics:
+        own.append(f"announce.metrics {read.metrics} is relay.metrics too: choose another port")
+    if read.hold_down_max_s < read.hold_down_s:
+        own.append(
+            f"announce.hold_down_max_s {read.hold_down_max_s:g} is less than announce.hold_down_s "
+            f"{read.hold_down_s:g}: raise it, or lower hold_down_s"
+        )
     return read
 
 

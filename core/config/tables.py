@@ -86,6 +86,13 @@ class PopSettings:
         number(-180, 180, "°"), "the same, east positive", default=None, reloadable=True
     )
 
+    @property
+    def place(self) -> tuple[float, float] | None:
+        """(latitude, longitude); None where it is not told."""
+        if self.latitude is None or self.longitude is None:
+            return None
+        return self.latitude, self.longitude
+
 
 @dataclass(frozen=True, slots=True)
 class RelaySettings:
@@ -93,6 +100,12 @@ class RelaySettings:
 
     pop: str = setting(name(), "name of the PoP that this host is")
     vips: tuple[Endpoint, ...] = setting(list_of(endpoint(), 1, 8), "addresses and UDP ports to listen on")
+    host: str | None = setting(
+        name(),
+        "name of this host in its PoP, in the heartbeats that it leaves in the [store]; not set, the name "
+        "that the system has for itself",
+        default=None,
+    )
     forwarder: str = setting(
         choice("auto", "xdp", "userspace"),
         "what carries established flows; auto takes xdp where it can and says so where not",
@@ -204,6 +217,41 @@ class DataplaneSettings:
         "the same of all sources together; not set, 1000, and 20,000 with a [store]",
         default=None,
         reloadable=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AnnounceSettings:
+    """[announce]: when the VIPs of a PoP host are announced; see docs/health.md. It may be absent."""
+
+    interface: str = setting(
+        pattern("the name of an interface", r"[^\s/]{1,15}"),
+        "made while the VIPs are to be announced; the routing daemon announces what leads to it",
+        default="voxpop-up",
+    )
+    interval_ms: int = setting(integer(50, 60_000, "ms"), "how often relay.metrics is asked", default=500)
+    timeout_ms: int = setting(
+        integer(50, 60_000, "ms"), "an answer that takes longer counts as none", default=500
+    )
+    rise: int = setting(integer(1, 1000), "good answers in a row that announce", default=4)
+    fall: int = setting(
+        integer(1, 1000),
+        "bad ones in a row that withdraw; the default outlives a restart of the relay, and a drain does not "
+        "wait for it",
+        default=6,
+    )
+    hold_down_s: float = setting(
+        number(0, 3600, "s"),
+        "how long nothing announces after a fall; each further one doubles it",
+        default=10.0,
+    )
+    hold_down_max_s: float = setting(
+        number(0, 86400, "s"),
+        "the most that it becomes; who is announced for as long begins anew",
+        default=300.0,
+    )
+    metrics: Endpoint = setting(
+        endpoint(), "where /metrics, /healthz and /readyz are served", default=Endpoint("127.0.0.1", 9466)
     )
 
 
@@ -328,6 +376,7 @@ TABLES = {
     "pop": PopSettings,
     "relay": RelaySettings,
     "dataplane": DataplaneSettings,
+    "announce": AnnounceSettings,
     "store": StoreSettings,
     "transceiver": TransceiverSettings,
 }

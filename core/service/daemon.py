@@ -38,10 +38,12 @@ from core.service.handover import (
     Loaded,
     WorkerSettings,
 )
+from core.service.heartbeats import Heartbeats
 from core.service.metrics.daemon import OUTCOMES
 from core.service.metrics.daemon import State as State
 from core.service.status_http import Status, serve
 from core.service.supervisor import Message, Supervisor, WorkerSpec
+from core.store.heartbeat import HostState
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +110,8 @@ class Daemon(ABC, Generic[S]):
         self.started_as = loaded.settings
         self.lifecycle = Lifecycle()
         self.supervisor = Supervisor(specs, self._hear, self.greeting, on_death=self._mourn)
+        self.heartbeats: Heartbeats | None = None
+        """Where there is a store: to be opened by the subclass, and kept beating while it is running."""
         self.drain: Drain | None = None
         """The one that is on."""
         self._drains = 0
@@ -178,7 +182,7 @@ class Daemon(ABC, Generic[S]):
             async with AdminSocket(self, self.name, own.admin_socket, self._config_path), self.running():
                 await self.supervisor.start()
                 if not self.supervisor.is_stopping:
-                    self.lifecycle.state = State.READY
+                    self._enter(State.READY)
                     logger.info("%s", self.ready_line())
                     await self._until_ended()
         finally:
@@ -190,6 +194,17 @@ class Daemon(ABC, Generic[S]):
 
     def _is_ready(self) -> bool:
         return self.lifecycle.state is State.READY
+
+    def _enter(self, state: State) -> None:
+        self.lifecycle.state = state
+        if self.heartbeats is not None:
+            self.heartbeats.hasten()
+
+    @property
+    def host_state(self) -> HostState:
+        """For heartbeats."""
+        is_unfit = self.lifecycle.state is State.READY and not self._is_ready()
+        return HostState.UNFIT if is_unfit else HostState(self.lifecycle.state)
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -252,7 +267,7 @@ class Daemon(ABC, Generic[S]):
     def _end(self) -> None:
         if self.lifecycle.state is State.STARTING:
             self.supervisor.kill()
-        self.lifecycle.state = State.DRAINING
+        self._enter(State.DRAINING)
         self._end_wanted.set()
         self._stop_wanted.set()
 
@@ -286,7 +301,7 @@ class Daemon(ABC, Generic[S]):
         for task in self._drain_tasks:
             task.cancel()
         self.drain = self._draining = None
-        self.lifecycle.state = State.READY
+        self._enter(State.READY)
         self.lifecycle.drain_until_s = 0.0
         self.supervisor.broadcast({"type": UNDRAIN})
         logger.info("drained no more: new %s are taken again", self.work)
@@ -313,7 +328,7 @@ class Daemon(ABC, Generic[S]):
         """The drain that is on, or a new one, with that much time from now."""
         now_ns = time.monotonic_ns()
         until_ns = now_ns + int(timeout_s * 1e9)
-        self.lifecycle.state = State.DRAINING
+        self._enter(State.DRAINING)
         self.lifecycle.drain_until_s = time.time() + timeout_s
         if self.drain is not None:
             self.drain.prolong(until_ns)

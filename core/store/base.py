@@ -65,6 +65,19 @@ class Place(NamedTuple):
     latitude: float
 
 
+class Announcement(NamedTuple):
+    """A value to be written, its name on a list, and a place, where there is one."""
+
+    entry: Entry
+    list_key: bytes
+    name: bytes
+    score: float
+    keep: int
+    """As many names stay on the list, those of the highest scores."""
+    places_key: bytes
+    place: Place | None
+
+
 class Store(Protocol):
     """Every call is one round trip, ends within the store's timeout and raises StoreError alone."""
 
@@ -77,8 +90,13 @@ class Store(Protocol):
     async def agree(self, key: bytes, proposal: bytes) -> bytes:
         """The value of a key, which is `proposal` where it had none. It does not expire."""
 
-    async def put_places(self, key: bytes, places: Sequence[Place]) -> None:
-        """Put members into a GEO set, or move them there."""
+    async def announce(self, announcement: Announcement) -> None:
+        """Write a value, put its name on a list with a score, or give it another there, and a place into a
+        GEO set, or move it there.
+        """
+
+    async def listed(self, key: bytes, limit: int) -> list[bytes]:
+        """The names of a list that have the highest scores, highest first, at most `limit`."""
 
     async def places(self, key: bytes, longitude: float, latitude: float, limit: int) -> list[Place]:
         """The members of a GEO set that are nearest to a place, nearest first, at most `limit`."""

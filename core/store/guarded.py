@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from core.store.base import Entry, Place, Store, StoreError, StoreReason
+from core.store.base import Announcement, Entry, Place, Store, StoreError, StoreReason
 from core.store.breaker import Breaker
 
 logger = logging.getLogger(__name__)
@@ -49,9 +49,13 @@ class GuardedStore:
         """See Store."""
         return await self._guard(lambda: self._store.agree(key, proposal))
 
-    async def put_places(self, key: bytes, places: Sequence[Place]) -> None:
+    async def announce(self, announcement: Announcement) -> None:
         """See Store."""
-        await self._guard(lambda: self._store.put_places(key, places))
+        await self._guard(lambda: self._store.announce(announcement))
+
+    async def listed(self, key: bytes, limit: int) -> list[bytes]:
+        """See Store."""
+        return await self._guard(lambda: self._store.listed(key, limit), is_write=False)
 
     async def places(self, key: bytes, longitude: float, latitude: float, limit: int) -> list[Place]:
         """See Store."""

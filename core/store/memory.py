@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from core.store.base import READ_BYTES, Entry, Place, StoreError, StoreReason
+from core.store.base import READ_BYTES, Announcement, Entry, Place, StoreError, StoreReason
 
 EARTH_RADIUS_KM = 6372.797560856
 """As Redis has it, so that both sort alike."""
@@ -22,10 +22,11 @@ class MemoryStore:
         self._monotonic_ns = monotonic_ns
         self._values: dict[bytes, tuple[bytes, int]] = {}
         self._places: dict[bytes, dict[bytes, Place]] = {}
+        self._lists: dict[bytes, dict[bytes, float]] = {}
 
     def __len__(self) -> int:
         """Keys that take room."""
-        return len(self._values) + sum(map(len, self._places.values()))
+        return len(self._values) + sum(map(len, self._places.values())) + sum(map(len, self._lists.values()))
 
     async def get_many(self, keys: Sequence[bytes]) -> list[bytes]:
         """See Store."""
@@ -56,18 +57,31 @@ class MemoryStore:
     async def agree(self, key: bytes, proposal: bytes) -> bytes:
         """See Store."""
         if not self._get(key):
-            if not self._has_room(self._monotonic_ns()):
-                raise StoreError(StoreReason.FULL, "no room")
+            self._make_room(False)
             self._values[key] = proposal, NEVER_NS
         return self._get(key)[:READ_BYTES]
 
-    async def put_places(self, key: bytes, places: Sequence[Place]) -> None:
+    async def announce(self, announcement: Announcement) -> None:
         """See Store."""
-        members = self._places.setdefault(key, {})
-        for place in places:
-            if place.member not in members and not self._has_room(self._monotonic_ns()):
-                raise StoreError(StoreReason.FULL, "no room")
+        entry, list_key, name, score, keep, places_key, place = announcement
+        await self.set_many([entry])
+        names = self._lists.setdefault(list_key, {})
+        self._make_room(name in names)
+        names[name] = score
+        for last in _by_score(names)[keep:]:
+            del names[last]
+        if place is not None:
+            members = self._places.setdefault(places_key, {})
+            self._make_room(place.member in members)
             members[place.member] = place
+
+    def _make_room(self, is_there: bool) -> None:
+        if not is_there and not self._has_room(self._monotonic_ns()):
+            raise StoreError(StoreReason.FULL, "no room")
+
+    async def listed(self, key: bytes, limit: int) -> list[bytes]:
+        """See Store."""
+        return _by_score(self._lists.get(key, {}))[:limit]
 
     async def places(self, key: bytes, longitude: float, latitude: float, limit: int) -> list[Place]:
         """See Store."""
@@ -76,6 +90,11 @@ class MemoryStore:
 
     async def close(self) -> None:
         """See Store."""
+
+
+def _by_score(members: Mapping[bytes, float]) -> list[bytes]:
+    """The highest first; of equals, the last by name, as Redis has it."""
+    return sorted(members, key=lambda member: (members[member], member), reverse=True)
 
 
 def distance_km(longitude: float, latitude: float, place: Place) -> float:

@@ -16,9 +16,14 @@ MEMORY_KEYS = 1 << 17
 
 
 def open_guarded(
-    settings: StoreSettings | None, password: str | None = None, ca_pem: str | None = None
+    settings: StoreSettings | None,
+    password: str | None = None,
+    ca_pem: str | None = None,
+    purpose: str | None = None,
 ) -> GuardedStore:
-    """A store behind a breaker; in memory where there is no table. To be used on one event loop."""
+    """A store behind a breaker; in memory where there is no table. To be used on one event loop. The log
+    tells of its `purpose`.
+    """
     store: Store
     if settings is None or settings.url.kind is StoreKind.MEMORY:
         store, name = MemoryStore(MEMORY_KEYS, time.monotonic_ns), "memory"
@@ -28,4 +33,5 @@ def open_guarded(
         access = RedisAccess(settings.timeout_ms / 1e3, settings.user, password, ca_pem)
         store, name = RedisStore(settings.url, access), str(settings.url)
     breaker = Breaker(BreakerPolicy(), random.Random().random)  # noqa: S311 - jitter
-    return GuardedStore(store, breaker, time.monotonic_ns, name)
+    called = name if purpose is None else f"{name}, for {purpose}"
+    return GuardedStore(store, breaker, time.monotonic_ns, called)

@@ -18,7 +18,16 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
-from core.store.base import MAX_BATCH, NOT_A_STRING, READ_BYTES, Entry, Place, StoreError, StoreReason
+from core.store.base import (
+    MAX_BATCH,
+    NOT_A_STRING,
+    READ_BYTES,
+    Announcement,
+    Entry,
+    Place,
+    StoreError,
+    StoreReason,
+)
 from core.store_url import StoreKind, StoreUrl
 
 MAX_CONNECTIONS = 4
@@ -105,12 +114,24 @@ class RedisStore:
         _raise_first(answers)
         return _value(answers[1])
 
-    async def put_places(self, key: bytes, places: Sequence[Place]) -> None:
-        """See Store."""
-        pipeline = self._pipeline(len(places))
-        for member, longitude, latitude in places:
-            pipeline.geoadd(key, (longitude, latitude, member))
+    async def announce(self, announcement: Announcement) -> None:
+        """See Store. The list is a sorted set; whom nobody hears of goes down its ranks, and out at last."""
+        entry, list_key, name, score, keep, places_key, place = announcement
+        pipeline = self._pipeline(4)
+        pipeline.set(entry.key, entry.value, px=entry.ttl_ms)
+        pipeline.zadd(list_key, {name: score})
+        pipeline.zremrangebyrank(list_key, 0, -keep - 1)
+        if place is not None:
+            pipeline.geoadd(places_key, (place.longitude, place.latitude, place.member))
         _raise_first(await self._execute(pipeline))
+
+    async def listed(self, key: bytes, limit: int) -> list[bytes]:
+        """See Store."""
+        pipeline = self._pipeline(1)
+        pipeline.zrevrange(key, 0, limit - 1)
+        answers = await self._execute(pipeline)
+        _raise_first(answers)
+        return [bytes(name) for name in answers[0]]
 
     async def places(self, key: bytes, longitude: float, latitude: float, limit: int) -> list[Place]:
         """See Store. GEORADIUS is older than GEOSEARCH (6.2), but writes, which a replica refuses."""

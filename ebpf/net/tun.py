@@ -19,9 +19,11 @@ DEVICE = "/dev/net/tun"
 QUEUE_PACKETS = 8192
 """What waits in the kernel to be read, before it drops. Its own default is 500."""
 _TUNSETIFF, _TUNSETPERSIST = 0x400454CA, 0x400454CB
-_SIOCSIFTXQLEN = 0x8943
+_SIOCGIFFLAGS, _SIOCSIFFLAGS, _SIOCSIFTXQLEN = 0x8913, 0x8914, 0x8943
 """linux/sockios.h"""
-_IFF_TUN, _IFF_NO_PI = 0x0001, 0x1000
+_IFF_UP = 0x1
+"""linux/if.h"""
+_IFF_TUN, _IFF_NO_PI, _IFF_TUN_EXCL = 0x0001, 0x1000, 0x8000
 """linux/if_tun.h"""
 _TX_DROPPED = 11
 """The column of /proc/net/dev after its name (net/core/net-procfs.c of Linux)."""
@@ -34,12 +36,16 @@ def create(namespace: str | None, interface: str) -> None:
     os.close(open_device(namespace, interface, persistent=True))
 
 
-def open_device(namespace: str | None, interface: str, *, persistent: bool = False) -> int:
+def open_device(
+    namespace: str | None, interface: str, *, persistent: bool = False, exclusive: bool = False
+) -> int:
     """The file of a device, non-blocking, and the device with it where there is none; that one ends with
-    the file, unless it is `persistent`. Raises DataplaneError: EBUSY where another process has it open.
+    the file, unless it is `persistent`. Raises DataplaneError: where another process has it open or, with
+    `exclusive`, where there is one of that name.
     """
+    flags = _IFF_TUN | _IFF_NO_PI | (_IFF_TUN_EXCL if exclusive else 0)
     name_and_length = struct.pack("16si20x", interface.encode(), QUEUE_PACKETS)
-    request = struct.pack("16sH22x", interface.encode(), _IFF_TUN | _IFF_NO_PI)
+    request = struct.pack("16sH22x", interface.encode(), flags)
     try:
         with inside(namespace):
             opened = os.open(DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -71,3 +77,16 @@ def dropped(namespace: str | None, interface: str) -> int:
         None,
     )
     return 0 if columns is None else int(columns[_TX_DROPPED])
+
+
+def switch_on(interface: str) -> None:
+    """Switch an interface of our own namespace on. Raises DataplaneError."""
+    try:
+        with socket.socket() as any_socket:
+            request = struct.pack("16sh22x", interface.encode(), 0)
+            flags = struct.unpack("16sh22x", fcntl.ioctl(any_socket, _SIOCGIFFLAGS, request))[1]
+            fcntl.ioctl(
+                any_socket, _SIOCSIFFLAGS, struct.pack("16sh22x", interface.encode(), flags | _IFF_UP)
+            )
+    except OSError as error:
+        raise DataplaneError(f"cannot switch {interface} on: {error.strerror}") from error

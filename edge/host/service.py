@@ -16,8 +16,13 @@ from core.config import Config
 from core.errors import UnavailableError
 from core.service.daemon import Daemon, join
 from core.service.drain import Load
+from core.service.heartbeats import VERSION, open_heartbeats, own_name
 from core.service.supervisor import Message
 from core.service.worker import Fd, spec
+from core.store.base import Place
+from core.store.heartbeat import PopHeartbeat, encode
+from core.store.keys import HostKind
+from core.store.registry import Beat
 from ebpf.errors import HeldError
 from edge.host.arguments import MODULE, RelayArguments
 from edge.host.settings import XDP, WorkerSettings, load
@@ -68,6 +73,9 @@ class RelayService(Daemon[WorkerSettings]):
             for index, share in enumerate(shares)
         ]
         super().__init__(config_path, load, loaded, [spec(MODULE, a) for a in arguments])
+        self.heartbeats = open_heartbeats(
+            loaded.settings.config.store, loaded.settings.store_secrets, HostKind.POP, self._beat
+        )
         self.status = HostStatus(
             pop=relay.pop,
             forwarder="userspace" if self._fast_path is None else "xdp",
@@ -80,7 +88,31 @@ class RelayService(Daemon[WorkerSettings]):
             supervisor=self.supervisor,
             lifecycle=self.lifecycle,
             store=None if loaded.settings.config.store is None else str(loaded.settings.config.store.url),
+            heartbeats=self.heartbeats,
         )
+        own = loaded.settings.config.pop(relay.pop)
+        if own is not None and set(own.vips) - set(relay.vips):
+            logger.warning(
+                "relay.vips are others than the vips of [[pop]] %s: right where addresses are translated on "
+                "the way here, and a fault elsewhere",
+                relay.pop,
+            )
+
+    def _beat(self, now_s: float) -> Beat:
+        """What this host says of itself. Its place stands in the [[pop]] of its own name, if it has one, and
+        the VIPs that clients know it by, where they are translated on the way.
+        """
+        relay, settings, status = self.started_as.relay, self.loaded.settings, self.status
+        own = settings.config.pop(relay.pop)
+        place, vips = (None, relay.vips) if own is None else (own.place, own.vips)
+        name = f"{relay.pop}:{relay.host or own_name()}".encode()
+        heartbeat = PopHeartbeat(
+            int(now_s * 1000), self.host_state, status.flows, sum(status.flow_capacity), VERSION,
+            status.forwarder, place, vips,
+        )  # fmt: skip
+        value = encode(heartbeat, HostKind.POP.heartbeat_key(name), settings.keyring)
+        member = None if place is None else Place(relay.pop.encode(), place[1], place[0])
+        return Beat(name, value, now_s, member)
 
     @property
     def tables(self) -> Iterable[str]:
@@ -135,7 +167,13 @@ class RelayService(Daemon[WorkerSettings]):
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """The fast path is kept up to date meanwhile."""
+        """Heartbeats are written, and the fast path is kept up to date."""
+        beating = contextlib.nullcontext() if self.heartbeats is None else self.heartbeats.beating()
+        async with beating, self._fast_path_kept():
+            yield
+
+    @contextlib.asynccontextmanager
+    async def _fast_path_kept(self) -> AsyncIterator[None]:
         if self._fast_path is None:
             yield
             return

@@ -35,6 +35,14 @@ Needs root. See docs/lab.md.
 EXIT_OK, EXIT_FAILED = 0, 1
 BUILT_IN = "default"
 """In place of a planet's file."""
+NOT_FOR_PLANETS = {
+    "client": "namespace",
+    "forwarder": "xdp",
+    "family": "both",
+    "http_port": SIGNALING_PORT,
+    "backbones": 1,
+}
+"""Options of other labs, and their defaults: a planet has them in its file, or not at all."""
 
 
 def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -89,21 +97,18 @@ def _register_up(actions: Verbs[argparse.ArgumentParser]) -> None:
     up.add_argument(
         "--client",
         choices=("namespace", "host"),
-        default="namespace",
         help="host: this machine itself is the client, with a way to the VIPs, so that its browsers can "
         "call (default: namespace)",
     )
-    up.add_argument("--forwarder", choices=("xdp", "auto", "userspace"), default="xdp", help="default: xdp")
+    up.add_argument("--forwarder", choices=("xdp", "auto", "userspace"), help="default: xdp")
     up.add_argument(
         "--family",
         choices=("4", "6", "both"),
-        default="both",
         help="IP version of the VIPs that clients are told (default: both)",
     )
     up.add_argument(
         "--http-port",
         type=_number(0, 65535),
-        default=SIGNALING_PORT,
         metavar="PORT",
         help="where the client finds signaling and page on 127.0.0.1, if it is free; 0 is any (default: "
         f"{SIGNALING_PORT})",
@@ -111,7 +116,6 @@ def _register_up(actions: Verbs[argparse.ArgumentParser]) -> None:
     up.add_argument(
         "--backbones",
         type=_number(1, MAX_BACKBONES),
-        default=1,
         metavar="N",
         help="backbone addresses of each family (default: 1)",
     )
@@ -124,7 +128,7 @@ def _register_up(actions: Verbs[argparse.ArgumentParser]) -> None:
         "`voxpop lab planet` prints; see docs/planet.md",
     )
     add_json(up, "print the status as one JSON object")
-    up.set_defaults(run=_up)
+    up.set_defaults(run=_up, parser=up, **NOT_FOR_PLANETS)
 
 
 def _register_exec(actions: Verbs[argparse.ArgumentParser]) -> None:
@@ -164,12 +168,17 @@ def _number(first: int, last: int) -> Callable[[str], int]:
 
 
 def _up(arguments: argparse.Namespace) -> int:
-    if arguments.planet is not None:
-        with interrupt.at_once():
-            from edge.lab.planet import cli
+    if arguments.planet is None:
+        return _up_plain(arguments)
+    for option, default in NOT_FOR_PLANETS.items():
+        if getattr(arguments, option) != default:
+            arguments.parser.error(
+                f"--{option.replace('_', '-')} is not for planets: see `voxpop lab planet`"
+            )
+    with interrupt.at_once():
+        from edge.lab.planet import cli
 
-        return cli.up(arguments, _tell)
-    return _up_plain(arguments)
+    return cli.up(arguments, _tell)
 
 
 def _up_plain(arguments: argparse.Namespace) -> int:

@@ -41,7 +41,9 @@ def _families(status: HostStatus, now_ns: int) -> Iterator[Family]:
     counts = fastpath_metrics.read(None if fast_path is None else fast_path.tables)
     restarts = [worker.restarts for worker in status.supervisor.workers]
     lifecycle = status.lifecycle
-    yield from daemon_metrics.families(lifecycle.state, lifecycle.reloads, restarts, lifecycle.drain_until_s)
+    yield from daemon_metrics.families(
+        lifecycle.state, lifecycle.reloads, restarts, lifecycle.drain_until_s, status.heartbeats
+    )
     for name, series in SHARED.items():
         yield _shared(status, name, series)
     yield from _carried(status, counts)

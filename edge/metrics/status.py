@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from core.addr import Endpoint
 from core.service.daemon import Lifecycle
+from core.service.heartbeats import Heartbeats
 from core.service.supervisor import Supervisor
 from core.store.base import StoreReason
 from edge.relay.clocks import HostClocks
@@ -71,6 +72,7 @@ class HostStatus:
     """Of the transceiver hosts that ask."""
     store: str | None = None
     """Where the store is, for people; None without one."""
+    heartbeats: Heartbeats | None = None
 
     @property
     def flows(self) -> int:
@@ -103,6 +105,7 @@ class HostStatus:
             str(reason)
             for reason in StoreReason
             if any(counters.get("store_trouble", reason) for counters in self.counters)
+            or (self.heartbeats is not None and self.heartbeats.trouble is reason)
         ]
         if reasons:
             return {"where": where, "state": "degraded", "reasons": reasons}

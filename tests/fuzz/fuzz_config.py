@@ -23,6 +23,7 @@ _WHOLE: dict[str, Any] = {
     "pop": [{"id": "here", "vips": ["192.0.2.1:3478", "[2001:db8::1]:3478"]}],
     "relay": {"pop": "here", "vips": ["192.0.2.1:3478"]},
     "dataplane": {"interfaces": ["eth0"], "backbone": ["10.0.0.1", "2001:db8::1"]},
+    "announce": {},
     "transceiver": {"cluster": 1, "host": 7, "http": "127.0.0.1:8080", "open": True},
     "store": {"url": "redis://127.0.0.1:6379/0"},
 }

@@ -9,6 +9,8 @@ from core.service.metrics import OTHER, WORKER, Bound, Kind, Series, counter, ga
 from core.service.metrics.daemon import DAEMON
 from core.service.metrics.exposition import PROCESS
 from core.service.metrics.reference import Section
+from core.store.base import StoreReason
+from core.store.heartbeat import HeartbeatReason
 from transceiver.observer import EVENTS
 from transceiver.sdp import SdpReason
 from transceiver.session.state import PACKET_REASONS, SessionState
@@ -195,6 +197,22 @@ POP_CLOCK = gauge(
     "1.5 s. NaN until the PoP has answered.",
     pop=steering.POP,
 )
+POP_HOSTS = gauge(
+    "voxpop_transceiver_pop_hosts",
+    "Hosts of the PoP whose heartbeats are heard by way of the store. With 0, what its `status` answers is "
+    "all that is known of it.",
+    pop=steering.POP,
+)
+HEARTBEATS_IGNORED = counter(
+    "voxpop_transceiver_heartbeats_ignored_total",
+    "Heartbeats of PoP hosts in the store that were not believed, by reason, once in each round of 2 s.",
+    reason=HeartbeatReason,
+)
+STORE_FAILURES = counter(
+    "voxpop_transceiver_store_failures_total",
+    "Rounds in which the store could not be asked for heartbeats, by reason.",
+    reason=StoreReason,
+)
 
 REGION_UP = gauge(
     "voxpop_transceiver_region_up",
@@ -212,6 +230,9 @@ TRANSCEIVER: tuple[Series, ...] = (
     POP_UP,
     POP_LOAD,
     POP_CLOCK,
+    POP_HOSTS,
+    HEARTBEATS_IGNORED,
+    STORE_FAILURES,
     REGION_UP,
     LOCATIONS_AGE,
     *(series.of_each_worker() for series in SHOWN_BY_WORKERS),

@@ -19,6 +19,7 @@ from transceiver.signaling.pops import (
     UNANSWERED,
     PopReport,
     Standing,
+    other_pop_untrusted,
     read_status_untrusted,
 )
 
@@ -45,6 +46,8 @@ class _Watched:
     ahead_s: float | None = None
     """How far its clock is ahead of ours, when it last said."""
     is_clock_off: bool = False
+    other_pop: str | None = None
+    """Who answered in its place."""
 
 
 class PopWatch:
@@ -69,11 +72,6 @@ class PopWatch:
         return {pop: watched.report for pop, watched in self._watched.items()}
 
     @property
-    def encoded(self) -> dict[str, list[object]]:
-        """Those that have been asked, for the control socket."""
-        return {pop.id: self._watched[pop.id].report.encode() for pop in self._asked}
-
-    @property
     def clocks_ahead_s(self) -> Mapping[str, float]:
         """By PoP; not a number for one that has not said what time it is."""
         return {pop: math.nan if w.ahead_s is None else w.ahead_s for pop, w in self._watched.items()}
@@ -91,6 +89,10 @@ class PopWatch:
         async with aiohttp.ClientSession(timeout=TIMEOUT) as client:
             await asyncio.gather(*(self._ask(client, pop) for pop in self._asked))
 
+    def compare_clocks(self, pop: PopSettings, ahead_s: float | None) -> None:
+        """What has been found out elsewhere of a clock, of a PoP that is not asked."""
+        _compare_clocks(pop, self._watched[pop.id], ahead_s)
+
     @property
     def _asked(self) -> tuple[PopSettings, ...]:
         return tuple(pop for pop in self._pops if pop.status is not None)
@@ -106,15 +108,24 @@ class PopWatch:
                 response.close()
         except aiohttp.ClientConnectorError as error:
             is_refused = isinstance(error.os_error, ConnectionRefusedError)
-            _note(pop, watched, REFUSED if is_refused else None)
+            _note(watched, REFUSED if is_refused else None)
         except (aiohttp.ClientError, OSError, TimeoutError):
-            _note(pop, watched, None)
+            _note(watched, None)
         else:
-            _note(pop, watched, read_status_untrusted(status, body))
+            other = other_pop_untrusted(body, pop.id)
+            _note(watched, read_status_untrusted(status, body) if other is None else NOT_ASKED)
+            if other is not None and other != watched.other_pop:
+                logger.error(
+                    "[[pop]] %s has the status of PoP %s, which says nothing about it: mend `status`, or "
+                    "`relay.pop` there",
+                    pop.id,
+                    other,
+                )
+            watched.other_pop = other
             _compare_clocks(pop, watched, ahead_s_untrusted(date, (asked_s + time.time()) / 2))
 
 
-def _note(pop: PopSettings, watched: _Watched, found: PopReport | None) -> None:
+def _note(watched: _Watched, found: PopReport | None) -> None:
     """`found` is None where nothing was answered. A PoP that has said that it takes no calls is believed
     until it says otherwise, also when it is gone by then.
     """
@@ -125,9 +136,6 @@ def _note(pop: PopSettings, watched: _Watched, found: PopReport | None) -> None:
         if watched.silent_rounds < PATIENCE:
             return
         found = UNANSWERED
-    if found.standing is not watched.report.standing:
-        log = logger.info if found.standing is Standing.UP else logger.warning
-        log("PoP %s is %s (%s, forwarder %s)", pop.id, found.standing, found.state, found.forwarder)
     watched.report = found
     watched.doubtful_rounds = watched.doubtful_rounds + 1 if found.standing is Standing.DOUBTFUL else 0
 

@@ -15,7 +15,7 @@ from core.config import HOST_FROM_ADDRESS, Config, PopSettings, TransceiverSetti
 from core.errors import ConfigError, UnavailableError
 from core.keyring import Keyring
 from core.service import handover
-from core.service.handover import Loaded
+from core.service.handover import Loaded, StoreSecrets
 from core.service.supervisor import Message
 from transceiver.backends.registry import ChosenBackend, choose
 from transceiver.host.locations import Copy, LocationShelf, check_database
@@ -47,6 +47,7 @@ class WorkerSettings:
     backend: ChosenBackend
     locations: Copy | None
     """The database of locations, where there is one."""
+    store_secrets: StoreSecrets | None
 
     @property
     def cluster(self) -> Cluster:
@@ -107,7 +108,11 @@ def _judge(shelf: LocationShelf | None, config: Config, path: Path) -> Mapping[s
     _check_backends(config, transceiver, path)
     # With room for what will be known of the PoPs, so that settings that fit always will.
     more: dict[str, object] = {
-        POPS: {pop.id: WIDEST.encode() for pop in config.pops if pop.status is not None},
+        POPS: {
+            pop.id: WIDEST.encode()
+            for pop in config.pops
+            if pop.status is not None or config.store is not None
+        },
         REGIONS: transceiver.other_regions,
         LOCATIONS: _locations(shelf, transceiver, path),
     }
@@ -150,6 +155,7 @@ def decode(message: Message) -> WorkerSettings:
         api_keys=None if api_keys is None else ApiKeys(api_keys),
         backend=choose(name, own),
         locations=None if locations is None else Copy(*locations),
+        store_secrets=handover.decode_store_secrets(message),
     )
 
 

@@ -9,7 +9,7 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,18 @@ from core.errors import ConfigError, UnavailableError
 from core.service.daemon import Daemon, join
 from core.service.drain import Load
 from core.service.exhausted import reason
+from core.service.heartbeats import VERSION, open_heartbeats
 from core.service.supervisor import Message
 from core.service.worker import Fd, spec
+from core.store.heartbeat import Heartbeat, encode
+from core.store.keys import HostKind
+from core.store.open import open_guarded
+from core.store.registry import Beat
 from transceiver.host.address import own_host
 from transceiver.host.arguments import MODULE, TransceiverArguments
 from transceiver.host.locations import LocationShelf
 from transceiver.host.metrics import HostStatus, host_exposition
-from transceiver.host.pop_watch import PopWatch
+from transceiver.host.pop_reports import PopReports
 from transceiver.host.region_watch import RegionWatch
 from transceiver.host.settings import (
     CARRIES,
@@ -86,11 +91,32 @@ class TransceiverService(Daemon[WorkerSettings]):
             for index, sockets in enumerate(self._sockets)
         ]
         super().__init__(config_path, load, loaded, [spec(MODULE, a) for a in arguments])
-        self._pops = PopWatch(loaded.settings.config.pops)
+        config, secrets = loaded.settings.config, loaded.settings.store_secrets
+        self.heartbeats = open_heartbeats(config.store, secrets, HostKind.TRANSCEIVER, self._beat)
+        store = None
+        if config.store is not None:
+            password, ca_pem = secrets or (None, None)
+            store = open_guarded(config.store, password, ca_pem, "the heartbeats of PoPs")
+        self._pops = PopReports(config.pops, loaded.settings.keyring, store)
         self._regions = RegionWatch(transceiver.other_regions)
         self._is_folder_missed = False
         self._carried = [NOTHING] * count
         self._lost = [0] * count
+
+    @property
+    def tables(self) -> Iterable[str]:
+        """See Daemon."""
+        return "transceiver", "store"
+
+    def _beat(self, now_s: float) -> Beat:
+        """What this host says of itself."""
+        own, settings = self.started_as.transceiver, self.loaded.settings
+        room = own.max_sessions * len(self._sockets)
+        state, taken = self.host_state, self.carried().left
+        heartbeat = Heartbeat(int(now_s * 1000), state, taken, room, VERSION)
+        name = f"{own.cluster}:{own.host}:{own.port}".encode()
+        value = encode(heartbeat, HostKind.TRANSCEIVER.heartbeat_key(name), settings.keyring)
+        return Beat(name, value, now_s)
 
     def ready_line(self) -> str:
         """Where calls are taken, and what answers name."""
@@ -130,6 +156,7 @@ class TransceiverService(Daemon[WorkerSettings]):
             regions=self._regions.states,
             locations_age_s=math.nan if locations is None else time.time() - locations.built_s,
             drain_until_s=lifecycle.drain_until_s,
+            heartbeats=self.heartbeats,
         )
         return host_exposition(expositions, status)
 
@@ -154,7 +181,7 @@ class TransceiverService(Daemon[WorkerSettings]):
 
     def adopted(self) -> None:
         """Other PoPs and regions are asked from now on, and another database may be in use."""
-        self._pops.replace(self.loaded.settings.config.pops)
+        self._pops.replace(self.loaded.settings.config.pops, self.loaded.settings.keyring)
         self._regions.replace(self.loaded.settings.transceiver.other_regions)
         self._keep_locations(self.loaded.settings)
 
@@ -197,10 +224,14 @@ class TransceiverService(Daemon[WorkerSettings]):
         """The sockets are open, and the PoPs asked. The first answers are there before the first call."""
         await asyncio.gather(self._pops.ask(), self._regions.ask())
         watching = asyncio.create_task(self._watch())
+        beating = contextlib.nullcontext() if self.heartbeats is None else self.heartbeats.beating()
         try:
-            yield
+            async with beating:
+                yield
         finally:
             watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            await self._pops.close()
             for sockets in self._sockets:
                 for opened in (*sockets.udp, sockets.http, sockets.siblings):
                     opened.close()

@@ -1,7 +1,7 @@
 """What is known of the PoPs: what forwards there, and whether they take calls.
 
-Nothing here asks; `transceiver.host.pop_watch` does, for all processes of a host. A PoP that nobody can ask,
-or that has not been asked yet, is taken to be up.
+Nothing here asks; `transceiver.host.pop_reports` does, for all processes of a host. A PoP of which nothing is
+heard and that nobody can ask, or that has not been asked yet, is taken to be up.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ UNKNOWN = "unknown"
 SILENT = "silent"
 STARTING = "starting"
 _WORD = re.compile(r"[a-z][a-z0-9_-]{0,15}")
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 class Standing(StrEnum):
@@ -73,6 +74,14 @@ def read_status_untrusted(status: int, body: bytes) -> PopReport:
     return PopReport(_word(said.get("forwarder")), state, standing, load)
 
 
+def other_pop_untrusted(body: bytes, pop: str) -> str | None:
+    """Whose /readyz it is, where it is that of another PoP than was asked; None where it is not, or where a
+    relay does not say.
+    """
+    said = _as_object(body).get("pop")
+    return said if isinstance(said, str) and _NAME.fullmatch(said) and said != pop else None
+
+
 class PopDirectory:
     """The configured PoPs and what was last reported of them."""
 
@@ -110,7 +119,7 @@ class PopDirectory:
         return ()
 
     def _report(self, pop: PopSettings) -> PopReport:
-        return self._reports.get(pop.id, NOT_ASKED) if pop.status is not None else NOT_ASKED
+        return self._reports.get(pop.id, NOT_ASKED)
 
 
 def _as_object(body: bytes) -> dict[str, object]:

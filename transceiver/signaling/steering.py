@@ -140,9 +140,7 @@ class Steering:
 
 
 def _place(pop: PopSettings) -> Position | None:
-    if pop.latitude is None or pop.longitude is None:
-        return None
-    return Position(pop.latitude, pop.longitude)
+    return None if pop.place is None else Position(*pop.place)
 
 
 def _words(choice: Choice) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from importlib.metadata import version
+from typing import Protocol
 
 from core.service.metrics.exposition import Family, by_label, by_worker, plain
 from core.service.metrics.reference import Section
 from core.service.metrics.series import WORKER, Bound, Series, counter, gauge
+from core.store.base import StoreReason
 
 
 class State(StrEnum):
@@ -41,12 +43,44 @@ DRAIN_DEADLINE = gauge(
     "voxpop_daemon_drain_deadline_timestamp_seconds",
     "When the time of the drain is over and what is left is ended, Unix time; 0 while there is no drain.",
 )
-DAEMON: tuple[Series, ...] = (BUILD_INFO, STATE, RELOADS, RESTARTS, DRAIN_DEADLINE)
+HEARTBEATS = counter(
+    "voxpop_daemon_heartbeats_written_total", "Heartbeats that were written into the store. 0 without one."
+)
+HEARTBEAT_FAILURES = counter(
+    "voxpop_daemon_heartbeat_failures_total",
+    "Heartbeats that the store did not take, by reason, those that were not tried (breaker_open) among them.",
+    reason=StoreReason,
+)
+DAEMON: tuple[Series, ...] = (
+    BUILD_INFO,
+    STATE,
+    RELOADS,
+    RESTARTS,
+    DRAIN_DEADLINE,
+    HEARTBEATS,
+    HEARTBEAT_FAILURES,
+)
 SECTION = Section("Daemons", "Shown by relays and transceivers alike.", DAEMON)
 
 
+class HeartbeatCounts(Protocol):
+    """What a daemon counts of its heartbeats."""
+
+    @property
+    def written(self) -> int:
+        """Those that the store took."""
+
+    @property
+    def failures(self) -> Mapping[StoreReason, int]:
+        """Those that it did not take."""
+
+
 def families(
-    state: str, reloads: Mapping[str, int], restarts: Sequence[int], drain_until_s: float
+    state: str,
+    reloads: Mapping[str, int],
+    restarts: Sequence[int],
+    drain_until_s: float,
+    heartbeats: HeartbeatCounts | None = None,
 ) -> Iterator[Family]:
     """All of `DAEMON`. `reloads` is by outcome, `restarts` by worker, `drain_until_s` Unix time or 0."""
     yield by_label(BUILD_INFO, {version("voxpop"): 1})
@@ -54,3 +88,6 @@ def families(
     yield by_label(RELOADS, reloads)
     yield by_worker(RESTARTS, restarts)
     yield plain(DRAIN_DEADLINE, drain_until_s)
+    yield plain(HEARTBEATS, 0 if heartbeats is None else heartbeats.written)
+    failures = {} if heartbeats is None else heartbeats.failures
+    yield by_label(HEARTBEAT_FAILURES, {reason: failures.get(reason, 0) for reason in StoreReason})

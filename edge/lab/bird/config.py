@@ -20,6 +20,7 @@ MAX_PREFIXES = 256
 """What a neighbour may announce, before the session is closed."""
 DEFAULTS = {4: "0.0.0.0/0", 6: "::/0"}
 FAMILIES = (4, 6)
+WAITS = ("passive;",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +110,12 @@ def render_router(router: Router) -> str:
             route = [f"route {DEFAULTS[version]} unreachable;"]
             parts.append(_static(f"default{version}", version, route))
         parts.append(_policy(router, version))
-    parts += [_session(peer, router.asn, _wan_channels(peer), "") for peer in router.wan]
-    parts += [_session(peer, router.asn, _host_channels(peer), "  direct;\n") for peer in router.hosts]
+    # Who waits and who calls is agreed: two who call each other at once refuse one of the calls, and pause.
+    parts += [
+        _session(peer, router.asn, _wan_channels(peer), WAITS if router.asn > peer.asn else ())
+        for peer in router.wan
+    ]
+    parts += [_session(peer, router.asn, _host_channels(peer), (*WAITS, "direct;")) for peer in router.hosts]
     return "\n".join(parts)
 
 
@@ -135,10 +140,12 @@ def render_host(host: Host) -> str:
             )
             for version in peer.families
         ]
-        parts.append(_session(peer, host.asn, channels, "  direct;\n"))
+        parts.append(_session(peer, host.asn, channels, ("direct;",)))
     return "\n".join(parts)
 
 
+# BIRD 2.0.12 may go to sleep, for up to 3 s, with an update that it has not sent yet. What wakes it is a
+# timer or a packet, so there is one of each every second.
 def _common(router_id: str, sources: Iterable[str], bfd: Bfd) -> Iterator[str]:
     yield f"""\
 # Written by `voxpop lab`, for BIRD 2.
@@ -147,6 +154,7 @@ router id {ip_address(router_id)};
 debug protocols {{ states }};
 
 protocol device {{
+  scan time 1;
 }}
 
 protocol bfd {{
@@ -241,17 +249,19 @@ def _channel(version: int, *options: str) -> str:
     return f"  ipv{version} {{\n{lines}  }};\n"
 
 
-def _session(peer: Peer, asn: int, channels: Iterable[str], options: str) -> str:
-    interface = "" if peer.interface is None else f'  interface "{peer.interface}";\n'
+def _session(peer: Peer, asn: int, channels: Iterable[str], options: Iterable[str]) -> str:
+    interface = [] if peer.interface is None else [f'interface "{peer.interface}";']
+    more = "".join(f"  {option}\n" for option in (*interface, *options))
     return f"""\
 protocol bgp {peer.name} {{
   local as {asn:d};
   neighbor {ip_address(peer.address)} as {peer.asn:d};
-{interface}{options}  ttl security on;
+{more}  ttl security on;
   bfd on;
   graceful restart off;
   long lived graceful restart off;
   hold time 30;
+  keepalive time 1;
   connect delay time 1;
   connect retry time 1;
   error wait time 1, 4;

@@ -34,6 +34,7 @@ def of_relay_host(layout: Layout, host: HostSite) -> Document:
     vips = [str(endpoint) for vip in host.pop.vips for endpoint in vip.endpoints(addresses.VIP_PORT)]
     relay = {
         "pop": host.pop.spec.name,
+        "host": host.name.removeprefix("pop-"),
         "vips": vips,
         "forwarder": settings.forwarder,
         "workers": settings.workers,
@@ -45,7 +46,7 @@ def of_relay_host(layout: Layout, host: HostSite) -> Document:
         "backbone": [address for pair in host.backbones for address in pair.both],
         "pin_dir": str(host.bpffs / "voxpop"),
     }
-    document = _shared(layout) | {"relay": relay, "dataplane": dataplane}
+    document = _shared(layout) | {"relay": relay, "dataplane": dataplane, "announce": {}}
     return _with_passed_on(layout, document | _store(layout, host.pop.spec.redis))
 
 
@@ -63,7 +64,7 @@ def of_transceiver_host(layout: Layout, host: TransceiverSite) -> Document:
         "metrics": f"{ANY_ADDRESS}:{addresses.TRANSCEIVER_STATUS_PORT}",
         "admin_socket": "transceiver.sock",
     }
-    document = _shared(layout) | {"pop": _pops(layout), "transceiver": transceiver}
+    document = _shared(layout) | {"transceiver": transceiver}
     return _with_passed_on(layout, document | _store(layout, host.region.spec.redis))
 
 
@@ -77,7 +78,8 @@ def _shared(layout: Layout) -> Document:
         }
         for region in layout.regions
     ]
-    return {"token": {"keys_file": str(layout.directory / KEYS)}, "cluster": clusters}
+    token = {"keys_file": str(layout.directory / KEYS)}
+    return {"token": token, "cluster": clusters, "pop": _pops(layout)}
 
 
 def _pops(layout: Layout) -> list[Document]:

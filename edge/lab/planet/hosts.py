@@ -27,12 +27,16 @@ class RelayHost(Place):
         self.number = site.number
         self.speaker = Speaker(layout, self)
         self.relay = Daemon("relay", site, addresses.STATUS_PORT)
+        self.announcer = Daemon("announce", site, addresses.ANNOUNCE_STATUS_PORT)
+        """What lets the VIPs be announced while the relay is well; ready while they are."""
         self.status_at = Endpoint(site.backbones[0].ipv4, addresses.STATUS_PORT)
         """The relay's status, from all over the planet."""
         self.backbone = tuple(address for pair in site.backbones for address in pair.both)
         """Its addresses towards transceivers."""
         self.interfaces = site.interfaces
         """Its uplinks: `eth0`, and `eth1` in a PoP with two."""
+        self.uplinks = tuple(uplink.both for uplink in site.uplinks)
+        """Its addresses on each, in IPv4 and IPv6: what its router knows as next hops."""
         self.pin_dir = site.bpffs / "voxpop"
 
     # --- fast path and relay --------------------------------------------------------------------------
@@ -81,13 +85,14 @@ class RelayHost(Place):
         self.kill_all()
 
     def reap(self) -> None:
-        """Of its relay too."""
+        """Of its daemons too."""
         super().reap()
         self.relay.reap()
+        self.announcer.reap()
 
     def children(self) -> list[Child]:
-        """Its relay too."""
-        return [*super().children(), *self.relay.children]
+        """Its daemons too."""
+        return [*super().children(), *self.relay.children, *self.announcer.children]
 
     def revive(self) -> None:
         """Switch a dead host on again, with nothing that it knew before; waits until it is announced."""
@@ -97,8 +102,9 @@ class RelayHost(Place):
         self.speaker.start()
         if self._site.uses_fastpath:
             self.attach()
-        self.relay.start()
-        self.announce()
+        self.relay.begin()
+        self.announcer.begin()
+        self.relay.until_ready()
         self.until_announced()
 
     def cut(self, uplink: int = 0) -> None:
@@ -231,7 +237,7 @@ class Redis(Place):
         return done.stdout.strip()
 
     def _cli(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return self.run([programs.find("redis-cli"), "-s", str(self._socket), *words])
+        return self.run([programs.find("redis-cli"), "-e", "-s", str(self._socket), *words])
 
     def _signal(self, number: signal.Signals) -> None:
         pids = [each.pid for each in self.processes() if "redis-server" in each.command]

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from edge.lab.planet import addresses, config, links, locations, network, progra
 from edge.lab.planet.daemon import CONFIG
 from edge.lab.planet.hosts import TransceiverHost
 from edge.lab.planet.layout import SPEC, Layout
-from edge.lab.planet.planet import WAN_SOCKET, City, Planet
+from edge.lab.planet.planet import WAN_SOCKET, City, Planet, Region
 from edge.lab.planet.speaker import until
 from edge.lab.wan import run as wan_run
 from edge.lab.wan.links import dump
@@ -39,7 +39,7 @@ Tell = Callable[[str], None]
 WAN_LINKS, WAN_LOG = "wan.json", "wan.log"
 WAN_TIMEOUT_S = 30.0
 KEY_NAME = "lab"
-POP_UP = "voxpop_transceiver_pop_up"
+POP_UP, POP_HOSTS = "voxpop_transceiver_pop_up", "voxpop_transceiver_pop_hosts"
 
 
 def is_planet(name: str) -> bool:
@@ -186,6 +186,7 @@ def start_all(planet: Planet, tell: Tell) -> None:
         if planet.spec.planet.forwarder == "xdp":
             host.attach()
         host.relay.begin()
+        host.announcer.begin()
     for host in planet.hosts:
         host.relay.until_ready()
     tell(f"{len(planet.hosts)} relays are ready")
@@ -205,13 +206,23 @@ def until_known(planet: Planet) -> None:
     for city in planet.cities.values():
         for vip in sorted({vip.host for pop in planet.pops.values() for vip in pop.vips}):
             until(partial(_has_way, city, vip), f"{city.name} has a way to {vip}")
-    for transceiver in planet.transceivers:
-        until(partial(_sees_all, transceiver), f"{transceiver.name} sees every PoP well")
+    for region in planet.regions.values():
+        for transceiver in region.hosts:
+            wanted = _sights(planet, region)
+            until(partial(_has, transceiver, wanted), f"{transceiver.name} sees every PoP well")
 
 
 def _has_way(city: City, vip: str) -> bool:
     return city.way_to(vip) is not None
 
 
-def _sees_all(host: TransceiverHost) -> bool:
-    return all(value == 1 for name, value in host.transceiver.metrics().items() if name.startswith(POP_UP))
+def _sights(planet: Planet, region: Region) -> dict[str, float]:
+    """The metrics of a transceiver that sees every PoP up, and hears those hosts that write to its store."""
+    up = {f'{POP_UP}{{pop="{pop}"}}': 1.0 for pop in planet.pops}
+    store = region.spec.redis
+    heard = {pop.name: pop.hosts for pop in planet.spec.pops if store is not None and pop.redis == store}
+    return up | {f'{POP_HOSTS}{{pop="{pop}"}}': float(hosts) for pop, hosts in heard.items()}
+
+
+def _has(host: TransceiverHost, wanted: Mapping[str, float]) -> bool:
+    return wanted.items() <= host.transceiver.metrics().items()

@@ -129,8 +129,6 @@ def _build_relay_host(host: HostSite) -> None:
             for text in address.with_lengths:
                 wiring.address(interface, text)
     with Wiring(host.namespace) as wiring:
-        wiring.bridge("health")
-        wiring.up("health")
         for pair in (*host.backbones, *host.pop.vips):
             for text in pair.with_lengths:
                 wiring.address("lo", text)

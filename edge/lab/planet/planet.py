@@ -105,6 +105,7 @@ class Region(Router):
 
     def __init__(self, site: RegionSite, layout: Layout, wan: Wan) -> None:
         super().__init__(site, layout, wan)
+        self.spec = site.spec
         self.hosts = tuple(map(TransceiverHost, site.hosts))
 
 
@@ -174,7 +175,8 @@ class Planet:
     def places(self) -> dict[str, Place]:
         """Every namespace but the WAN's, by the name that `voxpop lab exec` takes."""
         behind: list[Place] = [*self.hosts, *self.transceivers, *self.stores.values()]
-        return {place.name: place for place in (*self.routers, *behind)}
+        found = {place.name: place for place in (*self.routers, *behind)}
+        return {site.name: found[site.name] for site in self.layout.sites()}
 
     def children(self) -> list[Child]:
         """Every process that we have started, and that is to stay."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 
+from core.config import AnnounceSettings
 from ebpf.net import netns
 from ebpf.net.attach import Netdev
 from edge.lab.bird.config import Host, Peer, Router, render_host, render_router
@@ -19,8 +20,6 @@ from edge.lab.planet.addresses import Pair
 from edge.lab.planet.layout import CitySite, HostSite, Layout, PopSite, RegionSite, Site, interface_to
 
 CONFIG, SOCKET, LOG = "bird.conf", "bird.sock", "bird.log"
-HEALTH = "health"
-"""The interface of a host that is there while its relay is well."""
 _AS = {"city": 64512, "pop": 64600, "region": 64700}
 """Private ones (RFC 6996), to which the number of a place is added."""
 _MOST_PREFERENCE = 1_000_000
@@ -93,7 +92,7 @@ def _host(site: HostSite) -> Host:
         routers=tuple(routers),
         always=_texts(site.backbones),
         while_up=(*_texts(pop.announced), f"{pop.status.host}/32"),
-        interface=HEALTH,
+        interface=AnnounceSettings().interface,
         sources=site.backbones[0].both,
     )
 
@@ -112,7 +111,7 @@ class NextHop:
 
     interface: str
     gateway: str | None
-    """None where that is on the link, or an address of the other family."""
+    """None where that is on the link itself."""
 
 
 def next_hops(site: Site, address: str) -> list[NextHop]:

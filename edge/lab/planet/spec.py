@@ -13,7 +13,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from core.config.tables import DataplaneSettings, RelaySettings, StoreSettings, TransceiverSettings
+from core.config.tables import (
+    AnnounceSettings,
+    DataplaneSettings,
+    RelaySettings,
+    StoreSettings,
+    TransceiverSettings,
+)
 from core.errors import ConfigError
 from core.geo import Position
 from core.schema import (
@@ -28,7 +34,7 @@ from core.schema import (
 )
 
 MAX_CITIES, MAX_POPS, MAX_REGIONS, MAX_REDIS, MAX_SHARED_VIPS = 64, 32, 16, 16, 16
-MAX_HOSTS, MAX_TRANSCEIVER_HOSTS = 8, 8
+MAX_HOSTS, MAX_TRANSCEIVER_HOSTS, MAX_BACKBONES = 8, 8, 8
 MAX_LINKS = 1024
 
 
@@ -72,7 +78,9 @@ class PopSpec:
     hosts: int = setting(integer(1, MAX_HOSTS), "how many, all with the PoP's VIPs", default=1)
     uplinks: int = setting(integer(1, 2), "links of each host to the router", default=1)
     backbones: int = setting(
-        integer(1, 8), "backbone addresses of each host and family, each worth 20,000 flows", default=1
+        integer(1, MAX_BACKBONES),
+        "backbone addresses of each host and family, each worth 20,000 flows",
+        default=1,
     )
     shared: tuple[str, ...] = setting(
         list_of(_NAME, 0, 4), "VIPs that it has in common with other PoPs, by name (anycast)", default=()
@@ -121,6 +129,7 @@ class SettingsSpec:
 PASSED_ON: dict[str, Any] = {
     "relay": RelaySettings,
     "dataplane": DataplaneSettings,
+    "announce": AnnounceSettings,
     "transceiver": TransceiverSettings,
     "store": StoreSettings,
 }
@@ -179,7 +188,7 @@ def default() -> PlanetSpec:
 
 
 def read(path: Path) -> str:
-    """The text of a file, after `parse` has found no fault in it. Raises ConfigError, which names the file."""
+    """The text of a file in which `parse` finds no fault. Raises ConfigError, which names the file."""
     try:
         text = path.read_text()
         parse(text)

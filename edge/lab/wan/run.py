@@ -25,7 +25,7 @@ from types import TracebackType
 from core.errors import UnavailableError
 from core.service import log
 from core.service.admin.path import address
-from ebpf.net import tun
+from ebpf.net import netns, tun
 from edge.lab.wan.control import MAX_LINE_BYTES, answer
 from edge.lab.wan.links import Wan, load
 from edge.lab.wan.prompt import be_prompt
@@ -127,7 +127,9 @@ class Carrier:
         found: dict[str, dict[str, int]] = {}
         for direction in self._wan.directions:
             end = direction.sender
-            found.setdefault(direction.link.name, {})[end.place] = tun.dropped(end.namespace, end.interface)
+            here = netns.exists(end.namespace)  # or removed under us, which loses one place of many
+            unread = tun.dropped(end.namespace, end.interface) if here else 0
+            found.setdefault(direction.link.name, {})[end.place] = unread
         return found
 
     # --- control --------------------------------------------------------------------------------------

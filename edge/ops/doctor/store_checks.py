@@ -1,4 +1,4 @@
-"""Whether the store can be used as it is configured: reached, read, written, and how soon."""
+"""Whether the store can be used as it is configured, how soon it answers, and who is heard in it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from core.errors import ConfigError
 from core.service.files import load_config
 from core.service.handover import StoreSecrets, load_store_secrets
 from core.store.base import StoreError, StoreReason
-from core.store.keys import EPOCH
+from core.store.guarded import GuardedStore
+from core.store.keys import EPOCH, HostKind
 from core.store.open import open_guarded
-from edge.ops.doctor.checks import Check, failed, note, ok
+from core.store.registry import Registry
+from edge.ops.doctor.checks import Check, Status, failed, note, ok
 
 _FIXES = {
     StoreReason.UNREACHABLE: "start it, or mend store.url; with TLS, also store.ca_file",
@@ -28,7 +30,9 @@ _FIXES = {
 
 
 def check(config_path: Path) -> Iterator[Check]:
-    """One check; none without a [store]. Raises ConfigError where the configuration cannot be used."""
+    """Two checks, of which the second stands on the first; none without a [store]. Raises ConfigError where
+    the configuration cannot be used.
+    """
     settings = load_config(config_path).store
     if settings is None:
         return
@@ -37,12 +41,20 @@ def check(config_path: Path) -> Iterator[Check]:
     except ConfigError as error:
         yield failed("store", "; ".join(error.problems), "mend the file")
         return
-    yield asyncio.run(_use(settings, secrets))
+    yield from asyncio.run(_look(settings, secrets))
 
 
-async def _use(settings: StoreSettings, secrets: StoreSecrets | None) -> Check:
+async def _look(settings: StoreSettings, secrets: StoreSecrets | None) -> list[Check]:
     password, ca_pem = secrets or (None, None)
     store = open_guarded(settings, password, ca_pem)
+    try:
+        used = await _use(settings, store)
+        return [used] if used.status is Status.FAILED else [used, await _hear(settings, store)]
+    finally:
+        await store.close()
+
+
+async def _use(settings: StoreSettings, store: GuardedStore) -> Check:
     try:
         await store.get_many([EPOCH])
         began = time.monotonic()
@@ -51,9 +63,20 @@ async def _use(settings: StoreSettings, secrets: StoreSecrets | None) -> Check:
     except StoreError as error:
         fix = _FIXES.get(error.reason, "see its log")
         return failed("store", f"{settings.url}: {error}; calls go on, but flows do not outlive hosts", fix)
-    finally:
-        await store.close()
     told = f"{settings.url}: read and written in {took_ms:.1f} ms"
     if took_ms > settings.timeout_ms / 2:
         return note("store", told, f"store.timeout_ms is {settings.timeout_ms}: little room is left")
     return ok("store", told)
+
+
+async def _hear(settings: StoreSettings, store: GuardedStore) -> Check:
+    registry = Registry(store)
+    try:
+        pops, transceivers = [len(await registry.read(kind)) for kind in HostKind]
+    except StoreError as error:
+        fix = _FIXES.get(error.reason, "see its log")
+        return failed("heartbeats", f"{settings.url}: {error}; PoPs are led to by their status alone", fix)
+    told = f"of {pops} PoP hosts and {transceivers} transceiver hosts"
+    if pops + transceivers:
+        return ok("heartbeats", f"{told}; `voxpop pops` lists them")
+    return note("heartbeats", told, "start a relay or a transceiver that has this [store]")

@@ -25,6 +25,7 @@ WHOLE: dict[str, Any] = {
     ],
     "pop": [{"id": "here", "vips": ["192.0.2.1:3478", "[2001:db8::1]:3478"]}],
     "relay": {"pop": "here", "vips": ["192.0.2.1:3478"]},
+    "announce": {"rise": 2, "hold_down_s": 5},
     "store": {"url": "redis://127.0.0.1:6379", "user": "voxpop", "password_file": "store-password"},
     "transceiver": {"cluster": 1, "host": 7, "http": "127.0.0.1:8080", "open": True},
 }
@@ -64,12 +65,15 @@ def test_a_whole_file() -> None:
     assert config.store is not None
     assert config.store.url.nodes == (("127.0.0.1", 6379),)
     assert (config.store.timeout_ms, config.store.flow_lease_s) == (100, 180)
+    assert config.announce is not None
+    assert (config.announce.interface, config.announce.rise, config.announce.fall) == ("voxpop-up", 2, 6)
 
 
 def test_tables_of_other_processes_may_be_absent() -> None:
     config = parse({"token": {"keys_file": "k"}})
     assert (config.clusters, config.pops, config.relay, config.transceiver) == ({}, (), None, None)
     assert config.store is None
+    assert config.announce is None
 
 
 def test_backends_have_tables_that_only_they_understand() -> None:
@@ -132,6 +136,9 @@ def test_the_example_in_the_reference_is_valid() -> None:
         ),
         ("pop", {"id": "x"}, "pop must be written as [[pop]]"),
         ("pop.0.vips", ["0.0.0.0:3478"], "pop[0].vips: 0.0.0.0:3478 is no address that a client can send to"),
+        ("pop.0.vips", [], "pop[0].vips must have 1–8 entries, has 0"),
+        ("pop.0.vips", None, "pop[0].vips is missing: its public addresses and UDP ports"),
+        ("pop.0.longitude", 999, "pop[0].longitude must be a number, -180–180 °"),
         ("pop.0.latitude", 999, "pop[0].latitude must be a number, -90–90 °"),
         ("pop.0.latitude", float("nan"), "pop[0].latitude must be a number, -90–90 °"),
         ("pop.0.longitude", float("-inf"), "pop[0].longitude must be a number, -180–180 °"),
@@ -212,6 +219,19 @@ def test_the_example_in_the_reference_is_valid() -> None:
             "transceiver.listen: give at most one address per family, IPv4 and IPv6",
         ),
         ("transceiver.listen", ["eth0"], "transceiver.listen 'eth0' is not an IP address"),
+        ("announce.rise", 0, "announce.rise must be a whole number, 1–1000"),
+        ("announce.interface", "eth0/1", "announce.interface must be the name of an interface, in quotes"),
+        (
+            "announce.metrics",
+            "127.0.0.1:9464",
+            "announce.metrics 127.0.0.1:9464 is relay.metrics too: choose another port",
+        ),
+        (
+            "announce.hold_down_max_s",
+            4,
+            "announce.hold_down_max_s 4 is less than announce.hold_down_s 5: raise it, or lower hold_down_s",
+        ),
+        ("relay", None, "announce: it asks the relay of this host, so [relay] is needed"),
         ("store.url", None, "store.url is missing: where it is"),
         (
             "store.url",
@@ -264,7 +284,7 @@ values = st.recursive(
 )
 every_key = [
     f"{t}.{field.name}"
-    for t in ("token", "relay", "store", "transceiver")
+    for t in ("token", "relay", "announce", "store", "transceiver")
     for field in dataclasses.fields(TABLES[t])
 ] + [f"{t}.0.{field.name}" for t in ("cluster", "pop") for field in dataclasses.fields(TABLES[t])]
 

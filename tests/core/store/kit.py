@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 
-from core.store.base import MAX_VALUE_BYTES, READ_BYTES, Entry, Place, Store
+from core.store.base import MAX_VALUE_BYTES, READ_BYTES, Announcement, Entry, Place, Store
 
 MINUTE_MS = 60_000
 TOKYO, OSAKA, LIMA = (
@@ -31,6 +31,7 @@ async def keeps_the_contract(store: Store) -> None:
     assert len(cut) > MAX_VALUE_BYTES
     assert await store.agree(b"voxpop:1:agreed", b"mine") == b"mine"
     assert await store.agree(b"voxpop:1:agreed", b"yours") == b"mine"
+    await _keeps_lists(store)
     await _keeps_places(store)
     assert await store.get_many([]) == []
     await store.set_many([])
@@ -39,14 +40,33 @@ async def keeps_the_contract(store: Store) -> None:
 async def _keeps_places(store: Store) -> None:
     key = b"voxpop:1:places"
     assert await store.places(key, 0, 0, 10) == []
-    await store.put_places(key, [LIMA, OSAKA, Place(TOKYO.member, 0, 0)])
-    await store.put_places(key, [TOKYO])
+    for place in (LIMA, OSAKA, Place(TOKYO.member, 0, 0), TOKYO):
+        await store.announce(announcement(b"somebody", 1, place=place))
     found = await store.places(key, 139.7, 35.7, 10)
     assert [place.member for place in found] == [b"tokyo", b"osaka", b"lima"]
     for place, wanted in zip(found, (TOKYO, OSAKA, LIMA), strict=True):
         assert math.isclose(place.longitude, wanted.longitude, abs_tol=1e-4)
         assert math.isclose(place.latitude, wanted.latitude, abs_tol=1e-4)
     assert [place.member for place in await store.places(key, -70, -10, 1)] == [b"lima"]
+
+
+async def _keeps_lists(store: Store) -> None:
+    key = b"voxpop:1:list"
+    assert await store.listed(key, 10) == []
+    for name, score in ((b"b", 2.0), (b"a", 1.0), (b"c", 1e9 + 0.5), (b"d", -1.0)):
+        await store.announce(announcement(name, score, keep=3))
+    assert await store.listed(key, 10) == [b"c", b"b", b"a"]
+    assert await store.get_many([b"voxpop:1:of:d"]) == [b"value of d"], (
+        "off the list, and there until it ends"
+    )
+    await store.announce(announcement(b"a", 3.0, keep=3))
+    assert await store.listed(key, 2) == [b"c", b"a"]
+    assert await store.listed(key, 10) == [b"c", b"a", b"b"]
+
+
+def announcement(name: bytes, score: float, keep: int = 10, place: Place | None = None) -> Announcement:
+    entry = Entry(b"voxpop:1:of:" + name, b"value of " + name, MINUTE_MS)
+    return Announcement(entry, b"voxpop:1:list", name, score, keep, b"voxpop:1:places", place)
 
 
 async def forgets_in_time(store: Store) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from core.store.base import Entry, Place, StoreError, StoreReason
 from core.store.memory import MemoryStore, distance_km
-from tests.core.store.kit import OSAKA, TOKYO, forgets_in_time, keeps_the_contract
+from tests.core.store.kit import OSAKA, TOKYO, announcement, forgets_in_time, keeps_the_contract
 
 
 def test_it_does_what_a_store_does() -> None:
@@ -34,13 +34,24 @@ def test_it_holds_no_more_keys_than_it_may_and_those_that_it_has_can_change() ->
         assert await store.get_many([b"0", b"1", b"2"]) == [b"x", b"x", b""]
         await store.set_many([Entry(b"0", b"y", 2000)])
         with pytest.raises(StoreError):
-            await store.put_places(b"places", [Place(b"here", 0, 0)])
+            await store.announce(announcement(b"name", 1))
         with pytest.raises(StoreError):
             await store.agree(b"agreed", b"z")
         assert len(store) == 2
         now_ns = 1_000_000_000  # what has expired makes room
         await store.set_many([Entry(b"2", b"x", 1000)])
         assert await store.get_many([b"0", b"1", b"2"]) == [b"y", b"", b"x"]
+
+    asyncio.run(run())
+
+
+def test_names_and_places_take_room_too() -> None:
+    async def run() -> None:
+        store = MemoryStore(2, lambda: 0)
+        with pytest.raises(StoreError) as refused:
+            await store.announce(announcement(b"name", 1, place=Place(b"here", 0, 0)))
+        assert refused.value.reason is StoreReason.FULL
+        assert len(store) == 2
 
     asyncio.run(run())
 

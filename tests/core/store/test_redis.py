@@ -253,7 +253,8 @@ def test_a_server_that_lacks_a_command_is_named_so(command: str, tmp_path: Path)
 
 ACL = (
     "--user", "default", "on", "nopass", "-@all", "+ping",
-    "--user", "voxpop", "on", ">secret", "~voxpop:1:*", "+set", "+getrange", "+geoadd", "+geosearch",
+    "--user", "voxpop", "on", ">secret", "~voxpop:1:*", "+set", "+getrange",
+    "+zadd", "+zremrangebyrank", "+zrevrange", "+geoadd", "+geosearch",
     "--user", "reader", "on", ">secret", "~voxpop:1:*", "+getrange",
 )  # fmt: skip
 

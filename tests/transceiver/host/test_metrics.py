@@ -8,14 +8,15 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from core.addr import Endpoint
 from core.config import PopSettings
+from core.keyring import Keyring
 from core.service.metrics.daemon import OUTCOMES
 from core.service.metrics.exposition import plain, render
 from tests.exposition import complaints
 from transceiver.host.catalogue import TASKS
 from transceiver.host.metrics import HostStatus, host_exposition
-from transceiver.host.pop_watch import PopWatch
+from transceiver.host.pop_reports import PopReports
 
-POPS = PopWatch([PopSettings("here", (Endpoint("192.0.2.1", 3478),))])
+POPS = PopReports([PopSettings("here", (Endpoint("192.0.2.1", 3478),))], Keyring({1: bytes(32)}, 1), None)
 STATUS = HostStatus(
     "draining",
     restarts=[0, 3],

@@ -7,23 +7,24 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 from aiohttp import web
 
 from core.addr import Endpoint
 from core.config import PopSettings
 from transceiver.host.pop_watch import PATIENCE, PAUSE_S, SHORT_PAUSE_S, SHORT_PAUSES, PopWatch
-from transceiver.signaling.pops import Standing
+from transceiver.signaling.pops import NOT_ASKED, Standing
 
 
 class Relay:
     """What its /readyz says."""
 
     def __init__(self) -> None:
-        self.status, self.state = 200, "ready"
+        self.status, self.state, self.pop = 200, "ready", "a"
         self.endpoint = Endpoint("127.0.0.1", 0)
 
     async def answer(self, _: web.Request) -> web.Response:
-        told = {"pop": "a", "forwarder": "xdp", "state": self.state}
+        told = {"pop": self.pop, "forwarder": "xdp", "state": self.state}
         return web.json_response(told, status=self.status)
 
 
@@ -94,6 +95,27 @@ def test_who_has_said_that_it_takes_none_stays_down_when_it_is_gone_until_it_say
     asyncio.run(scenario())
 
 
+def test_the_status_of_another_pop_says_nothing_of_this_one_and_is_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Two PoPs with one status, or a relay with the name of another: never a wrong answer."""
+
+    async def scenario() -> None:
+        async with relay() as it:
+            it.status, it.state = 503, "draining"
+            other = PopSettings("b", (Endpoint("192.0.2.2", 3478),), it.endpoint)
+            watch = PopWatch([pop(it.endpoint), other])
+            for _ in range(3):
+                await watch.ask()
+            assert watch.reports["a"].standing is Standing.DOWN
+            assert watch.reports["b"] == NOT_ASKED
+
+    asyncio.run(scenario())
+    assert [record.getMessage() for record in caplog.records] == [
+        "[[pop]] b has the status of PoP a, which says nothing about it: mend `status`, or `relay.pop` there"
+    ]
+
+
 def test_one_that_starts_is_in_doubt_and_no_more() -> None:
     async def scenario() -> None:
         async with relay() as it:
@@ -128,7 +150,6 @@ def test_a_pop_that_may_be_starting_is_asked_again_soon_and_one_that_stays_away_
 def test_who_has_no_status_is_never_asked() -> None:
     watch = PopWatch([pop(None)])
     asyncio.run(watch.ask())
-    assert watch.encoded == {}
     assert watch.reports["a"].standing is Standing.UP
 
 

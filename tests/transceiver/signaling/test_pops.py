@@ -41,6 +41,7 @@ from transceiver.signaling.pops import (
     PopReport,
     Standing,
     decode_reports,
+    other_pop_untrusted,
     read_status_untrusted,
 )
 
@@ -244,7 +245,7 @@ DRAINING = PopReport("xdp", "draining", Standing.DOWN)
         ({}, ["asked", "other", "never-asked"]),
         ({"asked": REFUSED}, ["other", "never-asked"]),
         ({"asked": UNANSWERED, "other": REFUSED}, ["never-asked"]),
-        ({"never-asked": REFUSED}, ["asked", "other", "never-asked"]),
+        ({"never-asked": REFUSED}, ["asked", "other"]),  # heard of, by way of the store
         ({"asked": REFUSED, "other": DRAINING}, ["never-asked"]),
     ],
 )
@@ -261,3 +262,19 @@ def test_one_in_doubt_is_better_than_none_but_one_that_is_down_is_not() -> None:
     assert directory.usable((ASKED, OTHER)) == (ASKED,)
     directory.learn({"asked": DRAINING, "other": DRAINING})
     assert directory.usable((ASKED, OTHER)) == ()
+
+
+@pytest.mark.parametrize(
+    ("body", "other"),
+    [
+        (b'{"pop": "asked"}', None),
+        (b'{"pop": "far"}', "far"),
+        (b"{}", None),
+        (b'{"pop": 3}', None),
+        (b'{"pop": "\\u001b[31m"}', None),
+        (b"\xff", None),
+        (b"[" * 10_000, None),
+    ],
+)
+def test_whose_status_it_is(body: bytes, other: str | None) -> None:
+    assert other_pop_untrusted(body, "asked") == other

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -122,14 +123,18 @@ def scene(folder: Path, hosts: int) -> Iterator[Scene]:
         made.write("city", render_router(CITY))
         for number in range(1, hosts + 1):
             made.write(f"host{number}", render_host(host(number)))
-        stack.callback(lambda: [end(bird) for bird in made.birds.values()])
+        stack.callback(lambda: [end(bird, signal.SIGKILL) for bird in made.birds.values()])
         for place in places:
             made.start(place)
         yield made
 
 
 def _wire(made: Scene, hosts: int) -> None:
+    """Hosts are behind a bridge that has a carrier whatever becomes of them, as a switch has."""
     made.ip("pop", "link", "add", "lan0", "type", "bridge")
+    made.ip("pop", "link", "add", "spare", "type", "veth", "peer", "name", "open")
+    made.ip("pop", "link", "set", "spare", "master", "lan0", "up")
+    made.ip("pop", "link", "set", "open", "up")
     for option in ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"):
         made.set_option("pop", option, 1)
     with Wiring(made.namespace("pop")) as pop:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import UnavailableError
+from ebpf.net import netns
 from ebpf.net.netns import Wiring
 from edge.lab.wan.control import DirectionState
 from edge.lab.wan.delay import Conditions
@@ -133,6 +134,8 @@ def test_an_end_that_is_removed_is_named_and_the_rest_goes_on(made: Rig) -> None
         here.sendto(b"x", ("192.0.2.2", 9))
     until(made, lambda state: state.counts.refused >= 1)
     assert f"{INTERFACE} in {made.namespaces[1]} is gone" in made.child.text()
+    netns.remove(made.namespaces[1])
+    assert made.control.state()[LINK]["there"].unread == 0
     assert made.child.popen.poll() is None
 
 

@@ -25,9 +25,26 @@ def test_without_a_store_nothing_is_said(tmp_path: Path) -> None:
 
 def test_one_that_can_be_used(tmp_path: Path) -> None:
     with running(Server(tmp_path / "redis")) as redis:
-        (told,) = checked(tmp_path, f'[store]\nurl = "{redis.url}"\ntimeout_ms = 1000\n')
+        table = f'[store]\nurl = "{redis.url}"\ntimeout_ms = 1000\n'
+        told, heard = checked(tmp_path, table)
+        assert told.status is Status.OK
+        assert told.finding.startswith(f"redis at 127.0.0.1:{redis.port}: read and written in ")
+        assert (heard.status, heard.finding) == (Status.NOTE, "of 0 PoP hosts and 0 transceiver hosts")
+        redis.cli("ZADD", "voxpop:1:pop-hosts", "1", "fra:a", "2", "fra:gone")
+        redis.cli("SET", "voxpop:1:pop:fra:a", "whatever it says")
+        _, heard = checked(tmp_path, table)
+        assert heard.status is Status.OK
+        assert heard.finding.startswith("of 1 PoP hosts and 0 transceiver hosts")
+
+
+def test_rights_from_before_there_were_heartbeats_are_too_few(tmp_path: Path) -> None:
+    options = ("--user", "default", "on", "nopass", "~voxpop:1:*", "-@all", "+set", "+getrange", "+ping")
+    with running(Server(tmp_path / "redis", options)) as redis:
+        told, heard = checked(tmp_path, f'[store]\nurl = "{redis.url}"\ntimeout_ms = 1000\n')
     assert told.status is Status.OK
-    assert told.finding.startswith(f"redis at 127.0.0.1:{redis.port}: read and written in ")
+    assert heard.status is Status.FAILED
+    assert "denied" in heard.finding
+    assert "docs/redis.md" in heard.fix
 
 
 @pytest.mark.parametrize(

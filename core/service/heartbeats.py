@@ -1,0 +1,109 @@
+"""A daemon's own heartbeats: written into the store every two seconds, and whenever its state changes.
+
+A task of its own, so that nothing waits for the store; what cannot be written is not made up for later, as
+the next says all that there is to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import re
+import socket
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from importlib.metadata import version
+
+from core.config import StoreSettings
+from core.service.handover import StoreSecrets
+from core.store.base import StoreError, StoreReason
+from core.store.guarded import GuardedStore
+from core.store.heartbeat import PERIOD_S
+from core.store.keys import HostKind
+from core.store.open import open_guarded
+from core.store.registry import Beat, Registry
+
+logger = logging.getLogger(__name__)
+
+JITTER = 0.1
+"""Of the period, either way, so that hosts that were started together do not beat together."""
+VERSION = version("voxpop")
+
+
+class Heartbeats:
+    """Of one daemon, on its event loop. `make` says what is true now."""
+
+    def __init__(self, store: GuardedStore, kind: HostKind, make: Callable[[float], Beat]) -> None:
+        """`make` is given the wall clock, Unix time."""
+        self.registry = Registry(store)
+        self.written = 0
+        self._kind = kind
+        self._make = make
+        self._is_due = asyncio.Event()
+        self._draw = random.Random().uniform  # noqa: S311 - jitter
+
+    @property
+    def failures(self) -> Counter[StoreReason]:
+        """Calls of the store that failed, by reason."""
+        return self.registry.store.failures
+
+    @property
+    def trouble(self) -> StoreReason | None:
+        """Why the store is degraded; None where it is not."""
+        return self.registry.store.trouble
+
+    def hasten(self) -> None:
+        """What is true has changed: say it now."""
+        self._is_due.set()
+
+    @contextlib.asynccontextmanager
+    async def beating(self) -> AsyncIterator[None]:
+        """As long as the block."""
+        task = asyncio.create_task(self._beat())
+        task.add_done_callback(_tell_end)
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await self.registry.store.close()
+
+    async def _beat(self) -> None:
+        while True:
+            self._is_due.clear()
+            try:
+                await self.registry.write(self._kind, self._make(time.time()))
+                self.written += 1
+            except StoreError:
+                pass  # counted and told by the guard
+            pause_s = PERIOD_S * self._draw(1 - JITTER, 1 + JITTER)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._is_due.wait()
+
+
+def open_heartbeats(
+    settings: StoreSettings | None,
+    secrets: StoreSecrets | None,
+    kind: HostKind,
+    make: Callable[[float], Beat],
+) -> Heartbeats | None:
+    """For the store of a configuration; None without one."""
+    if settings is None:
+        return None
+    password, ca_pem = secrets or (None, None)
+    store = open_guarded(settings, password, ca_pem, "heartbeats")
+    return Heartbeats(store, kind, make)
+
+
+def own_name() -> str:
+    """What the system calls this host, as a name of ours may be spelled."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())[:64] or "localhost"
+
+
+def _tell_end(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        logger.error("no more heartbeats are written: %s", task.exception(), exc_info=task.exception())

@@ -1,0 +1,1 @@
+"""`voxpop announce`: a PoP host's VIPs are announced while its relay is well (docs/health.md)."""
