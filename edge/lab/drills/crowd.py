@@ -13,7 +13,7 @@ from pathlib import Path
 
 from core.errors import UnavailableError
 from core.service import interrupt, process
-from core.service.process import Child
+from core.service.process import LOG_LINES_SHOWN, Child
 from edge.lab.drills.heard import Event, Heard, parse
 
 POLL_S = 0.05
@@ -42,9 +42,9 @@ class Crowd:
         while not holds(events := self.events):
             is_over = bool(process.ended([self._child], POLL_S))
             if is_over and not holds(self.events):
-                raise UnavailableError(f"the callers ended before {what}:\n{self._child.tail()}")
+                raise UnavailableError(f"the callers ended before {what}:\n{self._said()}")
             if time.monotonic() > deadline:
-                raise UnavailableError(f"{what}: not within {timeout_s:g} s:\n{self._child.tail()}")
+                raise UnavailableError(f"{what}: not within {timeout_s:g} s:\n{self._said()}")
         return events
 
     def until_told(self, kind: str, timeout_s: float = 60.0, count: int = 1) -> list[Event]:
@@ -74,11 +74,16 @@ class Crowd:
     def finish(self, timeout_s: float) -> Heard:
         """Wait until all calls have ended by themselves, and what they heard. Raises UnavailableError."""
         if not process.ended([self._child], timeout_s):
-            raise UnavailableError(f"the callers did not end within {timeout_s:g} s:\n{self._child.tail()}")
+            raise UnavailableError(f"the callers did not end within {timeout_s:g} s:\n{self._said()}")
         events = self.events
         if not _count(events, "summary"):
-            raise UnavailableError(f"the callers crashed:\n{self._child.tail()}")
+            raise UnavailableError(f"the callers crashed:\n{self._said()}")
         return Heard(events, self._calls)
+
+    def _said(self) -> str:
+        """The end of what it has said in words."""
+        lines = [line for line in self._child.text().splitlines() if not line.startswith("{")]
+        return "\n".join(f"    {line}" for line in lines[-LOG_LINES_SHOWN:])
 
     def close(self) -> None:
         """Whatever it is doing. Idempotent."""
