@@ -15,7 +15,7 @@ from edge.lab.drills.stage import Stage
 def play_short(drill: Drill, folder: Path, name: str) -> Outcome:
     """Nothing is as it must not be, every figure is there that a bar asks for, no call is lost."""
     outcome = outcome_of(drill, Stage(name, folder, is_short=True))
-    assert outcome.faults == ()
+    assert not outcome.faults, outcome.faults
     assert {bar.figure for bar in drill.bars} <= outcome.figures.keys()
     if CALLS in outcome.figures:
         assert outcome.figures[CALLS].value == 0
