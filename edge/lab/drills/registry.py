@@ -14,6 +14,7 @@ from edge.lab.drills import (
     nat_rebind,
     pop_cut_off,
     redis_trouble,
+    region_vanishes,
     relay_restart,
     rolling_deploy,
     transceiver_drain,
@@ -38,6 +39,7 @@ DRILLS: tuple[Drill, ...] = (
     keys_rotated.DRILL,
     clock_off.DRILL,
     bad_config.DRILL,
+    region_vanishes.DRILL,
 )
 NAMES = tuple(drill.name for drill in DRILLS)
 
