@@ -18,11 +18,12 @@ from edge.lab.drills import registry
 from edge.lab.drills.drill import Drill
 from edge.lab.drills.play import folder, play
 from edge.lab.drills.table import as_json, markdown, render, replaced
+from tests.browser import drill_pop_cut_off
 
 OUTPUT, PAGE = Path("drills.json"), Path("docs/drills.md")
 KEEP = "DRILLS_KEEP"
 """Of the environment: a directory for what every caller told."""
-DRILLS: tuple[Drill, ...] = registry.DRILLS
+DRILLS: tuple[Drill, ...] = (*registry.DRILLS, drill_pop_cut_off.DRILL)
 """Those of the product, then those with a browser in them, which it does not have."""
 
 
