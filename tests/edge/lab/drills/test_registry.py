@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import pytest
 
 from edge.lab.drills import registry
 from edge.lab.drills.drill import Drill
 from tests.paths import ROOT
-
-PLAIN = ("bars", "promise")
 
 
 def test_names_are_words_for_a_command_line_and_no_two_are_one() -> None:
@@ -23,7 +22,8 @@ def test_each_has_a_bar_a_place_on_the_page_and_a_short_version_among_the_tests(
     assert drill.bars
     assert f"`{drill.name}`" in (ROOT / "docs" / "drills.md").read_text()
     tests = (ROOT / "tests" / "edge" / "lab" / "drills").glob("test_*.py")
-    module = drill.play.__module__.rpartition(".")[2]
+    play = drill.play.func if isinstance(drill.play, partial) else drill.play
+    module = play.__module__.rpartition(".")[2]
     assert any(f"{module}." in test.read_text() and "play_short" in test.read_text() for test in tests)
 
 
