@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from core.errors import UnavailableError
 from edge.lab.drills.drill import CALLS, Bar, Drill, Figure, Outcome
-from edge.lab.drills.play import folder, play
+from edge.lab.drills.play import NICENESS, folder, play
 from edge.lab.drills.stage import Stage
 from edge.lab.plan import DIRECTORY
 
@@ -32,6 +34,19 @@ def test_what_is_measured_is_judged_and_told(tmp_path: Path) -> None:
     assert (seen[0].name, seen[0].directory, seen[0].is_short) == (NAME, tmp_path / "one", False)
     assert told[0] == "one: something dies …"
     assert told[1].startswith("one: met, after ")
+
+
+@pytest.mark.netns
+def test_a_drill_comes_before_what_else_the_machine_does(tmp_path: Path) -> None:
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+
+    def look(_: Stage) -> Outcome:
+        told = subprocess.run(["nice"], check=True, capture_output=True, text=True).stdout
+        return Outcome({CALLS: Figure(0), "niceness": Figure(int(told))})
+
+    verdict = play(drill(look), tmp_path, lambda _: None, NAME)
+    assert verdict.outcome.figures["niceness"].value == min(before, NICENESS)
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
 
 
 def test_what_fails_on_the_way_is_a_miss_with_its_reason(tmp_path: Path) -> None:
