@@ -21,7 +21,7 @@ from edge.lab.planet.speaker import until
 PER_S, SHORT_PER_S = 20.0, 8.0
 ROUND_S, SHORT_ROUND_S = 5.0, 2.0
 ROUNDS, SHORT_ROUNDS = 3, 1
-CALL_S = 0.5
+CALL_S = 0.1
 ROOM_S = 60.0
 FAILED, RATIO = "calls failed", "set-up p95 by that of a healthy Redis"
 
