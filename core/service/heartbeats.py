@@ -13,7 +13,7 @@ import random
 import re
 import socket
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version
 
@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 JITTER = 0.1
 """Of the period, either way, so that hosts that were started together do not beat together."""
+REMEMBERED = 8
+QUIET_BEATS = 30
+"""In a row that are our own, after which it is told again when another writes under our name."""
 VERSION = version("voxpop")
 
 
@@ -42,6 +45,10 @@ class Heartbeats:
         self.written = 0
         self._kind = kind
         self._make = make
+        self._ours = deque[bytes](maxlen=REMEMBERED)
+        """Also those of which nobody has said whether they were written."""
+        self._foreign = 0
+        """More than 0 while, or shortly after, another has written under our name."""
         self._is_due = asyncio.Event()
         self._draw = random.Random().uniform  # noqa: S311 - jitter
 
@@ -74,15 +81,27 @@ class Heartbeats:
     async def _beat(self) -> None:
         while True:
             self._is_due.clear()
-            try:
-                await self.registry.write(self._kind, self._make(time.time()))
-                self.written += 1
-            except StoreError:
-                pass  # counted and told by the guard
+            with contextlib.suppress(StoreError):  # counted and told by the guard
+                await self._write(self._make(time.time()))
             pause_s = PERIOD_S * self._draw(1 - JITTER, 1 + JITTER)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
                     await self._is_due.wait()
+
+    async def _write(self, beat: Beat) -> None:
+        is_first = self.written == 0  # what is there may be of the daemon that was before this one
+        self._ours.append(beat.value)
+        before = await self.registry.write(self._kind, beat)
+        self.written += 1
+        if before and not is_first and before not in self._ours:
+            if not self._foreign:
+                logger.error(
+                    "somebody else writes the heartbeats of %s host %s: give each host a name of its own",
+                    self._kind.value,
+                    beat.name.decode(),
+                )
+            self._foreign = QUIET_BEATS
+        self._foreign = max(self._foreign - 1, 0)
 
 
 def open_heartbeats(

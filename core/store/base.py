@@ -90,9 +90,9 @@ class Store(Protocol):
     async def agree(self, key: bytes, proposal: bytes) -> bytes:
         """The value of a key, which is `proposal` where it had none. It does not expire."""
 
-    async def announce(self, announcement: Announcement) -> None:
+    async def announce(self, announcement: Announcement) -> bytes:
         """Write a value, put its name on a list with a score, or give it another there, and a place into a
-        GEO set, or move it there.
+        GEO set, or move it there. Returns what the key had before, as `get_many` does.
         """
 
     async def listed(self, key: bytes, limit: int) -> list[bytes]:

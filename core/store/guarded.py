@@ -49,9 +49,9 @@ class GuardedStore:
         """See Store."""
         return await self._guard(lambda: self._store.agree(key, proposal))
 
-    async def announce(self, announcement: Announcement) -> None:
+    async def announce(self, announcement: Announcement) -> bytes:
         """See Store."""
-        await self._guard(lambda: self._store.announce(announcement))
+        return await self._guard(lambda: self._store.announce(announcement))
 
     async def listed(self, key: bytes, limit: int) -> list[bytes]:
         """See Store."""

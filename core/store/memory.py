@@ -61,9 +61,10 @@ class MemoryStore:
             self._values[key] = proposal, NEVER_NS
         return self._get(key)[:READ_BYTES]
 
-    async def announce(self, announcement: Announcement) -> None:
+    async def announce(self, announcement: Announcement) -> bytes:
         """See Store."""
         entry, list_key, name, score, keep, places_key, place = announcement
+        before = self._get(entry.key)[:READ_BYTES]
         await self.set_many([entry])
         names = self._lists.setdefault(list_key, {})
         self._make_room(name in names)
@@ -74,6 +75,7 @@ class MemoryStore:
             members = self._places.setdefault(places_key, {})
             self._make_room(place.member in members)
             members[place.member] = place
+        return before
 
     def _make_room(self, is_there: bool) -> None:
         if not is_there and not self._has_room(self._monotonic_ns()):

@@ -114,16 +114,21 @@ class RedisStore:
         _raise_first(answers)
         return _value(answers[1])
 
-    async def announce(self, announcement: Announcement) -> None:
-        """See Store. The list is a sorted set; whom nobody hears of goes down its ranks, and out at last."""
+    async def announce(self, announcement: Announcement) -> bytes:
+        """See Store. The list is a sorted set; whom nobody hears of goes down its ranks, and out at last.
+        GETRANGE and SET, as SET with GET leaves a key alone that is no string.
+        """
         entry, list_key, name, score, keep, places_key, place = announcement
-        pipeline = self._pipeline(4)
+        pipeline = self._pipeline(5)
+        pipeline.getrange(entry.key, 0, READ_BYTES - 1)
         pipeline.set(entry.key, entry.value, px=entry.ttl_ms)
         pipeline.zadd(list_key, {name: score})
         pipeline.zremrangebyrank(list_key, 0, -keep - 1)
         if place is not None:
             pipeline.geoadd(places_key, (place.longitude, place.latitude, place.member))
-        _raise_first(await self._execute(pipeline))
+        before, *answers = await self._execute(pipeline)
+        _raise_first(answers)
+        return _value(before)
 
     async def listed(self, key: bytes, limit: int) -> list[bytes]:
         """See Store."""

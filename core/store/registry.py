@@ -39,13 +39,13 @@ class Registry:
     def __init__(self, store: GuardedStore) -> None:
         self.store = store
 
-    async def write(self, kind: HostKind, beat: Beat) -> None:
-        """A host lives."""
+    async def write(self, kind: HostKind, beat: Beat) -> bytes:
+        """A host lives. Returns what was last written under its name, empty when that was too long ago."""
         entry = Entry(kind.heartbeat_key(beat.name), beat.value, int(TTL_S * 1000))
         place = beat.place
         if place is not None:
             place = place._replace(latitude=min(max(place.latitude, -MAX_LATITUDE), MAX_LATITUDE))
-        await self.store.announce(
+        return await self.store.announce(
             Announcement(entry, kind.list_key, beat.name, beat.at_s, MAX_HOSTS, POPS, place)
         )
 

@@ -12,15 +12,15 @@ from typing import Any, NamedTuple, Self
 
 from core.addr import IpFamily
 from ebpf.errors import AttachError, DataplaneError
-from ebpf.net.messages import Link, Route, attribute, read_address, read_link, read_on_link, read_route
+from ebpf.net.messages import Link, attribute, read_address, read_link, read_on_link
 from ebpf.net.netlink import IPRoute, NetlinkError
+from ebpf.net.netns import inside
+from ebpf.net.routes import TABLE_MAIN, Route, read_routes
 
 log = logging.getLogger("voxpop.netdev")
 
 # linux/if_link.h
 _FLAG_IF_ABSENT, _FLAG_GENERIC, _FLAG_NATIVE, _FLAG_REPLACE = 1, 2, 4, 16
-RT_TABLE_MAIN = 254
-"""linux/rtnetlink.h"""
 _ATTACHED_NATIVE, _ATTACHED_GENERIC = "xdp", "xdpgeneric"
 _DRIVER_REFUSES = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOMEM, errno.ERANGE, errno.E2BIG, errno.ENOSPC)
 
@@ -45,6 +45,7 @@ class Netdev:
     """A netlink connection; `netns` names a network namespace other than our own. A context manager."""
 
     def __init__(self, netns: str | None = None) -> None:
+        self._netns = netns
         self._route = IPRoute(netns=netns) if netns else IPRoute()
 
     def __enter__(self) -> Self:
@@ -74,19 +75,15 @@ class Netdev:
     def prefixes(self) -> set[IPv4Network | IPv6Network]:
         """All that this host has addresses in, and has routes to in any table, default routes included."""
         found = {network for message in self._route.get_addr() for network in read_on_link(message)}
-        for family in IpFamily:
-            routes = (read_route(message) for message in self._route.get_routes(family=family.af))
-            found |= {route.prefix for route in routes if route is not None}
+        with inside(self._netns):
+            found |= {route.prefix for family in IpFamily for route in read_routes(family)}
         return found
 
     def routes(self) -> list[Route]:
         """Those of the main table, of both families."""
-        messages = [
-            each
-            for family in IpFamily
-            for each in self._route.get_routes(family=family.af, table=RT_TABLE_MAIN)
-        ]
-        return [route for route in map(read_route, messages) if route is not None]
+        with inside(self._netns):
+            found = [route for family in IpFamily for route in read_routes(family)]
+        return [route for route in found if route.table == TABLE_MAIN]
 
     def attached(self, name: str) -> Attachment | None:
         """The XDP program of an interface."""

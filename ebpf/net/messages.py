@@ -1,4 +1,4 @@
-"""What rtnetlink says, as values: interfaces, addresses, routes and neighbours of a host.
+"""What rtnetlink says, as values: interfaces, addresses and neighbours of a host.
 
 The one reader of its messages, whoever has asked for them: `snapshot` follows them on an event loop, `attach`
 looks at an interface before it changes it. Numbers of links are the kernel's (ifindex).
@@ -11,15 +11,9 @@ from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, NamedTuple
 
-from core.addr import IpFamily
-
 IFF_UP, IFF_LOWER_UP = 1 << 0, 1 << 16
 """linux/if.h"""
 ARPHRD_ETHER = 1
-RTN_UNICAST = 1
-RTM_F_CLONED = 0x200
-"""An entry of the routing cache."""
-RTNH_F_DEAD, RTNH_F_LINKDOWN = 1, 16
 NUD_FAILED = 0x20
 NUD_NOARP, NUD_PERMANENT = 0x40, 0x80
 NTF_EXT_LEARNED, NTF_EXT_MANAGED = 0x10, 0x01
@@ -49,22 +43,8 @@ class Link(NamedTuple):
     """(type, number) of the tag that it adds, for a VLAN interface."""
     xdp_program: int | None
     """Id of the XDP program that it runs."""
-
-
-class RouteLeg(NamedTuple):
-    """One leg of a route: out of an interface, to a gateway, or straight to the destination (None)."""
-
-    link: int
-    gateway: str | None
-    is_up: bool
-
-
-class Route(NamedTuple):
-    """A route; without legs it refuses on purpose (blackhole, unreachable)."""
-
-    prefix: IPv4Network | IPv6Network
-    metric: int
-    legs: tuple[RouteLeg, ...]
+    master: int | None = None
+    """The bond, bridge or VRF that it is a part of."""
 
 
 class Neighbour(NamedTuple):
@@ -101,6 +81,7 @@ def read_link(message: Message) -> Link:
         parent=message.get_attr("IFLA_LINK"),
         vlan=None if vlan_id is None else (protocol or ETH_P_8021Q, vlan_id),
         xdp_program=attribute(message, "IFLA_XDP", "IFLA_XDP_PROG_ID"),
+        master=message.get_attr("IFLA_MASTER"),
     )
 
 
@@ -116,16 +97,6 @@ def read_on_link(message: Message) -> Iterator[IPv4Network | IPv6Network]:
     far = message.get_attr("IFA_ADDRESS") or read_address(message)
     yield ip_network(f"{far}/{message['prefixlen']}", strict=False)
     yield ip_network(read_address(message))
-
-
-def read_route(message: Message) -> Route | None:
-    """An RTM_NEWROUTE message; None for what is no route of a table."""
-    if message["flags"] & RTM_F_CLONED:
-        return None
-    destination = message.get_attr("RTA_DST") or _any_host(message["family"])
-    prefix = ip_network(f"{destination}/{message['dst_len']}")
-    legs = tuple(_legs(message)) if message["type"] == RTN_UNICAST else ()
-    return Route(prefix, message.get_attr("RTA_PRIORITY") or 0, legs)
 
 
 def read_neighbour(message: Message) -> Neighbour | None:
@@ -152,25 +123,6 @@ def attribute(message: Message, *path: str) -> Any:  # noqa: ANN401 - pyroute2 h
     for name in path:
         message = None if message is None else message.get_attr(name)
     return message
-
-
-def _any_host(af: int) -> str:
-    return "0.0.0.0" if af == IpFamily.V4.af else "::"  # noqa: S104 - of a prefix
-
-
-def _legs(message: Message) -> Iterator[RouteLeg]:
-    parts = message.get_attr("RTA_MULTIPATH")
-    if parts is None:
-        yield _leg(message, message.get_attr("RTA_OIF"))
-        return
-    for part in parts:
-        yield _leg(part, part["oif"])
-
-
-def _leg(part: Message, link: int) -> RouteLeg:
-    via = part.get_attr("RTA_VIA")
-    gateway = via["addr"] if via else part.get_attr("RTA_GATEWAY")
-    return RouteLeg(link, gateway, not part["flags"] & (RTNH_F_DEAD | RTNH_F_LINKDOWN))
 
 
 def _mac(text: str | None) -> bytes:

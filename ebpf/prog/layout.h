@@ -200,9 +200,9 @@ enum vp_slot_state {
 
 /*
  * A flow has a record for each direction, with what its packets need together. Written by userspace
- * while `state` is VP_SLOT_OFF, then never again but for `state` and `nexthop`; the program counts
- * and stamps. `seen` is jiffies >> VP_SEEN_SHIFT, which the loader chooses so that it lasts an
- * hour.
+ * while `state` is VP_SLOT_OFF, then never again but for `state` and `nexthop`, and upstream for
+ * another number of the same transceiver; the program counts and stamps. `seen` is jiffies >>
+ * VP_SEEN_SHIFT, which the loader chooses so that it lasts an hour.
  *
  * Upstream, clients are spread over all slots: the smaller the record, the more flows stay in a
  * CPU's own caches. Of IPv4 it is sixteen bytes, as a transceiver is a number for which

@@ -3,8 +3,9 @@
 A flow begins as whole records in a slot that has rested, one for each direction, switched on last; then its
 client is entered in the index. It ends in the opposite order: switched off, out of the index, and the slot
 rests. The program compares each record with the packet before it uses it, so at no moment of this can a
-packet be sent by another flow's record. A record that lives is written to in three places only, each of them
-one store: its state, its next hops and the mark of its ufrag.
+packet be sent by another flow's record. A record that lives is written to in four places only, each of them
+one store: its state, its next hop, the number of its transceiver, for another one of the same that has
+another next hop, and the mark of its ufrag.
 """
 
 from __future__ import annotations

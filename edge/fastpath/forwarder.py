@@ -111,7 +111,8 @@ class XdpForwarder:
             return RelayReason.TOO_MANY_ADDRESSES
         if len(self._store) >= self._max_flows:
             return RelayReason.TABLE_FULL
-        up, down = self.hops.lookup(transceiver.host), self.hops.lookup(endpoint.host)
+        vip_id = self._store.vip_ids[vip]
+        up, down = self.hops.lookup(endpoint, vip_id, transceiver)
         if NOWHERE in (up, down):
             return RelayReason.UNREACHABLE
         number = self.hops.transceiver(flows.family, transceiver, up, now_ns)
@@ -120,7 +121,7 @@ class XdpForwarder:
         slot = slots.take(self._store.maps.index.groups(endpoint), mark, now_ns)
         if slot is None:
             return RelayReason.NO_NAT_PORT
-        record = FlowRecord(slot, endpoint, self._store.vip_ids[vip], transceiver, number, down or NOWHERE)
+        record = FlowRecord(slot, endpoint, vip_id, transceiver, number, down or NOWHERE)
         flows.note_ufrag(slot, ufrag)
         if not flows.begin(record, mark, now_ns):
             position = slots.position_of(slot)

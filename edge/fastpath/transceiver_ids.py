@@ -1,5 +1,9 @@
 """The numbers by which upstream records name transceivers, as far as they are one worker's to give.
 
+A transceiver has a number for each next hop that its flows go by, as the next hop is written once for all
+flows of a number: one where its route has one leg, one for each leg that its flows are spread over. Where
+that leg is down the number lends itself to another, and has its own again afterwards.
+
 A number goes round: free → held → free. What it stands for is written while it is free, and stays as long
 as a live record may have it. Nobody counts records by number: the records themselves are asked now and
 then which are in use, so a worker that dies leaves nothing wrong behind.
@@ -41,13 +45,15 @@ class Transceivers:
         self._family = family
         self._rows = tables.transceivers[family]
         self._nexthops = self._rows["common"]["nexthop"]
-        self._numbers: dict[Key, TransceiverId] = {}
+        self._numbers: dict[Key, dict[NextHopId, TransceiverId]] = {}
+        """By whom they stand for and by the next hop that is a number's own."""
         self._held: dict[TransceiverId, Key] = {}
+        self._own: dict[TransceiverId, NextHopId] = {}
         self._reclaimed_ns = now_ns
         own = np.arange(1 + index, TRANSCEIVERS, workers)
         is_held, is_fresh = self._in_use()[own], self._rows["common"]["port"][own] == 0
         for number in own[is_held].tolist():
-            self._hold(number, self._key_of(number))
+            self._hold(number, self.key_of(number), NextHopId(int(self._nexthops[number])))
         left = own[~is_held & ~is_fresh]
         self._nexthops[left] = NOWHERE
         self._fresh = own[~is_held & is_fresh].astype(np.uint16)
@@ -66,33 +72,58 @@ class Transceivers:
         """Whether a number still stands for a transceiver at that address."""
         return self._held.get(number, b"")[:-2] == address
 
-    def find(self, transceiver: Endpoint) -> TransceiverId | None:
-        """The number that it has."""
-        return self._numbers.get(_key(transceiver))
+    def own_nexthop(self, number: TransceiverId) -> NextHopId:
+        """The next hop that a held number is for."""
+        return self._own[number]
+
+    def find(self, transceiver: Endpoint, nexthop: NextHopId) -> TransceiverId | None:
+        """The number that it has for a next hop; or one that had none so far, and is for that from now on."""
+        return self.find_key(_key(transceiver), nexthop)
+
+    def find_key(self, key: Key, nexthop: NextHopId) -> TransceiverId | None:
+        """The same by address and port, packed. NOWHERE: any that it has."""
+        numbers = self._numbers.get(key, {})
+        if nexthop == NOWHERE:
+            return next(iter(numbers.values()), None)
+        number = numbers.get(nexthop)
+        if number is None and (number := numbers.get(NOWHERE)) is not None:
+            self.make_own(number, nexthop)
+        return number
+
+    def make_own(self, number: TransceiverId, nexthop: NextHopId) -> None:
+        """Let a held number be for a next hop, unless its transceiver has one for that."""
+        numbers = self._numbers.setdefault(self._held[number], {})
+        if nexthop not in numbers:
+            if numbers.get(self._own[number]) == number:
+                del numbers[self._own[number]]
+            numbers[nexthop] = number
+            self._own[number] = nexthop
 
     def take(self, transceiver: Endpoint, nexthop: NextHopId, now_ns: int) -> TransceiverId | None:
-        """A number for one that has none; None if live flows have as many transceivers as there are."""
-        if now_ns - self._reclaimed_ns >= RECLAIM_NS:
-            self.reclaim(now_ns)
+        """A number for one that has none for that next hop; None if live flows have as many as there are."""
+        self.reclaim_if_due(now_ns)
         number = self._free_one(now_ns)
         if number is not None:
             self._tables.set_transceiver(number, transceiver, nexthop)
-            self._hold(number, _key(transceiver))
+            self._hold(number, _key(transceiver), nexthop)
         return number
+
+    def reclaim_if_due(self, now_ns: int) -> None:
+        """Reclaim, if that was not done for RECLAIM_NS; so that no take() at that time does it."""
+        if now_ns - self._reclaimed_ns >= RECLAIM_NS:
+            self.reclaim(now_ns)
 
     def reclaim(self, now_ns: int) -> None:
         """Take back what no live record has; a packet under way may still, so it rests."""
         self._reclaimed_ns = now_ns
         in_use = self._in_use()
         for number, key in [each for each in self._held.items() if not in_use[each[0]]]:
-            del self._held[number]
-            if self._numbers.get(key) == number:
-                del self._numbers[key]
+            self._let_go(number, key)
             self._nexthops[number] = NOWHERE
             self._resting.append((now_ns + REST_NS, number))
         if not self._resting and self._taken == len(self._fresh):
             logger.error(
-                "IPv%d flows of this worker lead to %d transceivers: no room for another",
+                "IPv%d flows of this worker lead to transceivers by %d numbers: no room for another",
                 self._family,
                 len(self._held),
             )
@@ -105,11 +136,21 @@ class Transceivers:
             return self._resting.popleft()[1]
         return None
 
-    def _hold(self, number: TransceiverId, key: Key) -> None:
+    def _hold(self, number: TransceiverId, key: Key, nexthop: NextHopId) -> None:
         self._held[number] = key
-        self._numbers.setdefault(key, number)
+        self._own[number] = nexthop
+        self._numbers.setdefault(key, {}).setdefault(nexthop, number)
 
-    def _key_of(self, number: TransceiverId) -> Key:
+    def _let_go(self, number: TransceiverId, key: Key) -> None:
+        numbers, nexthop = self._numbers.get(key, {}), self._own.pop(number)
+        del self._held[number]
+        if numbers.get(nexthop) == number:
+            del numbers[nexthop]
+        if not numbers:
+            self._numbers.pop(key, None)
+
+    def key_of(self, number: TransceiverId) -> Key:
+        """Whom a number stands for, whichever worker's it is."""
         row = self._rows[number]
         key: Key = row["addr"].tobytes() + row["common"]["port"].tobytes()
         return key

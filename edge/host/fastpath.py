@@ -65,7 +65,10 @@ class XdpHost:
         self._dscp_upstream = plan.settings.dscp_upstream
         self._interfaces = Interfaces(plan, tables, modes)
         self.nexthops = NextHops(
-            written_adjacencies(tables), self._interfaces.egress_of, lambda: nexthops_in_use(tables)
+            written_adjacencies(tables),
+            self._interfaces.egress_of,
+            lambda: nexthops_in_use(tables),
+            self._identities.sources(),
         )
         self._monitor = NextHopMonitor(tables, self.nexthops, self._interfaces.place, time.monotonic)
 

@@ -15,6 +15,7 @@ from ebpf.errors import DataplaneError
 from ebpf.ids import BackboneIndex, VipId
 from ebpf.tables import LocalAddress, Tables
 from edge.host.dataplane import Plan
+from edge.nexthops.views import Sources
 
 
 class HostIdentities:
@@ -41,6 +42,11 @@ class HostIdentities:
             LocalAddress(host, vips.get(host, {}), backbones.get(host), self._plan.settings.nat_ports)
             for host in dict.fromkeys([*vips, *backbones])
         ]
+
+    def sources(self) -> Sources:
+        """From which addresses packets go."""
+        vips = {number: vip.host for number, vip in zip(self.vip_ids, self._plan.relay.vips, strict=True)}
+        return Sources(vips, {family: list(hosts.values()) for family, hosts in self.backbones.items()})
 
     def message(self) -> dict[str, object]:
         """For workers; `edge.fastpath.open.read_identities` reads it."""

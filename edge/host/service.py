@@ -16,7 +16,7 @@ from core.config import Config
 from core.errors import UnavailableError
 from core.service.daemon import Daemon, join
 from core.service.drain import Load
-from core.service.heartbeats import VERSION, open_heartbeats, own_name
+from core.service.heartbeats import VERSION, Heartbeats, open_heartbeats, own_name
 from core.service.supervisor import Message
 from core.service.worker import Fd, spec
 from core.store.base import Place
@@ -73,9 +73,7 @@ class RelayService(Daemon[WorkerSettings]):
             for index, share in enumerate(shares)
         ]
         super().__init__(config_path, load, loaded, [spec(MODULE, a) for a in arguments])
-        self.heartbeats = open_heartbeats(
-            loaded.settings.config.store, loaded.settings.store_secrets, HostKind.POP, self._beat
-        )
+        self.heartbeats = self._open_heartbeats()
         self.status = HostStatus(
             pop=relay.pop,
             forwarder="userspace" if self._fast_path is None else "xdp",
@@ -90,13 +88,17 @@ class RelayService(Daemon[WorkerSettings]):
             store=None if loaded.settings.config.store is None else str(loaded.settings.config.store.url),
             heartbeats=self.heartbeats,
         )
-        own = loaded.settings.config.pop(relay.pop)
-        if own is not None and set(own.vips) - set(relay.vips):
+
+    def _open_heartbeats(self) -> Heartbeats | None:
+        settings, relay = self.started_as, self.started_as.relay
+        own = settings.config.pop(relay.pop)
+        if settings.config.store is not None and own is not None and set(own.vips) - set(relay.vips):
             logger.warning(
                 "relay.vips are others than the vips of [[pop]] %s: right where addresses are translated on "
                 "the way here, and a fault elsewhere",
                 relay.pop,
             )
+        return open_heartbeats(settings.config.store, settings.store_secrets, HostKind.POP, self._beat)
 
     def _beat(self, now_s: float) -> Beat:
         """What this host says of itself. Its place stands in the [[pop]] of its own name, if it has one, and

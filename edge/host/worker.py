@@ -101,10 +101,10 @@ class Worker:
         elif kind == EXPEL:
             slow_path.forwarder.is_expelling = True
         elif kind == ROUTES and self._xdp is not None:
-            self._xdp.hops.learn_routes(message)
+            self._xdp.hops.learn_routes(message, time.monotonic_ns())
             self._read_vips(slow_path)
         elif kind == HOSTS and self._xdp is not None:
-            self._xdp.hops.learn_hosts(message)
+            self._xdp.hops.learn_hosts(message, time.monotonic_ns())
 
     def _drain(self, number: Any, is_expelling: Any) -> None:  # noqa: ANN401 - as they are in the message
         """Begin that drain, or with 0 take it back. A worker that is started after its time may find flows

@@ -154,7 +154,7 @@ def down(name: str) -> int | None:
     need_rights()
     with lock(), interrupt.ignored():
         if lifecycle.is_planet(name):
-            return lifecycle.take_apart(lifecycle.load(name))
+            return lifecycle.take_apart(name)
         return _take_apart(load(name)) if is_there(name) else None
 
 

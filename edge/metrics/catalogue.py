@@ -6,6 +6,7 @@ from core.service.metrics import WORKER, Bound, Series, counter, gauge
 from core.service.metrics.daemon import DAEMON
 from core.service.metrics.reference import Section
 from ebpf.verdict import FAMILIES, REASONS
+from edge.nexthops.unfollowed import UnfollowedKind
 from edge.relay.counters import SHARED, Direction
 
 PATHS = ("fast", "slow")
@@ -69,6 +70,14 @@ NEXTHOPS = gauge(
     "behind an interface without the fast path.",
     state=("usable", "unusable"),
 )
+UNFOLLOWED = gauge(
+    "voxpop_fastpath_routing_unfollowed",
+    "What the fast path does not follow in the routing of this host, by kind: routing rules that choose by "
+    "what flows differ in, routes for a type of service, legs of routes that cannot be taken, "
+    "interfaces in VRFs, backbone addresses that are routed unlike each other. The log and `voxpop doctor` "
+    "name each.",
+    kind=tuple(UnfollowedKind),
+)
 ATTACHED = gauge(
     "voxpop_fastpath_attached",
     "1 where an interface runs the program, by mode. 0 in both where the interface is gone or runs "
@@ -76,7 +85,7 @@ ATTACHED = gauge(
     interface=Bound("of `dataplane.interfaces`"),
     mode=MODES,
 )
-FAST_PATH: tuple[Series, ...] = (PACKETS, BYTES, NEXTHOPS, ATTACHED)
+FAST_PATH: tuple[Series, ...] = (PACKETS, BYTES, NEXTHOPS, UNFOLLOWED, ATTACHED)
 
 SECTIONS = (
     Section(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from core.service.metrics.exposition import Family, by_label, family
 from ebpf.verdict import FAMILIES, REASONS, Count, Reason
 from ebpf.verdict import Family as IpFamily
-from edge.metrics.catalogue import ATTACHED, BYTES, MODES, NEXTHOPS, PACKETS
+from edge.metrics.catalogue import ATTACHED, BYTES, MODES, NEXTHOPS, PACKETS, UNFOLLOWED
 from edge.metrics.status import FastPathStatus
+from edge.nexthops.unfollowed import UnfollowedKind
 from edge.relay.counters import Direction
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ def collect(host: FastPathStatus, counts: Counts) -> Iterator[Family]:
     yield family(BYTES, {row: count.bytes for row, count in rows.items()})
     usable = host.nexthops.usable
     yield by_label(NEXTHOPS, {"usable": usable, "unusable": len(host.nexthops) - usable})
+    unfollowed = Counter(each.kind for each in host.nexthops.unfollowed)
+    yield by_label(UNFOLLOWED, {kind: unfollowed[kind] for kind in UnfollowedKind})
     modes = host.modes
     yield family(
         ATTACHED,

@@ -12,6 +12,7 @@ from core.service.daemon import Lifecycle
 from core.service.heartbeats import Heartbeats
 from core.service.supervisor import Supervisor
 from core.store.base import StoreReason
+from edge.nexthops.unfollowed import Unfollowed
 from edge.relay.clocks import HostClocks
 from edge.relay.counters import Counters
 
@@ -25,6 +26,10 @@ class NextHopCounts(Sized, Protocol):
     @property
     def usable(self) -> int:
         """Of them, how many have an adjacency."""
+
+    @property
+    def unfollowed(self) -> Sequence[Unfollowed]:
+        """What of this host's routing is not followed."""
 
 
 class FastPathStatus(Protocol):

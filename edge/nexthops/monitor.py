@@ -60,7 +60,7 @@ class NextHopMonitor:
         self._monotonic_s = monotonic_s
         self.throttle = ResyncThrottle()
         """To be refilled now and then."""
-        self._told: RouteTables = {}
+        self._told: RouteTables | None = None
         self._changed = asyncio.Event()
         self._defaults_at_s = -math.inf
         self._asked_up_to = 0
@@ -122,8 +122,10 @@ class NextHopMonitor:
                 await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _listen(self, netlink: Netlink) -> None:
-        async for _ in netlink.changes():
+        async for is_more in netlink.changes():
             self._changed.set()
+            if is_more:  # flows may have no way until it is followed
+                self.throttle.expedite()
 
     async def _look(self, netlink: Netlink, tell: Tell) -> None:
         network = await netlink.network()
@@ -171,14 +173,17 @@ class NextHopMonitor:
         while True:
             await asyncio.sleep(CONFIRM_S)
             await self._ask(netlink, self._next_to_confirm())
+            if self._nexthops.leg_addresses():
+                self._changed.set()  # who answers, and has not, is known by looking alone
 
     def _next_to_confirm(self) -> list[NetworkAddress]:
-        """In turn; all of them, where there are few."""
-        every = self._nexthops.addresses()
+        """In turn; all of them, where there are few. The legs of routes with several always."""
+        legs = self._nexthops.leg_addresses()
+        every = sorted(set(self._nexthops.addresses()) - set(legs))
         count = min(len(every), max(CONFIRMS, -(-len(every) // CONFIRM_ROUNDS)))
         start = self._asked_up_to % len(every) if every else 0
         self._asked_up_to = start + count
-        return (every[start:] + every[:start])[:count]
+        return legs + (every[start:] + every[:start])[:count]
 
     async def _ask(self, netlink: Netlink, addresses: Sequence[NetworkAddress]) -> None:
         for address in addresses:

@@ -6,7 +6,9 @@ workers must know. An id means the same hop for as long as a flow may refer to i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+import zlib
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import NamedTuple, TypeAlias
@@ -17,14 +19,22 @@ from ebpf.layout import NEXTHOPS
 from ebpf.net.messages import Link, Neighbour
 from ebpf.net.snapshot import Network
 from ebpf.tables import Adjacency
-from edge.nexthops.fib import MAX_INTERVALS, Gateway, Interval, OnLink, RouteTarget, flatten
-from edge.nexthops.messages import ON_LINK
+from edge.nexthops.fib import MAX_INTERVALS, Gateway, Interval, Legs, OnLink, RouteTarget
+from edge.nexthops.messages import MAX_SPREADS, ON_LINK, RouteTables, SpreadLeg, View, spread_number
+from edge.nexthops.unfollowed import Unfollowed
+from edge.nexthops.views import NO_SOURCES, Sources, Views, unfollowed, views_of
 
 MAX_TAGS = 2
 SCARCE = NEXTHOPS * 3 // 4
 """From so many next hops on, those without flows are given up."""
 HOLD_S = 30.0
 """How long a MAC is used that nobody answers for any more."""
+MAX_NAMED, MAX_REMEMBERED = 20, 1000
+"""Of what is not followed, how much is complained of at a time; of all complaints, how many are remembered
+to be made only once.
+"""
+SILENT_S = 7.0
+"""After so long a router that does not answer carries no flows that another leg can have: three questions."""
 
 
 class OnLinkHost(NamedTuple):
@@ -54,7 +64,8 @@ class NextHops:
     """Every next hop by id.
 
     `written` are the adjacencies that the program has, of before; `egress_of` gives the index in the egress
-    table of an interface that has the fast path, `in_use` the ids that flows refer to.
+    table of an interface that has the fast path, `in_use` the ids that flows refer to, `sources` our own
+    addresses.
     """
 
     def __init__(
@@ -62,25 +73,40 @@ class NextHops:
         written: Mapping[NextHopId, Adjacency],
         egress_of: Callable[[Link], EgressId | None],
         in_use: Callable[[], Collection[NextHopId]],
+        sources: Sources = NO_SOURCES,
     ) -> None:
         self._adjacencies: dict[NextHopId, Adjacency | None] = dict(written)
         self._egress_of = egress_of
         self._in_use = in_use
+        self._sources = sources
         self._ids: dict[NextHop, NextHopId] = {}
         self._network: Network | None = None
         self._now_s = 0.0
         self._complained: set[str] = set()
         self._good: dict[NextHop, tuple[bytes, float]] = {}
         """The MAC that a hop had last, and when it was last known to be good."""
-        self._intervals: dict[IpFamily, list[Interval]] = {family: [(0, None)] for family in IpFamily}
+        self._views: Views = views_of(Network({}, (), {}), sources)
+        self.unfollowed: tuple[Unfollowed, ...] = ()
+        """What there is in the routing of this host that the fast path does not follow."""
 
     @property
-    def tables(self) -> dict[IpFamily, list[tuple[int, NextHopId]]]:
-        """The intervals as workers need them."""
-        return {
-            family: [(start, self._target(target)) for start, target in intervals]
-            for family, intervals in self._intervals.items()
+    def tables(self) -> RouteTables:
+        """The routes as workers need them."""
+        places: dict[tuple[SpreadLeg, ...], int] = {}
+
+        def number(target: RouteTarget) -> NextHopId:
+            if not isinstance(target, Legs):
+                return self._target(target)
+            legs = self._spread(target)
+            if len(legs) < 2:
+                return legs[0].nexthop if legs else NOWHERE
+            return spread_number(places.setdefault(legs, len(places)))
+
+        views: dict[IpFamily, list[View]] = {
+            family: [[(start, number(target)) for start, target in rows] for rows in of_family]
+            for family, of_family in self._views.intervals.items()
         }
+        return RouteTables(views, tuple(places), self._views.upstream, self._views.downstream)
 
     @property
     def hosts(self) -> dict[str, NextHopId]:
@@ -100,6 +126,10 @@ class NextHops:
         found = (self._neighbour_of(hop) for hop in self._ids)
         return [address for address in found if address is not None]
 
+    def leg_addresses(self) -> list[NetworkAddress]:
+        """The routers of routes with several legs, of which one has to take another's flows soon."""
+        return sorted({gateway for legs in self._legs_in(self._views) for gateway, _ in legs.gateways})
+
     def neighbour(self, address: NetworkAddress) -> tuple[Link, Neighbour | None] | None:
         """The link of a neighbour, and what the kernel knows of it; None where the link is gone."""
         link = None if self._network is None else self._network.links.get(address[0])
@@ -112,21 +142,75 @@ class NextHops:
         self._network = network
         self._now_s = now_s
         changes = Changes()
-        intervals = {family: flatten(network.routes, family) for family in IpFamily}
-        if sum(map(len, intervals.values())) > MAX_INTERVALS:
-            self._complain(
-                changes, f"more than {MAX_INTERVALS} routes that differ in their next hop: the old stay"
-            )
-        else:
-            self._intervals = intervals
-        targets = {target for rows in self._intervals.values() for _, target in rows}
-        gateways = {target for target in targets if isinstance(target, Gateway)}
+        self._adopt(views_of(network, self._sources), changes)
+        gateways = self._gateways()
         self._forget(hop for hop in self._ids if isinstance(hop, Gateway) and hop not in gateways)
         for gateway in sorted(gateways - self._ids.keys()):
             self._number(gateway, changes)
         for hop, number in self._ids.items():
             self._update(hop, number, changes)
         return changes
+
+    def _adopt(self, views: Views, changes: Changes) -> None:
+        """Take new routes in the place of the old, if there are not too many."""
+        assert self._network is not None
+        count = sum(len(rows) for of_family in views.intervals.values() for rows in of_family)
+        if count > MAX_INTERVALS:
+            self._complain(
+                changes, f"more than {MAX_INTERVALS} routes that differ in their next hop: the old stay"
+            )
+            return
+        if len(set(self._legs_in(views))) > MAX_SPREADS:
+            self._complain(changes, f"more than {MAX_SPREADS} routes that differ in their legs: the old stay")
+            return
+        self._views = views
+        found = unfollowed(
+            self._network, self._sources, views, lambda link: self._egress_of(link) is not None
+        )
+        self.unfollowed = tuple(dict.fromkeys(found))
+        for each in self.unfollowed[:MAX_NAMED]:
+            self._complain(changes, f"not followed by the fast path: {each.text}")
+        if len(self.unfollowed) > MAX_NAMED:
+            self._complain(changes, "more is not followed by the fast path: `voxpop doctor` names all of it")
+
+    @staticmethod
+    def _legs_in(views: Views) -> Iterable[Legs]:
+        for of_family in views.intervals.values():
+            for rows in of_family:
+                for _, target in rows:
+                    if isinstance(target, Legs):
+                        yield target
+
+    def _gateways(self) -> set[Gateway]:
+        targets = {
+            target for of_family in self._views.intervals.values() for rows in of_family for _, target in rows
+        }
+        single = {target for target in targets if isinstance(target, Gateway)}
+        return single | {g for legs in targets if isinstance(legs, Legs) for g, _ in legs.gateways}
+
+    def _spread(self, legs: Legs) -> tuple[SpreadLeg, ...]:
+        """The legs that flows can take: those whose router answers; if none does, those with an adjacency, of
+        before; if there is none either, all.
+        """
+        numbered = [(gateway, weight) for gateway, weight in legs.gateways if gateway in self._ids]
+        usable = [row for row in numbered if self._adjacencies.get(self._ids[row[0]]) is not None]
+        answering = [row for row in usable if self._is_answering(row[0])]
+        return tuple(
+            SpreadLeg(self._ids[gateway], weight, self._seed(gateway))
+            for gateway, weight in answering or usable or numbered
+        )
+
+    def _is_answering(self, gateway: Gateway) -> bool:
+        known = None if self._network is None else self._network.neighbours.get(gateway)
+        if known is not None and (known.is_static or known.is_failed):
+            return known.is_static
+        _, at_s = self._good.get(gateway, (b"", self._now_s))
+        return self._now_s - at_s < SILENT_S
+
+    def _seed(self, gateway: Gateway) -> int:
+        """The same after a restart, and of a link that was made anew."""
+        link = None if self._network is None else self._network.links.get(gateway.link)
+        return zlib.crc32(f"{gateway.host}%{'' if link is None else link.name}".encode())
 
     def add_hosts(self, hosts: Iterable[str]) -> Changes:
         """Take hosts on a link among the next hops."""
@@ -212,13 +296,12 @@ class NextHops:
         return (target.link, hop.host) if isinstance(target, OnLink) else None
 
     def _target_of(self, host: str) -> RouteTarget:
+        """What the first view says that has the host on a link; else that of the backbone addresses."""
         address = ip_address(host)
-        found: RouteTarget = None
-        for start, target in self._intervals[IpFamily(address.version)]:
-            if start > int(address):
-                break
-            found = target
-        return found
+        family = IpFamily(address.version)
+        found = [_lookup(rows, int(address)) for rows in self._views.intervals[family]]
+        on_link = (target for target in found if isinstance(target, OnLink))
+        return next(on_link, found[self._views.upstream.get(family, 0)])
 
     def _adjacency(self, hop: NextHop, changes: Changes) -> Adjacency | None:
         neighbour = self._neighbour_of(hop)
@@ -257,5 +340,11 @@ class NextHops:
 
     def _complain(self, changes: Changes, text: str) -> None:
         if text not in self._complained:
+            if len(self._complained) >= MAX_REMEMBERED:
+                self._complained.clear()
             self._complained.add(text)
             changes.complaints.append(text)
+
+
+def _lookup(rows: Sequence[Interval], address: int) -> RouteTarget:
+    return rows[bisect_right(rows, address, key=lambda row: row[0]) - 1][1]

@@ -86,8 +86,8 @@ def _select(arguments: argparse.Namespace, limit: int | None) -> Selection:
 
 
 def _list(arguments: argparse.Namespace) -> int:
+    from core.service.cli import render
     from core.service.cli.durations import duration
-    from edge.ops import render
 
     found = _select(arguments, arguments.limit)
     matching = sum(found.matching.values())

@@ -170,7 +170,7 @@ def _as_json(found: Sequence[Found], kms: dict[str, float]) -> dict[str, Any]:
 
 
 def _as_text(found: Sequence[Found], kms: dict[str, float]) -> str:
-    from edge.ops.render import table
+    from core.service.cli.render import table
 
     parts = []
     for kind, columns in COLUMNS.items():

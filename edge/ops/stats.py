@@ -45,7 +45,7 @@ def _stats(arguments: argparse.Namespace) -> int:
 
 
 def _print_counts(rows: list[Row], arguments: argparse.Namespace) -> None:
-    from edge.ops import render
+    from core.service.cli import render
 
     if arguments.json:
         told = [
@@ -60,7 +60,7 @@ def _print_counts(rows: list[Row], arguments: argparse.Namespace) -> None:
 
 
 def _print_rates(rows: list[tuple[Row, float, float]], arguments: argparse.Namespace) -> None:
-    from edge.ops import render
+    from core.service.cli import render
 
     if arguments.json:
         told = [

@@ -116,6 +116,7 @@ def run() -> list[Figure]:
     for position, flows in enumerate(SIZES):
         with scene(flows) as (fds, state):
             times = measure(fds, state)
+        figures.append(_of_both(times, flows))
         for name, path in PATHS.items():
             ratios = [ns / bare for ns, bare in zip(times[name], times[BARE], strict=True)]
             figures.append(
@@ -128,6 +129,12 @@ def run() -> list[Figure]:
                 )
             )
     return figures
+
+
+def _of_both(times: dict[str, list[float]], flows: int) -> Figure:
+    """What a packet of a flow costs, either way: for docs/scale.md, which compares numbers of flows."""
+    both = [(up + down) / 2 for up, down in zip(times["upstream RTP"], times["downstream RTP"], strict=True)]
+    return Figure(f"either way, {flows:,} flows", median(both), "ns", note=f"bare {median(times[BARE]):.1f}")
 
 
 def measure(fds: dict[str, int], state: np.void) -> dict[str, list[float]]:

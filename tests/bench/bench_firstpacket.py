@@ -14,6 +14,7 @@ Flows go idle and end all the while, at the rate at which they begin: a worker h
 from __future__ import annotations
 
 import gc
+import math
 import os
 import socket
 import statistics
@@ -23,7 +24,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -40,7 +40,7 @@ from ebpf.net.attach import Netdev
 from edge.lab import lab
 from edge.lab.lab import Running
 from edge.lab.plan import LabPlan, Place
-from tests.bench.bench_relay import Load, closed_loop, meter, typical
+from tests.bench.bench_relay import Load, closed_loop, meter, only_worker, typical
 from tests.bench.result import Figure, percentile
 from tests.bench.udp_batch import SO_TIMESTAMPNS, Receiver, Sender
 from tests.builders import UdpFrame
@@ -163,6 +163,7 @@ class Rig:
             for family in text_string_to_metric_families(text)
             for sample in family.samples
             if not sample.name.endswith(("_bucket", "_created", "_sum", "_count"))
+            and not math.isnan(sample.value)
         }
         return found | {(RECEIVER,): kernel_drops(self.region)}
 
@@ -203,7 +204,7 @@ def rig(cpus: list[int]) -> Iterator[Rig]:
         os.sched_setaffinity(0, {cpus[1]})
         relay = running.start_relay().popen.pid
         os.sched_setaffinity(0, {cpus[0]})
-        (worker,) = map(int, Path(f"/proc/{relay}/task/{relay}/children").read_text().split())
+        worker = only_worker(relay)
         keyring = Keyring(*load_masters(running.plan.directory / "keys.toml"))
         client, macs = undo.enter_context(_client(running.plan))
         region = undo.enter_context(_region(running.plan))
@@ -309,6 +310,10 @@ def _sustained(made: Rig) -> list[Figure]:
             at_least=SUSTAINED_AT_LEAST,
             note=f"none lost; {half:,} in {seconds:.1f} s after {warm_up.seconds:.1f} s, while {removed:,} "
             f"ended; the {len(best)} least disturbed of {STRETCHES} parts; {typical([s.load for s in best])}",
+        ),
+        Figure(
+            "CPU of the worker for a new flow",
+            statistics.median(s.load.running * s.seconds / length * 1e6 for s in best), "µs",
         ),
         Figure(
             "the same frames, of known flows", length / statistics.median(s.seconds for s in limit), "/s",

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -21,6 +22,7 @@ import numpy as np
 from core.addr import Endpoint, IpFamily
 from core.cluster import Cluster
 from core.keyring import Keyring
+from core.service.supervisor import Message
 from core.stun import Attribute, MessageType, encode
 from core.token import Token, mint
 from ebpf import layout, loader, pins
@@ -31,7 +33,7 @@ from ebpf.tables import Tables
 from edge.fastpath.flow import XdpFlow
 from edge.fastpath.forwarder import XdpForwarder
 from edge.fastpath.open import Identities, open_store
-from edge.nexthops.messages import routes_message
+from edge.nexthops.messages import SpreadLeg, spread_number
 from edge.ops import flow_query as flows
 from edge.relay.counters import create
 from edge.relay.decide import Relay
@@ -40,6 +42,7 @@ from edge.relay.slowpath import SlowPath
 from edge.relay.verdict import RelayReason
 from tests.bench.result import Figure, percentile
 from tests.edge.kit import Vip
+from tests.edge.nexthops.kit import one_view
 
 FLOWS = 1_000_000
 ADDRESSES = 17
@@ -53,6 +56,8 @@ LOOPBACK_HOST = 1
 FIRST_PACKETS = 20_000
 SWEPT = 1 << 16
 ROUNDS = 15
+MOVED, TRANSCEIVERS = 100_000, 500
+"""Flows that are spread over legs, and whom they lead to."""
 
 
 def run() -> list[Figure]:
@@ -60,7 +65,9 @@ def run() -> list[Figure]:
     if os.geteuid() != 0:
         return []
     with _pinned(FLOWS, ADDRESSES) as pin_dir:
-        return _million(pin_dir) + _first_packets(pin_dir)
+        figures = _million(pin_dir) + _first_packets(pin_dir)
+    with _pinned(MOVED, 2) as pin_dir:
+        return figures + _uplink_dies(pin_dir)
 
 
 @contextmanager
@@ -78,8 +85,8 @@ def _pinned(max_flows: int, addresses: int) -> Iterator[Path]:
             bpffs.unmount(Path(root))
 
 
-def _open(pin_dir: Path, max_flows: int = FLOWS) -> XdpForwarder:
-    hosts = {BackboneIndex(number): f"127.0.0.{number + 10}" for number in range(ADDRESSES)}
+def _open(pin_dir: Path, max_flows: int = FLOWS, addresses: int = ADDRESSES) -> XdpForwarder:
+    hosts = {BackboneIndex(number): f"127.0.0.{number + 10}" for number in range(addresses)}
     tables = Tables(pin_dir)
     tables.set_vip(VIP.id, VIP.endpoint)
     for number, host in hosts.items():
@@ -89,7 +96,8 @@ def _open(pin_dir: Path, max_flows: int = FLOWS) -> XdpForwarder:
     store = open_store(identities, [VIP.endpoint], (0, 1), time.monotonic_ns)
     counters, _ = create()
     forwarder = XdpForwarder(store, max_flows, 30_000_000_000, counters, lambda _: None)
-    forwarder.hops.learn_routes(routes_message({family: [(0, NextHopId(1))] for family in IpFamily}))
+    routes = one_view({family: [(0, NextHopId(1))] for family in IpFamily})
+    forwarder.hops.learn_routes(routes, time.monotonic_ns())
     return forwarder
 
 
@@ -190,6 +198,43 @@ def _first_packets(pin_dir: Path) -> list[Figure]:
         Figure("a new flow in the slow path, p50", percentile(taken.tolist(), 50) * 1e6, "µs"),
         Figure("a new flow in the slow path, p99", percentile(taken.tolist(), 99) * 1e6, "µs", at_most=1000),
     ]  # fmt: skip
+
+
+def _uplink_dies(pin_dir: Path) -> list[Figure]:
+    """One of the legs that all flows are spread over is gone, and back: what that keeps a worker busy."""
+    forwarder = _open(pin_dir, MOVED, addresses=2)
+    legs = [SpreadLeg(NextHopId(n), 1, seed) for n, seed in ((1, 0x1111), (2, 0x2222), (3, 0x3333))]
+    rows = [(0, spread_number(0))]
+    two, one, three = (one_view({IpFamily.V4: rows}, [part]) for part in (legs[:2], legs[:1], legs))
+    learn = partial(_learn, forwarder)
+    learn(two)
+    ufrags = [mint(Token(1, 1, LOOPBACK_HOST, 40000, 1, n), KEYRING).encode() for n in range(1 << 16)]
+    for number in range(MOVED):
+        to = Endpoint(f"127.0.{number % 250}.1", 40000 + number % 4)
+        made = forwarder.install(_client(number), AT, ufrags[number & 0xFFFF], to, time.monotonic_ns())
+        assert isinstance(made, XdpFlow), made
+    gc.disable()
+    died, back, third = [], [], []
+    for _ in range(ROUNDS):
+        died.append(learn(one))
+        back.append(learn(two))
+        third.append(learn(three))
+        learn(two)
+    gc.enable()
+    forwarder.close()
+    note = f"to {TRANSCEIVERS} transceivers; one worker"
+    return [
+        Figure("100,000 flows moved off a leg that dies", percentile(died, 50), "ms", at_most=100, note=note),
+        Figure("the same when it is back", percentile(back, 50), "ms"),
+        Figure("the same when a third one comes", percentile(third, 50), "ms", note="a third of them move"),
+    ]
+
+
+def _learn(forwarder: XdpForwarder, routes: Message) -> float:
+    """Milliseconds."""
+    began = time.perf_counter()
+    forwarder.hops.learn_routes(routes, time.monotonic_ns())
+    return (time.perf_counter() - began) * 1e3
 
 
 def _check(number: int) -> bytes:

@@ -73,7 +73,12 @@ def _compare(made: Scene, flows: int, cpus: list[int]) -> list[Figure]:
     rates = ", ".join(f"{name} {1e3 / median(c.pop for c in costs):.2f}" for name, costs in apart.items())
     spent = ", ".join(f"{name} {ns:.0f}" for name, ns in paths.items())
     relative = median(own / bare for own, bare in zip(path("voxpop"), path("limit"), strict=True))
+    own, bare = (median(cost.pop for cost in apart[name]) for name in ("voxpop", "limit"))
     return [
+        Figure(
+            f"packets that one CPU of the PoP carries, {flows:,} flows", 1e9 / own, "/s",
+            note=f"the limit {1e9 / bare:,.0f}",
+        ),
         Figure(
             f"packets per CPU-second of the PoP, {flows:,} flows", ratio("voxpop", "limit"), "× limit",
             at_least=LEAST_OF_LIMIT, note=f"M packets: {rates}",

@@ -74,21 +74,21 @@ def _delay(name: str, network: Network, from_ms: int) -> Figure:
 def _costs() -> list[Figure]:
     figures = []
     for complexity in (NORMAL_COMPLEXITY, BUSY_COMPLEXITY):
-        cost_us = _cost_us(complexity, talking=True)
+        own_us = cost_us(complexity, talking=True)
         figures += [
-            Figure(f"full duplex, complexity {complexity}", round(cost_us, 1), "µs/20 ms"),
+            Figure(f"full duplex, complexity {complexity}", round(own_us, 1), "µs/20 ms"),
             Figure(
                 f"full duplex, complexity {complexity}, sessions",
-                round(FRAME_NS / 1000 / cost_us),
+                round(FRAME_NS / 1000 / own_us),
                 "per core",
-                note=f"{cost_us * 50 * 60 / 1e6:.2f} CPU-s per session-minute, without sockets",
+                note=f"{own_us * 50 * 60 / 1e6:.2f} CPU-s per session-minute, without sockets",
             ),
         ]
-    cost_us = _cost_us(NORMAL_COMPLEXITY, talking=False)
-    return [*figures, Figure("listening, sending silence", round(cost_us, 1), "µs/20 ms")]
+    own_us = cost_us(NORMAL_COMPLEXITY, talking=False)
+    return [*figures, Figure("listening, sending silence", round(own_us, 1), "µs/20 ms")]
 
 
-def _cost_us(complexity: int, *, talking: bool) -> float:
+def cost_us(complexity: int, *, talking: bool) -> float:
     """CPU time of one session's 20 ms: a datagram in, PCM out, PCM or silence in, a datagram out."""
     frames = long_frames(COST_SECONDS)
     sessions = [_session(frames, complexity) for _ in range(SESSIONS)]

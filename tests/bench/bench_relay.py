@@ -62,6 +62,12 @@ def meter(pid: int) -> Callable[[], Load]:
     return read
 
 
+def only_worker(supervisor: int) -> int:
+    """The process id of a daemon's only worker."""
+    (worker,) = map(int, Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split())
+    return worker
+
+
 def typical(loads: list[Load]) -> Load:
     """The median of each."""
     return Load(*(statistics.median(column) for column in zip(*loads, strict=True)))

@@ -69,7 +69,7 @@ class Fleet:
         folder.mkdir()
         config = folder / "voxpop.toml"
         config.write_text(
-            f'[token]\nkeys_file = "../keys.toml"\n[store]\nurl = "{self.redis.url}"\n'
+            f'[token]\nkeys_file = "../keys.toml"\n[store]\nurl = "{self.redis.url}"\ntimeout_ms = 1000\n'
             f'[[cluster]]\nid = 1\nipv4 = "127.0.0.1/32"\n'
             f"ports = [{self.host.udp}, {self.host.udp + self.host.processes - 1}]\n"
             f'[[pop]]\nid = "{pop}"\nvips = {json.dumps(vips or VIPS[pop])}\n'
@@ -104,14 +104,16 @@ class Fleet:
         return time.monotonic() - before
 
     def until_heard(self, hosts: int) -> None:
+        """And have started: one that is about to is heard too."""
         self.until(lambda: self.host.metrics()[HOSTS] == hosts, f"{hosts} hosts are heard")
+        self.until(lambda: self.names("near", "far"), "in the order of the configuration")
 
 
 @pytest.fixture
 def fleet(tmp_path: Path) -> Iterator[Fleet]:
     with contextlib.ExitStack() as stack:
         redis = stack.enter_context(running(Server(tmp_path / "redis")))
-        tables = f'[store]\nurl = "{redis.url}"\n'
+        tables = f'[store]\nurl = "{redis.url}"\ntimeout_ms = 1000\n'
         host = stack.enter_context(Host(tmp_path, processes=2, tables=tables))
         fleet = Fleet(host, redis)
         stack.callback(lambda: [end(relay.process) for relay in fleet.relays])
@@ -123,7 +125,6 @@ def test_a_pop_is_left_out_when_all_of_its_hosts_drain_or_are_gone(
 ) -> None:
     one, other = fleet.relay("near", "1"), fleet.relay("near", "2")
     fleet.until_heard(2)
-    assert fleet.names("near", "far"), "in the order of the configuration"
     one.verb("drain", "relay")
     fleet.host.wait_until(lambda: fleet.host.metrics()[HOSTS] == 2, "who drains is heard all the same")
     assert fleet.names("near", "far"), "the other host takes calls"

@@ -136,8 +136,9 @@ class TwoHosts:
         host.folder.mkdir()
         pins = host.folder / "bpf"
         (host.folder / "voxpop.toml").write_text(
-            f'{self._cluster()}[relay]\npop = "here"\nvips = ["{VIP}"]\nworkers = 1\n'
-            f'forwarder = "{self._forwarder}"\nmetrics = "{RELAY_STATUS}"\nadmin_socket = "relay.sock"\n'
+            f'{self._cluster()}[relay]\npop = "here"\nhost = "{host.folder.name}"\nvips = ["{VIP}"]\n'
+            f'workers = 1\nforwarder = "{self._forwarder}"\nmetrics = "{RELAY_STATUS}"\n'
+            'admin_socket = "relay.sock"\n'
             f"{self._store}"
             f'[dataplane]\ninterfaces = ["{LINK}"]\nbackbone = ["{host.address}"]\n'
             f'pin_dir = "{pins}/voxpop"\n'

@@ -18,10 +18,10 @@ from edge.fastpath.flow_store import FamilyFlows, FlowStore, Maps
 from edge.fastpath.forwarder import XdpForwarder
 from edge.fastpath.nat_slots import NatRange, Slots
 from edge.fastpath.transceiver_ids import Transceivers
-from edge.nexthops.messages import routes_message
 from edge.relay.counters import create
 from edge.relay.forwarder import Sockaddr, VipIndex
 from tests.edge.kit import Vip
+from tests.edge.nexthops.kit import one_view
 
 CLIENTS = 64
 FIRST_PORT, LAST_PORT = GROUP_FIRST, GROUP_FIRST + 4095
@@ -72,7 +72,7 @@ def open_forwarder(pin_dir: Path) -> tuple[XdpForwarder, Numbers]:
         FlowStore(maps, [vip.id for vip in VIPS.values()], families),
         2 * CLIENTS, 10**12, counters, lambda _: None, int(REST_S * 1e9),
     )  # fmt: skip
-    forwarder.hops.learn_routes(routes_message({family: [(0, ROUTE_UP)] for family in IpFamily}))
+    forwarder.hops.learn_routes(one_view({family: [(0, ROUTE_UP)] for family in IpFamily}), now_ns)
     return forwarder, {family: flows.transceivers for family, flows in families.items()}
 
 

@@ -57,7 +57,7 @@ class PopReports:
         self._hosts.adopt(pops, keyring)
 
     async def ask(self) -> None:
-        """One round, of a second at most."""
+        """One round, of a second at most, or of two of the store's deadlines."""
         await asyncio.gather(self._watch.ask(), self._listen())
         self._tell()
 

@@ -91,13 +91,7 @@ class TransceiverService(Daemon[WorkerSettings]):
             for index, sockets in enumerate(self._sockets)
         ]
         super().__init__(config_path, load, loaded, [spec(MODULE, a) for a in arguments])
-        config, secrets = loaded.settings.config, loaded.settings.store_secrets
-        self.heartbeats = open_heartbeats(config.store, secrets, HostKind.TRANSCEIVER, self._beat)
-        store = None
-        if config.store is not None:
-            password, ca_pem = secrets or (None, None)
-            store = open_guarded(config.store, password, ca_pem, "the heartbeats of PoPs")
-        self._pops = PopReports(config.pops, loaded.settings.keyring, store)
+        self._pops = self._open_heartbeats()
         self._regions = RegionWatch(transceiver.other_regions)
         self._is_folder_missed = False
         self._carried = [NOTHING] * count
@@ -107,6 +101,15 @@ class TransceiverService(Daemon[WorkerSettings]):
     def tables(self) -> Iterable[str]:
         """See Daemon."""
         return "transceiver", "store"
+
+    def _open_heartbeats(self) -> PopReports:
+        """Our own, and those of PoPs; with a breaker each, as rights to write and to read differ."""
+        config, secrets, store = self.started_as.config, self.started_as.store_secrets, None
+        self.heartbeats = open_heartbeats(config.store, secrets, HostKind.TRANSCEIVER, self._beat)
+        if config.store is not None:
+            password, ca_pem = secrets or (None, None)
+            store = open_guarded(config.store, password, ca_pem, "the heartbeats of PoPs")
+        return PopReports(config.pops, self.started_as.keyring, store)
 
     def _beat(self, now_s: float) -> Beat:
         """What this host says of itself."""

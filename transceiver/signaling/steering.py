@@ -18,7 +18,7 @@ from core.config import PopSettings
 from core.geo import Position
 from core.service.metrics import OTHER, Bound, Series, counter
 from transceiver.observer import Observer
-from transceiver.signaling.pops import PopDirectory, PopReport, Standing
+from transceiver.signaling.pops import NOT_ASKED, PopDirectory, PopReport, Standing
 from transceiver.steering.choice import Candidate, Choice, Why, choose
 from transceiver.steering.evidence import TRUSTING_NOBODY, Database, Evidence, Locator, Source, Trust
 from transceiver.steering.fitness import FitnessTable
@@ -86,6 +86,9 @@ class Steering:
         """Take the latest reports, by PoP."""
         self.directory.learn(reports)
         for pop, report in reports.items():
+            if report == NOT_ASKED:
+                self._fitness.lose(pop)
+                continue
             is_up = report.standing is Standing.UP
             self._fitness.report(pop, is_up=is_up, load=report.load, now_ns=now_ns)
 

@@ -59,6 +59,12 @@ class FitnessTable:
         known.has_been_up |= is_up
         known.level = _level(known.level, load)
 
+    def lose(self, pop: str) -> None:
+        """Nothing is known of a PoP any more, or yet: that is no return and no load."""
+        known = self._known.get(pop)
+        if known is not None:
+            known.level = Fitness.FIT
+
     def of(self, pop: str, now_ns: int) -> Fitness:
         """The worst of what is known; FIT for one that nothing is known of."""
         known = self._known.get(pop)

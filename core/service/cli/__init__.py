@@ -1,4 +1,4 @@
-"""The verbs of this part: keys, tokens and the configuration."""
+"""The verbs of this part: keys, tokens, the configuration, and what belongs to no part alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from core.service.cli import config, drain, keys, metrics, token
+from core.service.cli import config, drain, keys, metrics, scale, token
 
 if TYPE_CHECKING:
     from core.service.cli.config import ConfigCheck
@@ -25,3 +25,4 @@ def register(
     config.register(verbs, config_checks)
     metrics.register(verbs, sections)
     drain.register(verbs)
+    scale.register(verbs)

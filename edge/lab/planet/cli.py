@@ -56,6 +56,7 @@ def _what_next(planet: Planet, is_started: bool) -> str:
             "on every host of a PoP and of a region:",
             f"{run} {host.name} -- voxpop dataplane run --config {host.relay.config_path}",
             f"{run} {host.name} -- voxpop relay --config {host.relay.config_path}",
+            f"{run} {host.name} -- voxpop announce --config {host.announcer.config_path}",
             f"{run} {transceiver.name} -- voxpop transceiver --config {transceiver.transceiver.config_path}",
             "then:",
         ]

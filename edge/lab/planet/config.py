@@ -8,7 +8,7 @@ from typing import Any
 
 from edge.lab.plan import MAX_LOOP_LAG_MS, table
 from edge.lab.planet import addresses
-from edge.lab.planet.layout import HostSite, Layout, Site, TransceiverSite
+from edge.lab.planet.layout import STORE_TIMEOUT_MS, HostSite, Layout, Site, TransceiverSite
 
 Document = dict[str, Any]
 """As `tomllib` reads it: tables by name, and lists of tables."""
@@ -16,7 +16,6 @@ Document = dict[str, Any]
 KEYS, API_KEYS, API_KEY, LOCATIONS = "keys.toml", "api-keys.toml", "api-key", "cities.mmdb"
 """Files of the whole planet, in its directory."""
 ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - in a namespace that this machine has no way into
-STORE_TIMEOUT_MS = 100
 
 
 def of_host(layout: Layout, site: Site) -> Document | None:

@@ -96,7 +96,8 @@ class RelayHost(Place):
 
     def revive(self) -> None:
         """Switch a dead host on again, with nothing that it knew before; waits until it is announced."""
-        self.detach()
+        if self._site.uses_fastpath:
+            self.detach()
         for uplink in range(len(self.interfaces)):
             self.restore(uplink)
         self.speaker.start()

@@ -18,6 +18,16 @@ from edge.lab.planet.wan_links import WanLinkPlan, plan_links
 
 SPEC = "planet.toml"
 """What makes a lab's directory that of a planet: a copy of its file."""
+BPFFS = "bpf"
+"""In the directory of a place that has a fast path, where that is pinned."""
+
+STORE_TIMEOUT_MS = 100
+"""The default of `store.timeout_ms`."""
+
+
+def namespace_of(lab: str, place: str) -> str:
+    """The network namespace of a place, as `ip netns` names it."""
+    return f"voxpop-{lab}-{place}"
 
 
 @dataclass(frozen=True)
@@ -36,7 +46,7 @@ class Site:
     @property
     def namespace(self) -> str:
         """Of `ip netns`."""
-        return f"voxpop-{self.lab}-{self.name}"
+        return namespace_of(self.lab, self.name)
 
     @property
     def directory(self) -> Path:
@@ -133,7 +143,7 @@ class HostSite(Site):
     @property
     def bpffs(self) -> Path:
         """Where the fast path is pinned."""
-        return self.directory / "bpf"
+        return self.directory / BPFFS
 
 
 @dataclass(frozen=True)
@@ -219,6 +229,16 @@ class RedisSite(Site):
         return f"redis{self.number}"
 
 
+@dataclass(frozen=True)
+class WanSite(Site):
+    """Where the process is that is the WAN; no place of the planet, but found as they are."""
+
+    @property
+    def name(self) -> str:
+        """As a place's."""
+        return "wan"
+
+
 class Layout:
     """All places of the planet of a lab."""
 
@@ -239,6 +259,7 @@ class Layout:
             RedisSite(name, number, each, behind[each.at]) for number, each in enumerate(spec.redis, 1)
         ]
         self.links = plan_links(spec)
+        self.wan = WanSite(name, 1)
 
     @property
     def directory(self) -> Path:
@@ -281,6 +302,23 @@ class Layout:
     def links_of(self, place: str) -> list[tuple[WanLinkPlan, int]]:
         """The WAN links of a router, and which end it is of each, 0 or 1."""
         return [(link, link.ends.index(place)) for link in self.links if place in link.ends]
+
+    def faults(self) -> list[str]:
+        """What is wrong with a planet because of its distances, a sentence each."""
+        timeout_ms = self.spec.passed_on.get("store", {}).get("timeout_ms", STORE_TIMEOUT_MS)
+        users = [(f"pop[{index}]", pop.name, pop.spec.redis) for index, pop in enumerate(self.pops)]
+        users += [(f"region[{index}]", each.name, each.spec.redis) for index, each in enumerate(self.regions)]
+        return [
+            f"{table}.redis: {away_ms:.0f} ms to {redis.spec.name} and back, where a store is waited for "
+            f"{timeout_ms} ms: name one that is nearer, or raise store.timeout_ms"
+            for table, place, name in users
+            if (redis := self.redis_named(name)) is not None
+            and (away_ms := 2 * self._delay_ms(place, redis.spec.at)) >= float(str(timeout_ms))
+        ]
+
+    def _delay_ms(self, one: str, other: str) -> float:
+        ends = {one, other}
+        return next((link.delay_ms for link in self.links if set(link.ends) == ends), 0.0)
 
     def redis_named(self, name: str | None) -> RedisSite | None:
         """A Redis by the name that PoPs and regions have for it."""

@@ -1,7 +1,7 @@
 """Making a planet, and taking it apart whatever state it is in.
 
-Its file is copied into its directory before anything else is made, and goes after all else, so what was left
-half built, or by a process that was killed, can always be removed.
+Each place has a directory by its name before its namespace is made, which goes after all else. So what was
+left half built, or by a process that was killed, can always be removed, whatever its file says.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from core.errors import UnavailableError
+from core.errors import ConfigError, UnavailableError
 from core.geo import Position
 from core.service import files, interrupt, keysfile, process
 from core.service.files import create_secret
@@ -27,8 +28,8 @@ from edge.lab.lock import lock, need_rights
 from edge.lab.plan import DIRECTORY
 from edge.lab.planet import addresses, config, links, locations, network, programs, spec
 from edge.lab.planet.daemon import CONFIG
-from edge.lab.planet.hosts import TransceiverHost
-from edge.lab.planet.layout import SPEC, Layout
+from edge.lab.planet.hosts import RelayHost, TransceiverHost
+from edge.lab.planet.layout import BPFFS, SPEC, Layout, namespace_of
 from edge.lab.planet.planet import WAN_SOCKET, City, Planet, Region
 from edge.lab.planet.speaker import until
 from edge.lab.wan import run as wan_run
@@ -36,9 +37,10 @@ from edge.lab.wan.links import dump
 
 Tell = Callable[[str], None]
 
-WAN_LINKS, WAN_LOG = "wan.json", "wan.log"
+WAN_LINKS, WAN_LOG = "links.json", "wan.log"
 WAN_TIMEOUT_S = 30.0
 KEY_NAME = "lab"
+LOADED_AT_ONCE = 4
 POP_UP, POP_HOSTS = "voxpop_transceiver_pop_up", "voxpop_transceiver_pop_hosts"
 
 
@@ -58,6 +60,8 @@ def up(name: str, text: str, *, start: bool, tell: Tell) -> Planet:
     """
     need_rights()
     layout = Layout(name, spec.parse(text))
+    if faults := layout.faults():
+        raise ConfigError(faults)
     for program in programs.PACKAGES:
         programs.find(program)
     with lock():
@@ -68,7 +72,7 @@ def up(name: str, text: str, *, start: bool, tell: Tell) -> Planet:
                 _prepare(layout, text, undoing)
                 planet = Planet(layout)
                 undoing.callback(planet.reap)
-                undoing.callback(_undo, layout)
+                undoing.callback(_undo, name)
                 _build(planet)
                 tell(f"{len(planet.places())} places are there, and routes between them")
                 if start:
@@ -77,9 +81,9 @@ def up(name: str, text: str, *, start: bool, tell: Tell) -> Planet:
         return planet
 
 
-def _undo(layout: Layout) -> None:
+def _undo(name: str) -> None:
     with interrupt.ignored():
-        take_apart(layout)
+        take_apart(name)
 
 
 @contextlib.contextmanager
@@ -97,19 +101,21 @@ def running(text: str, name: str, *, start: bool = True, tell: Tell = lambda _: 
 def remove(planet: Planet) -> None:
     """Take a planet apart that we have made. Raises UnavailableError."""
     with lock(), interrupt.ignored():
-        take_apart(planet.layout)
+        take_apart(planet.name)
     planet.reap()
 
 
-def take_apart(layout: Layout) -> int:
+def take_apart(name: str) -> int:
     """Everything of a planet, as far as it exists; how many processes ran in it."""
-    names = network.namespaces(layout)
-    ended = processes.end_all(names)
-    network.remove(layout)
-    for host in layout.relay_hosts:
-        if host.bpffs.exists():
-            bpffs.unmount(host.bpffs)
-    shutil.rmtree(layout.directory)
+    places = [entry for entry in (DIRECTORY / name).iterdir() if entry.is_dir()]
+    namespaces = [namespace_of(name, place.name) for place in places]
+    ended = processes.end_all(namespaces)
+    for namespace in namespaces:
+        netns.remove(namespace)
+    for place in places:
+        if (place / BPFFS).exists():
+            bpffs.unmount(place / BPFFS)
+    shutil.rmtree(DIRECTORY / name)
     return ended
 
 
@@ -127,7 +133,8 @@ def _prepare(layout: Layout, text: str, undoing: contextlib.ExitStack) -> None:
         for prefix in addresses.clients(city.number).with_lengths
     ]
     (directory / config.LOCATIONS).write_bytes(locations.write(places, int(time.time())))
-    (directory / WAN_LINKS).write_text(dump(links.of_process(layout)))
+    layout.wan.directory.mkdir()
+    (layout.wan.directory / WAN_LINKS).write_text(dump(links.of_process(layout)))
     for site in layout.sites():
         site.directory.mkdir()
         document = config.of_host(layout, site)
@@ -163,9 +170,9 @@ def _build(planet: Planet) -> None:
 
 
 def _start_wan(layout: Layout) -> Child:
-    directory = layout.directory
+    directory = layout.wan.directory
     command = wan_run.command(directory / WAN_LINKS, directory / WAN_SOCKET, layout.spec.wan.seed)
-    inside = partial(netns.inside, network.wan_namespace(layout))
+    inside = partial(netns.inside, layout.wan.namespace)
     child = process.spawn("WAN", command, directory / WAN_LOG, inside=inside, stdout=subprocess.PIPE)
     assert child.popen.stdout is not None
     with child.popen.stdout:
@@ -181,10 +188,11 @@ def start_all(planet: Planet, tell: Tell) -> None:
     """
     for transceiver in planet.transceivers:
         transceiver.transceiver.begin()
+    if planet.spec.planet.forwarder == "xdp":
+        with ThreadPoolExecutor(LOADED_AT_ONCE) as pool:
+            list(pool.map(RelayHost.attach, planet.hosts))
     for host in planet.hosts:
         interrupt.check()
-        if planet.spec.planet.forwarder == "xdp":
-            host.attach()
         host.relay.begin()
         host.announcer.begin()
     for host in planet.hosts:

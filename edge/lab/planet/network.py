@@ -42,7 +42,7 @@ DEFAULT_ROUTES = ("0.0.0.0/0", "::/0")
 
 def build(layout: Layout) -> None:
     """Make all of it. Raises DataplaneError, or KeyboardInterrupt when a postponed signal comes; what was
-    made by then is for `remove` to remove.
+    made by then is in these namespaces, and goes with them.
     """
     for name in namespaces(layout):
         interrupt.check()
@@ -68,18 +68,7 @@ def build(layout: Layout) -> None:
 
 def namespaces(layout: Layout) -> list[str]:
     """Of all places, and of the WAN's process, which needs none but is found by it."""
-    return [*(site.namespace for site in layout.sites()), wan_namespace(layout)]
-
-
-def wan_namespace(layout: Layout) -> str:
-    """Where the process is that is the WAN."""
-    return f"voxpop-{layout.name}-wan"
-
-
-def remove(layout: Layout) -> None:
-    """Remove what there is of it; no process may be left inside. Idempotent."""
-    for name in namespaces(layout):
-        netns.remove(name)
+    return [*(site.namespace for site in layout.sites()), layout.wan.namespace]
 
 
 def _set(namespace: str, options: dict[str, int]) -> None:

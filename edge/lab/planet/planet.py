@@ -1,6 +1,6 @@
 """A planet that is up, as a drill or a test takes hold of it.
 
-    with lifecycle.running(spec.default(), "drill") as planet:
+    with lifecycle.running(spec.default_text(), "drill") as planet:
         tokyo = planet.city("tokyo")
         tokyo.run(["voxpop", "call", tokyo.url("europe")])
         planet.host("frankfurt/1").kill()
@@ -121,7 +121,7 @@ class Planet:
         self.spec = layout.spec
         self.directory: Path = layout.directory
         self.api_key = (self.directory / config.API_KEY).read_text().strip()
-        self.wan = Wan(layout.links, self.directory / WAN_SOCKET)
+        self.wan = Wan(layout.links, layout.wan.directory / WAN_SOCKET)
         self.cities = {site.spec.name: City(site, layout, self.wan, self.api_key) for site in layout.cities}
         self.pops = {site.spec.name: Pop(site, layout, self.wan) for site in layout.pops}
         self.regions = {site.spec.name: Region(site, layout, self.wan) for site in layout.regions}

@@ -8,7 +8,6 @@ from core.errors import UnavailableError
 
 PACKAGES = {
     "bird": "bird2",
-    "birdc": "bird2",
     "redis-server": "redis-server",
     "redis-cli": "redis-tools",
 }

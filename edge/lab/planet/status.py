@@ -63,8 +63,8 @@ def examine(layout: Layout) -> PlanetStatus:
         )
         for site in layout.sites()
     ]
-    wan = network.wan_namespace(layout)
-    carrier = in_namespace("wan", wan, running[wan])
+    wan = layout.wan
+    carrier = in_namespace(wan.name, wan.namespace, running[wan.namespace])
     places.append(PlanetPlaceStatus([f"{len(layout.links)} links"], None, carrier))
     urls = {f"{host.region.spec.name}/{host.number}": host.url for host in layout.transceiver_hosts}
     return PlanetStatus(layout.name, str(layout.directory / SPEC), urls, places)

@@ -49,6 +49,12 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.02)
 
 
+async def one_more(heartbeats: Heartbeats) -> None:
+    before = heartbeats.written
+    heartbeats.hasten()
+    await until(lambda: heartbeats.written > before)
+
+
 def test_without_a_store_there_are_none() -> None:
     assert open_heartbeats(None, None, HostKind.POP, lambda now_s: Beat(NAME, b"", now_s)) is None
 
@@ -147,6 +153,7 @@ def test_whatever_the_store_does_they_go_on_and_come_back_by_themselves(
             heartbeats.hasten()
             await until(lambda: heartbeats.trouble)
             assert heartbeats.trouble is reason
+            heartbeats.hasten()
             assert heartbeats.failures[reason] >= 1
             written = heartbeats.written
             await asyncio.to_thread(end, server)
@@ -156,8 +163,8 @@ def test_whatever_the_store_does_they_go_on_and_come_back_by_themselves(
             assert server.cli("GET", KEY) == "ready"
 
     asyncio.run(run())
-    said = [record.getMessage() for record in caplog.records if record.name == "core.store.guarded"]
-    assert len(said) == 2
+    said = [record.getMessage() for record in caplog.records if record.name.startswith("core.")]
+    assert len(said) == 2, "and no word of another who writes under our name"
     assert f"for heartbeats: {reason}" in said[0]
     assert "well again" in said[1]
 
@@ -173,6 +180,23 @@ def test_a_store_that_was_wiped_knows_the_host_again_with_the_next(server: Serve
             assert not heartbeats.failures
 
     asyncio.run(run())
+
+
+def test_two_hosts_of_one_name_are_told_of_once(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    """Such as machines that were made from one image, or namespaces of one machine."""
+
+    async def run() -> None:
+        one, other = opened(server.url, lambda: b"one"), opened(server.url, lambda: b"other")
+        async with one.beating(), other.beating():
+            for heartbeats in (one, other) * 4:
+                await one_more(heartbeats)
+
+    asyncio.run(run())
+    said = [record.getMessage() for record in caplog.records]
+    assert (
+        said
+        == ["somebody else writes the heartbeats of pop host fra:fra-1: give each host a name of its own"] * 2
+    ), "once by each"
 
 
 def test_a_store_that_stands_still_does_not_keep_the_daemon_from_its_end(server: Server) -> None:

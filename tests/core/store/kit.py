@@ -53,6 +53,8 @@ async def _keeps_places(store: Store) -> None:
 async def _keeps_lists(store: Store) -> None:
     key = b"voxpop:1:list"
     assert await store.listed(key, 10) == []
+    assert await store.announce(announcement(b"a", 0.0)) == b""
+    assert await store.announce(announcement(b"a", 0.0)) == b"value of a"
     for name, score in ((b"b", 2.0), (b"a", 1.0), (b"c", 1e9 + 0.5), (b"d", -1.0)):
         await store.announce(announcement(name, score, keep=3))
     assert await store.listed(key, 10) == [b"c", b"b", b"a"]

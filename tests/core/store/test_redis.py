@@ -16,7 +16,7 @@ from redis import asyncio as library
 from core.store.base import NOT_A_STRING, Entry, Store, StoreError, StoreReason
 from core.store.redis import RedisAccess, RedisStore
 from core.store_url import parse_store_url
-from tests.core.store.kit import forgets_in_time, keeps_the_contract
+from tests.core.store.kit import announcement, forgets_in_time, keeps_the_contract
 from tests.redis_server import SERVERS, Server, running
 
 TIMEOUT_S = 0.1
@@ -80,6 +80,17 @@ def test_what_is_no_string_costs_one_value_and_not_the_batch(server: Server) -> 
         async with opened(server.url) as store:
             await store.set_many([ENTRY])
             assert await store.get_many([b"voxpop:1:list", ENTRY.key]) == [NOT_A_STRING, b"value"]
+
+    asyncio.run(run())
+
+
+def test_what_is_no_string_is_no_obstacle_to_who_announces_itself(server: Server) -> None:
+    server.cli("RPUSH", "voxpop:1:of:a", "poison")
+
+    async def run() -> None:
+        async with opened(server.url) as store:
+            assert await store.announce(announcement(b"a", 1)) == NOT_A_STRING
+            assert await store.announce(announcement(b"a", 1)) == b"value of a"
 
     asyncio.run(run())
 

@@ -84,6 +84,21 @@ def test_prefixes_are_those_of_addresses_and_of_routes_in_any_table(namespace: s
     assert not any(prefix.startswith("198.51.100.") for prefix in found)
 
 
+def test_routes_are_those_of_the_main_table_with_all_their_legs(namespace: str, links: Netdev) -> None:
+    for words in (
+        "route add 198.51.100.0/24 nexthop via 192.0.2.2 nexthop via 192.0.2.3",
+        "route add 203.0.113.0/24 via 192.0.2.2 table 77",
+        "-6 route add 2001:db8:1::/48 via 2001:db8::2 metric 7",
+    ):
+        subprocess.run(["ip", "-n", namespace, *words.split()], check=True)
+    found = {str(route.prefix): route for route in links.routes()}
+    assert [leg.gateway for leg in found["198.51.100.0/24"].legs] == ["192.0.2.2", "192.0.2.3"]
+    assert "203.0.113.0/24" not in found
+    (leg,) = found["2001:db8:1::/48"].legs
+    assert (leg.gateway, found["2001:db8:1::/48"].metric) == ("2001:db8::2", 7)
+    assert [leg.gateway for leg in found["192.0.2.0/24"].legs] == [None]
+
+
 def test_attach_replace_detach(links: Netdev, rig: Rig) -> None:
     public, backbone = (rig.loaded.fds[program] for program in (Program.PUBLIC, Program.BACKBONE))
     assert links.attached("pop0") is None

@@ -114,3 +114,37 @@ def test_no_address_is_looked_for_before_it_is_used(pair: tuple[str, str]) -> No
         for each in ("all", name):  # the kernel takes the greater
             with netns.inside(namespace):
                 assert Path(f"/proc/sys/net/ipv6/conf/{each}/accept_dad").read_text() == "0\n"
+
+
+def test_a_bridge_carries_what_its_ports_are_sent(pair: tuple[str, str]) -> None:
+    a, b = pair
+    with Wiring(a) as wiring:
+        wiring.bridge("br0")
+        wiring.veth("port", "eth0", b)
+        wiring.join("port", "br0")
+        for name in ("br0", "port"):
+            wiring.up(name)
+        wiring.address("br0", "192.0.2.1/24")
+        with pytest.raises(DataplaneError, match=r"cannot make the bridge br0: File exists"):
+            wiring.bridge("br0")
+        with pytest.raises(DataplaneError, match=r"there is no interface br1"):
+            wiring.join("port", "br1")
+    with Wiring(b) as wiring:
+        wiring.up("eth0")
+        wiring.address("eth0", "192.0.2.2/24")
+    assert reaches(a, b, "192.0.2.2")
+    with Wiring(a) as wiring:
+        wiring.down("port")
+    assert not reaches(b, a, "192.0.2.1")
+
+
+def test_an_option_is_set_there_and_nowhere_else(pair: tuple[str, str]) -> None:
+    a, b = pair
+    path = Path("/proc/sys/net/ipv4/fib_multipath_hash_policy")
+    netns.set_option(a, "net/ipv4/fib_multipath_hash_policy", 1)
+    with netns.inside(a):
+        assert path.read_text() == "1\n"
+    with netns.inside(b):
+        assert path.read_text() == "0\n"
+    with pytest.raises(DataplaneError, match=r"cannot set net\.ipv4\.nothing in voxpop-n\d+-a: No such file"):
+        netns.set_option(a, "net/ipv4/nothing", 1)

@@ -12,7 +12,7 @@ from statistics import median
 import pytest
 
 from ebpf.net import netns
-from ebpf.net.messages import RouteLeg
+from ebpf.net.routes import RouteLeg
 from ebpf.net.snapshot import STORM_PAUSE_S, Netlink, Network
 
 pytestmark = pytest.mark.netns
@@ -65,7 +65,7 @@ def test_links_routes_and_neighbours(namespace: str) -> None:
     assert (lo.is_ethernet, lo.kind) == (False, "")
     routes = {str(route.prefix): route for route in found.routes}
     via = RouteLeg(near.number, "192.0.2.2", True)
-    assert routes["10.0.0.0/8"][1:] == (20, (via,))
+    assert routes["10.0.0.0/8"][1:3] == (20, (via,))
     assert routes["10.1.0.0/16"].legs == (via, via._replace(gateway="192.0.2.3"))
     assert routes["10.2.0.0/16"].legs == ()
     assert routes["192.0.2.0/24"].legs == (RouteLeg(near.number, None, True),)
@@ -107,3 +107,34 @@ def test_of_two_changes_in_a_row_the_second_is_told_as_soon(namespace: str) -> N
 
     with netns.inside(namespace):
         assert median(asyncio.run(run())) < STORM_PAUSE_S / 2
+
+
+def test_of_a_change_it_is_told_whether_it_is_more_than_a_neighbour(namespace: str) -> None:
+    """Flows may have no way until a route is followed; of neighbours there may be very many."""
+
+    async def run() -> list[bool]:
+        async with Netlink() as netlink:
+            changes = netlink.changes()
+
+            async def told() -> bool:
+                async with asyncio.timeout(PATIENCE_S):
+                    return await anext(changes)
+
+            found = [await told()]
+            for command in (
+                "neigh replace 192.0.2.9 lladdr 02:00:00:00:00:01 dev near nud permanent",
+                "route add 10.0.0.0/8 via 192.0.2.2",
+                "neigh replace 192.0.2.9 lladdr 02:00:00:00:00:02 dev near nud permanent",
+                "rule add pref 77 from 192.0.2.1 lookup 100",
+                "-6 rule add pref 77 from 2001:db8::1 lookup 100",
+                "nexthop add id 7 via 192.0.2.2 dev near",
+                "link set far down",
+            ):
+                await asyncio.sleep(2 * STORM_PAUSE_S)
+                ip(command)
+                found.append(await told())
+        return found
+
+    with netns.inside(namespace):
+        ip("addr add 192.0.2.1/24 dev near")
+        assert asyncio.run(run()) == [True, False, True, False, True, True, True, True]

@@ -16,11 +16,11 @@ from ebpf.ids import BackboneIndex, NextHopId, VipId
 from edge.fastpath.flow import XdpFlow
 from edge.fastpath.forwarder import XdpForwarder
 from edge.fastpath.open import Identities, open_store
-from edge.nexthops.messages import routes_message
 from edge.relay.counters import Counters, Direction, SendError, create
 from edge.relay.forwarder import Sockaddr, VipIndex
 from edge.relay.verdict import RelayReason
 from tests.edge.kit import Vip
+from tests.edge.nexthops.kit import one_view
 
 S = 1_000_000_000
 VIPS = (
@@ -54,8 +54,10 @@ class Rig:
         ports: tuple[int, int] = (20000, 20031),
         *,
         keeps_ufrags: bool = False,
+        max_flows: int = MAX_FLOWS,
     ) -> None:
         self.keeps_ufrags = keeps_ufrags
+        self.max_flows = max_flows
         self.pin_dir = pin_dir
         self.share, self.ports = share, ports
         self.counters: Counters
@@ -70,12 +72,12 @@ class Rig:
         self.store = open_store(identities, [vip.endpoint for vip in VIPS], self.share, time.monotonic_ns)
         self.now_ns = time.monotonic_ns()
         self.tables, self.clock = self.store.maps.tables, self.store.maps.clock
-        self.forwarder = XdpForwarder(self.store, MAX_FLOWS, IDLE_NS, self.counters, self.asked.extend)
+        self.forwarder = XdpForwarder(self.store, self.max_flows, IDLE_NS, self.counters, self.asked.extend)
         tables = {
             V4: [(0, ROUTE_DOWN), (127 << 24, ROUTE_UP), (128 << 24, ROUTE_DOWN)],
             V6: [(0, ROUTE_UP), (2, ROUTE_DOWN)],
         }
-        self.forwarder.hops.learn_routes(routes_message(tables))
+        self.forwarder.hops.learn_routes(one_view(tables), self.now_ns)
 
     def find(self, number: int, vip: int = 0) -> XdpFlow | None:
         return self.forwarder.find(client_of(number, vip), VipIndex(vip), self.now_ns)

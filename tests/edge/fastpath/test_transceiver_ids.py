@@ -82,8 +82,8 @@ def test_a_number_stands_for_an_address_and_a_port(tables: Tables, version: IpFa
     assert None not in given_away
     assert 0 not in given_away
     assert len(set(given_away)) == 8
-    assert [numbers.find(end) for end in ends] == given_away
-    assert numbers.find(transceiver(8, version)) is None
+    assert [numbers.find(end, ROUTE) for end in ends] == given_away
+    assert numbers.find(transceiver(8, version), ROUTE) is None
     for end, number in zip(ends, given_away, strict=True):
         row = tables.transceivers[version][number]
         assert int(row["common"]["port"]).to_bytes(2, "little") == end.port.to_bytes(2, "big")
@@ -108,8 +108,8 @@ def test_a_number_that_flows_have_is_not_taken_back(tables: Tables, version: IpF
     begin_flow(tables, 5000, used, version)
     numbers.take(transceiver(3, version), ROUTE, RECLAIM_NS)
     hops = tables.transceivers[version]["common"]["nexthop"]
-    assert (numbers.find(transceiver(1, version)), hops[used]) == (used, ROUTE)
-    assert (numbers.find(transceiver(2, version)), hops[idle]) == (None, 0)
+    assert (numbers.find(transceiver(1, version), ROUTE), hops[used]) == (used, ROUTE)
+    assert (numbers.find(transceiver(2, version), ROUTE), hops[idle]) == (None, 0)
 
 
 def test_what_is_taken_back_rests(tables: Tables, caplog: pytest.LogCaptureFixture) -> None:
@@ -126,7 +126,7 @@ def test_what_is_taken_back_rests(tables: Tables, caplog: pytest.LogCaptureFixtu
     begin_flow(tables, 6000, taken[0])
     assert numbers.take(transceiver(98), OTHER_ROUTE, 3 * RECLAIM_NS) is None
     assert caplog.messages == [
-        f"IPv4 flows of this worker lead to {len(taken)} transceivers: no room for another"
+        f"IPv4 flows of this worker lead to transceivers by {len(taken)} numbers: no room for another"
     ]
 
 
@@ -138,7 +138,7 @@ def test_a_successor_finds_what_flows_have(tables: Tables) -> None:
     for slot, number in enumerate(taken[:4], 5000):
         begin_flow(tables, slot, number)
     workers = [Transceivers(tables, V4, (index, 2), S) for index in (0, 1)]
-    assert [[w.find(transceiver(n)) for n in range(6)] for w in workers] == [
+    assert [[w.find(transceiver(n), ROUTE) for n in range(6)] for w in workers] == [
         [number if n < 4 and number % 2 == which else None for n, number in enumerate(taken)]
         for which in (1, 0)
     ]
@@ -165,7 +165,8 @@ def test_no_live_record_ever_leads_to_another(pinned: Path, data: st.DataObject)
     for step, which in data.draw(st.lists(steps, max_size=40)):
         if step == "begin" and which not in flows:
             to = data.draw(st.integers(0, 7))
-            number = numbers.find(transceiver(to)) or numbers.take(transceiver(to), OTHER_ROUTE, now_ns)
+            hop = data.draw(st.sampled_from([ROUTE, OTHER_ROUTE, NOWHERE]))
+            number = numbers.find(transceiver(to), hop) or numbers.take(transceiver(to), hop, now_ns)
             if number is not None:
                 begin_flow(tables, 5000 + which, number)
                 flows[which] = to

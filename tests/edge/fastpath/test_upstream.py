@@ -8,7 +8,7 @@ import pytest
 
 from ebpf.ids import EgressId
 from ebpf.tables import Adjacency
-from edge.nexthops.messages import ON_LINK, hosts_messages, routes_message
+from edge.nexthops.messages import ON_LINK, hosts_messages
 from edge.relay.counters import Direction
 from tests.edge.fastpath.rig import (
     HOST_UP,
@@ -19,6 +19,7 @@ from tests.edge.fastpath.rig import (
     installed,
 )
 from tests.edge.kit import PATIENCE_S, eventually
+from tests.edge.nexthops.kit import one_view
 
 
 @pytest.mark.parametrize("answers", [True, False], ids=["the neighbour answers", "the relay ends"])
@@ -34,12 +35,12 @@ def test_what_waits_for_a_neighbour_is_counted_when_it_is_sent_or_dropped(rig: R
         if answers:
             rig.tables.set_nexthop(HOST_UP, Adjacency(bytes(6), bytes(6), 1500, EgressId(0)))
             for message in hosts_messages({"127.0.0.1": HOST_UP, "203.0.113.2": HOST_UP}):
-                rig.forwarder.hops.learn_hosts(message)
+                rig.forwarder.hops.learn_hosts(message, rig.now_ns)
             await asyncio.to_thread(eventually, lambda: rig.outcomes() != [0, 0, 0], "it is sent")
         rig.forwarder.close()
         return rig.outcomes()
 
-    rig.forwarder.hops.learn_routes(routes_message({V4: [(0, ON_LINK)], V6: [(0, ROUTE_UP)]}))
+    rig.forwarder.hops.learn_routes(one_view({V4: [(0, ON_LINK)], V6: [(0, ROUTE_UP)]}), rig.now_ns)
     try:
         outcomes = asyncio.run(asyncio.wait_for(run(), PATIENCE_S))
         assert outcomes == ([2, 0, 0] if answers else [0, 2, 2])

@@ -9,6 +9,7 @@ from ebpf.tables import Tables
 from ebpf.verdict import FAMILIES, REASONS, Count, Family, Reason
 from edge.metrics.catalogue import FAST_PATH
 from edge.metrics.fastpath import Counts, carried, collect, read
+from edge.nexthops.unfollowed import Unfollowed, UnfollowedKind
 from edge.relay.counters import Direction
 from tests.edge.fastpath.rig import Rig
 from tests.exposition import assert_is_catalogue, complaints
@@ -17,6 +18,10 @@ from tests.exposition import assert_is_catalogue, complaints
 @dataclass
 class Hops:
     usable: int = 2
+    unfollowed: tuple[Unfollowed, ...] = (
+        Unfollowed(UnfollowedKind.RULE, "one"),
+        Unfollowed(UnfollowedKind.RULE, "another"),
+    )
 
     def __len__(self) -> int:
         return 5
@@ -68,5 +73,7 @@ def test_all_that_is_declared_is_shown(rig: Rig) -> None:
         'voxpop_fastpath_attached{interface="eth1",mode="native"} 0',
         'voxpop_fastpath_nexthops{state="usable"} 2',
         'voxpop_fastpath_nexthops{state="unusable"} 3',
+        'voxpop_fastpath_routing_unfollowed{kind="rule"} 2',
+        'voxpop_fastpath_routing_unfollowed{kind="vrf"} 0',
     ):
         assert line in text

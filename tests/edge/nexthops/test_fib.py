@@ -3,50 +3,73 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
+from typing import TypeVar
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from core.addr import IpFamily, pack_address
-from core.service.supervisor import MESSAGE_BYTES, _encode
-from ebpf.ids import NOWHERE, NextHopId
-from ebpf.net.messages import Route, RouteLeg
+from core.addr import IpFamily
+from ebpf.net.routes import Route, RouteLeg
 from edge.nexthops.fib import (
-    MAX_INTERVALS,
+    MAX_LEGS,
+    MISS,
     Gateway,
+    Legs,
+    Miss,
     OnLink,
-    RouteCache,
     RouteTarget,
+    clipped,
+    filled,
     flatten,
+    layer_of,
+    overlaid,
 )
-from edge.nexthops.messages import ON_LINK, hosts_messages, routes_message
 
 V4, V6 = IpFamily.V4, IpFamily.V6
+Target = TypeVar("Target")
 
 
 def route(prefix: str, gateway: str | None, link: int = 2, metric: int = 0, *, is_up: bool = True) -> Route:
     return Route(ip_network(prefix), metric, (RouteLeg(link, gateway, is_up),))
 
 
-def lead_to(intervals: list[tuple[int, RouteTarget]], address: int) -> RouteTarget:
+def lead_to(intervals: Sequence[tuple[int, Target]], address: int) -> Target:
     return next(lead for start, lead in reversed(intervals) if start <= address)
 
 
-def longest_match(routes: list[Route], address: int) -> RouteTarget:
-    """As ip-route(8) describes it."""
+def longest_match(routes: list[Route], address: int) -> RouteTarget | Miss:
+    """As ip-route(8) describes it, and of several legs all that are up."""
     matching = [
         r for r in routes
         if int(r.prefix.network_address) <= address <= int(r.prefix.broadcast_address)
-        and (not r.legs or r.legs[0].is_up)
+        and (not r.legs or any(leg.is_up for leg in r.legs))
     ]  # fmt: skip
     if not matching:
-        return None
+        return MISS
     best = min(matching, key=lambda r: (-r.prefix.prefixlen, r.metric))
-    if not best.legs:
-        return None
-    leg = best.legs[0]
-    return OnLink(leg.link) if leg.gateway is None else Gateway(leg.link, leg.gateway)
+    if best.is_throw:
+        return MISS
+    legs = [leg for leg in best.legs if leg.is_up and leg.is_plain]
+    weights: dict[Gateway, int] = {}
+    for leg in legs:
+        if leg.gateway is not None:
+            weights.setdefault(Gateway(leg.link, leg.gateway), 0)
+            weights[Gateway(leg.link, leg.gateway)] += leg.weight
+    if len(weights) > 1:
+        return Legs(tuple(sorted(weights.items(), key=lambda row: (-row[1], row[0]))))
+    if weights:
+        return min(weights)
+    return OnLink(legs[0].link) if legs else None
+
+
+def probes(routes: list[Route], addresses: list[int]) -> set[int]:
+    """At and beside every edge, and elsewhere."""
+    edges = {int(r.prefix.network_address) for r in routes} | {
+        int(r.prefix.broadcast_address) for r in routes
+    }
+    return {a for edge in edges for a in (edge - 1, edge, edge + 1) if 0 <= a < 2**32} | set(addresses)
 
 
 _prefixes = st.builds(
@@ -54,26 +77,57 @@ _prefixes = st.builds(
     st.integers(0, 2**32 - 1) | st.sampled_from([0, 2**32 - 1, 2**31]),
     st.integers(0, 32),
 )
-_legs = st.tuples(st.builds(RouteLeg, st.integers(1, 3), st.sampled_from([None, "192.0.2.1"]), st.booleans()))
+_leg = st.builds(
+    RouteLeg,
+    st.integers(1, 3),
+    st.sampled_from([None, "192.0.2.1", "192.0.2.2"]),
+    st.booleans(),
+    st.integers(1, 256),
+    st.booleans(),
+)
+_addresses = st.lists(st.integers(0, 2**32 - 1))
+_tables = st.lists(st.tuples(_prefixes, st.lists(_leg, max_size=4).map(tuple)), max_size=12).map(
+    lambda rows: [
+        Route(prefix, metric, legs, is_throw=not legs and metric % 2 == 1)
+        for metric, (prefix, legs) in enumerate(rows)
+    ]
+)
 
 
-@given(st.lists(st.tuples(_prefixes, st.just(()) | _legs), max_size=12), st.lists(st.integers(0, 2**32 - 1)))
-@example([(IPv4Network("0.0.0.0/0"), ()), (IPv4Network("255.255.255.255/32"), ())], [])
-def test_flat_routes_are_the_longest_match(
-    drawn: list[tuple[IPv4Network, tuple[RouteLeg, ...]]], addresses: list[int]
-) -> None:
-    routes = [Route(prefix, metric, legs) for metric, (prefix, legs) in enumerate(drawn)]
-    intervals = flatten(routes, V4)
-    edges = {int(r.prefix.network_address) for r in routes} | {
-        int(r.prefix.broadcast_address) for r in routes
-    }
-    probes = {a for edge in edges for a in (edge - 1, edge, edge + 1) if 0 <= a < 2**32} | set(addresses)
-    for address in probes:
-        assert lead_to(intervals, address) == longest_match(routes, address)
-    starts = [start for start, _ in intervals]
+@given(_tables, _addresses)
+@example([Route(IPv4Network("0.0.0.0/0"), 0, ()), Route(IPv4Network("255.255.255.255/32"), 1, ())], [])
+def test_flat_routes_are_the_longest_match(routes: list[Route], addresses: list[int]) -> None:
+    layer, intervals = layer_of(routes, V4), flatten(routes, V4)
+    for address in probes(routes, addresses):
+        match = longest_match(routes, address)
+        assert lead_to(layer, address) == match
+        assert lead_to(intervals, address) == (None if match is MISS else match)
+    assert_in_order(layer)
+    assert_in_order(intervals)
+
+
+def assert_in_order(rows: Sequence[tuple[int, object]]) -> None:
+    starts = [start for start, _ in rows]
     assert starts[0] == 0
     assert starts == sorted(set(starts))
-    assert all(a[1] != b[1] for a, b in itertools.pairwise(intervals)), "neighbours are one"
+    assert all(a[1] != b[1] for a, b in itertools.pairwise(rows)), "neighbours are one"
+
+
+@given(_tables, _tables, st.none() | _prefixes, _addresses)
+def test_a_table_above_another_leaves_it_its_gaps(
+    above: list[Route], below: list[Route], within: IPv4Network | None, addresses: list[int]
+) -> None:
+    first = clipped(layer_of(above, V4), within)
+    both = overlaid(first, layer_of(below, V4))
+    edges = [] if within is None else [Route(within, 0, ())]
+    for address in probes(above + below + edges, addresses):
+        is_within = within is None or IPv4Address(address) in within
+        match = longest_match(above, address) if is_within else MISS
+        assert lead_to(first, address) == match
+        assert lead_to(both, address) == (longest_match(below, address) if match is MISS else match)
+    assert_in_order(first)
+    assert_in_order(both)
+    assert_in_order(filled(both))
 
 
 def test_a_full_table_behind_one_router_is_one_interval() -> None:
@@ -96,31 +150,23 @@ def test_families_are_apart() -> None:
     assert flatten(routes, V6) == [(0, Gateway(2, "fe80::1"))]
 
 
-def test_workers_find_what_the_supervisor_told() -> None:
-    cache = RouteCache()
-    assert cache.lookup(pack_address("10.0.0.1")) == NOWHERE
-    tables = {
-        V4: [(0, NextHopId(7)), (10 << 24, ON_LINK), (11 << 24, NextHopId(8))],
-        V6: [(0, NOWHERE), (0x2001 << 112, NextHopId(9))],
-    }
-    cache.set_routes(routes_message(tables))
-    assert cache.lookup(pack_address("9.255.255.255")) == 7
-    assert cache.lookup(pack_address("11.0.0.0")) == 8
-    assert cache.lookup(pack_address("2001::1")) == 9
-    assert cache.lookup(pack_address("1::1")) == NOWHERE
-    assert cache.lookup(pack_address("10.0.0.5")) is None
-    for message in hosts_messages({"10.0.0.5": NextHopId(20)}):
-        cache.add_hosts(message)
-    assert cache.lookup(pack_address("10.0.0.5")) == 20
-    for message in hosts_messages({"10.0.0.5": None}):
-        cache.add_hosts(message)
-    assert cache.lookup(pack_address("10.0.0.5")) is None
+def test_several_ipv6_routes_of_one_metric_are_legs_of_one() -> None:
+    """Also such as the kernel does not tell in one message, as of two router advertisements."""
+    default = IPv6Network("::/0")
+    routes = [
+        Route(default, 1024, (RouteLeg(2, "fe80::1", True),)),
+        Route(default, 1024, (RouteLeg(3, "fe80::1", True),)),
+        Route(default, 2048, (RouteLeg(3, "fe80::2", True),)),
+    ]
+    assert flatten(routes, V6) == [(0, Legs(((Gateway(2, "fe80::1"), 1), (Gateway(3, "fe80::1"), 1))))]
+    preferred = routes[1]._replace(preference=1)
+    assert flatten([routes[0], preferred], V6) == [(0, Gateway(3, "fe80::1"))]
+    down = routes[1]._replace(legs=(RouteLeg(3, "fe80::1", False),))
+    assert flatten([routes[0], down], V6) == [(0, Gateway(2, "fe80::1"))]
 
 
-def test_the_longest_messages_fit() -> None:
-    tables = {V4: [(0, NOWHERE)], V6: [(n << 64, NextHopId(4095)) for n in range(MAX_INTERVALS - 1)]}
-    assert len(_encode(routes_message(tables))) <= MESSAGE_BYTES
-    longest = {f"2001:db8:1111:2222:3333:4444:5555:{n:x}": NextHopId(4095) for n in range(0x1000, 0x1800)}
-    messages = list(hosts_messages(longest))
-    assert sum(len(m["hosts"]) for m in messages) == len(longest)  # type: ignore[arg-type, misc]
-    assert all(len(_encode(message)) <= MESSAGE_BYTES for message in messages)
+def test_of_more_legs_than_can_be_told_the_heaviest() -> None:
+    legs = tuple(RouteLeg(2, f"192.0.2.{n}", True, n) for n in range(1, MAX_LEGS + 5))
+    ((_, target),) = flatten([Route(ip_network("0.0.0.0/0"), 0, legs)], V4)
+    assert isinstance(target, Legs)
+    assert [weight for _, weight in target.gateways] == list(range(MAX_LEGS + 4, 4, -1))

@@ -9,7 +9,8 @@ import pytest
 
 from core.addr import IpFamily
 from ebpf.ids import NOWHERE, EgressId, NextHopId
-from ebpf.net.messages import Link, Neighbour, Route, RouteLeg
+from ebpf.net.messages import Link, Neighbour
+from ebpf.net.routes import Route, RouteLeg
 from ebpf.net.snapshot import Network
 from ebpf.tables import Adjacency
 from edge.nexthops.messages import ON_LINK
@@ -58,7 +59,7 @@ class Hops:
 
     @property
     def router(self) -> NextHopId:
-        return self.hops.tables[IpFamily.V4][0][1]
+        return self.hops.tables.views[IpFamily.V4][0][0][1]
 
 
 WAY = Adjacency(MAC, OWN, 1500, EGRESS)
@@ -68,7 +69,11 @@ def test_a_router_gets_a_next_hop_and_its_link_does_not() -> None:
     hops = Hops()
     changes = hops.look(network())
     assert hops.adjacencies == {hops.router: WAY}
-    assert [target for _, target in hops.hops.tables[IpFamily.V4]] == [hops.router, ON_LINK, hops.router]
+    assert [target for _, target in hops.hops.tables.views[IpFamily.V4][0]] == [
+        hops.router,
+        ON_LINK,
+        hops.router,
+    ]
     assert not changes.resolve
     assert hops.look(network()).adjacencies == {}, "nothing new, nothing written"
 

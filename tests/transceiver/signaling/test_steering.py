@@ -26,7 +26,7 @@ from tests.transceiver.signaling.kit import ORIGIN, RESTART, SDP, patch
 from tests.transceiver.steering.places import FRANKFURT, NEW_YORK, TOKYO, record, write_database
 from transceiver.observer import NullObserver
 from transceiver.sdp import parse_answer_untrusted
-from transceiver.signaling.pops import REFUSED, UNANSWERED, PopReport, Standing
+from transceiver.signaling.pops import NOT_ASKED, REFUSED, UNANSWERED, PopReport, Standing
 from transceiver.signaling.steering import PLACES, Steering, SteeringPlan
 from transceiver.steering.evidence import Evidence, Source
 from transceiver.steering.fitness import RETURN_NS
@@ -298,6 +298,21 @@ def test_reports_of_load_and_health_change_the_order_and_change_it_back_late() -
     back = len(steps) - 1
     assert chosen(steering, back + RETURN_NS / SECOND_NS - 0.1) == "health fra nyc"
     assert chosen(steering, back + RETURN_NS / SECOND_NS) == "nearest nrt fra"
+
+
+def test_a_pop_that_starts_is_no_return_and_one_of_which_nothing_is_known_any_more_is_not_full() -> None:
+    """Before its first heartbeat, and when the store is gone, nothing is known of it."""
+    steering = steering_of()
+    steps = [
+        (NOT_ASKED, "nearest nrt fra"),
+        (PopReport("xdp", "starting", Standing.DOUBTFUL, 0.0), "health fra nyc"),
+        (PopReport("xdp", "ready", load=0.0), "nearest nrt fra"),
+        (PopReport("xdp", "ready", load=1.0), "load fra nyc"),
+        (NOT_ASKED, "nearest nrt fra"),
+    ]
+    for second, (report, expected) in enumerate(steps):
+        steering.learn({"nrt": report}, second * SECOND_NS)
+        assert chosen(steering, second) == expected
 
 
 def test_a_region_of_pops_that_vanishes_is_left_for_the_next_and_the_last_is_never_given_up() -> None:

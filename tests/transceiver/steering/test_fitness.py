@@ -56,6 +56,19 @@ def test_a_first_start_is_no_return() -> None:
     assert table.of("fra", SECOND_NS) is FIT
 
 
+def test_what_is_not_known_any_more_is_no_load_and_what_is_not_known_yet_no_start() -> None:
+    """Heartbeats by way of a store that is gone, or of a relay that has yet to start."""
+    table = FitnessTable()
+    table.lose("fra")
+    table.report("fra", is_up=False, load=None, now_ns=0)
+    table.report("fra", is_up=True, load=1.0, now_ns=SECOND_NS)
+    assert table.of("fra", SECOND_NS) is FULL
+    table.lose("fra")
+    assert table.of("fra", SECOND_NS) is FIT
+    table.report("fra", is_up=True, load=0.1, now_ns=2 * SECOND_NS)
+    assert table.of("fra", 2 * SECOND_NS) is FIT, "it was never out"
+
+
 def test_one_that_flaps_never_comes_back() -> None:
     table = FitnessTable()
     for second in range(60):

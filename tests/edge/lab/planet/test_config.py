@@ -18,14 +18,23 @@ def read(document: config.Document) -> Config:
     return parse(tomllib.loads(config.render(document)))
 
 
-@pytest.mark.parametrize("layout", [default(), largest()], ids=["default", "largest"])
-def test_every_daemon_takes_its_file_and_nobody_else_has_one(layout: Layout) -> None:
+def test_every_daemon_takes_its_file_and_nobody_else_has_one() -> None:
+    layout = default()
     hosts = {site.name for site in (*layout.relay_hosts, *layout.transceiver_hosts)}
     for site in layout.sites():
         document = config.of_host(layout, site)
         assert (document is not None) == (site.name in hosts)
         if document is not None:
             read(document)
+
+
+def test_the_largest_planet_is_no_larger_than_its_daemons_take() -> None:
+    layout = largest()
+    for host in (layout.relay_hosts[-1], layout.transceiver_hosts[-1]):
+        document = config.of_host(layout, host)
+        assert document is not None
+        told = read(document)
+        assert (len(told.pops), len(told.clusters)) == (spec.MAX_POPS, spec.MAX_REGIONS)
 
 
 def test_a_pops_hosts_have_its_vips_and_addresses_of_their_own() -> None:

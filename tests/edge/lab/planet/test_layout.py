@@ -6,9 +6,9 @@ import pytest
 
 from core.errors import UnavailableError
 from edge.lab.plan import DIRECTORY
-from edge.lab.planet import network
+from edge.lab.planet import network, spec
 from edge.lab.planet.layout import HostSite, Layout, PopSite, RegionSite, TransceiverSite, interface_to
-from tests.edge.lab.planet.kit import default, largest, small
+from tests.edge.lab.planet.kit import SMALL, default, largest, small
 
 MOST_CHARACTERS = 15
 """Of an interface's name (linux/if.h)."""
@@ -77,3 +77,15 @@ def test_vips_of_a_pop_are_its_own_then_those_that_it_shares() -> None:
     assert frankfurt.vips[0] != tokyo.vips[0]
     assert frankfurt.vips[1] == tokyo.vips[1]
     assert [host.pop for host in frankfurt.hosts] == [frankfurt, frankfurt]
+
+
+def test_a_redis_that_is_too_far_is_named_with_how_far() -> None:
+    far = SMALL.replace('shared = ["any"]\n\n[[region]]', 'shared = ["any"]\nredis = "europe"\n\n[[region]]')
+    (told,) = Layout("x", spec.parse(far)).faults()
+    assert told == (
+        "pop[1].redis: 134 ms to europe and back, where a store is waited for 100 ms: name one that is "
+        "nearer, or raise store.timeout_ms"
+    )
+    assert Layout("x", spec.parse(f"[store]\ntimeout_ms = 200\n{far}")).faults() == []
+    assert Layout("x", spec.parse(far.replace('at = "region-europe"', 'at = "pop-tokyo"'))).faults() != []
+    assert [layout.faults() for layout in (small(), default())] == [[], []]

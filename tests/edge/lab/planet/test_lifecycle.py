@@ -53,7 +53,7 @@ STAGES: dict[str, Callable[[str], bool]] = {
     "the directory": lambda name: (DIRECTORY / name).exists(),
     "the first namespace": lambda name: netns.exists(f"voxpop-{name}-city-tokyo"),
     "the last namespace": lambda name: netns.exists(f"voxpop-{name}-wan"),
-    "the WAN": lambda name: (DIRECTORY / name / "wan.log").exists(),
+    "the WAN": lambda name: (DIRECTORY / name / "wan" / "wan.log").exists(),
     "Redis": lambda name: (DIRECTORY / name / "redis-europe" / "redis.log").exists(),
     "the first BIRD": lambda name: (DIRECTORY / name / "city-tokyo" / "bird.log").exists(),
     "a transceiver": lambda name: (DIRECTORY / name / "region-europe-1" / "transceiver.log").exists(),
@@ -80,6 +80,14 @@ def test_what_a_killed_up_leaves_can_be_removed(name: str, file: str, stage: str
         making.communicate(timeout=PATIENCE_S)
     assert voxpop("down", "--name", name).returncode == 0
     assert_nothing_left(name)
+
+
+def test_a_planet_can_be_removed_whatever_its_file_says(name: str) -> None:
+    with lifecycle.running(SMALL, name, start=False):
+        (DIRECTORY / name / "planet.toml").write_text("of a later version")
+        assert lab.down(name) == 10, "the WAN, eight BIRDs, a Redis"
+        assert_nothing_left(name)
+        (DIRECTORY / name).mkdir()  # for the block's end, which is to find a lab
 
 
 def test_a_planet_in_the_foreground_goes_with_a_signal_and_with_its_processes(name: str, file: str) -> None:

@@ -28,8 +28,13 @@ pytestmark = [
 def layout() -> Iterator[Layout]:
     made = Layout(f"n{os.getpid()}", spec.parse(SMALL.replace("hosts = 2", "hosts = 2\nuplinks = 2")))
     yield made
-    network.remove(made)
+    remove(made)
     assert_nothing_left(made.name)
+
+
+def remove(layout: Layout) -> None:
+    for name in network.namespaces(layout):
+        netns.remove(name)
 
 
 def interfaces(namespace: str) -> dict[str, bool]:
@@ -87,14 +92,12 @@ def test_a_cable_is_pulled_where_the_router_does_not_see_it(layout: Layout) -> N
     assert reaches(host.namespace, pop.namespace, addresses.pop_router(pop.number).ipv6)
 
 
-def test_half_of_it_can_be_removed_and_none_of_it_too(layout: Layout) -> None:
-    network.remove(layout)
+def test_a_namespace_that_is_taken_is_named(layout: Layout) -> None:
     taken = layout.regions[0].hosts[0].namespace
     netns.create(taken)
     with pytest.raises(DataplaneError, match=f"cannot give the network namespace {taken} its name"):
         network.build(layout)
     assert netns.exists(layout.cities[0].namespace)
-    network.remove(layout)
 
 
 def test_a_client_has_no_address_but_its_own(layout: Layout) -> None:

@@ -18,5 +18,5 @@ def test_all_are_found_also_where_path_has_no_sbin(monkeypatch: pytest.MonkeyPat
 def test_of_one_that_is_missing_the_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(programs, "_PATH", str(tmp_path))
-    with pytest.raises(UnavailableError, match=r"a planet takes birdc: apt install bird2"):
-        programs.find("birdc")
+    with pytest.raises(UnavailableError, match=r"a planet takes redis-cli: apt install redis-tools"):
+        programs.find("redis-cli")

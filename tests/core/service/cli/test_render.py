@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge.ops.render import quantity, table
+from core.service.cli.render import quantity, table
 
 
 @pytest.mark.parametrize(
