@@ -63,6 +63,11 @@ fuzz: .venv/.stamp-fuzz
 bench: .venv/.stamp-test
 	@$(BIN)/python -m tests.bench.run $(ONLY)
 
+## drills: what dies under real calls, as a table, in drills.json and docs/drills.md; needs root (ONLY=name)
+.PHONY: drills
+drills: .venv/.stamp-test
+	@$(BIN)/python -m tests.drills.run $(ONLY)
+
 ## container-check: replay docs/kubernetes/Containerfile in a chroot and run what comes of it; needs root
 .PHONY: container-check
 container-check: .venv/.stamp-container
@@ -75,7 +80,7 @@ venv: .venv/.stamp-dev
 ## clean: remove what was built; the next command sets up again
 .PHONY: clean
 clean:
-	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench.json
+	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench.json drills.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 ## help: this list

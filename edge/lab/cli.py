@@ -13,6 +13,7 @@ from core.addr import IpFamily
 from core.errors import UnavailableError
 from core.service import interrupt
 from core.service.cli.options import add_json
+from edge.lab.drills import cli as drills
 from edge.lab.plan import DEFAULT_NAME, MAX_BACKBONES, NAME, SIGNALING_PORT, LabPlan, Place
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
     add_json(status)
     status.set_defaults(run=_status)
     _register_exec(actions)
+    drills.register(actions)
     planet = actions.add_parser(
         "planet",
         help="print the file of the planet that is built in, to begin one's own with",

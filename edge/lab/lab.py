@@ -6,7 +6,9 @@ there is of it, so what was left half built, or by a process that was killed, ca
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -82,6 +84,17 @@ class Running:
         relay = self._start("relay", Place.POP)
         process.until_ready(relay, self.plan.relay_status, self._inside(Place.POP))
         return relay
+
+    def daemon(self, name: str) -> Child:
+        """One that runs: `relay`, `transceiver`."""
+        return next(daemon for daemon in self.daemons if daemon.name == name)
+
+    def kill_relay(self) -> None:
+        """End the relay and its workers as a fault would; who waits for the daemons is not told."""
+        relay = self.daemon("relay")
+        self.daemons.remove(relay)
+        os.killpg(relay.popen.pid, signal.SIGKILL)
+        relay.popen.wait()
 
     def _start(self, verb: str, place: Place, *words: str) -> Child:
         return self._run(verb, place, ["voxpop", verb, *words, "--config", str(self.plan.config_path)])

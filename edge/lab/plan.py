@@ -77,7 +77,8 @@ class LabPlan:
     relay: Mapping[str, object] = field(default_factory=dict)
     dataplane: Mapping[str, object] = field(default_factory=dict)
     transceiver: Mapping[str, object] = field(default_factory=dict)
-    """What differs from the usual, by the names of the configuration."""
+    store: Mapping[str, object] = field(default_factory=dict)
+    """What differs from the usual, by the names of the configuration; there is no store else."""
 
     @property
     def directory(self) -> Path:
@@ -218,6 +219,7 @@ class LabPlan:
                 table("[relay]", relay | dict(self.relay)),
                 table("[dataplane]", dataplane | dict(self.dataplane)),
                 table("[transceiver]", transceiver | dict(self.transceiver)),
+                *([table("[store]", self.store)] if self.store else []),
             ]
         )
 

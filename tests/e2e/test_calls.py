@@ -149,10 +149,10 @@ def test_a_caller_whose_port_changes_keeps_the_call(
             transport = call.transport
             assert transport is not None
             old = transport.local_address
-            transport.longest_gap_ns = 0
+            transport.gaps.forget()
             transport.rebind()
             await transport.next_audio()
-            gap_ms = transport.longest_gap_ns / 1e6
+            gap_ms = transport.gaps.longest_ns / 1e6
             assert transport.local_address != old
             await is_answered(call)
             say(f"port changed, USE-CANDIDATE {nomination.value}: audio back after {gap_ms:.0f} ms")
@@ -174,7 +174,7 @@ def test_the_relay_is_killed_and_started_again(tmp_path: Path, say: Callable[[st
             await asyncio.gather(*(next_audio(call) for call in calls))
             for call in calls:
                 assert call.transport is not None
-                gap_ns = call.transport.longest_gap_ns
+                gap_ns = call.transport.gaps.longest_ns
                 say(
                     f"relay down for {down_ns / 1e6:.0f} ms: audio back after {gap_ns / 1e6:.0f} ms, "
                     f"checks every {CONSENT_INTERVAL_NS / 1e6:.0f} ms"

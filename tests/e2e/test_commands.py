@@ -137,6 +137,33 @@ def test_interrupting_a_call_hangs_it_up(tmp_path: Path) -> None:
     asyncio.run(check())
 
 
+def test_a_crowd_is_told_line_by_line_while_it_lasts_and_hung_up_when_it_is_interrupted(
+    tmp_path: Path,
+) -> None:
+    async def check() -> None:
+        async with running(tmp_path) as host:
+            metrics = host.plan.transceiver_metrics
+            command = ("call", host.plan.url, "--calls", "4", "--seconds", "120", "--json")
+            async with voxpop(*command) as crowd, asyncio.timeout(START_S):
+                assert crowd.stdout is not None
+                events = [json.loads(await crowd.stdout.readline()) for _ in range(5)]
+                assert [event["event"] for event in events] == ["connected"] * 4 + ["all_connected"]
+                assert {event["vip"] for event in events[:4]} <= {str(vip) for vip in host.plan.vips}
+                assert await metric(metrics, "voxpop_transceiver_sessions", state="connected") == 4
+                crowd.send_signal(signal.SIGUSR1)
+                assert json.loads(await crowd.stdout.readline())["event"] == "rebound"
+                crowd.send_signal(signal.SIGINT)
+                out, err = await crowd.communicate()
+            assert (crowd.returncode, err) == (130, b"")
+            *reports, summary = [json.loads(line) for line in out.splitlines()]
+            assert [report["event"] for report in reports] == ["report"] * 4
+            assert {report["pop"] for report in reports} == {"demo"}
+            assert (summary["connected"], summary["lost"]) == (4, 0)
+            assert await metric(metrics, "voxpop_transceiver_sessions") == 0
+
+    asyncio.run(check())
+
+
 def children_of(process: asyncio.subprocess.Process) -> list[int]:
     """What a process has started itself."""
     return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]

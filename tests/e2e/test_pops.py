@@ -115,9 +115,8 @@ def test_a_pop_that_dies_mid_call_loses_its_callers_to_the_other(
             assert transport.ice.selected == pops.far
             # By a check on the other candidate, by an ICE restart that came first, or by one after the other.
             assert max(transport.moves, transport.restarts) == 1
-            say(
-                f"PoP gone for good: audio back through another after {transport.longest_gap_ns / 1e6:.0f} ms"
-            )
+            gap_ms = transport.gaps.longest_ns / 1e6
+            say(f"PoP gone for good: audio back through another after {gap_ms:.0f} ms")
             await is_answered(call)
 
     asyncio.run(run())

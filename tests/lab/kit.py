@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
@@ -139,11 +138,3 @@ def watching(running: Running, folder: Path) -> Iterator[Ends]:
         capturing(folder / "region.pcap", names[Place.REGION]) as region,
     ):
         yield Ends(running, client, region)
-
-
-def kill_relay(running: Running) -> None:
-    """End the relay and its workers as a fault would."""
-    relay = next(daemon for daemon in running.daemons if daemon.name == "relay")
-    running.daemons.remove(relay)
-    os.killpg(relay.popen.pid, signal.SIGKILL)
-    relay.popen.wait()

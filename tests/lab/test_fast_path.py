@@ -31,7 +31,6 @@ from tests.lab.kit import (
     clients,
     connect,
     in_client,
-    kill_relay,
     talk,
     watching,
 )
@@ -149,7 +148,7 @@ async def replace_program(running: Running) -> Interval:
 async def kill_and_start_relay(running: Running) -> tuple[Interval, set[str]]:
     """The time without one, and of its start; the clients that had a flow all the while."""
     began = time.time()
-    kill_relay(running)
+    running.kill_relay()
     before = await clients_of(running)
     await asyncio.sleep(DOWN_S)
     assert await clients_of(running) == before, "the flows are listed without the relay"

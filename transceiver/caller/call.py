@@ -69,13 +69,17 @@ class Call:
         *,
         session: Mapping[str, object] | None = None,
         nomination: Nomination = Nomination.ALWAYS,
+        heard_frames: int = MAX_HEARD_FRAMES,
     ) -> None:
-        """`session`: settings of the agent, as in the Realtime API."""
+        """`session`: settings of the agent, as in the Realtime API. `heard_frames`: how many of what is heard
+        are kept on record, from the first.
+        """
         self._api = api
         self._ticker = ticker
         self._certificate = certificate
         self._session = session or {}
         self._nomination = nomination
+        self._heard_frames = heard_frames
         self._placed: Placed | None = None
         self._handle: Handle | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -180,7 +184,7 @@ class Call:
 
     def _exchange(self, transport: Transport, now_ns: int) -> None:
         heard = transport.hear(now_ns)
-        if len(self.record.heard) < MAX_HEARD_FRAMES:
+        if len(self.record.heard) < self._heard_frames:
             self.record.heard.append(heard or SILENCE)
         saying = None if self.conversation is None else self.conversation.tick(heard, now_ns)
         transport.say(saying, now_ns)

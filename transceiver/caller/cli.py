@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from core.service import interrupt
 from core.service.cli.options import add_json
 from transceiver.caller.ice import Nomination
-from transceiver.caller.limits import KEY_VARIABLE, MAX_SECONDS
+from transceiver.caller.limits import DEFAULT_RATE, KEY_VARIABLE, MAX_CALLS, MAX_RATE, MAX_SECONDS
 
 if TYPE_CHECKING:
     from core.service.cli.options import Verbs
@@ -20,7 +20,7 @@ MAX_TURNS = 100
 
 EPILOG = f"""\
 exit status:
-  0  set up, and every turn was answered
+  0  set up, and every turn was answered; with --calls, in all of them
   1  failed, with one line on standard error that says at which stage and why
   2  wrong usage: the URL, the recording or the API key file cannot be used
   130  interrupted; the call was hung up first
@@ -32,6 +32,13 @@ examples:
   voxpop call http://127.0.0.1:8080
   voxpop call https://voice.example.net --wav question.wav --out answer.wav
   voxpop call https://voice.example.net --json --api-key-file /etc/voxpop/probe.key | jq .setup.total_ms
+
+Many calls, of which ten begin in a second, each as one call would be; Ctrl-C hangs all of them up, and
+SIGUSR1 has them go on from other ports, as behind a NAT that has forgotten them. With --json each thing that
+happens is a line, and each call's report, with the times of its gaps; see docs/call.md:
+
+  voxpop call https://voice.example.net --calls 30 --seconds 60
+  voxpop call https://voice.example.net --calls 200 --rate 20 --seconds 2 --json | jq 'select(.error)'
 """
 
 
@@ -80,7 +87,19 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
         metavar="always|once",
         help="which checks carry USE-CANDIDATE: always, as Chromium; once, as Firefox (default: always)",
     )
-    add_json(parser, "print the report as one JSON object")
+    parser.add_argument(
+        "--calls",
+        type=_calls,
+        metavar="N",
+        help=f"N calls side by side, at most {MAX_CALLS}; prints what happens, and a summary",
+    )
+    parser.add_argument(
+        "--rate",
+        type=_rate,
+        metavar="R",
+        help=f"of --calls, how many begin in a second (default: {DEFAULT_RATE:g})",
+    )
+    add_json(parser, "print the report as one JSON object; with --calls one object a line")
     parser.add_argument("--verbose", action="store_true", help="log what happens to standard error")
     parser.set_defaults(run=run)
 
@@ -97,6 +116,20 @@ def _seconds(text: str) -> float:
     if not 0.1 <= seconds <= MAX_SECONDS:
         raise argparse.ArgumentTypeError(f"must be 0.1–{MAX_SECONDS}")
     return seconds
+
+
+def _calls(text: str) -> int:
+    calls = int(text)
+    if not 1 <= calls <= MAX_CALLS:
+        raise argparse.ArgumentTypeError(f"must be 1–{MAX_CALLS}")
+    return calls
+
+
+def _rate(text: str) -> float:
+    rate = float(text)
+    if not 0.1 <= rate <= MAX_RATE:
+        raise argparse.ArgumentTypeError(f"must be 0.1–{MAX_RATE:g}")
+    return rate
 
 
 def _session(text: str) -> Mapping[str, object]:

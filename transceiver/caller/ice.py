@@ -34,6 +34,10 @@ CONSENT_INTERVAL_NS = 2_500 * MS
 UNANSWERED_INTERVAL_NS = 1_000 * MS
 SEARCH_AFTER_NS = 5_000 * MS
 """Without an answer for so long, the other candidates are tried too."""
+QUIET_NS, SILENT_NS = 1_500 * MS, 2_500 * MS
+"""Where media came and stops, a check goes out after the first of these. When nothing at all has come for the
+second, the other candidates are tried too. Chromium takes a way for lost after 2.5 s as well.
+"""
 CONSENT_TIMEOUT_NS = 30_000 * MS
 TRANSACTION_LIFETIME_NS = 5_000 * MS
 PEER_REFLEXIVE_PRIORITY = 110 << 24 | 0xFFFF << 8 | 255
@@ -111,6 +115,8 @@ class IceClient:
         self._selected: _Candidate | None = None
         self._searching = False
         self._answered_ns = now_ns
+        self._heard_ns: int | None = None
+        self._asks_why_quiet = False
         self.state = IceState.CHECKING
         self.is_gone = False
         """Whether the transceiver has said that it has no such call."""
@@ -145,7 +151,7 @@ class IceClient:
         """When `poll` has something to do."""
         if self.state is IceState.FAILED:
             return NEVER
-        return min((self._deadline_ns, *(c.next_ns for c in self._candidates)))
+        return min((self._deadline_ns, self._quiet_ns, *(c.next_ns for c in self._candidates)))
 
     @property
     def _deadline_ns(self) -> int:
@@ -154,7 +160,22 @@ class IceClient:
             return self._answered_ns + ESTABLISH_NS
         if self._searching:
             return self._answered_ns + CONSENT_TIMEOUT_NS
-        return self._answered_ns + SEARCH_AFTER_NS
+        deadline_ns = self._answered_ns + SEARCH_AFTER_NS
+        if self._heard_ns is None:
+            return deadline_ns
+        return min(deadline_ns, max(self._heard_ns, self._answered_ns) + SILENT_NS)
+
+    @property
+    def _quiet_ns(self) -> int:
+        """When it is time to ask why no media comes."""
+        if self._heard_ns is None or self._searching or self._asks_why_quiet:
+            return NEVER
+        return max(self._heard_ns, self._answered_ns) + QUIET_NS
+
+    def hear(self, now_ns: int) -> None:
+        """Authentic media came: it is the quicker sign of life, and its end that of trouble."""
+        self._heard_ns = now_ns
+        self._asks_why_quiet = False
 
     def poll(self, now_ns: int) -> list[tuple[Endpoint, bytes]]:
         """The checks that are due, each with the candidate that it goes to."""
@@ -165,6 +186,10 @@ class IceClient:
                 self.state = IceState.FAILED
                 return []
             self._search(now_ns)
+        if now_ns >= self._quiet_ns and self._selected is not None:
+            self._asks_why_quiet = True
+            self._selected.next_ns = min(self._selected.next_ns, now_ns)
+            self._selected.attempts = max(1, self._selected.attempts)  # as after one that was not answered
         self._forget(now_ns)
         return [(c.endpoint, self._check(c, now_ns)) for c in self._candidates if c.next_ns <= now_ns]
 
@@ -221,6 +246,7 @@ class IceClient:
             return  # a late answer of a candidate that lost
         self.rtt_ns = now_ns - check.sent_ns
         self._answered_ns = now_ns
+        self._asks_why_quiet = False
         candidate.attempts = 0
         candidate.nominated = candidate.nominated or check.nominates
         if candidate is not self._selected or self._searching:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from transceiver.caller.call import Call
 from transceiver.caller.conversation import Turn
@@ -33,6 +33,19 @@ class Setup:
 
 
 @dataclass(frozen=True, slots=True)
+class GapReport:
+    """A time of 60 ms or more without audio."""
+
+    at_ns: int
+    """When the last packet before it came, on CLOCK_MONOTONIC."""
+    ms: float
+    lost: int
+    """Packets missing in it, by sequence numbers; 0 where `is_open`."""
+    is_open: bool
+    """It lasted to the end of the call."""
+
+
+@dataclass(frozen=True, slots=True)
 class Quality:
     """The media path as this side sees it, and `remote_*` as the other side reports it."""
 
@@ -49,6 +62,8 @@ class Quality:
     longest_gap_ms: float
     remote_lost: int
     remote_jitter_ms: float
+    gaps: list[GapReport] = field(default_factory=list)
+    """The longest, in order of time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +128,11 @@ def _span_ms(start_ns: int | None, end_ns: int | None) -> float | None:
     return None if start_ns is None or end_ns is None else round((end_ns - start_ns) / 1e6, 2)
 
 
+def set_up_ms(call: Call) -> float | None:
+    """From the POST to the first authentic audio."""
+    return _setup(call).total_ms
+
+
 def _setup(call: Call) -> Setup:
     record, transport = call.record, call.transport
     if transport is None:
@@ -146,9 +166,13 @@ def _quality(call: Call) -> Quality | None:
         packets_lost=lost,
         loss_percent=round(100 * lost / expected, 2) if expected else 0.0,
         concealed_ms=stats.concealed_frames * FRAME_MS,
-        longest_gap_ms=round(max(transport.longest_gap_ns, open_gap_ns) / 1e6, 1),
+        longest_gap_ms=round(max(transport.gaps.longest_ns, open_gap_ns) / 1e6, 1),
         remote_lost=stats.remote_lost,
         remote_jitter_ms=round(stats.remote_jitter_ms, 2),
+        gaps=[
+            GapReport(gap.began_ns, round(gap.length_ns / 1e6, 1), gap.lost, gap.is_open)
+            for gap in transport.notable_gaps
+        ],
     )
 
 

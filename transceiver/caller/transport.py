@@ -13,6 +13,7 @@ from typing import Literal
 from core.addr import Endpoint
 from core.demux import PacketKind, classify_untrusted, is_rtcp
 from transceiver.caller.errors import CallError, Stage
+from transceiver.caller.gaps import AudioGaps, Gap
 from transceiver.caller.ice import CheckOutcome, IceClient, IceState, Nomination
 from transceiver.caller.link import Links
 from transceiver.media.keys import SrtpKeys
@@ -70,14 +71,13 @@ class Transport:
         self._on_message = on_message
         self._timer: asyncio.TimerHandle | None = None
         self._early: deque[bytes] = deque(maxlen=EARLY_PACKETS)
-        self._last_audio_ns = 0
         self._is_closed = False
         self._awaited: asyncio.Future[None] | None = None
         self.path: AudioPath | None = None
         """None before there are keys. Its statistics outlive the call."""
         self.marks = Marks()
-        self.longest_gap_ns = 0
-        """Between two consecutive authentic RTP packets; see `open_gap_ns` for one that has not ended."""
+        self.gaps = AudioGaps()
+        """Between consecutive authentic RTP packets."""
         self._ended_ns: int | None = None
         self.moves = 0
         """How often another candidate took over."""
@@ -99,9 +99,12 @@ class Transport:
     @property
     def open_gap_ns(self) -> int:
         """Since the last authentic RTP packet, up to now or the end of the call; 0 when there was none."""
-        if self.marks.audio_ns is None:
-            return 0
-        return max(0, (self._ended_ns or time.monotonic_ns()) - self._last_audio_ns)
+        return self.gaps.open_ns(self._ended_ns or time.monotonic_ns())
+
+    @property
+    def notable_gaps(self) -> list[Gap]:
+        """The longest, in order of time, up to now or the end of the call."""
+        return self.gaps.until(self._ended_ns or time.monotonic_ns())
 
     @property
     def stage(self) -> Stage:
@@ -241,6 +244,8 @@ class Transport:
             return
         now_ns = time.monotonic_ns()
         if self.path.receive_untrusted(data, now_ns) and not is_rtcp(data):
+            self.ice.hear(now_ns)
+            self.gaps.packet(int.from_bytes(data[2:4], "big"), now_ns)
             self._count_audio(now_ns)
 
     def _count_audio(self, now_ns: int) -> None:
@@ -248,9 +253,6 @@ class Transport:
             self.marks.audio_ns = now_ns
             if not self.ready.done():
                 self.ready.set_result(None)
-        else:
-            self.longest_gap_ns = max(self.longest_gap_ns, now_ns - self._last_audio_ns)
-        self._last_audio_ns = now_ns
         if self._awaited is not None:
             self._awaited.set_result(None)
             self._awaited = None

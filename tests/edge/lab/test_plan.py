@@ -40,6 +40,13 @@ def test_the_configuration_fits_the_addresses(index: int, families: tuple[IpFami
     assert config.transceiver.http.is_loopback
 
 
+def test_there_is_a_store_where_one_is_named_and_none_else() -> None:
+    assert parse(tomllib.loads(LabPlan().config())).store is None
+    store = parse(tomllib.loads(LabPlan(store={"url": "unix:///run/redis.sock"}).config())).store
+    assert store is not None
+    assert store.url is not None
+
+
 @pytest.mark.parametrize("backbones", [1, MAX_BACKBONES])
 def test_every_address_is_one_of_documentation_and_there_once(backbones: int) -> None:
     plans = [LabPlan(index=index, backbones=backbones) for index in range(MAX_LABS)]

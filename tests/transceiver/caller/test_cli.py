@@ -8,7 +8,7 @@ import pytest
 
 from transceiver.caller import cli
 from transceiver.caller.ice import Nomination
-from transceiver.caller.limits import MAX_SECONDS
+from transceiver.caller.limits import MAX_CALLS, MAX_RATE, MAX_SECONDS
 
 
 def parse(*words: str) -> argparse.Namespace:
@@ -39,6 +39,10 @@ def test_settings_are_an_object_and_numbers_within_their_bounds() -> None:
         (["--seconds", "0"], "must be 0.1–"),
         (["--seconds", str(MAX_SECONDS + 1)], "must be 0.1–"),
         (["--seconds", "nan"], "must be 0.1–"),
+        (["--calls", "0"], "must be 1–"),
+        (["--calls", str(MAX_CALLS + 1)], "must be 1–"),
+        (["--calls", "2", "--rate", "0"], "must be 0.1–"),
+        (["--calls", "2", "--rate", str(MAX_RATE + 1)], "must be 0.1–"),
         (["--session", "[]"], "must be a JSON object"),
         (["--session", "{"], "is not JSON"),
         (["--nomination", "never"], "invalid"),

@@ -1,8 +1,9 @@
-"""What is checked before a call is placed, and what comes of one that nobody takes."""
+"""What is said of wrong usage, and what comes of calls that nobody takes."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,70 +15,11 @@ from tests.ports import free_tcp_port
 from tests.sound import silence, write_wav
 from tests.transceiver.caller.test_cli import parse
 from transceiver.caller import command
-from transceiver.caller.limits import KEY_VARIABLE, MAX_SECONDS
-from transceiver.media import FRAME_MS
-
-
-def plan_of(*words: str) -> command.Plan:
-    return command._plan(parse("http://127.0.0.1:9", *words))
-
-
-def test_a_call_lasts_as_long_as_it_is_asked_to_and_never_too_long() -> None:
-    once = plan_of()
-    length_s = len(once.recording) * FRAME_MS / 1000
-    assert (once.turns, once.seconds) == (1, pytest.approx(2 * length_s + command.LONGER_ANSWER_S))
-    assert plan_of("--turns", "3").seconds == pytest.approx(3 * once.seconds)
-    assert plan_of("--turns", "100").seconds == MAX_SECONDS
-    for_a_while = plan_of("--seconds", "7")
-    assert (for_a_while.turns, for_a_while.seconds) == (None, 7)
-
-
-def test_a_key_is_of_the_file_or_else_of_the_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv(KEY_VARIABLE, raising=False)
-    assert plan_of().api_key is None
-    monkeypatch.setenv(KEY_VARIABLE, "vpk_environment")
-    assert plan_of().api_key == "vpk_environment"
-    (tmp_path / "key").write_text("vpk_file\n")
-    assert plan_of("--api-key-file", str(tmp_path / "key")).api_key == "vpk_file"
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (b"", "must hold one API key"),
-        (b"\n \n", "must hold one API key"),
-        (b"vpk_a\nvpk_b", "must hold one API key"),
-        (b"vpk a", "must hold one API key"),
-        (b"x" * command.MAX_KEY_FILE_BYTES + b"\n x", None),
-        ("vpk_ä".encode(), "is not an API key"),
-        (None, "cannot be read: No such file"),
-    ],
-)
-def test_what_is_no_key_is_said_and_not_shown(
-    tmp_path: Path, content: bytes | None, said: str | None
-) -> None:
-    path = tmp_path / "key"
-    if content is not None:
-        path.write_bytes(content)
-    if said is None:
-        key = plan_of("--api-key-file", str(path)).api_key
-        assert key is not None
-        assert len(key) == command.MAX_KEY_FILE_BYTES, "no more than that is read"
-        return
-    with pytest.raises(ValueError, match=said) as caught:
-        plan_of("--api-key-file", str(path))
-    assert "vpk" not in str(caught.value)
-
-
-def test_a_recording_that_could_not_be_written_is_said_beforehand(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=f"there is no directory {tmp_path}/none"):
-        plan_of("--out", str(tmp_path / "none" / "out.wav"))
+from transceiver.caller.plan import make_plan
 
 
 def test_where_nobody_listens_there_is_a_report_of_it() -> None:
-    plan = command._plan(parse(f"http://127.0.0.1:{free_tcp_port()}"))
+    plan = make_plan(parse(f"http://127.0.0.1:{free_tcp_port()}"))
     outcome = asyncio.run(command.place(plan))
     assert not outcome.was_interrupted
     assert not outcome.report.answered
@@ -102,6 +44,9 @@ USAGE: dict[str, Callable[[Path], Sequence[str | Path]]] = {
     "absent key": lambda folder: ("http://127.0.0.1:9", "--api-key-file", folder / "absent"),
     "no turns": lambda folder: ("http://127.0.0.1:9", "--turns", "0"),
     "no number": lambda folder: ("http://127.0.0.1:9", "--seconds", "long"),
+    "record a crowd": lambda folder: ("http://127.0.0.1:9", "--out", folder / "out.wav", "--calls", "2"),
+    "a rate of one": lambda folder: ("http://127.0.0.1:9", "--rate", "2"),
+    "no calls": lambda folder: ("http://127.0.0.1:9", "--calls", "0"),
     "session no object": lambda folder: ("http://127.0.0.1:9", "--session", "[1]"),
 }
 
@@ -128,3 +73,20 @@ def test_wrong_usage_is_said_before_anything_is_sent(
     assert status == 2
     assert out == ""
     assert "voxpop call: " in err
+
+
+@pytest.mark.usefixtures("_own_log")
+def test_a_crowd_that_nobody_takes_is_told_line_by_line(capsys: pytest.CaptureFixture[str]) -> None:
+    url = f"http://127.0.0.1:{free_tcp_port()}"
+    assert voxpop.main(["call", url, "--calls", "2", "--rate", "100", "--json"]) == 1
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["event"] for line in lines].count("failed") == 2
+    assert all(line["error"].startswith("signaling: ") for line in lines if line["event"] == "failed")
+    assert lines[-1]["event"] == "summary"
+    assert (lines[-1]["calls"], lines[-1]["connected"]) == (2, 0)
+
+    assert voxpop.main(["call", url, "--calls", "1"]) == 1
+    out = capsys.readouterr().out
+    assert "call 0 was not set up: signaling: " in out
+    assert "0 of 1 calls are up" in out
+    assert "1: 0 set up, 0 of them lost" in out

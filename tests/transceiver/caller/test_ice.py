@@ -18,7 +18,9 @@ from transceiver.caller.ice import (
     ESTABLISH_NS,
     MS,
     NEVER,
+    QUIET_NS,
     SEARCH_AFTER_NS,
+    SILENT_NS,
     UNANSWERED_INTERVAL_NS,
     CheckOutcome,
     IceClient,
@@ -360,3 +362,51 @@ def test_a_restart_without_candidates_ends_by_the_clock() -> None:
     assert ice.next_ns < NEVER
     run(ice, 11 * MS + CONSENT_TIMEOUT_NS, never, 20 * MS)
     assert ice.state is IceState.FAILED
+
+
+def in_a_call(*candidates: Endpoint) -> IceClient:
+    """Connected by the first, nominated, and media came at 100 ms."""
+    ice = client(*candidates)
+    run(ice, 100 * MS, always)
+    ice.hear(100 * MS)
+    return ice
+
+
+def test_media_that_stops_is_asked_about_and_then_a_way_is_looked_for_elsewhere() -> None:
+    ice = in_a_call(NEAR, FAR)
+    sent = run(ice, 100 * MS + SILENT_NS + MS, never, 100 * MS)
+    assert [(at_ns, where) for at_ns, where, _ in sent] == [
+        (100 * MS + QUIET_NS, NEAR),
+        (100 * MS + QUIET_NS + UNANSWERED_INTERVAL_NS, NEAR),
+        (100 * MS + SILENT_NS, FAR),  # which is the same moment
+    ]
+    assert ice.is_disconnected
+    run(ice, 4_000 * MS, lambda endpoint, _: endpoint == FAR, 100 * MS + SILENT_NS + MS)
+    assert (ice.selected, ice.is_disconnected) == (FAR, False)
+
+
+def test_while_media_comes_checks_are_as_rare_as_ever_and_may_go_unanswered_for_longer() -> None:
+    ice = in_a_call(NEAR, FAR)
+    sent = []
+    for at_ns in range(100 * MS, SEARCH_AFTER_NS - 100 * MS, 20 * MS):
+        ice.hear(at_ns)
+        sent += [(at_ns, endpoint) for endpoint, _ in ice.poll(at_ns)]
+    assert {endpoint for _, endpoint in sent} == {NEAR}
+    assert sent[0][0] == pytest.approx(CONSENT_INTERVAL_NS, abs=20 * MS)
+    assert not ice.is_disconnected
+
+
+def test_a_server_that_is_silent_and_answers_is_not_lost() -> None:
+    ice = in_a_call(NEAR, FAR)
+    sent = run(ice, 20_000 * MS, lambda endpoint, _: endpoint == NEAR, 100 * MS)
+    assert {endpoint for _, endpoint, _ in sent} == {NEAR}
+    assert not ice.is_disconnected
+    gaps = [second[0] - first[0] for first, second in itertools.pairwise(sent)]
+    assert min(gaps) >= QUIET_NS, "it is not flooded"
+
+
+def test_without_media_ever_only_checks_count() -> None:
+    ice = client(NEAR, FAR)
+    run(ice, 100 * MS, always)
+    sent = run(ice, SEARCH_AFTER_NS - 100 * MS, never, 100 * MS)
+    assert {endpoint for _, endpoint, _ in sent} == {NEAR}

@@ -11,6 +11,7 @@ import pytest
 from tests.paths import ROOT
 from transceiver.caller.report import (
     MAX_EVENTS_SHOWN,
+    GapReport,
     Quality,
     Report,
     Setup,
@@ -33,6 +34,7 @@ QUALITY = Quality(
     longest_gap_ms=24.5,
     remote_lost=0,
     remote_jitter_ms=0.4,
+    gaps=[GapReport(at_ns=5_000_000_000, ms=80.0, lost=3, is_open=False)],
 )
 ANSWERED = Report(
     answered=True,
@@ -85,13 +87,16 @@ def test_json_has_every_field() -> None:
     report = json.loads(json.dumps(ANSWERED.as_json()))
     assert set(report) == {field.name for field in dataclasses.fields(Report)}
     assert report["quality"]["rtcp_rtt_ms"] is None
+    assert report["quality"]["gaps"] == [{"at_ns": 5_000_000_000, "ms": 80.0, "lost": 3, "is_open": False}]
     assert report["turns"] == [{"response_ms": 260.0, "answer_ms": 2240}]
 
 
 def test_the_page_about_it_names_every_key() -> None:
     page = (ROOT / "docs" / "call.md").read_text()
     names = [
-        field.name for kind in (Report, Quality, Setup, TurnReport) for field in dataclasses.fields(kind)
+        field.name
+        for kind in (Report, Quality, GapReport, Setup, TurnReport)
+        for field in dataclasses.fields(kind)
     ]
     spoken_of = {"packets_received": "…_received", "packets_lost": "…_lost"}
     assert [name for name in names if f"{spoken_of.get(name, name)}" not in page] == []

@@ -56,7 +56,7 @@ def test_stages_come_one_after_the_other_and_goodbye_is_said() -> None:
             assert made.local_address is not None
             assert made.local_address.host == "127.0.0.1"
             await asyncio.wait_for(made.next_audio(), PATIENCE_S)
-            assert made.longest_gap_ns > 0
+            assert made.gaps.longest_ns > 0
             await made.close()
             await made.close()
             assert made.ended.result() == "closed"

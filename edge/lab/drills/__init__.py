@@ -1,0 +1,1 @@
+"""Drills: something dies or is cut off or misconfigured under real calls; what callers heard is told."""

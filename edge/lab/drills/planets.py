@@ -1,0 +1,73 @@
+"""Small planets for drills: no more than one needs, so that what is measured is not the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from core.errors import UnavailableError
+from edge.lab.planet.layout import interface_to
+from edge.lab.planet.planet import City, Pop
+
+PLACES: Mapping[str, tuple[float, float]] = {
+    "berlin": (52.52, 13.40),
+    "frankfurt": (50.11, 8.68),
+    "amsterdam": (52.37, 4.90),
+    "europe": (53.35, -6.26),
+    "america": (39.96, -83.00),
+}
+"""Latitude and longitude; Europe's region is in Dublin, America's in Ohio."""
+LAST_RESORT = 1_000_000_000
+"""Metric of a route that is used when there is no other."""
+PATIENT = "[transceiver]\nmax_loop_lag_ms = 10000\n"
+"""Transceivers refuse calls while they are late. A machine that plays a whole planet is, and a drill is to
+measure something else.
+"""
+
+
+def city(name: str) -> str:
+    """Where callers are."""
+    return _table("city", name)
+
+
+def pop(name: str, **more: object) -> str:
+    """A PoP; `more` as in the file of a planet."""
+    return _table("pop", name, **more)
+
+
+def region(name: str, **more: object) -> str:
+    """A region."""
+    return _table("region", name, **more)
+
+
+def redis(name: str, at: str) -> str:
+    """A store, behind the router of a PoP or a region."""
+    return f'[[redis]]\nname = "{name}"\nat = "{at}"\n'
+
+
+def planet(*tables: str) -> str:
+    """All of a file."""
+    return "\n".join((*tables, PATIENT))
+
+
+def _table(kind: str, name: str, **more: object) -> str:
+    latitude, longitude = PLACES[name]
+    settings = "".join(f"{key} = {_toml(value)}\n" for key, value in more.items())
+    return f'[[{kind}]]\nname = "{name}"\nlatitude = {latitude}\nlongitude = {longitude}\n{settings}'
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, str):
+        return f'"{value}"'
+    return f"[{', '.join(map(_toml, value))}]" if isinstance(value, (list, tuple)) else str(value)
+
+
+def blackhole(city: City, pop: Pop) -> None:
+    """Packets of a city for a PoP's VIPs go there also while there is no route: as in the Internet, nobody
+    tells a client that they are lost.
+    """
+    for vip in pop.vips:
+        prefix = f"{vip.host}/{8 * vip.family.address_bytes}"
+        words = ["ip", f"-{vip.family}", "route", "add", prefix, "dev", interface_to(pop.name)]
+        done = city.run([*words, "metric", str(LAST_RESORT)])
+        if done.returncode != 0:
+            raise UnavailableError(f"{' '.join(words)}: {done.stderr}")

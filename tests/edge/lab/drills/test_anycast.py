@@ -1,0 +1,16 @@
+"""A route that shifts to another PoP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge.lab.drills import anycast
+from tests.edge.lab.drills.kit import play_short
+
+pytestmark = [pytest.mark.netns, pytest.mark.slow]
+
+
+def test_it_can_be_played(tmp_path: Path, name: str) -> None:
+    play_short(anycast.DRILL, tmp_path, name)
