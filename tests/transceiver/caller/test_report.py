@@ -18,6 +18,7 @@ from transceiver.caller.report import (
     missing_at_end,
     render,
 )
+from transceiver.caller.steering import SteeredPop, SteeringReport
 
 SETUP = Setup(3.4, 1.7, 2.5, 1.3, 8.9)
 QUALITY = Quality(
@@ -34,6 +35,7 @@ QUALITY = Quality(
     remote_lost=0,
     remote_jitter_ms=0.4,
 )
+STEERING = SteeringReport("database", "nearest", [SteeredPop("nrt", 12.0), SteeredPop("fra", None)])
 ANSWERED = Report(
     answered=True,
     error=None,
@@ -63,6 +65,8 @@ ANSWERED = Report(
         ({}, "12 ms  session.created"),
         ({}, "1 more with --json"),
         ({"moves": 2}, "moved 2 times"),
+        ({"referred_to": "https://us.example"}, "referred to https://us.example"),
+        ({"steering": STEERING}, "steered to  nrt (nearest by our address, 12 km), then fra"),
         ({"pop": None}, "an unnamed PoP"),
         ({"turns": [TurnReport(301.0, 0)]}, "over the bar"),
         ({"turns": [TurnReport(None, 0)]}, "no answer"),
@@ -85,6 +89,13 @@ def test_json_has_every_field() -> None:
     report = json.loads(json.dumps(ANSWERED.as_json()))
     assert set(report) == {field.name for field in dataclasses.fields(Report)}
     assert report["quality"]["rtcp_rtt_ms"] is None
+    assert report["steering"] is report["referred_to"] is None
+    steered = json.loads(json.dumps(dataclasses.replace(ANSWERED, steering=STEERING).as_json()))["steering"]
+    assert steered == {
+        "source": "database",
+        "why": "nearest",
+        "pops": [{"pop": "nrt", "km": 12.0}, {"pop": "fra", "km": None}],
+    }
     assert report["turns"] == [{"response_ms": 260.0, "answer_ms": 2240}]
 
 
