@@ -26,7 +26,7 @@ from transceiver.caller.settings import probe_session
 from transceiver.caller.sound import SoundError, default_recording, read_frames, write_wav
 from transceiver.media import FRAME_MS
 from transceiver.media.ticker import Ticker
-from transceiver.transport.peer import Certificate
+from transceiver.transport.certificate import Certificate
 from transceiver.transport.warmup import warm_up
 
 EXIT_ANSWERED, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
