@@ -9,7 +9,8 @@ from pathlib import Path
 
 import aiohttp
 
-from tests.bench.result import Figure, percentile
+from core.compare import percentile
+from tests.bench.result import Figure
 from tests.browser.driver import Browser, Chromium, browser
 from tests.sound import SPEECH
 from transceiver.caller.api import SignalingClient, calls_url
@@ -17,7 +18,7 @@ from transceiver.caller.call import Call
 from transceiver.caller.report import make_report
 from transceiver.demo.host import LocalHost, plan_host
 from transceiver.media.ticker import Ticker
-from transceiver.transport.peer import Certificate
+from transceiver.transport.certificate import Certificate
 from transceiver.transport.warmup import warm_up
 
 CALLS = 30
