@@ -13,6 +13,7 @@ PASSWORD_INFO = b"voxpop ice-pwd v1"
 REFERRAL_INFO = b"voxpop referral v1"
 RECORD_INFO = b"voxpop flow record v1"
 HEARTBEAT_INFO = b"voxpop heartbeat v1"
+SESSION_INFO = b"voxpop session id v1"
 PASSWORD_CHARS = 32
 
 
@@ -35,6 +36,7 @@ class Keyring:
         "_password_keys",
         "_record_keys",
         "_referral_keys",
+        "_session_keys",
         "_tag_keys",
         "mint_with",
     )
@@ -53,6 +55,7 @@ class Keyring:
         self._referral_keys = {k: hkdf_sha256(m, REFERRAL_INFO, 32) for k, m in masters.items()}
         self._record_keys = {k: hkdf_sha256(m, RECORD_INFO, 32) for k, m in masters.items()}
         self._heartbeat_keys = {k: hkdf_sha256(m, HEARTBEAT_INFO, 32) for k, m in masters.items()}
+        self._session_keys = {k: hkdf_sha256(m, SESSION_INFO, 32) for k, m in masters.items()}
 
     def __repr__(self) -> str:
         return f"Keyring(ids={sorted(self._tag_keys)}, mint_with={self.mint_with})"
@@ -82,3 +85,7 @@ class Keyring:
     def heartbeat_mac(self, key_id: int, text: bytes) -> bytes:
         """HMAC-SHA-256 by which hosts know each other's heartbeats. KeyError for an unknown id."""
         return hmac.digest(self._heartbeat_keys[key_id], text, "sha256")
+
+    def session_mac(self, key_id: int, message: bytes) -> bytes:
+        """HMAC-SHA-256 by which hosts of a cluster know their session ids. KeyError for an unknown id."""
+        return hmac.digest(self._session_keys[key_id], message, "sha256")

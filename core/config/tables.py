@@ -289,6 +289,12 @@ class TransceiverSettings:
         "number of this host in the cluster's prefixes; address is that of its own address there",
     )
     http: Endpoint = setting(endpoint(), "where the signaling API is served, by every process at once")
+    forward_port: int = setting(
+        integer(0, 65535),
+        "TCP port, at their addresses in the cluster, where hosts hand each other requests about calls; 0 is "
+        "that of http",
+        default=0,
+    )
     port: int = setting(integer(0, 65535), "UDP port of process 0; 0 is the cluster's first", default=0)
     processes: int = setting(integer(0, 256), "processes, a UDP port each; 0 is one per core", default=0)
     listen: tuple[str, ...] = setting(

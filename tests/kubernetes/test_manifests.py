@@ -146,6 +146,17 @@ def test_no_service_carries_media_to_a_transceiver_and_only_the_pops_may_send_it
     assert [list(peer) for peer in media[0]] == [["ipBlock"]]
 
 
+def test_pods_take_each_others_requests_at_the_port_that_they_are_passed_on_to(tmp_path: Path) -> None:
+    config = configured("transceiver", tmp_path).transceiver
+    assert config is not None
+    assert not config.forward_port
+    assert config.http.is_wildcard, "it listens at the pod's address"
+    policy = one("transceiver", "NetworkPolicy")["spec"]
+    ports = [{"protocol": "TCP", "port": config.http.port}]
+    (peers,) = [rule["from"] for rule in policy["ingress"] if rule["ports"] == ports]
+    assert {"podSelector": policy["podSelector"]} in peers
+
+
 def test_a_pod_has_a_core_of_its_own_for_each_process(tmp_path: Path) -> None:
     config = configured("transceiver", tmp_path)
     assert config.transceiver is not None

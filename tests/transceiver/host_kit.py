@@ -8,6 +8,7 @@ import json
 import os
 import queue
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -69,24 +70,35 @@ class Host:
     """Whether there is a second PoP, whose state nobody can ask for."""
     prefix: str = "127.0.0.1/32"
     """The cluster's."""
+    address: str = "127.0.0.1"
+    """Where it serves signaling."""
+    beside: Host | None = None
+    """Another host of the same cluster, whose ports, keys and API keys it has."""
     is_reachable: bool = False
     """Answers name the port of process 0 itself, so that a client gets there without a relay."""
 
     def __enter__(self) -> Host:
-        self.udp, self.http, self.metrics_port = (
-            free_port("127.0.0.1", socket.SOCK_DGRAM, self.processes),
-            free_tcp_port(),
-            free_tcp_port(),
-        )
         self.config = self.folder / "voxpop.toml"
+        self.metrics_port = free_tcp_port()
+        if self.beside is None:
+            self.udp = free_port("127.0.0.1", socket.SOCK_DGRAM, self.processes)
+            self.http = free_tcp_port()
+            self._make_keys()
+        else:
+            self.udp, self.http = self.beside.udp, self.beside.http
+            self.keys: dict[str, str] = self.beside.keys
+            for secret in ("keys.toml", "api-keys.toml"):
+                shutil.copy(self.beside.folder / secret, self.folder / secret)
+        self.write_config()
+        self.start()
+        return self
+
+    def _make_keys(self) -> None:
         master = base64.b64encode(os.urandom(32)).decode()
         keys = self.folder / "keys.toml"
         keys.touch(0o600)
         keys.write_text(f'mint_with = 1\n[master]\n1 = "{master}"\n')
         self.keys = {name: self.new_api_key(name) for name in ("alice", "bob")}
-        self.write_config()
-        self.start()
-        return self
 
     def new_api_key(self, name: str) -> str:
         return create_api_key(self.folder / "api-keys.toml", name)
@@ -102,7 +114,7 @@ class Host:
         settings = {
             "cluster": "1",
             "host": "0",
-            "http": f'"[::1]:{self.http}"' if self.has_ipv6 else f'"127.0.0.1:{self.http}"',
+            "http": f'"[::1]:{self.http}"' if self.has_ipv6 else f'"{self.address}:{self.http}"',
             "metrics": f'"127.0.0.1:{self.metrics_port}"',
             "processes": str(self.processes),
             "api_keys_file": '"api-keys.toml"',
@@ -187,7 +199,7 @@ class Host:
         headers: Mapping[str, str] | None = None,
         key: str | None = "alice",
     ) -> Response:
-        address = "::1" if self.has_ipv6 else "127.0.0.1"
+        address = "::1" if self.has_ipv6 else self.address
         connection = http.client.HTTPConnection(address, self.http, timeout=TIMEOUT_S)
         try:
             sent = dict(headers or {})

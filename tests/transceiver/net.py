@@ -129,6 +129,7 @@ class Server:
 
     def __init__(self, settings: TransceiverSettings, addresses: Sequence[str]) -> None:
         self.counts = Counts()
+        self.host = settings.host
         self.ticker = Ticker()
         self.mux = Mux(open_udp_port(addresses, 0), self.counts)
         shared = Shared(settings, self.mux, self.ticker, Certificate.generate(), Factory(), self.counts)

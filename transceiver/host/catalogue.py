@@ -15,6 +15,7 @@ from transceiver.observer import EVENTS
 from transceiver.sdp import SdpReason
 from transceiver.session.state import PACKET_REASONS, SessionState
 from transceiver.signaling import steering
+from transceiver.signaling.hosts import FORWARDED
 from transceiver.signaling.referrals import REFERRALS
 from transceiver.signaling.refusals import HttpReason
 
@@ -31,7 +32,7 @@ HTTP_REFUSALS = counter(
     "owner_silent; sdp_* where the description in the request is to blame.",
     reason=(*HttpReason, *SdpReason, OTHER),
 )
-RECORDED: tuple[Series, ...] = (*EVENTS, *steering.EVENTS, REFERRALS, REFUSALS, HTTP_REFUSALS)
+RECORDED: tuple[Series, ...] = (*EVENTS, *steering.EVENTS, REFERRALS, FORWARDED, REFUSALS, HTTP_REFUSALS)
 
 # What sessions count
 

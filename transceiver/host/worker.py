@@ -39,7 +39,8 @@ from transceiver.media.ticker import Ticker
 from transceiver.session.manager import SessionManager
 from transceiver.session.session import Shared
 from transceiver.signaling.app import Access, public_app, sibling_app
-from transceiver.signaling.calls import Calls
+from transceiver.signaling.calls import Calls, Others
+from transceiver.signaling.hosts import OtherHosts, Place
 from transceiver.signaling.page import Page
 from transceiver.signaling.pops import decode_reports
 from transceiver.signaling.referrals import ReferralKeys, Referrer
@@ -173,7 +174,9 @@ class Running:
         )
         self._manager = SessionManager(shared, settings.cluster, settings.keyring, arguments.index)
         self.metrics.register(SessionCollector(self._manager, self._mux, self._ticker).collect)
-        self._siblings = Siblings(arguments.folder, arguments.index, arguments.count)
+        siblings = Siblings(arguments.folder, arguments.index, arguments.count)
+        place = Place(settings.cluster, transceiver.host, transceiver.http, transceiver.forward_port)
+        self._others = Others(siblings, OtherHosts(place, settings.keyring, self.metrics))
         self._access = Access(settings.api_keys, transceiver.cors_origins)
         self._folder = arguments.folder
         self._database: tuple[Copy, LocationDatabase] | None = None
@@ -181,7 +184,7 @@ class Running:
         self.metrics.register(lambda: [family(NAMED, self._steering.answers())])
         self._referrer = Referrer()
         self._share_keys(settings)
-        self._calls = Calls(self._manager, self._siblings, self.metrics, self._steering, self._referrer)
+        self._calls = Calls(self._manager, self._others, self.metrics, self._steering, self._referrer)
         self._page = Page() if transceiver.page else None
         self._let_page_follow(settings)
         public = public_app(
@@ -233,7 +236,8 @@ class Running:
     def _share_keys(self, settings: WorkerSettings) -> None:
         api_keys = settings.api_keys
         keys = None if api_keys is None else ReferralKeys(settings.keyring, api_keys.digests)
-        self._access.referral_keys = self._referrer.keys = keys
+        self._access.referral_keys = self._referrer.keys = self._others.hosts.keys = keys
+        self._others.hosts.keyring = settings.keyring
 
     def _let_page_follow(self, settings: WorkerSettings) -> None:
         if self._page is not None:
@@ -287,7 +291,8 @@ class Running:
         await self._manager.close_all()
         for server in self._servers.values():
             await server.close()
-        await self._siblings.close()
+        await self._others.siblings.close()
+        await self._others.hosts.close()
         await self._close_backends()
         self._ticker.close()
         self._mux.close()

@@ -21,7 +21,7 @@ from transceiver.observer import EndReason
 from transceiver.realtime import client_events
 from transceiver.sdp import LocalDescription, Offer
 from transceiver.session.gone import Place, turn_away_untrusted
-from transceiver.session.ids import new_session_id
+from transceiver.session.ids import Owner, new_session_id
 from transceiver.session.session import CallRequest, Session, Shared
 from transceiver.session.state import SessionState
 
@@ -60,7 +60,7 @@ class SessionManager:
         self._cluster = cluster
         self.keyring = keyring
         """What tokens are minted with; replaced when keys are reloaded."""
-        self._index = index
+        self._owner = Owner(self._settings.host, index)
         self._sessions: dict[str, Session] = {}
         self._numbers: dict[str, int] = {}
         # Elsewhere after a restart: a token of the same minute must not be minted twice.
@@ -84,7 +84,7 @@ class SessionManager:
         refusal = self.refusal()
         if refusal is not None:
             raise AdmissionError(refusal)
-        session_id = new_session_id(self._index)
+        session_id = new_session_id(self._owner, self._cluster.id, self.keyring)
         ufrag = self._mint(now_min)
         answer = self._describe(request.offer, ufrag)
         try:

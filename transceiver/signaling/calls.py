@@ -12,7 +12,8 @@ import dataclasses
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from aiohttp import web
 
@@ -25,7 +26,7 @@ from transceiver.sdp import (
     parse_fragment_untrusted,
     parse_offer_untrusted,
 )
-from transceiver.session.ids import owner_of
+from transceiver.session.ids import Owner, owner_of
 from transceiver.session.manager import AdmissionError, SessionManager
 from transceiver.session.session import CallRequest, Session
 from transceiver.signaling.bodies import (
@@ -35,8 +36,9 @@ from transceiver.signaling.bodies import (
     read_call_untrusted,
     read_untrusted,
 )
+from transceiver.signaling.hosts import VOUCHER_HEADER, OtherHosts
 from transceiver.signaling.referrals import PARAMETER, REFERRALS, Referral, Referrer, refuse_other_offer
-from transceiver.signaling.refusals import HttpReason, Refusal
+from transceiver.signaling.refusals import HttpReason, Refusal, no_such_call
 from transceiver.signaling.siblings import EVIDENCE_HEADER, PASSED_ON, STEERING, Handed, NewCall, Siblings
 from transceiver.signaling.steering import Steering
 from transceiver.steering.choice import Choice
@@ -57,7 +59,17 @@ IS_HANDED_OVER: web.RequestKey[bool] = web.RequestKey("is_handed_over", bool)
 """Whether a sibling process sent it; such a request goes no further."""
 REFERRAL: web.RequestKey[Referral] = web.RequestKey("referral", Referral)
 """What another region vouches for, where the request came by it."""
+KEY = ("Authorization",)
+"""Goes on to another host, which checks it by itself, and to no sibling."""
 _ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """Who else may own a call."""
+
+    siblings: Siblings
+    hosts: OtherHosts
 
 
 class Calls:
@@ -66,14 +78,15 @@ class Calls:
     def __init__(
         self,
         manager: SessionManager,
-        siblings: Siblings,
+        others: Others,
         observer: Observer,
         steering: Steering,
         referrer: Referrer,
         body_timeout_s: float = BODY_TIMEOUT_S,
     ) -> None:
         self._manager = manager
-        self._siblings = siblings
+        self._siblings = others.siblings
+        self._hosts = others.hosts
         self._observer = observer
         self._steering = steering
         self._referrer = referrer
@@ -178,6 +191,11 @@ class Calls:
         """As the process found it that the client reached."""
         if request[IS_HANDED_OVER]:
             return decode_evidence(request.headers[EVIDENCE_HEADER])
+        voucher = request.headers.get(VOUCHER_HEADER)
+        if voucher is not None:
+            vouched = self._hosts.read_voucher_untrusted(voucher, _handed(request, b""), int(time.time()))
+            if vouched is not None:
+                return vouched
         return self._steering.locate(request, time.monotonic_ns())
 
     def _own_session(self, request: web.Request) -> Session | None:
@@ -186,22 +204,33 @@ class Calls:
         """
         session_id = request.match_info["id"]
         owner = owner_of(session_id)
-        if owner not in (None, self._siblings.index) and not request[IS_HANDED_OVER]:
+        if owner is not None and self._goes_on(request, owner):
             return None
         session = self._manager.get(session_id)
         if session is None or session.owner != request[CALLER]:
-            raise Refusal(404, HttpReason.NOT_FOUND, "There is no such call.")
+            raise no_such_call()
         return session
 
+    def _goes_on(self, request: web.Request, owner: Owner) -> bool:
+        """One hop between hosts and one between processes, each by what the request has on it."""
+        if request[IS_HANDED_OVER]:
+            return False
+        if self._hosts.is_own(owner):
+            return owner.process != self._siblings.index
+        return VOUCHER_HEADER not in request.headers
+
     async def _pass_on(self, request: web.Request, body: bytes) -> web.Response:
-        headers = {
-            name: ", ".join(request.headers.getall(name)) for name in PASSED_ON if name in request.headers
-        }
-        headers[EVIDENCE_HEADER] = self._evidence(request).encode()
-        handed = Handed(request.method, request.path, request[CALLER], headers, body)
-        owner = owner_of(request.match_info["id"])
+        """To the owner, or to a process of its host."""
+        session_id = request.match_info["id"]
+        owner = owner_of(session_id)
         assert owner is not None
-        return await self._siblings.pass_on(owner, handed)
+        handed, evidence = _handed(request, body), self._evidence(request)
+        if self._hosts.is_own(owner):
+            handed = handed.also(**{EVIDENCE_HEADER: evidence.encode()})
+            return await self._siblings.pass_on(owner.process, handed)
+        voucher = self._hosts.voucher(handed, evidence, int(time.time()))
+        handed = handed.also(**{VOUCHER_HEADER: voucher, **_of(request, KEY)})
+        return await self._hosts.pass_on(session_id, owner, handed, time.monotonic_ns())
 
 
 def register_calls(router: web.UrlDispatcher, calls: Calls) -> None:
@@ -212,6 +241,16 @@ def register_calls(router: web.UrlDispatcher, calls: Calls) -> None:
         router.add_delete(CALLS + "/{id}" + end, calls.hang_up)
         router.add_patch(CALLS + "/{id}" + end, calls.patch)
         router.add_post(CALLS + "/{id}/hangup" + end, calls.hang_up)
+
+
+def _handed(request: web.Request, body: bytes) -> Handed:
+    """A request as it goes on, with what its owner wants to know of it."""
+    return Handed(request.method, request.path, request[CALLER], _of(request, PASSED_ON), body)
+
+
+def _of(request: web.Request, names: Collection[str]) -> dict[str, str]:
+    """Those of these headers that there are."""
+    return {name: ", ".join(request.headers.getall(name)) for name in names if name in request.headers}
 
 
 def _named(local: LocalDescription, choice: Choice) -> LocalDescription:

@@ -63,6 +63,16 @@ class Refusal(Exception):  # noqa: N818 - an outcome of a request, not an error 
         return web.json_response({"error": error}, status=self.status, headers=self.headers)
 
 
+def no_such_call() -> Refusal:
+    """For a call that is over, that never was, or that is another caller's: they look the same."""
+    return Refusal(404, HttpReason.NOT_FOUND, "There is no such call.")
+
+
+def owner_is_silent(what: str) -> Refusal:
+    """For a call whose process or host is there and says nothing."""
+    return Refusal(503, HttpReason.OWNER_SILENT, f"The call's {what} does not answer.", {"Retry-After": "1"})
+
+
 OF_STATUS = {
     404: (
         HttpReason.NOT_FOUND,

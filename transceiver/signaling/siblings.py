@@ -8,6 +8,7 @@ hop and no more: a process never passes on what a sibling gave it.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from urllib.parse import quote
 import aiohttp
 from aiohttp import web
 
-from transceiver.signaling.refusals import HttpReason, Refusal
+from transceiver.signaling.refusals import no_such_call, owner_is_silent
 from transceiver.steering.evidence import Evidence
 
 CALLER_HEADER = "X-Voxpop-Caller"
@@ -26,7 +27,9 @@ EVIDENCE_HEADER = "X-Voxpop-Evidence"
 STEERING = "Voxpop-Steering"
 """Of answers: which PoPs are named, and why; for people and their tools (docs/steering.md)."""
 PASSED_ON = ("Content-Type", "If-Match")
-RETURNED = ("Content-Type", "ETag", "Location", "Retry-After", STEERING)
+RETURNED = ("Content-Type", "ETag", "Location", "Retry-After", "WWW-Authenticate", STEERING)
+MAX_ANSWER_BYTES = 256 * 1024
+"""More than an answer can have, to the longest offer."""
 TIMEOUT = aiohttp.ClientTimeout(total=3.0)
 MAX_CONNECTIONS = 32
 SIBLINGS_ASKED = 3
@@ -40,13 +43,17 @@ def socket_path(folder: Path, index: int) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Handed:
-    """A request as it goes to a sibling: the caller is known already, so no key goes with it."""
+    """A request as it goes to its owner. The caller is known already: to a sibling no key goes with it."""
 
     method: str
     path: str
     caller: str
     headers: Mapping[str, str]
     body: bytes
+
+    def also(self, **headers: str) -> Handed:
+        """The same with more headers."""
+        return dataclasses.replace(self, headers={**self.headers, **headers})
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +91,11 @@ class Siblings:
         """The owner's response to a request about a session of its. Raises Refusal when it is silent."""
         client = self._clients.get(owner)
         if client is None:
-            raise Refusal(404, HttpReason.NOT_FOUND, "There is no such call.")
+            raise no_such_call()
         try:
-            return await _forward(client, handed)
+            return await _ask(client, handed)
         except (aiohttp.ClientError, TimeoutError):
-            raise Refusal(
-                503, HttpReason.OWNER_SILENT, "The call's process does not answer.", {"Retry-After": "1"}
-            ) from None
+            raise owner_is_silent("process") from None
 
     async def place(self, path: str, call: NewCall) -> web.Response | None:
         """Offer a call to others in turn; None when none of those asked has room."""
@@ -99,7 +104,7 @@ class Siblings:
         handed = Handed("POST", path, call.caller, headers, body)
         for other in self._turn():
             try:
-                response = await _forward(self._clients[other], handed)
+                response = await _ask(self._clients[other], handed)
             except (aiohttp.ClientError, TimeoutError):
                 continue
             if response.status != 503:
@@ -114,10 +119,24 @@ class Siblings:
         return others[:SIBLINGS_ASKED]
 
 
-async def _forward(client: aiohttp.ClientSession, handed: Handed) -> web.Response:
-    headers = {**handed.headers, CALLER_HEADER: quote(handed.caller)}
-    url = f"http://sibling{handed.path}"
-    async with client.request(handed.method, url, headers=headers, data=handed.body) as answer:
-        body = await answer.read()
+async def _ask(client: aiohttp.ClientSession, handed: Handed) -> web.Response:
+    return await ask(client, "http://sibling", handed.also(**{CALLER_HEADER: quote(handed.caller)}))
+
+
+async def ask(client: aiohttp.ClientSession, origin: str, handed: Handed) -> web.Response:
+    """What the owner at an origin says. Raises ClientError or TimeoutError where it says nothing of use."""
+    async with client.request(
+        handed.method,
+        f"{origin}{handed.path}",
+        headers=handed.headers,
+        data=handed.body,
+        allow_redirects=False,
+    ) as answer:
+        try:
+            await answer.content.readexactly(MAX_ANSWER_BYTES)
+        except asyncio.IncompleteReadError as whole:
+            body = whole.partial
+        else:
+            raise aiohttp.ClientPayloadError("it has no end")
         kept = {name: answer.headers[name] for name in RETURNED if name in answer.headers}
         return web.Response(status=answer.status, headers=kept, body=body or None)

@@ -39,7 +39,7 @@ SDP = {"Content-Type": "application/sdp"}
 def owner(path: str) -> int:
     found = owner_of(path.removeprefix(CALLS + "/"))
     assert found is not None
-    return found
+    return found.process
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ def test_every_session_has_its_own_of_everything() -> None:
             numbers = {server.manager._numbers[a.ufrag] for a in answers}
             assert len(numbers) == 20
             assert len({s.id for s in sessions}) == 20
-            assert {owner_of(s.id) for s in sessions} == {7}
+            assert {owner_of(s.id) for s in sessions} == {(server.host, 7)}
             assert len({a.fingerprint for a in answers}) == 1
             assert all(server.manager.get(s.id) is s for s in sessions)
             assert server.manager.get("rtc_7-unknown") is None

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
+from core.addr import Endpoint
+from core.keyring import Keyring
 from tests.transceiver.host_kit import FRAGMENT, Host, Response
+from tests.transceiver.net import CLUSTER
+from transceiver.observer import NullObserver
+from transceiver.signaling.calls import Others
+from transceiver.signaling.hosts import OtherHosts, Place
+from transceiver.signaling.siblings import Siblings
 
 SDP = {"Content-Type": "application/sdp"}
 ORIGIN = "https://app.example"
@@ -67,3 +75,9 @@ def raw(host: Host, data: bytes, *, is_cut: bool = False) -> bytes:
         while chunk := connection.recv(65536):
             chunks.append(chunk)
         return b"".join(chunks)
+
+
+def others(folder: Path) -> Others:
+    """Of a process without siblings on host 0 of a cluster."""
+    place = Place(CLUSTER, 0, Endpoint("127.0.0.1", 8080))
+    return Others(Siblings(folder, 0, 1), OtherHosts(place, Keyring({1: bytes(32)}, 1), NullObserver()))

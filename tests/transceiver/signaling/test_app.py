@@ -10,12 +10,12 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from tests.transceiver.net import Counts, running
+from tests.transceiver.signaling.kit import others
 from transceiver.session.manager import SessionManager
 from transceiver.signaling.app import Access, public_app, sibling_app
 from transceiver.signaling.calls import Calls
 from transceiver.signaling.pops import PopDirectory
 from transceiver.signaling.referrals import Referrer
-from transceiver.signaling.siblings import Siblings
 from transceiver.signaling.steering import Steering, SteeringPlan
 
 
@@ -26,7 +26,7 @@ class Refusals(Counts):
 
 def calls_of(manager: SessionManager, folder: Path, counts: Counts) -> Calls:
     steering = Steering(counts, SteeringPlan())
-    return Calls(manager, Siblings(folder, 0, 1), counts, steering, Referrer())
+    return Calls(manager, others(folder), counts, steering, Referrer())
 
 
 def broken() -> bytes:

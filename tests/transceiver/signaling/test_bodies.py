@@ -23,6 +23,7 @@ from tests.transceiver.signaling.kit import (
     SDP,
     form,
     holdings,
+    others,
     raw,
 )
 from transceiver.observer import NullObserver
@@ -31,7 +32,6 @@ from transceiver.signaling.bodies import MAX_REQUEST_BYTES
 from transceiver.signaling.calls import Calls
 from transceiver.signaling.pops import PopDirectory
 from transceiver.signaling.referrals import Referrer
-from transceiver.signaling.siblings import Siblings
 from transceiver.signaling.steering import Steering, SteeringPlan
 
 TIMEOUT_S = 0.2
@@ -69,8 +69,7 @@ def test_a_body_that_trickles_in_is_given_up(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with running() as server:
             steering = Steering(NullObserver(), SteeringPlan())
-            siblings = Siblings(tmp_path, 0, 1)
-            calls = Calls(server.manager, siblings, NullObserver(), steering, Referrer(), TIMEOUT_S)
+            calls = Calls(server.manager, others(tmp_path), NullObserver(), steering, Referrer(), TIMEOUT_S)
             app = public_app(calls, Access(None, ()), PopDirectory(()), lambda: None, NullObserver(), None)
             async with serving(app) as port:
                 answer = await heard_until_closed(port, head)

@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 
 from core.errors import SdpError
+from core.keyring import Keyring
 from tests.transceiver.descriptions import CASES as CASES_OF_CLIENTS
 from tests.transceiver.descriptions import (
     CHROMIUM,
@@ -27,10 +28,18 @@ from tests.transceiver.signaling.kit import (
     refusals,
 )
 from transceiver.sdp import SdpReason
-from transceiver.session.ids import new_session_id
+from transceiver.session.ids import Owner, new_session_id
 from transceiver.signaling.refusals import HttpReason, Refusal, from_framework, from_sdp
 
-OTHERS = f"{CALLS}/{new_session_id(1)}"
+FOREIGN_KEYS = Keyring({1: bytes(32)}, 1)
+
+
+def call_of(process: int, host: int = 0) -> str:
+    """The path of a call that there is not."""
+    return f"{CALLS}/{new_session_id(Owner(host, process), 1, FOREIGN_KEYS)}"
+
+
+OTHERS = call_of(1)
 
 
 HTML = {"Content-Type": "text/html"}
@@ -107,7 +116,8 @@ ELSEWHERE: dict[str, Case] = {
     "GET of the calls": ("GET", CALLS, {}, None, 405, "http_method_not_allowed"),
     "PUT of a call": ("PUT", OTHERS, {}, "", 405, "http_method_not_allowed"),
     "DELETE of no call": ("DELETE", OTHERS, {}, None, 404, "http_not_found"),
-    "of process 99": ("DELETE", f"{CALLS}/{new_session_id(99)}", {}, None, 404, "http_not_found"),
+    "of process 99": ("DELETE", call_of(99), {}, None, 404, "http_not_found"),
+    "of a host that nobody has named": ("DELETE", call_of(0, 1), {}, None, 404, "http_not_found"),
     "DELETE of what is no id": ("DELETE", f"{CALLS}/..%2f..%2fetc", {}, None, 404, "http_not_found"),
     "PATCH of no call": ("PATCH", OTHERS, SDPFRAG, TRICKLE, 404, "http_not_found"),
     "PATCH with an offer": ("PATCH", OTHERS, SDP, CHROMIUM, 415, "http_bad_content_type"),
@@ -131,8 +141,8 @@ def test_bad_input_is_refused_and_counted_once(host: Host, case: str) -> None:
 def test_bad_input_leaves_nothing_behind(host: Host) -> None:
     holdings(host)  # connections between the processes stay open, so make them first
     for _ in range(8):
-        host.request("DELETE", f"{CALLS}/{new_session_id(0)}")
-        host.request("DELETE", f"{CALLS}/{new_session_id(1)}")
+        host.request("DELETE", call_of(0))
+        host.request("DELETE", call_of(1))
     before = holdings(host)
     for _ in range(3):
         for method, path, headers, body, *_ in CASES.values():
