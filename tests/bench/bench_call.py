@@ -9,7 +9,8 @@ from pathlib import Path
 
 import aiohttp
 
-from tests.bench.result import Figure, percentile
+from core.compare import percentile
+from tests.bench.result import Figure
 from tests.browser.driver import Browser, Chromium, browser
 from tests.sound import SPEECH
 from transceiver.caller.api import SignalingClient, calls_url

@@ -29,6 +29,7 @@ from typing import NamedTuple, TypeVar
 from prometheus_client.parser import text_string_to_metric_families
 
 from core.addr import Endpoint
+from core.compare import percentile
 from core.keyring import Keyring
 from core.service import interrupt
 from core.service.files import load_masters
@@ -41,7 +42,7 @@ from edge.lab import lab
 from edge.lab.lab import Running
 from edge.lab.plan import LabPlan, Place
 from tests.bench.bench_relay import Load, closed_loop, meter, only_worker, typical
-from tests.bench.result import Figure, percentile
+from tests.bench.result import Figure
 from tests.bench.udp_batch import SO_TIMESTAMPNS, Receiver, Sender
 from tests.builders import UdpFrame
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from core.addr import Endpoint, IpFamily
 from core.cluster import Cluster
+from core.compare import percentile
 from core.keyring import Keyring
 from core.service.supervisor import Message
 from core.stun import Attribute, MessageType, encode
@@ -40,7 +41,7 @@ from edge.relay.decide import Relay
 from edge.relay.forwarder import VipIndex
 from edge.relay.slowpath import SlowPath
 from edge.relay.verdict import RelayReason
-from tests.bench.result import Figure, percentile
+from tests.bench.result import Figure
 from tests.edge.kit import Vip
 from tests.edge.nexthops.kit import one_view
 

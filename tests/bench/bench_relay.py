@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from core.addr import Endpoint
-from tests.bench.result import Figure, percentile
+from core.compare import percentile
+from tests.bench.result import Figure
 from tests.bench.udp_batch import SO_TIMESTAMPNS, Receiver, Sender
 from tests.edge.kit import MEDIA, RelayProcess, mint_ufrag, request
 

@@ -14,11 +14,12 @@ import socket
 import time
 from statistics import median
 
+from core.compare import percentile
 from ebpf.net import netns
 from edge.lab.plan import Place
 from tests.bench.bench_fastpath import PORT, RTP
 from tests.bench.lab_scene import FORWARDING, LIMIT, NFTABLES, VOXPOP, Row, Scene, scene
-from tests.bench.result import Figure, percentile
+from tests.bench.result import Figure
 
 ROUNDS = int(os.environ.get("LAB_ROUNDS", "15"))
 PACKETS = 2_000

@@ -11,7 +11,6 @@ import pytest
 from core.addr import Endpoint
 from core.store.flow_record import decode_untrusted
 from core.store.keys import flow_key
-from tests.bench.result import percentile
 from tests.edge.host.kit import HOST, OTHER_HOST, OpenPeer, StartRelay, call, echo, ufrag_for
 from tests.edge.kit import KEYRING, MEDIA, Peer, RelayProcess, eventually, request
 from tests.redis_server import Server, running
@@ -95,10 +94,8 @@ def test_calls_are_set_up_and_carried_without_the_store_and_the_status_says_so(
     assert transceiver.receive()[0] == MEDIA
 
 
-def test_set_up_takes_as_long_whatever_the_store_does(
-    start: StartRelay, peer: OpenPeer, redis: Server, say: Callable[[str], None]
-) -> None:
-    """Calls are set up at 20 a second all the while; a first check waits for nothing."""
+def test_calls_are_set_up_whatever_the_store_does(start: StartRelay, peer: OpenPeer, redis: Server) -> None:
+    """At 20 a second all the while. How long that takes is measured by `make bench ONLY=setup`."""
     relay, transceiver = start(store=redis.url), peer(HOST)
     troubles: dict[str, Callable[[], object]] = {
         "well": lambda: None,
@@ -114,22 +111,14 @@ def test_set_up_takes_as_long_whatever_the_store_does(
             redis.cli("-a", "another", "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"),
         ),
     }
-    told = []
-    for name, trouble in troubles.items():
+    for trouble in troubles.values():
         trouble()
-        took_ms = []
-        for _ in range(40):
+        for _ in range(20):
             caller, check = peer(), request(ufrag_for(transceiver))
-            before = time.monotonic()
             caller.send(check, relay.vips[0])
             assert transceiver.receive()[0] == check
-            took_ms.append((time.monotonic() - before) * 1e3)
             time.sleep(1 / 20)
-        told.append(f"{name} {percentile(took_ms, 50):.2f}/{percentile(took_ms, 95):.2f}")
-    assert relay.counter("flow_installs_total", "installed") == 40 * len(troubles)
-    say(
-        f"{40 * len(troubles)} calls at 20/s, none failed; first checks took (p50/p95, ms): {', '.join(told)}"
-    )
+    assert relay.counter("flow_installs_total", "installed") == 20 * len(troubles)
 
 
 def test_a_relay_starts_and_takes_calls_while_its_store_is_not_there(

@@ -1,0 +1,145 @@
+"""What a store does to the set-up of a call: nothing, step by step."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from types import CodeType, FrameType
+
+import pytest
+
+from core.addr import Endpoint
+from core.store.base import Entry, Place, Store, StoreError, StoreReason
+from core.store.breaker import Breaker, BreakerPolicy
+from core.store.guarded import GuardedStore
+from core.store.memory import MemoryStore
+from edge.recall.recall import Clocks, StoreRecall
+from tests.edge.kit import KEYRING, request
+from tests.edge.relay.rig import VIPS, Rig, open_rig
+
+VIP_NAMES = [Endpoint("192.0.2.1", 3478), Endpoint("192.0.2.2", 3478)][:VIPS]
+FIRST, SECOND, THIRD = (("127.0.0.1", port) for port in (9, 10, 11))
+Steps = Counter[str | CodeType]
+
+
+class Troubled(Store):
+    """Does with each call what it is told to do; tells when it was asked."""
+
+    def __init__(self, trouble: Callable[[], object]) -> None:
+        self._trouble = trouble
+        self.asked = asyncio.Event()
+
+    async def _answer(self) -> None:
+        self.asked.set()
+        found = self._trouble()
+        if isinstance(found, StoreError):
+            raise found
+        await asyncio.get_running_loop().create_future()  # which nobody ever sets
+
+    async def get_many(self, keys: Sequence[bytes]) -> list[bytes]:
+        await self._answer()
+        return []
+
+    async def set_many(self, entries: Sequence[Entry]) -> None:
+        await self._answer()
+
+    async def agree(self, key: bytes, proposal: bytes) -> bytes:
+        await self._answer()
+        return b""
+
+    async def put_places(self, key: bytes, places: Sequence[Place]) -> None:
+        await self._answer()
+
+    async def places(self, key: bytes, longitude: float, latitude: float, limit: int) -> list[Place]:
+        await self._answer()
+        return []
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+class Well(MemoryStore):
+    """Answers, and tells when it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__(1000, time.monotonic_ns)
+        self.asked = asyncio.Event()
+
+    async def set_many(self, entries: Sequence[Entry]) -> None:
+        await super().set_many(entries)
+        self.asked.set()
+
+
+STORES: dict[str, Callable[[], Well | Troubled]] = {
+    "well": Well,
+    "never answers": lambda: Troubled(lambda: None),
+    "is gone": lambda: Troubled(lambda: StoreError(StoreReason.UNREACHABLE, "refused")),
+    "is full": lambda: Troubled(lambda: StoreError(StoreReason.FULL, "OOM")),
+}
+
+
+def steps(action: Callable[[], object]) -> Steps:
+    """Every function that is entered meanwhile, of Python and of C, by how often."""
+    entered: Steps = Counter()
+
+    def note(frame: FrameType, event: str, argument: object) -> None:
+        if event == "call":
+            entered[frame.f_code] += 1
+        elif event == "c_call":
+            entered[str(getattr(argument, "__qualname__", argument))] += 1
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        action()
+    finally:
+        sys.setprofile(before)
+    return entered
+
+
+def set_up(worker: Rig, client: tuple[str, int]) -> Steps:
+    """Of a first check. It has arrived when this returns, and no event of the loop was in between."""
+    ufrag = worker.ufrag()
+    taken = steps(lambda: worker.take(request(ufrag), client))
+    data, _ = worker.transceivers[0].receive()
+    assert ufrag in data
+    return taken
+
+
+async def steps_with(make: Callable[[], Well | Troubled]) -> Steps:
+    """Of the third flow of a worker, while its store is in trouble and has been asked."""
+    store = make()
+    policy = BreakerPolicy(failures=3)
+    guarded = GuardedStore(store, Breaker(policy, lambda: 0.5), time.monotonic_ns, "the test's")
+    with open_rig() as worker:
+        clocks = Clocks(lambda: worker.now_ns, time.time)
+        recall = StoreRecall(worker.slow_path, guarded, VIP_NAMES, 180, worker.counters, clocks)
+        recall.keyring = KEYRING
+        worker.slow_path.recall = recall
+        running = asyncio.create_task(recall.run())
+        try:
+            set_up(worker, FIRST)  # after which there is room in every table
+            async with asyncio.timeout(10):
+                await store.asked.wait()
+            set_up(worker, SECOND)
+            return set_up(worker, THIRD)
+        finally:
+            running.cancel()
+            await asyncio.wait({running})
+
+
+@pytest.mark.parametrize("trouble", [name for name in STORES if name != "well"])
+def test_a_call_is_set_up_by_the_same_steps_whatever_the_store_does(trouble: str) -> None:
+    taken = asyncio.run(steps_with(STORES[trouble]))
+    assert taken == asyncio.run(steps_with(STORES["well"]))
+    assert sum(taken.values()) > 30, "they are counted"
+
+
+def test_none_of_them_asks_the_store_or_waits() -> None:
+    taken = asyncio.run(steps_with(STORES["well"]))
+    files = {step.co_filename for step in taken if isinstance(step, CodeType)}
+    assert any(file.endswith("edge/recall/leases.py") for file in files), "that a record is due is noted"
+    assert not [file for file in files if "/core/store/" in file or "asyncio" in file]
