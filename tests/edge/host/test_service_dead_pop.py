@@ -28,9 +28,11 @@ def test_all_are_carried_again_and_the_budgets_do_not_strangle_those_behind_one_
     }
     failures = {key[1]: n for key, n in samples.items() if key[0] == "relay_store_failures_total" and n}
     outcomes = {key[1]: n for key, n in samples.items() if key[0] == "relay_recalls_total" and n}
+    assert outcomes["restored"] == FLOWS, "none by a check"
     assert "not_found" not in outcomes
+    cpu = ", ".join(f"{who} {seconds:.1f} s" for who, seconds in outcome.cpu_s.items())
     say(
         f"{FLOWS:,} flows of a dead PoP, {BEHIND_ONE_NAT:,} behind one NAT: carried again within "
-        f"{outcome.took_s:.1f} s; {refused}, asked {outcomes}, store failures {failures}; an established "
+        f"{outcome.took_s:.1f} s; CPU of {cpu}; {refused}, asked {outcomes}, store failures {failures}; an established "
         f"call exchanged {outcome.exchanged} packets each way and lost none"
     )
