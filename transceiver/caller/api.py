@@ -20,6 +20,7 @@ from transceiver.caller.failures import (
     describe_refusal_untrusted,
     shown,
 )
+from transceiver.caller.steering import HEADER
 
 CALLS_PATH = "/v1/realtime/calls"
 POPS_PATH = "/v1/pops"
@@ -50,6 +51,10 @@ class Placed:
     answer_sdp: str
     location: URL | None
     content_type: str = "application/sdp"
+    steering: str | None = None
+    """What the server says of the PoPs that the answer names; see `transceiver.caller.steering`."""
+    referred_to: URL | None = None
+    """The server that has answered, where another had sent us there."""
 
 
 def calls_url(text: str) -> URL:
@@ -109,8 +114,13 @@ class SignalingClient:
                 refused = _refusal_untrusted(response, body, url)
                 withheld = "" if is_ours or not self._headers else f"; the key went to {self._url.host} alone"
                 raise CallError(Stage.SIGNALING, refused + withheld)
-            location = _location_untrusted(response)
-            return Placed(body, location, response.content_type)
+            return Placed(
+                body,
+                _location_untrusted(response),
+                response.content_type,
+                response.headers.get(HEADER),
+                None if is_ours else url.origin(),
+            )
 
     async def hang_up(self, location: URL) -> bool:
         """DELETE the call; whether the server took it. A call that is gone already counts as hung up.

@@ -9,6 +9,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from yarl import URL
+
 from core.errors import SdpError
 from transceiver.caller.api import Placed, Pop, SignalingClient
 from transceiver.caller.conversation import Conversation, Phase
@@ -18,6 +20,7 @@ from transceiver.caller.failures import describe_unusable_untrusted, printable_u
 from transceiver.caller.ice import Nomination
 from transceiver.caller.recovery import keep_connected
 from transceiver.caller.sound import SILENCE
+from transceiver.caller.steering import SteeringReport, parse_steering_untrusted
 from transceiver.caller.transport import Transport
 from transceiver.media import FRAME_MS
 from transceiver.media.ticker import Handle, Ticker
@@ -56,6 +59,10 @@ class Record:
     pop: Pop | None = None
     session_id: str | None = None
     ice_lite: bool | None = None
+    steering: SteeringReport | None = None
+    """What the server says of the PoPs that it has named."""
+    referred_to: URL | None = None
+    """Where another server has answered than was asked."""
 
 
 class Call:
@@ -102,6 +109,8 @@ class Call:
             )
             raise CallError(Stage.SIGNALING, words) from None
         self.record.answered_ns = time.monotonic_ns()
+        self.record.steering = parse_steering_untrusted(self._placed.steering)
+        self.record.referred_to = self._placed.referred_to
         self.record.ice_lite = answer.ice_lite
         if self._placed.location is not None:
             self.record.session_id = self._placed.location.name

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 
 from transceiver.caller.call import Call
 from transceiver.caller.conversation import Turn
+from transceiver.caller.steering import SteeringReport, describe
 from transceiver.media import FRAME_MS, FRAME_NS
 from transceiver.media.path import PathStats
 
@@ -92,6 +93,8 @@ class Report:
     moves: int
     events: list[dict[str, object]]
     restarts: int = 0
+    steering: SteeringReport | None = None
+    referred_to: str | None = None
 
     def as_json(self) -> dict[str, object]:
         """Plain values."""
@@ -118,6 +121,8 @@ def make_report(call: Call, error: str | None) -> Report:
         response_bar_ms=RESPONSE_BAR_MS,
         moves=0 if transport is None else transport.moves,
         restarts=0 if transport is None else transport.restarts,
+        steering=record.steering,
+        referred_to=None if record.referred_to is None else str(record.referred_to),
         events=[
             {"at_ms": _span_ms(record.offered_ns, heard.at_ns), "type": heard.type} for heard in record.events
         ],
@@ -192,6 +197,8 @@ def render(report: Report) -> str:
     """The report as a text table."""
     rows = [
         ("call", _outcome(report)),
+        ("referred to", report.referred_to or ""),
+        ("steered to", "" if report.steering is None else describe(report.steering)),
         ("through", _route(report)),
         ("set-up", _setup_text(report.setup)),
         *_quality_rows(report.quality),

@@ -19,6 +19,7 @@ from transceiver.caller.report import (
     missing_at_end,
     render,
 )
+from transceiver.caller.steering import SteeredPop, SteeringReport
 
 SETUP = Setup(3.4, 1.7, 2.5, 1.3, 8.9)
 QUALITY = Quality(
@@ -36,6 +37,7 @@ QUALITY = Quality(
     remote_jitter_ms=0.4,
     gaps=[GapReport(at_ns=5_000_000_000, ms=80.0, lost=3, is_open=False)],
 )
+STEERING = SteeringReport("database", "nearest", [SteeredPop("nrt", 12.0), SteeredPop("fra", None)])
 ANSWERED = Report(
     answered=True,
     error=None,
@@ -65,6 +67,8 @@ ANSWERED = Report(
         ({}, "12 ms  session.created"),
         ({}, "1 more with --json"),
         ({"moves": 2}, "moved 2 times"),
+        ({"referred_to": "https://us.example"}, "referred to https://us.example"),
+        ({"steering": STEERING}, "steered to  nrt (nearest by our address, 12 km), then fra"),
         ({"pop": None}, "an unnamed PoP"),
         ({"turns": [TurnReport(301.0, 0)]}, "over the bar"),
         ({"turns": [TurnReport(None, 0)]}, "no answer"),
@@ -88,6 +92,13 @@ def test_json_has_every_field() -> None:
     assert set(report) == {field.name for field in dataclasses.fields(Report)}
     assert report["quality"]["rtcp_rtt_ms"] is None
     assert report["quality"]["gaps"] == [{"at_ns": 5_000_000_000, "ms": 80.0, "lost": 3, "is_open": False}]
+    assert report["steering"] is report["referred_to"] is None
+    steered = json.loads(json.dumps(dataclasses.replace(ANSWERED, steering=STEERING).as_json()))["steering"]
+    assert steered == {
+        "source": "database",
+        "why": "nearest",
+        "pops": [{"pop": "nrt", "km": 12.0}, {"pop": "fra", "km": None}],
+    }
     assert report["turns"] == [{"response_ms": 260.0, "answer_ms": 2240}]
 
 

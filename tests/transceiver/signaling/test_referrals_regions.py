@@ -108,6 +108,8 @@ def test_our_own_client_gets_there(regions: tuple[Host, Host]) -> None:
             placed = await client.place(CHROMIUM, {"type": "realtime"})
             assert placed.location is not None
             assert placed.location.port == west.http
+            assert str(placed.referred_to) == f"http://127.0.0.1:{west.http}"
+            assert placed.steering == '"near";source=default;why=order, "far"'
             assert await client.hang_up(placed.location)
             return placed.answer_sdp
 
