@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from core.addr import Endpoint
+from core.compare import percentile
 from tests.bench.bench_relay import meter, only_worker, typical
-from tests.bench.result import Figure, percentile
+from tests.bench.result import Figure
 from tests.paths import ROOT
 from transceiver.demo.host import LocalHost, plan_host
 

@@ -19,8 +19,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from core.compare import percentile
 from edge.lab.wan.delay import Conditions
-from tests.bench.result import Figure, percentile
+from tests.bench.result import Figure
 from tests.edge.lab.wan.kit import LINK, SO_TIMESTAMPNS, Rig, rig
 
 DELAY_MS = 40.0

@@ -9,6 +9,7 @@ from ipaddress import IPv4Network
 
 from core.addr import Endpoint
 from core.cluster import Cluster
+from core.geo import Position
 from core.keyring import Keyring
 from transceiver.observer import NullObserver
 from transceiver.session.ids import is_minted, owner_of
@@ -16,7 +17,6 @@ from transceiver.signaling.hosts import OtherHosts, Place
 from transceiver.signaling.referrals import ReferralKeys
 from transceiver.signaling.siblings import Handed
 from transceiver.steering.evidence import Evidence, Source
-from transceiver.steering.geo import Position
 
 KEYRING = Keyring({1: bytes(range(32)), 7: bytes(32)}, 7)
 CLUSTER = Cluster(1, IPv4Network("10.0.0.0/8"), None, 40000, 40003)

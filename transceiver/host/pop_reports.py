@@ -16,6 +16,7 @@ from core.store.heartbeat import HeartbeatReason
 from core.store.keys import HostKind
 from core.store.registry import Registry
 from transceiver.host.pop_watch import PopWatch
+from transceiver.host.status_client import StatusClient
 from transceiver.signaling.pops import NOT_ASKED, PopReport, Standing
 from transceiver.steering.pop_hosts import PopHealth, PopHosts, Verdict
 
@@ -42,10 +43,16 @@ _WORDS = {
 class PopReports:
     """The PoPs of a configuration, heard and asked in rounds."""
 
-    def __init__(self, pops: Sequence[PopSettings], keyring: Keyring, store: GuardedStore | None) -> None:
-        """`store` is for this alone, and closed with it; None without one."""
+    def __init__(
+        self,
+        pops: Sequence[PopSettings],
+        keyring: Keyring,
+        store: GuardedStore | None,
+        client: StatusClient,
+    ) -> None:
+        """`store` is for this alone, and closed with it; None without one. `client` stays the caller's."""
         self._pops = tuple(pops)
-        self._watch = PopWatch(pops)
+        self._watch = PopWatch(pops, client)
         self._hosts = PopHosts(pops, keyring)
         self._registry = None if store is None else Registry(store)
         self._told: dict[str, Standing] = {}

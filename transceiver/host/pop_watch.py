@@ -13,6 +13,7 @@ import aiohttp
 
 from core.clocks import ahead_s_untrusted, describe, http_date, is_off
 from core.config import PopSettings
+from transceiver.host.status_client import StatusClient
 from transceiver.signaling.pops import (
     NOT_ASKED,
     REFUSED,
@@ -30,8 +31,6 @@ PAUSE_S = 2.0
 SHORT_PAUSE_S, SHORT_PAUSES = 0.25, 40
 """While a PoP has just come into doubt: relay and transceiver may be starting at the same time, and callers
 need not wait two seconds to be led through it. One that stays away is nobody's start."""
-TIMEOUT = aiohttp.ClientTimeout(total=1.0)
-MAX_STATUS_BYTES = 16_384
 PATIENCE = 2
 """Rounds in a row without an answer before a PoP is in doubt: one datagram may be lost."""
 
@@ -53,7 +52,9 @@ class _Watched:
 class PopWatch:
     """The PoPs of a configuration, those that have a `status` asked every `PAUSE_S`."""
 
-    def __init__(self, pops: Sequence[PopSettings]) -> None:
+    def __init__(self, pops: Sequence[PopSettings], client: StatusClient) -> None:
+        """`client` stays the caller's."""
+        self._client = client
         self._watched: dict[str, _Watched] = {}
         self._pops: tuple[PopSettings, ...] = ()
         self.replace(pops)
@@ -84,10 +85,7 @@ class PopWatch:
 
     async def ask(self) -> None:
         """One round, of a second at most."""
-        if not self._asked:
-            return
-        async with aiohttp.ClientSession(timeout=TIMEOUT) as client:
-            await asyncio.gather(*(self._ask(client, pop) for pop in self._asked))
+        await asyncio.gather(*(self._ask(pop) for pop in self._asked))
 
     def compare_clocks(self, pop: PopSettings, ahead_s: float | None) -> None:
         """What has been found out elsewhere of a clock, of a PoP that is not asked."""
@@ -97,23 +95,20 @@ class PopWatch:
     def _asked(self) -> tuple[PopSettings, ...]:
         return tuple(pop for pop in self._pops if pop.status is not None)
 
-    async def _ask(self, client: aiohttp.ClientSession, pop: PopSettings) -> None:
+    async def _ask(self, pop: PopSettings) -> None:
         watched = self._watched[pop.id]
         asked_s = time.time()
         try:
             url, ours = f"http://{pop.status}/readyz", {"Date": http_date(asked_s)}
-            async with client.get(url, headers=ours, allow_redirects=False) as response:
-                body = await response.content.read(MAX_STATUS_BYTES)
-                date, status = response.headers.get("Date"), response.status
-                response.close()
+            status = await self._client.get(url, ours)
         except aiohttp.ClientConnectorError as error:
             is_refused = isinstance(error.os_error, ConnectionRefusedError)
             _note(watched, REFUSED if is_refused else None)
         except (aiohttp.ClientError, OSError, TimeoutError):
             _note(watched, None)
         else:
-            other = other_pop_untrusted(body, pop.id)
-            _note(watched, read_status_untrusted(status, body) if other is None else NOT_ASKED)
+            other = other_pop_untrusted(status.body, pop.id)
+            _note(watched, read_status_untrusted(status.code, status.body) if other is None else NOT_ASKED)
             if other is not None and other != watched.other_pop:
                 logger.error(
                     "[[pop]] %s has the status of PoP %s, which says nothing about it: mend `status`, or "
@@ -122,7 +117,7 @@ class PopWatch:
                     other,
                 )
             watched.other_pop = other
-            _compare_clocks(pop, watched, ahead_s_untrusted(date, (asked_s + time.time()) / 2))
+            _compare_clocks(pop, watched, ahead_s_untrusted(status.date, (asked_s + time.time()) / 2))
 
 
 def _note(watched: _Watched, found: PopReport | None) -> None:

@@ -8,15 +8,20 @@ from collections.abc import Sequence
 
 import aiohttp
 
+from transceiver.host.status_client import StatusClient
+
 logger = logging.getLogger(__name__)
 
-TIMEOUT = aiohttp.ClientTimeout(total=1.0)
+PAUSE_S = 2.0
+"""Between two rounds, whatever the PoPs are asked at."""
 
 
 class RegionWatch:
-    """`transceiver.other_regions`, asked whenever PoPs are."""
+    """`transceiver.other_regions`, asked every `PAUSE_S`."""
 
-    def __init__(self, urls: Sequence[str]) -> None:
+    def __init__(self, urls: Sequence[str], client: StatusClient) -> None:
+        """`client` stays the caller's."""
+        self._client = client
         self._is_ready: dict[str, bool | None] = dict.fromkeys(urls)
         """None before the first answer or the lack of one."""
 
@@ -36,17 +41,12 @@ class RegionWatch:
 
     async def ask(self) -> None:
         """One round, of a second at most."""
-        if not self._is_ready:
-            return
-        async with aiohttp.ClientSession(timeout=TIMEOUT) as client:
-            await asyncio.gather(*(self._ask(client, url) for url in self._is_ready))
+        await asyncio.gather(*(self._ask(url) for url in self._is_ready))
 
-    async def _ask(self, client: aiohttp.ClientSession, url: str) -> None:
+    async def _ask(self, url: str) -> None:
         try:
-            async with client.get(f"{url}/readyz", allow_redirects=False) as response:
-                status = response.status
-                response.close()
-            is_ready, what = status == 200, f"/readyz says {status}"
+            status = await self._client.get(f"{url}/readyz")
+            is_ready, what = status.code == 200, f"/readyz says {status.code}"
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             is_ready, what = False, f"/readyz: {str(error) or 'no answer'}"
         if url in self._is_ready and is_ready is not self._is_ready[url]:

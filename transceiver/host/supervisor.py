@@ -22,6 +22,7 @@ from core.service.drain import Load
 from core.service.exhausted import reason
 from core.service.heartbeats import VERSION, open_heartbeats
 from core.service.supervisor import Message
+from core.service.tasks import until_one_ends
 from core.service.worker import Fd, spec
 from core.store.heartbeat import Heartbeat, encode
 from core.store.keys import HostKind
@@ -32,6 +33,7 @@ from transceiver.host.arguments import MODULE, TransceiverArguments
 from transceiver.host.locations import LocationShelf
 from transceiver.host.metrics import HostStatus, host_exposition
 from transceiver.host.pop_reports import PopReports
+from transceiver.host.region_watch import PAUSE_S as REGIONS_PAUSE_S
 from transceiver.host.region_watch import RegionWatch
 from transceiver.host.settings import (
     CARRIES,
@@ -44,6 +46,7 @@ from transceiver.host.settings import (
 )
 from transceiver.host.settings import load as load_settings
 from transceiver.host.sockets import open_sockets
+from transceiver.host.status_client import StatusClient
 from transceiver.signaling.siblings import socket_path
 from transceiver.steering.choice import POPS_NAMED
 
@@ -91,8 +94,9 @@ class TransceiverService(Daemon[WorkerSettings]):
             for index, sockets in enumerate(self._sockets)
         ]
         super().__init__(config_path, load, loaded, [spec(MODULE, a) for a in arguments])
+        self._client = StatusClient()
         self._pops = self._open_heartbeats()
-        self._regions = RegionWatch(transceiver.other_regions)
+        self._regions = RegionWatch(transceiver.other_regions, self._client)
         self._is_folder_missed = False
         self._carried = [NOTHING] * count
         self._lost = [0] * count
@@ -109,7 +113,7 @@ class TransceiverService(Daemon[WorkerSettings]):
         if config.store is not None:
             password, ca_pem = secrets or (None, None)
             store = open_guarded(config.store, password, ca_pem, "the heartbeats of PoPs")
-        return PopReports(config.pops, self.started_as.keyring, store)
+        return PopReports(config.pops, self.started_as.keyring, store, self._client)
 
     def _beat(self, now_s: float) -> Beat:
         """What this host says of itself."""
@@ -197,12 +201,20 @@ class TransceiverService(Daemon[WorkerSettings]):
             logger.error("%s is gone: processes cannot reach each other any more; restart", self._folder)
         return super()._is_ready() and not self._is_folder_missed
 
-    async def _watch(self) -> None:
+    async def _watch_pops(self) -> None:
         """Ask until cancelled. Workers are told each time: one of them may have been replaced."""
         while True:
             await asyncio.sleep(self._pops.pause_s)
-            await asyncio.gather(self._pops.ask(), self._regions.ask())
-            if self._pops.encoded or self._regions.states:
+            await self._pops.ask()
+            if self._pops.encoded:
+                self._tell_of_pops()
+
+    async def _watch_regions(self) -> None:
+        """The same at a pace of their own: it is not their fault that a PoP is asked more often."""
+        while True:
+            await asyncio.sleep(REGIONS_PAUSE_S)
+            await self._regions.ask()
+            if self._regions.states:
                 self._tell_of_pops()
 
     def _tell_of_pops(self) -> None:
@@ -226,7 +238,7 @@ class TransceiverService(Daemon[WorkerSettings]):
     async def running(self) -> AsyncIterator[None]:
         """The sockets are open, and the PoPs asked. The first answers are there before the first call."""
         await asyncio.gather(self._pops.ask(), self._regions.ask())
-        watching = asyncio.create_task(self._watch())
+        watching = asyncio.create_task(until_one_ends(self._watch_pops(), self._watch_regions()))
         beating = contextlib.nullcontext() if self.heartbeats is None else self.heartbeats.beating()
         try:
             async with beating:
@@ -235,6 +247,7 @@ class TransceiverService(Daemon[WorkerSettings]):
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
             await self._pops.close()
+            await self._client.close()
             for sockets in self._sockets:
                 for opened in (*sockets.udp, sockets.http, sockets.siblings):
                     opened.close()

@@ -64,6 +64,14 @@ KEY = ("Authorization",)
 _ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 
+class NoPopError(Refusal):
+    """There is no PoP to lead a client through."""
+
+    def __init__(self) -> None:
+        retry = {"Retry-After": str(NO_POP_RETRY_S)}
+        super().__init__(503, HttpReason.NO_POP, "No PoP takes calls at the moment; try again later.", retry)
+
+
 @dataclass(frozen=True, slots=True)
 class Others:
     """Who else may own a call."""
@@ -102,10 +110,12 @@ class Calls:
         try:
             return self._answer(sdp, settings, caller, evidence)
         except AdmissionError as error:
-            placed = None
+            placed, why = None, _no_room(error)
             if not request[IS_HANDED_OVER]:
                 placed = await self._siblings.place(CALLS, NewCall(sdp, settings, caller, evidence))
-            return self._refer(request, caller, sdp, error) if placed is None else placed
+            return self._refer(request, caller, sdp, why) if placed is None else placed
+        except NoPopError as error:  # for any process of this host
+            return self._refer(request, caller, sdp, error)
 
     async def hang_up(self, request: web.Request) -> web.Response:
         """End a call: DELETE as in WHIP (RFC 9725 §4.2), POST …/hangup as in the OpenAI API."""
@@ -166,13 +176,13 @@ class Calls:
             headers={"Location": f"{CALLS}/{session.id}", "ETag": _etag(local), STEERING: choice.header},
         )
 
-    def _refer(self, request: web.Request, caller: str, sdp: str, why: AdmissionError) -> web.Response:
+    def _refer(self, request: web.Request, caller: str, sdp: str, why: Refusal) -> web.Response:
         """Send the caller to a region that takes calls. One hop: who was sent here is not sent on. Raises
-        Refusal where there is no such region.
+        the refusal where there is no such region.
         """
         region = self._referrer.region
         if region is None or request[IS_HANDED_OVER] or PARAMETER in request.query:
-            raise _no_room(why)
+            raise why
         self._observer.count(REFERRALS, why.reason)
         logger.info("a call is referred to %s: %s", region, why.reason)
         query = self._referrer.query(caller, sdp, int(time.time()))
@@ -180,11 +190,10 @@ class Calls:
         return web.Response(status=307, headers=headers)
 
     def _choose(self, evidence: Evidence) -> Choice:
-        """Raises Refusal where a client would wait in vain, led to no PoP or to one that turns it away."""
+        """Raises NoPopError where a client would wait in vain, led to no PoP or to one that turns it away."""
         choice = self._steering.choose(evidence, time.monotonic_ns())
         if choice is None:
-            retry = {"Retry-After": str(NO_POP_RETRY_S)}
-            raise Refusal(503, HttpReason.NO_POP, "No PoP takes calls at the moment; try again later.", retry)
+            raise NoPopError
         return choice
 
     def _evidence(self, request: web.Request) -> Evidence:

@@ -28,7 +28,7 @@ from transceiver.signaling.refusals import HttpReason, Refusal
 REFERRALS = counter(
     "voxpop_transceiver_referrals_total",
     "Calls that were sent to another region, by why they were not taken.",
-    reason=("full", "overloaded", "draining", OTHER),
+    reason=("full", "overloaded", "draining", "no_pop", OTHER),
 )
 PARAMETER = "referral"
 OPEN = "open"

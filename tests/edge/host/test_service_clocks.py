@@ -17,6 +17,7 @@ from tests.edge.host.kit import HOST, StartRelay
 from tests.edge.kit import RelayProcess, eventually
 from transceiver.host import pop_watch
 from transceiver.host.pop_watch import PopWatch
+from transceiver.host.status_client import StatusClient
 
 HOURS_S = 7200.0
 OURS = '[[cluster]]\nid = 9\nipv4 = "127.0.0.1/32"\nports = [1024, 65535]\n'
@@ -37,15 +38,21 @@ def test_both_ends_say_that_their_clocks_are_apart(
 ) -> None:
     relay = start(cluster=OURS)
     assert "clocks_ahead_s" not in relay.summary()
-    watch = PopWatch([PopSettings("test", (Endpoint("192.0.2.1", 3478),), relay.metrics)])
-    asyncio.run(watch.ask())
+    client = StatusClient()
+    watch = PopWatch([PopSettings("test", (Endpoint("192.0.2.1", 3478),), relay.metrics)], client)
+
+    async def ask() -> None:
+        await watch.ask()
+        await client.close()
+
+    asyncio.run(ask())
     assert ahead_s(relay) == 0.0
     assert complaints(relay) == []
     fast = SimpleNamespace(time=lambda: time.time() + HOURS_S)
     with monkeypatch.context() as patched, caplog.at_level(logging.ERROR):
         patched.setattr(pop_watch, "time", fast)
         for _ in range(3):
-            asyncio.run(watch.ask())
+            asyncio.run(ask())
     assert ahead_s(relay) == pytest.approx(HOURS_S, abs=2.0)
     assert relay.summary()["clocks_ahead_s"] == {"127.0.0.1": pytest.approx(HOURS_S, abs=2.0)}
     eventually(lambda: complaints(relay), "the relay says it")

@@ -33,6 +33,6 @@ def test_all_are_carried_again_and_the_budgets_do_not_strangle_those_behind_one_
     cpu = ", ".join(f"{who} {seconds:.1f} s" for who, seconds in outcome.cpu_s.items())
     say(
         f"{FLOWS:,} flows of a dead PoP, {BEHIND_ONE_NAT:,} behind one NAT: carried again within "
-        f"{outcome.took_s:.1f} s; CPU of {cpu}; {refused}, asked {outcomes}, store failures {failures}; an established "
-        f"call exchanged {outcome.exchanged} packets each way and lost none"
+        f"{outcome.took_s:.1f} s; CPU of {cpu}; {refused}, asked {outcomes}, store failures {failures}; an "
+        f"established call exchanged {outcome.exchanged} packets each way and lost none"
     )

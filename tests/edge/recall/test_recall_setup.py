@@ -12,7 +12,7 @@ from types import CodeType, FrameType
 import pytest
 
 from core.addr import Endpoint
-from core.store.base import Entry, Place, Store, StoreError, StoreReason
+from core.store.base import Announcement, Entry, Place, Store, StoreError, StoreReason
 from core.store.breaker import Breaker, BreakerPolicy
 from core.store.guarded import GuardedStore
 from core.store.memory import MemoryStore
@@ -50,8 +50,13 @@ class Troubled(Store):
         await self._answer()
         return b""
 
-    async def put_places(self, key: bytes, places: Sequence[Place]) -> None:
+    async def announce(self, announcement: Announcement) -> bytes:
         await self._answer()
+        return b""
+
+    async def listed(self, key: bytes, limit: int) -> list[bytes]:
+        await self._answer()
+        return []
 
     async def places(self, key: bytes, longitude: float, latitude: float, limit: int) -> list[Place]:
         await self._answer()

@@ -15,8 +15,11 @@ from tests.exposition import complaints
 from transceiver.host.catalogue import TASKS
 from transceiver.host.metrics import HostStatus, host_exposition
 from transceiver.host.pop_reports import PopReports
+from transceiver.host.status_client import StatusClient
 
-POPS = PopReports([PopSettings("here", (Endpoint("192.0.2.1", 3478),))], Keyring({1: bytes(32)}, 1), None)
+POPS = PopReports(
+    [PopSettings("here", (Endpoint("192.0.2.1", 3478),))], Keyring({1: bytes(32)}, 1), None, StatusClient()
+)
 STATUS = HostStatus(
     "draining",
     restarts=[0, 3],

@@ -25,6 +25,7 @@ from tests.redis_server import SERVERS, Server, running
 from tests.transceiver.host.test_pop_watch import Relay
 from tests.transceiver.host.test_pop_watch import relay as any_relay
 from transceiver.host.pop_reports import PopReports, merge
+from transceiver.host.status_client import StatusClient
 from transceiver.signaling.pops import NOT_ASKED, PopReport, Standing
 from transceiver.steering.pop_hosts import PopHealth, Verdict
 
@@ -48,11 +49,13 @@ def pop(status: Endpoint | None = None) -> PopSettings:
 
 @asynccontextmanager
 async def listening(server: Server, status: Endpoint | None = None) -> AsyncIterator[PopReports]:
-    reports = PopReports([pop(status)], KEYRING, open_guarded(settings(server)))
+    client = StatusClient()
+    reports = PopReports([pop(status)], KEYRING, open_guarded(settings(server)), client)
     try:
         yield reports
     finally:
         await reports.close()
+        await client.close()
 
 
 @asynccontextmanager
@@ -241,7 +244,8 @@ def test_what_changes_is_told_once(server: Server, caplog: pytest.LogCaptureFixt
 
 def test_without_a_store_pops_are_asked_and_nothing_else() -> None:
     async def run() -> None:
-        reports = PopReports([pop()], KEYRING, None)
+        client = StatusClient()
+        reports = PopReports([pop()], KEYRING, None, client)
         await reports.ask()
         assert reports.encoded == {}
         assert reports.reports == {"fra": NOT_ASKED}
@@ -250,6 +254,7 @@ def test_without_a_store_pops_are_asked_and_nothing_else() -> None:
             reports.replace([pop(it.endpoint)], KEYRING)
             await reports.ask()
             assert reports.encoded["fra"][1] == "ready"
+            await client.close()
         await reports.close()
 
     asyncio.run(run())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 
 import pytest
@@ -13,7 +13,22 @@ from aiohttp import web
 from core.addr import Endpoint
 from core.config import PopSettings
 from transceiver.host.pop_watch import PATIENCE, PAUSE_S, SHORT_PAUSE_S, SHORT_PAUSES, PopWatch
+from transceiver.host.status_client import StatusClient
 from transceiver.signaling.pops import NOT_ASKED, Standing
+
+CLIENT = StatusClient()
+
+
+def run(scenario: Callable[[], Coroutine[object, object, None]]) -> None:
+    """One on a loop of its own, with a client that is gone with it."""
+
+    async def whole() -> None:
+        try:
+            await scenario()
+        finally:
+            await CLIENT.close()
+
+    asyncio.run(whole())
 
 
 class Relay:
@@ -49,7 +64,7 @@ def pop(status: Endpoint | None) -> PopSettings:
 def test_a_pop_is_what_its_relay_says_of_itself() -> None:
     async def scenario() -> None:
         async with relay() as it:
-            watch = PopWatch([pop(it.endpoint)])
+            watch = PopWatch([pop(it.endpoint)], CLIENT)
             await watch.ask()
             assert watch.reports["a"].standing is Standing.UP
             it.status, it.state = 503, "draining"
@@ -61,13 +76,13 @@ def test_a_pop_is_what_its_relay_says_of_itself() -> None:
             assert watch.reports["a"].standing is Standing.UP
             assert abs(watch.clocks_ahead_s["a"]) < 60
 
-    asyncio.run(scenario())
+    run(scenario)
 
 
 def test_silence_is_doubt_only_when_it_lasts_and_a_refused_connection_is_doubt_at_once() -> None:
     async def scenario() -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:  # takes connections, says nothing
-            watch = PopWatch([pop(Endpoint(*listener.getsockname()))])
+            watch = PopWatch([pop(Endpoint(*listener.getsockname()))], CLIENT)
             before = watch.reports["a"].standing
             for _ in range(PATIENCE - 1):
                 await watch.ask()
@@ -75,24 +90,24 @@ def test_silence_is_doubt_only_when_it_lasts_and_a_refused_connection_is_doubt_a
             await watch.ask()
             assert watch.reports["a"].standing is Standing.DOUBTFUL
             at = Endpoint(*listener.getsockname())
-        watch = PopWatch([pop(at)])
+        watch = PopWatch([pop(at)], CLIENT)
         await watch.ask()  # nobody listens there now
         assert watch.reports["a"].standing is Standing.DOUBTFUL
 
-    asyncio.run(scenario())
+    run(scenario)
 
 
 def test_who_has_said_that_it_takes_none_stays_down_when_it_is_gone_until_it_says_otherwise() -> None:
     async def scenario() -> None:
         async with relay() as it:
             it.status, it.state = 503, "draining"
-            watch = PopWatch([pop(it.endpoint)])
+            watch = PopWatch([pop(it.endpoint)], CLIENT)
             await watch.ask()
         for _ in range(PATIENCE + 1):
             await watch.ask()
             assert watch.reports["a"].standing is Standing.DOWN
 
-    asyncio.run(scenario())
+    run(scenario)
 
 
 def test_the_status_of_another_pop_says_nothing_of_this_one_and_is_told_once(
@@ -104,13 +119,13 @@ def test_the_status_of_another_pop_says_nothing_of_this_one_and_is_told_once(
         async with relay() as it:
             it.status, it.state = 503, "draining"
             other = PopSettings("b", (Endpoint("192.0.2.2", 3478),), it.endpoint)
-            watch = PopWatch([pop(it.endpoint), other])
+            watch = PopWatch([pop(it.endpoint), other], CLIENT)
             for _ in range(3):
                 await watch.ask()
             assert watch.reports["a"].standing is Standing.DOWN
             assert watch.reports["b"] == NOT_ASKED
 
-    asyncio.run(scenario())
+    run(scenario)
     assert [record.getMessage() for record in caplog.records] == [
         "[[pop]] b has the status of PoP a, which says nothing about it: mend `status`, or `relay.pop` there"
     ]
@@ -120,17 +135,17 @@ def test_one_that_starts_is_in_doubt_and_no_more() -> None:
     async def scenario() -> None:
         async with relay() as it:
             it.status, it.state = 503, "starting"
-            watch = PopWatch([pop(it.endpoint)])
+            watch = PopWatch([pop(it.endpoint)], CLIENT)
             await watch.ask()
             assert watch.reports["a"].standing is Standing.DOUBTFUL
 
-    asyncio.run(scenario())
+    run(scenario)
 
 
 def test_a_pop_that_may_be_starting_is_asked_again_soon_and_one_that_stays_away_is_not() -> None:
     async def scenario() -> None:
         async with relay() as it:
-            watch = PopWatch([pop(it.endpoint)])
+            watch = PopWatch([pop(it.endpoint)], CLIENT)
             await watch.ask()
             assert watch.pause_s == PAUSE_S
             it.status, it.state = 503, "starting"
@@ -144,12 +159,12 @@ def test_a_pop_that_may_be_starting_is_asked_again_soon_and_one_that_stays_away_
         await watch.ask()  # nobody listens there now
         assert watch.pause_s == SHORT_PAUSE_S
 
-    asyncio.run(scenario())
+    run(scenario)
 
 
 def test_who_has_no_status_is_never_asked() -> None:
-    watch = PopWatch([pop(None)])
-    asyncio.run(watch.ask())
+    watch = PopWatch([pop(None)], CLIENT)
+    run(watch.ask)
     assert watch.reports["a"].standing is Standing.UP
 
 
@@ -157,11 +172,11 @@ def test_a_reload_forgets_only_what_has_changed() -> None:
     async def scenario() -> None:
         async with relay() as it:
             it.status = 503
-            watch = PopWatch([pop(it.endpoint)])
+            watch = PopWatch([pop(it.endpoint)], CLIENT)
             await watch.ask()
             watch.replace([pop(it.endpoint)])
             assert watch.reports["a"].standing is Standing.DOWN
             watch.replace([pop(Endpoint("127.0.0.1", 9))])
             assert watch.reports["a"].standing is Standing.UP, "not known yet"
 
-    asyncio.run(scenario())
+    run(scenario)

@@ -5,13 +5,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
 
 from transceiver.host.region_watch import RegionWatch
+from transceiver.host.status_client import StatusClient
+
+CLIENT = StatusClient()
+
+
+def run(scenario: Callable[[], Coroutine[object, object, None]]) -> None:
+    """One on a loop of its own, with a client that is gone with it."""
+
+    async def whole() -> None:
+        try:
+            await scenario()
+        finally:
+            await CLIENT.close()
+
+    asyncio.run(whole())
 
 
 class Region:
@@ -41,7 +56,7 @@ async def region() -> AsyncIterator[Region]:
 def test_only_200_is_a_region_that_takes_calls(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         async with region() as one, region() as other:
-            watch = RegionWatch([one.url, other.url])
+            watch = RegionWatch([one.url, other.url], CLIENT)
             assert watch.ready == [], "none before it has been asked"
             await watch.ask()
             assert watch.ready == [one.url, other.url], "in the order of the configuration"
@@ -58,7 +73,7 @@ def test_only_200_is_a_region_that_takes_calls(caplog: pytest.LogCaptureFixture)
             assert watch.states == {other.url: True, "http://127.0.0.1:1": False}
 
     with caplog.at_level(logging.INFO, "transceiver.host.region_watch"):
-        asyncio.run(scenario())
+        run(scenario)
     said = [
         f"{each.levelname} {each.message.split(' ', 2)[2]}"
         for each in caplog.records
@@ -76,14 +91,14 @@ def test_only_200_is_a_region_that_takes_calls(caplog: pytest.LogCaptureFixture)
 def test_silence_is_no_yes() -> None:
     async def scenario() -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:  # takes connections, says nothing
-            watch = RegionWatch([f"http://127.0.0.1:{listener.getsockname()[1]}"])
+            watch = RegionWatch([f"http://127.0.0.1:{listener.getsockname()[1]}"], CLIENT)
             await watch.ask()
             assert watch.ready == []
 
-    asyncio.run(scenario())
+    run(scenario)
 
 
 def test_with_no_other_region_nothing_is_asked() -> None:
-    watch = RegionWatch([])
-    asyncio.run(watch.ask())
+    watch = RegionWatch([], CLIENT)
+    run(watch.ask)
     assert (watch.ready, watch.states) == ([], {})

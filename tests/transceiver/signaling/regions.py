@@ -14,12 +14,17 @@ PAGE = "https://app.example"
 
 
 @contextmanager
-def two_regions(folder: Path, *, is_reachable: bool = False, **settings: str) -> Iterator[tuple[Host, Host]]:
-    """The one that callers come to, and the one that they may be sent to."""
+def two_regions(
+    folder: Path, *, is_reachable: bool = False, status: str | None = None, **settings: str
+) -> Iterator[tuple[Host, Host]]:
+    """The one that callers come to, and the one that they may be sent to. With a `status`, that is of the
+    only PoP of the first.
+    """
     for name in ("east", "west"):
         (folder / name).mkdir()
     west = Host(folder / "west", {"max_sessions": "2"}, processes=1, is_reachable=is_reachable)
-    east = Host(folder / "east", {"max_sessions": "1", "cors_origins": f'["{PAGE}"]'} | settings, processes=1)
+    own = {"max_sessions": "1", "cors_origins": f'["{PAGE}"]'} | settings
+    east = Host(folder / "east", own, processes=1, status=status, has_far=status is None)
     with west, east:
         for secret in ("keys.toml", "api-keys.toml"):
             shutil.copy(west.folder / secret, east.folder / secret)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from core.addr import Endpoint
 from core.cluster import Cluster
+from core.geo import Position
 from core.keyring import Keyring
 from core.service.metrics import Series
 from transceiver.observer import NullObserver
@@ -32,7 +33,6 @@ from transceiver.signaling.referrals import LIFETIME_S, TOLERANCE_S, ReferralKey
 from transceiver.signaling.refusals import HttpReason, Refusal
 from transceiver.signaling.siblings import MAX_ANSWER_BYTES, Handed
 from transceiver.steering.evidence import NO_EVIDENCE, Evidence, Source
-from transceiver.steering.geo import Position
 
 NOW_S = 1_900_000_000
 KEYRING = Keyring({1: bytes(range(32)), 7: bytes(32)}, 7)

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
+from tests.transceiver.asked import asked
 from tests.transceiver.descriptions import CHROMIUM
 from tests.transceiver.host_kit import CALLS, Host, Response
 from tests.transceiver.signaling.kit import SDP
@@ -114,6 +115,16 @@ def test_our_own_client_gets_there(regions: tuple[Host, Host]) -> None:
             return placed.answer_sdp
 
     assert "a=ice-lite" in asyncio.run(place())
+
+
+def test_a_region_without_a_pop_refers(tmp_path: Path) -> None:
+    """Its only one drains. What the other knows of that PoP is its own business."""
+    said = json.dumps({"pop": "near", "forwarder": "xdp", "state": "draining"}).encode()
+    with asked(503, said) as pop, two_regions(tmp_path, status=pop.address) as (east, west):
+        referred = refer(east)
+        assert west.request("POST", path_of(referred), CHROMIUM, SDP, key=None).status == 201
+        assert east.metrics()["voxpop_transceiver_referrals_total{reason=no_pop}"] >= 1
+        assert east.request("POST", path_of(referred), CHROMIUM, SDP).code == "no_pop", "one hop"
 
 
 def test_a_region_that_drains_refers_and_one_that_vanishes_is_not_referred_to(tmp_path: Path) -> None:

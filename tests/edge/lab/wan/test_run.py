@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from core.compare import percentile
 from core.errors import UnavailableError
 from ebpf.net import netns
 from ebpf.net.netns import Wiring
 from edge.lab.wan.control import DirectionState
 from edge.lab.wan.delay import Conditions
 from edge.lab.wan.links import Wan
-from tests.bench.result import percentile
 from tests.edge.lab.wan.kit import INTERFACE, LINK, PATIENCE_S, SO_TIMESTAMPNS, Rig, links, rig
 
 pytestmark = [
