@@ -13,7 +13,9 @@ class Load(NamedTuple):
     left: int
     """Calls or flows."""
     oldest_ns: int | None = None
-    """When the oldest of them began, monotonic; None without any, or where that is not kept."""
+    """When the oldest of them began, monotonic; None without any."""
+    is_dated: bool = False
+    """Whether that is known. Of flows it is not: one is as young as its client's latest address."""
 
 
 @dataclass(slots=True)
@@ -62,12 +64,16 @@ class Drain:
 
     def summary(self, load: Load, now_ns: int) -> dict[str, object]:
         """For people and scripts. Durations in seconds."""
-        oldest_s = None if load.oldest_ns is None else round((now_ns - load.oldest_ns) / 1e9, 1)
         return {
             "left": load.left,
-            "oldest_s": oldest_s,
+            **(self._age(load, now_ns) if load.is_dated else {}),
             "since_s": round((now_ns - self.began_ns) / 1e9, 1),
             "remaining_s": round(max(self.rest_s(now_ns), 0.0), 1),
             "is_done": self.is_done,
             "is_last": self.is_last,
         }
+
+    @staticmethod
+    def _age(load: Load, now_ns: int) -> dict[str, object]:
+        oldest_ns = load.oldest_ns
+        return {"oldest_s": None if oldest_ns is None else round((now_ns - oldest_ns) / 1e9, 1)}

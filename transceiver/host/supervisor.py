@@ -263,7 +263,7 @@ class TransceiverService(Daemon[WorkerSettings]):
     def carried(self) -> Load:
         """What the workers have told of."""
         oldest = [load.oldest_ns for load in self._carried if load.oldest_ns is not None]
-        return Load(sum(load.left for load in self._carried), min(oldest, default=None))
+        return Load(sum(load.left for load in self._carried), min(oldest, default=None), is_dated=True)
 
 
 def _count(settings: WorkerSettings, cpus: int, config_path: Path) -> int:

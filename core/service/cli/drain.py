@@ -175,7 +175,8 @@ def in_words(status: Mapping[str, Any]) -> str:
         return f"{status['daemon']}: {status['state']}, {left}"
     if drain["is_done"]:
         return f"{status['daemon']}: drained, no {status['work']} left"
-    oldest = "" if drain["oldest_s"] is None else f", the oldest of {duration(drain['oldest_s'])}"
+    oldest_s = drain.get("oldest_s")
+    oldest = "" if oldest_s is None else f", the oldest of {duration(oldest_s)}"
     rest_s = drain["remaining_s"]
     rest = f"{duration(rest_s)} until they are ended" if rest_s else "they are being ended"
     ending = ", and the daemon with them" if drain["is_last"] else ""

@@ -44,7 +44,7 @@ def test_its_time_can_be_changed_either_way() -> None:
 
 def test_what_is_said_of_it() -> None:
     drain = begin()
-    assert drain.summary(Load(2, 5 * S), 30 * S) == {
+    assert drain.summary(Load(2, 5 * S, is_dated=True), 30 * S) == {
         "left": 2,
         "oldest_s": 25.0,
         "since_s": 20.0,
@@ -53,4 +53,5 @@ def test_what_is_said_of_it() -> None:
         "is_last": False,
     }
     assert drain.summary(Load(1), 90 * S)["remaining_s"] == 0
-    assert drain.summary(Load(1), 90 * S)["oldest_s"] is None
+    assert "oldest_s" not in drain.summary(Load(1), 90 * S), "it is not known"
+    assert drain.summary(Load(0, is_dated=True), 90 * S)["oldest_s"] is None, "there is none"

@@ -44,7 +44,7 @@ def test_a_drained_relay_carries_what_it_has_and_takes_new_flows_once_undrained(
     code, body = relay.get("/readyz")
     assert code == 503
     assert json.loads(body)["state"] == "draining"
-    assert json.loads(body)["drain"]["oldest_s"] is None, "when flows began is not kept"
+    assert "oldest_s" not in json.loads(body)["drain"], "when flows began is not kept"
     assert relay.counter("voxpop_daemon_state", "draining") == 1
     assert relay.counter("voxpop_daemon_drain_deadline_timestamp_seconds") > 0
     eventually(lambda: is_refused(relay, late, transceiver, vip), "new flows are refused")
