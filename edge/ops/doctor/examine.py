@@ -9,7 +9,7 @@ from core.errors import ConfigError
 from core.keyring import Keyring
 from core.service.files import load_config, load_keyring
 from edge.host import dataplane
-from edge.ops.doctor import host_checks, map_checks, route_checks, store_checks
+from edge.ops.doctor import clock_checks, host_checks, map_checks, route_checks, store_checks
 from edge.ops.doctor.checks import Check, Status
 
 MARKS = {Status.OK: "ok", Status.NOTE: "note", Status.FAILED: "FAILED", Status.SKIPPED: "skipped"}
@@ -28,6 +28,7 @@ def examine(config_path: Path, now_min: int) -> list[Check]:
             route_checks.check(plan),
             map_checks.check(plan, keyring, now_min),
             store_checks.check(config_path),
+            clock_checks.check(config_path),
         )
     )
 
