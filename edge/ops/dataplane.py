@@ -37,6 +37,11 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     actions = dataplane.add_subparsers(metavar="ACTION", required=True)
+    for add in (_add_run, _add_detach, _add_status):
+        add_config(add(actions), "[dataplane], [relay]")
+
+
+def _add_run(actions: Verbs[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     run = actions.add_parser(
         "run",
         help="compile, load, attach and pin; in place of what runs",
@@ -53,6 +58,10 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
     )
     add_log_format(run)
     run.set_defaults(run=_run)
+    return run
+
+
+def _add_detach(actions: Verbs[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     detach = actions.add_parser(
         "detach",
         help="take the fast path off; for a host that is taken out of service",
@@ -64,11 +73,14 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
     )
     detach.add_argument("--force", action="store_true", help="even while a relay lives: its calls end")
     detach.set_defaults(run=_detach)
+    return detach
+
+
+def _add_status(actions: Verbs[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     status = actions.add_parser("status", help="what runs where, and the sizes of the tables")
     add_json(status)
     status.set_defaults(run=_status)
-    for action in (run, detach, status):
-        add_config(action, "[dataplane], [relay]")
+    return status
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -18,7 +18,7 @@ from transceiver.caller.call import Call
 from transceiver.caller.report import make_report
 from transceiver.demo.host import LocalHost, plan_host
 from transceiver.media.ticker import Ticker
-from transceiver.transport.peer import Certificate
+from transceiver.transport.certificate import Certificate
 from transceiver.transport.warmup import warm_up
 
 CALLS = 30

@@ -24,7 +24,7 @@ from transceiver.caller.api import SignalingClient, calls_url
 from transceiver.caller.call import Call
 from transceiver.demo.host import CONFIG_FILE, LocalHost, plan_host
 from transceiver.media.ticker import Ticker
-from transceiver.transport.peer import Certificate
+from transceiver.transport.certificate import Certificate
 from transceiver.transport.warmup import warm_up
 
 ROUNDS, CALLS = 12, 40

@@ -25,7 +25,7 @@ from transceiver.caller.sound import is_audible
 from transceiver.demo.host import Daemon, LocalHost, plan_host
 from transceiver.media import SAMPLE_RATE
 from transceiver.media.ticker import Ticker
-from transceiver.transport.peer import Certificate
+from transceiver.transport.certificate import Certificate
 
 PATIENCE_S = 30.0
 PATIENT_HOST = {"max_loop_lag_ms": 10_000}

@@ -35,8 +35,10 @@ from transceiver.realtime.event import Event
 from transceiver.sdp import LocalDescription, Offer, build_offer, parse_offer_untrusted
 from transceiver.session.manager import SessionManager
 from transceiver.session.session import CallRequest, Session, Shared
+from transceiver.transport.certificate import Certificate
+from transceiver.transport.channels import CHANNEL_LABEL
 from transceiver.transport.mux import Mux, open_udp_port
-from transceiver.transport.peer import CHANNEL_LABEL, Certificate, ChannelTerms, Peer
+from transceiver.transport.peer import ChannelTerms, Peer
 
 PATIENCE_S = 20.0
 """How long an event may take on a machine that is busy with other things."""

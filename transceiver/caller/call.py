@@ -26,7 +26,7 @@ from transceiver.media import FRAME_MS
 from transceiver.media.ticker import Handle, Ticker
 from transceiver.realtime import errors
 from transceiver.sdp import LocalDescription, build_offer, parse_answer_untrusted
-from transceiver.transport.peer import Certificate
+from transceiver.transport.certificate import Certificate
 
 SETUP_TIMEOUT_S = 15.0
 """From the answer to the first audio; each stage is expected to take milliseconds."""

@@ -22,7 +22,7 @@ from transceiver.caller.report import Report, make_report, render
 from transceiver.caller.sound import SoundError, write_wav
 from transceiver.caller.summary import Event, Summary, render_event, render_summary
 from transceiver.media.ticker import Ticker
-from transceiver.transport.peer import Certificate
+from transceiver.transport.certificate import Certificate
 from transceiver.transport.warmup import warm_up
 
 EXIT_ANSWERED, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130

@@ -19,7 +19,9 @@ from transceiver.caller.link import Links
 from transceiver.media.keys import SrtpKeys
 from transceiver.media.path import AudioPath
 from transceiver.sdp import Answer, LocalDescription, Restarted
-from transceiver.transport.peer import CHANNEL_LABEL, Certificate, ChannelTerms, Peer
+from transceiver.transport.certificate import Certificate
+from transceiver.transport.channels import CHANNEL_LABEL
+from transceiver.transport.peer import ChannelTerms, Peer
 
 EARLY_PACKETS = 8
 """Media may overtake the end of the handshake by a packet or two."""

@@ -22,7 +22,7 @@ from transceiver.caller.sound import default_recording, read_frames
 from transceiver.demo.host import LocalHost, plan_host
 from transceiver.demo.lab import Lab
 from transceiver.media.ticker import Ticker
-from transceiver.transport.peer import Certificate
+from transceiver.transport.certificate import Certificate
 from transceiver.transport.warmup import warm_up
 
 EXIT_ANSWERED, EXIT_FAILED = 0, 1

@@ -48,8 +48,8 @@ from transceiver.signaling.refusals import HttpReason
 from transceiver.signaling.siblings import Siblings
 from transceiver.signaling.steering import NAMED, Steering, SteeringPlan
 from transceiver.steering.evidence import Trust
+from transceiver.transport.certificate import Certificate
 from transceiver.transport.mux import Mux
-from transceiver.transport.peer import Certificate
 from transceiver.transport.warmup import warm_up
 
 if TYPE_CHECKING:

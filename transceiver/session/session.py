@@ -29,9 +29,10 @@ from transceiver.realtime.client_events import NOT_AN_EVENT, EventStats, decode_
 from transceiver.realtime.event import Event
 from transceiver.sdp import LocalDescription, Offer
 from transceiver.session.state import SessionEvent, SessionReason, SessionState, advance
+from transceiver.transport.certificate import Certificate
 from transceiver.transport.ice import Credentials, IceLite
 from transceiver.transport.mux import Mux
-from transceiver.transport.peer import Certificate, ChannelTerms, Peer
+from transceiver.transport.peer import ChannelTerms, Peer
 from transceiver.transport.reasons import ChannelReason, IceReason
 
 LAST_WORDS: Final[dict[str, Event]] = {

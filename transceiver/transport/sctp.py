@@ -1,8 +1,8 @@
-"""SCTP over a session's DTLS association, and which of its data channels is the event channel.
+"""SCTP over a session's DTLS association.
 
 aiortc's RTCSctpTransport stands on `Carrier` in place of the DTLS object, so that what a caller sends is
 looked at before, and nothing that it provokes gets out. `Association` is that transport with what clients
-do and aiortc does not expect; `Channels` chooses among what they open.
+do and aiortc does not expect; `channels` chooses among what they open.
 """
 
 # ruff: noqa: SLF001 - what aiortc's objects ask of the transport below them has names with underscores
@@ -42,7 +42,6 @@ from transceiver.transport.sctp_guard import (
 
 logger = logging.getLogger(__name__)
 
-CHANNEL_LABEL = "oai-events"
 DEFAULT_SCTP_PORT = 5000
 RECEIVE_WINDOW_BYTES = 524_288
 """Twice the longest message that we take."""
@@ -50,13 +49,8 @@ MAX_FRAGMENTS = 1024
 """Pieces of messages that may wait for their missing ones, and chunks received out of order."""
 MAX_HELD_MESSAGES = 64
 """Messages of channels that were opened again and wait for the stream's reset."""
-MAX_WAITING_CHANNELS = 4
 MAX_LABEL_BYTES = 256
 """Of a channel's label; the rest says no more about it."""
-GRACE_S = 1.0
-"""How long a second channel may wait for the first one's end: a client that closes its channel and makes
-another in one go may be heard in either order, and a lost stream reset is repeated after the RTO.
-"""
 SCTP_RTO_INITIAL_S = 1.0
 """RFC 9260 §16; aiortc waits the 3 s of RFC 4960 before it repeats what was lost."""
 
@@ -296,20 +290,7 @@ class Carrier:
         self._events.succeeded(successor)
 
 
-class ChannelEvents(Protocol):
-    """Whoever has `Channels`, as they see it."""
-
-    def refuse(self, reason: StrEnum) -> None:
-        """Something was dropped: a `ChannelReason`."""
-
-    def event_channel_opened(self) -> None:
-        """There is an event channel, or another one."""
-
-    def message_received(self, text: str) -> None:
-        """A message from the event channel, or from one that may yet become it."""
-
-
-class _Nobody(CarrierEvents, ChannelEvents):
+class _Nobody(CarrierEvents):
     """After the end."""
 
     def data_received(self) -> None:
@@ -324,84 +305,5 @@ class _Nobody(CarrierEvents, ChannelEvents):
     def succeeded(self, successor: Association) -> None:
         pass
 
-    def event_channel_opened(self) -> None:
-        pass
-
-    def message_received(self, text: str) -> None:
-        pass
-
 
 _NOBODY = _Nobody()
-
-
-class Channels:
-    """Which of a session's data channels is the event channel: the first, whatever its label, until it is
-    closed or one of the right name comes. Others wait a little for its end, and are closed and counted.
-    """
-
-    def __init__(self, events: ChannelEvents) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._events = events
-        self._waiting: dict[RTCDataChannel, asyncio.TimerHandle] = {}
-        self.current: RTCDataChannel | None = None
-
-    def offer(self, channel: RTCDataChannel) -> None:
-        """A channel has opened."""
-        channel.on("message", self._message)
-        channel.on("closing", lambda: self._gone(channel))
-        channel.on("close", lambda: self._gone(channel))
-        current = self.current
-        if current is None:
-            self._choose(channel)
-        elif current.label != CHANNEL_LABEL == channel.label:
-            self._choose(channel)
-            self._let_wait(current)
-        else:
-            self._let_wait(channel)
-
-    def close(self) -> None:
-        """Choose no more, and let go of the owner. Idempotent."""
-        for timer in self._waiting.values():
-            timer.cancel()
-        for channel in (*self._waiting, self.current):
-            if channel is not None:
-                channel.remove_all_listeners()
-        self._waiting.clear()
-        self.current = None
-        self._events = _NOBODY
-
-    def _choose(self, channel: RTCDataChannel) -> None:
-        self.current = channel
-        self._events.event_channel_opened()
-
-    def _let_wait(self, channel: RTCDataChannel) -> None:
-        if len(self._waiting) < MAX_WAITING_CHANNELS:
-            self._waiting[channel] = self._loop.call_later(GRACE_S, self._dismiss, channel)
-        else:
-            self._dismiss(channel)
-
-    def _dismiss(self, channel: RTCDataChannel) -> None:
-        self._waiting.pop(channel, None)
-        self._events.refuse(ChannelReason.OTHER_CHANNEL)
-        channel.remove_all_listeners()
-        channel.close()
-
-    def _gone(self, channel: RTCDataChannel) -> None:
-        timer = self._waiting.pop(channel, None)
-        if timer is not None:
-            timer.cancel()
-        if channel is self.current:
-            self.current = None
-            following = next(iter(self._waiting), None)
-            if following is not None:
-                self._waiting.pop(following).cancel()
-                self._choose(following)
-
-    def _message(self, message: str | bytes) -> None:
-        if isinstance(message, bytes):
-            try:
-                message = message.decode()
-            except UnicodeDecodeError:
-                self._events.refuse(ChannelReason.BINARY_MESSAGE)
-                message = ""  # which is no event, and the client is told so
-        self._events.message_received(message)

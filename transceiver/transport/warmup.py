@@ -15,7 +15,10 @@ from transceiver.media import FRAME_BYTES
 from transceiver.media.codec import AudioCodec
 from transceiver.media.keys import SrtpKeys
 from transceiver.media.path import AudioPath
-from transceiver.transport.peer import CHANNEL_LABEL, DEFAULT_SCTP_PORT, Certificate, ChannelTerms, Peer
+from transceiver.transport.certificate import Certificate
+from transceiver.transport.channels import CHANNEL_LABEL
+from transceiver.transport.peer import ChannelTerms, Peer
+from transceiver.transport.sctp import DEFAULT_SCTP_PORT
 
 TIMEOUT_S = 10.0
 START_NS = 0

@@ -24,7 +24,7 @@ from transceiver.caller.call import Call
 from transceiver.caller.sound import is_audible
 from transceiver.media import FRAME_MS, SAMPLE_RATE
 from transceiver.media.ticker import Ticker
-from transceiver.transport.peer import Certificate
+from transceiver.transport.certificate import Certificate
 
 PAGE = (ROOT / "docs" / "backends.md").read_text()
 MAX_LINES = 40

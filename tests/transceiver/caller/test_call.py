@@ -14,7 +14,7 @@ from transceiver.caller.call import Call
 from transceiver.caller.errors import CallError, Stage
 from transceiver.media.ticker import Ticker
 from transceiver.observer import EndReason
-from transceiver.transport.peer import Certificate
+from transceiver.transport.certificate import Certificate
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ from transceiver.caller.transport import Transport
 from transceiver.media import FRAME_BYTES
 from transceiver.observer import EndReason
 from transceiver.sdp import build_answer, build_offer, parse_answer_untrusted, parse_offer_untrusted
-from transceiver.transport.peer import Certificate
+from transceiver.transport.certificate import Certificate
 
 
 @asynccontextmanager

@@ -36,7 +36,7 @@ from transceiver.session.manager import COUNTERS, AdmissionError
 from transceiver.session.session import Session
 from transceiver.session.state import SessionState
 from transceiver.transport import ice
-from transceiver.transport.peer import Certificate
+from transceiver.transport.certificate import Certificate
 
 
 def create(server: Server, setup: str = "actpass") -> Session:

@@ -30,7 +30,8 @@ from tests.transceiver.net import PATIENCE_S, Server, running, until
 from transceiver.observer import EndReason
 from transceiver.sdp import build_answer, parse_offer_untrusted
 from transceiver.session.session import Session
-from transceiver.transport.peer import CHANNEL_LABEL, Certificate
+from transceiver.transport.certificate import Certificate
+from transceiver.transport.channels import CHANNEL_LABEL
 
 Change = Callable[[str], str]
 

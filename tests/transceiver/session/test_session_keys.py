@@ -21,7 +21,7 @@ from transceiver.caller.call import Call
 from transceiver.caller.transport import Transport
 from transceiver.media.keys import SrtpKeys
 from transceiver.media.ticker import Ticker
-from transceiver.transport.peer import Certificate
+from transceiver.transport.certificate import Certificate
 
 CALLS_IN_TURN = 2
 PATIENCE_S = 20.0

@@ -12,7 +12,7 @@ import pytest
 
 from tests.transceiver.net import Client, Server, calling, make_offer, running, until
 from transceiver.session.session import Session
-from transceiver.transport.peer import Certificate
+from transceiver.transport.certificate import Certificate
 
 CALLS, AT_ONCE = 40, 20
 """Together, since a goodbye takes 0.7 s, in which it is said five times."""

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from OpenSSL import SSL
 
 from tests.pcap import CAPTURES, read_datagrams
+from transceiver.transport.certificate import Certificate
 from transceiver.transport.dtls_alert import Secrets, could_do_dtls13, offers_dtls13_untrusted, seal_error
-from transceiver.transport.peer import Certificate
 from transceiver.transport.rtc import SRTP_PROFILES
 
 Role = Literal["client", "server"]

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from OpenSSL import SSL
 
 from tests.pcap import CAPTURES, read_datagrams
+from transceiver.transport.certificate import Certificate
 from transceiver.transport.dtls_link import pack_records
-from transceiver.transport.peer import Certificate
 
 
 def _record(body: bytes) -> bytes:

@@ -6,8 +6,8 @@ import pytest
 from OpenSSL import SSL
 
 from core.errors import UnavailableError
+from transceiver.transport.certificate import Certificate
 from transceiver.transport.keying import LABEL, export_keys, selected_profile
-from transceiver.transport.peer import Certificate
 from transceiver.transport.rtc import SRTP_PROFILES, RTCCertificate, SRTPProtectionProfile
 
 FLIGHT_BYTES = 65_536

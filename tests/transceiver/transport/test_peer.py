@@ -20,14 +20,10 @@ from tests.pcap import CAPTURES, read_datagrams
 from tests.transceiver.net import PATIENCE_S, until
 from transceiver.media.keys import SrtpKeys
 from transceiver.transport import peer as peer_module
+from transceiver.transport.certificate import Certificate
+from transceiver.transport.channels import CHANNEL_LABEL
 from transceiver.transport.dtls_link import DTLS_MTU, INBOX_DATAGRAMS, REPEAT_AFTER_S
-from transceiver.transport.peer import (
-    CHANNEL_LABEL,
-    SEND_BUFFER_BYTES,
-    Certificate,
-    ChannelTerms,
-    Peer,
-)
+from transceiver.transport.peer import SEND_BUFFER_BYTES, ChannelTerms, Peer
 from transceiver.transport.reasons import ChannelReason, PeerReason, SctpReason
 
 Filter = Callable[[bytes], bool]

@@ -16,7 +16,8 @@ import pytest
 from tests.ports import free_port
 from tests.transceiver.net import until
 from tests.transceiver.transport.test_peer import Told
-from transceiver.transport.peer import Certificate, Peer
+from transceiver.transport.certificate import Certificate
+from transceiver.transport.peer import Peer
 
 KEYS = {
     "RSA 1024, as of libpeer": ("rsa:1024", []),
