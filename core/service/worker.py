@@ -22,6 +22,7 @@ import uvloop
 from core.errors import UnavailableError
 from core.service import log, standard_files
 from core.service.exhausted import lack
+from core.service.shortage import bearing_shortage
 from core.service.supervisor import ControlChannel, WorkerSpec
 
 logger = logging.getLogger(__name__)
@@ -100,6 +101,10 @@ def _inherited(arguments: WorkerArguments) -> Iterator[Fd]:
             yield from getattr(arguments, name)
 
 
+async def _work(work: Callable[[A, ControlChannel], Coroutine[Any, Any, None]], arguments: A) -> None:
+    await bearing_shortage(work(arguments, ControlChannel()))
+
+
 def run(
     declared: type[A], argv: Sequence[str], work: Callable[[A, ControlChannel], Coroutine[Any, Any, None]]
 ) -> None:
@@ -112,7 +117,7 @@ def run(
     os.sched_setaffinity(0, {arguments.cpu})
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(work(arguments, ControlChannel()))
+            runner.run(_work(work, arguments))
     except UnavailableError as error:
         logger.error("%s", error)  # what is missing, such as a backend's other end: no fault of the code
         sys.exit(EXIT_FAILED)
