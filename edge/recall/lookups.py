@@ -32,6 +32,8 @@ class Held:
 
     since_ns: int
     packets: list[HeldPacket] = field(default_factory=list)
+    is_overtaken: bool = False
+    """Whether a check of the client's was faster: there is a flow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,24 @@ class Lookups:
     def __len__(self) -> int:
         """Clients whose answer is to come."""
         return len(self._waiting) + len(self._asked)
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether the answer for anybody is to come."""
+        return bool(self._waiting or self._asked)
+
+    def is_full(self, stranger: Stranger) -> bool:
+        """Whether a client's answer is to come, and for its media there is no room meanwhile."""
+        held = self._waiting.get(stranger) or self._asked.get(stranger)
+        return (
+            held is not None and not held.is_overtaken and len(held.packets) >= self._limits.media_per_client
+        )
+
+    def overtake(self, stranger: Stranger) -> None:
+        """A client has a flow, whatever the answer will be."""
+        held = self._waiting.get(stranger) or self._asked.get(stranger)
+        if held is not None:
+            held.is_overtaken = True
 
     @property
     def is_wanted(self) -> bool:

@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import Generic
 
 from core.addr import Endpoint, from_sockaddr
+from core.demux import PacketKind, classify_untrusted
 from core.errors import TokenError
 from core.keyring import Keyring
 from core.service.tasks import until_one_ends
@@ -107,6 +108,15 @@ class StoreRecall(Generic[F]):
 
     # --- what the slow path calls ---------------------------------------------------------------------
 
+    @property
+    def is_asking(self) -> bool:
+        """See Recall."""
+        return self._lookups.is_asking
+
+    def has_enough(self, datagram: memoryview, stranger: Stranger) -> bool:
+        """See Recall."""
+        return self._lookups.is_full(stranger) and classify_untrusted(datagram) is PacketKind.MEDIA
+
     def hold(self, datagram: memoryview, stranger: Stranger, reason: RelayReason, now_ns: int) -> bool:
         """See Recall."""
         if self._slow_path.relay.is_draining or not self._store.is_available:
@@ -120,6 +130,7 @@ class StoreRecall(Generic[F]):
 
     def changed(self, place: int | None, stranger: Stranger, ufrag: bytes) -> None:
         """See Recall."""
+        self._lookups.overtake(stranger)
         if place is not None:
             self._leases.change(place)
         elif len(self._orphans) < MAX_ORPHANS:

@@ -34,6 +34,15 @@ RECALLABLE = frozenset({RelayReason.UNKNOWN_FLOW_DTLS, RelayReason.UNKNOWN_FLOW_
 class Recall(Protocol):
     """What asks for the records of other relays, and keeps those of our own; it never keeps us waiting."""
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether anybody is being asked for."""
+
+    def has_enough(self, datagram: memoryview, stranger: Stranger) -> bool:
+        """Whether a datagram is media of a client that is being asked for, and for more of which there is no
+        room. To be asked before the client's flow is looked for: it has none.
+        """
+
     def hold(self, datagram: memoryview, stranger: Stranger, reason: RelayReason, now_ns: int) -> bool:
         """Whether a datagram waits until its client was asked for; `reason` is its refusal if not found."""
 
@@ -71,9 +80,12 @@ class SlowPath(Generic[F]):
 
         `now_ns` is when the wake-up began that read it, monotonic; `now_min` minutes since the Unix epoch.
         """
-        values, forwarder = self._values, self.forwarder
+        values, forwarder, recall = self._values, self.forwarder, self.recall
         values[_RECEIVED[0]] += 1
         values[_RECEIVED[1]] += len(datagram)
+        if recall is not None and recall.is_asking and recall.has_enough(datagram, Stranger(vip, client)):
+            self.refuse(RelayReason.UNKNOWN_FLOW_MEDIA, len(datagram))
+            return
         flow = forwarder.find(client, vip, now_ns)
         verdict = self.relay.decide_untrusted(datagram, family, flow, now_ns, now_min)
         if verdict.action is Action.FORWARD and flow is not None:
@@ -81,9 +93,9 @@ class SlowPath(Generic[F]):
             return
         refusal = self._apply(verdict, flow, datagram, client, vip, now_ns)
         if refusal is None or (
-            self.recall is not None
+            recall is not None
             and refusal in RECALLABLE
-            and self.recall.hold(datagram, Stranger(vip, client), RelayReason(refusal), now_ns)
+            and recall.hold(datagram, Stranger(vip, client), RelayReason(refusal), now_ns)
         ):
             return
         self.refuse(refusal, len(datagram))

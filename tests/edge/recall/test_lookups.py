@@ -42,6 +42,28 @@ def test_the_first_packets_are_kept_and_the_others_are_not() -> None:
     assert answers == [Answer.HELD, Answer.NOT_HELD], "late media is not worth its work"
 
 
+def test_who_has_enough_is_known_until_the_answer_comes_or_a_check_is_faster() -> None:
+    lookups = Lookups(Limits())
+    assert not lookups.is_asking
+    assert not lookups.is_full(stranger(0))
+    for number in range(3):
+        lookups.hold(stranger(number), MEDIA, 0)
+    assert lookups.is_asking
+    assert all(lookups.is_full(stranger(number)) for number in range(3))
+    assert not lookups.is_full(stranger(3))
+    lookups.take(2)
+    assert all(lookups.is_full(stranger(number)) for number in range(3)), "asked for, or still to be"
+    lookups.overtake(stranger(0))
+    lookups.overtake(stranger(7))  # nobody asks for them
+    assert not lookups.is_full(stranger(0)), "it has a flow, which is to carry its media"
+    lookups.finish(stranger(1))
+    assert not lookups.is_full(stranger(1))
+    lookups.finish(stranger(0))
+    lookups.take(1)
+    lookups.finish(stranger(2))
+    assert not lookups.is_asking
+
+
 def test_what_is_held_has_a_limit_in_bytes_and_clients_are_asked_for_all_the_same() -> None:
     lookups = Lookups(Limits(held_bytes=250))
     answers = [lookups.hold(stranger(number), PACKET, 0) for number in range(3)]

@@ -17,7 +17,8 @@ from core.store.breaker import Breaker, BreakerPolicy
 from core.store.guarded import GuardedStore
 from core.store.memory import MemoryStore
 from edge.recall.recall import Clocks, StoreRecall
-from tests.edge.kit import KEYRING, request
+from edge.relay.verdict import RelayReason
+from tests.edge.kit import KEYRING, MEDIA, request
 from tests.edge.relay.rig import VIPS, Rig, open_rig
 
 VIP_NAMES = [Endpoint("192.0.2.1", 3478), Endpoint("192.0.2.2", 3478)][:VIPS]
@@ -141,6 +142,33 @@ def test_a_call_is_set_up_by_the_same_steps_whatever_the_store_does(trouble: str
     taken = asyncio.run(steps_with(STORES[trouble]))
     assert taken == asyncio.run(steps_with(STORES["well"]))
     assert sum(taken.values()) > 30, "they are counted"
+
+
+def test_media_that_waits_is_not_looked_for_again_and_goes_on_as_soon_as_a_check_has_come() -> None:
+    """Thousands of clients say the same fifty times a second; and an answer that never comes is no reason to
+    keep a flow from what it is for.
+    """
+
+    async def body() -> None:
+        store = Troubled(lambda: None)
+        guarded = GuardedStore(store, Breaker(BreakerPolicy(), lambda: 0.5), time.monotonic_ns, "the test's")
+        with open_rig() as worker:
+            clocks = Clocks(lambda: worker.now_ns, time.time)
+            recall = StoreRecall(worker.slow_path, guarded, VIP_NAMES, 180, worker.counters, clocks)
+            recall.keyring = KEYRING
+            worker.slow_path.recall = recall
+            find = type(worker.forwarder).find.__code__
+            assert steps(lambda: worker.take(MEDIA, FIRST))[find] == 1
+            again = steps(lambda: worker.take(MEDIA, FIRST))
+            assert find not in again
+            assert worker.get("refusals", RelayReason.UNKNOWN_FLOW_MEDIA) == 1
+            assert steps(lambda: worker.take(b"\x16" * 20, FIRST))[find] == 1, "DTLS has room of its own"
+            set_up(worker, FIRST)
+            worker.take(MEDIA, FIRST)
+            assert worker.transceivers[0].receive()[0] == MEDIA
+            assert worker.get("refusals", RelayReason.UNKNOWN_FLOW_MEDIA) == 1
+
+    asyncio.run(body())
 
 
 def test_none_of_them_asks_the_store_or_waits() -> None:
