@@ -22,8 +22,8 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
         "doctor",
         help="check all that the fast path needs, and what it does to known packets",
         description="Looks at kernel, headers, BCC, rights, interfaces, addresses, ports, routes, pins, "
-        "keys, clocks and store, and runs packets of known outcome through the loaded program, whose counters "
-        "show them. Says what to do about each fault. Exit status 0 when nothing failed, "
+        "keys, clocks and store, and runs packets of known outcome through the loaded program, whose "
+        "counters show them. Says what to do about each fault. Exit status 0 when nothing failed, "
         f"{EXIT_CHECK_FAILED} otherwise.",
     )
     add_config(doctor, "[dataplane], [relay], [token], [store]")
