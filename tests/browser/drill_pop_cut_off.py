@@ -1,15 +1,18 @@
-"""The drill `pop-cut-off` with unchanged Chromium: what it hears when the PoP of its call vanishes."""
+"""The drill `pop-cut-off` with unchanged browsers: what they hear when the PoP of their call vanishes."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import ClassVar
 
 from edge.lab.drills import planets
 from edge.lab.drills.drill import CALLS, GAP, Bar, Drill, Figure, Outcome
 from edge.lab.drills.pop_cut_off import TEXT
 from edge.lab.drills.stage import Stage
 from edge.lab.planet.planet import Planet
-from tests.browser.driver import Browser, browser
+from tests.browser.driver import PREFERENCES, Browser, Chromium, Firefox, browser
 from tests.browser.test_calls import CONNECT_TIMEOUT_S
 from tests.browser.test_planet import trusting
 from tests.sound import speech, write_wav
@@ -34,18 +37,24 @@ LONG_GAP_MS = 500
 """More than a busy machine makes of nothing: then the PoP's absence was heard, and is over."""
 
 
-def _play(stage: Stage) -> Outcome:
+class InsecureFirefox(Firefox):
+    """One whose pages may use the microphone although they come without TLS."""
+
+    preferences: ClassVar[Mapping[str, bool | int]] = {**PREFERENCES, "media.devices.insecure.enabled": True}
+
+
+def _play(stage: Stage, kind: Callable[[str], type[Browser]]) -> Outcome:
     with stage.planet(TEXT) as planet:
         city = planet.city("berlin")
         planets.blackhole(city, planet.pop("frankfurt"))
         with city.inside():
-            return asyncio.run(_call(stage, planet, city.url("europe")))
+            return asyncio.run(_call(stage, planet, city.url("europe"), kind))
 
 
-async def _call(stage: Stage, planet: Planet, url: str) -> Outcome:
+async def _call(stage: Stage, planet: Planet, url: str, kind: Callable[[str], type[Browser]]) -> Outcome:
     microphone = stage.directory / "microphone.wav"
     write_wav(microphone, speech())
-    async with browser(trusting(url), stage.directory, microphone) as page:
+    async with browser(kind(url), stage.directory, microphone) as page:
         await page.open(url)
         await page.evaluate(f"document.getElementById('key').value = '{planet.api_key}'")
         await page.evaluate("document.getElementById('call').click()")
@@ -84,10 +93,18 @@ async def _is_heard_again(page: Browser) -> bool:
     return bool(await page.evaluate("return voxpop.call !== null"))
 
 
-DRILL = Drill(
-    "pop-cut-off-chromium",
-    "A PoP is cut off under a call of unchanged Chromium",
-    (Bar(GAP, 3000, "ms"), Bar(CALLS, 0)),
-    _play,
-    programs=("bird", "chromium"),
+def _drill(name: str, product: type[Browser], kind: Callable[[str], type[Browser]], at_most_ms: int) -> Drill:
+    return Drill(
+        f"pop-cut-off-{name}",
+        f"A PoP is cut off under a call of unchanged {name.capitalize()}",
+        (Bar(GAP, at_most_ms, "ms"), Bar(CALLS, 0)),
+        partial(_play, kind=kind),
+        programs=("bird", product.program),
+    )
+
+
+DRILLS = (
+    _drill("chromium", Chromium, trusting, 3000),
+    _drill("firefox", Firefox, lambda _: InsecureFirefox, 5000),
 )
+"""OpenAI's SDK for agents gives up a call that is silent for 5 s."""

@@ -23,7 +23,7 @@ from tests.browser import drill_pop_cut_off
 OUTPUT, PAGE = Path("drills.json"), Path("docs/drills.md")
 KEEP = "DRILLS_KEEP"
 """Of the environment: a directory for what every caller told."""
-DRILLS: tuple[Drill, ...] = (*registry.DRILLS, drill_pop_cut_off.DRILL)
+DRILLS: tuple[Drill, ...] = (*registry.DRILLS, *drill_pop_cut_off.DRILLS)
 """Those of the product, then those with a browser in them, which it does not have."""
 
 
