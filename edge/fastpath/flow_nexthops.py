@@ -16,6 +16,7 @@ from edge.fastpath.nexthop_sweep import (
     Waiter,
 )
 from edge.nexthops.cache import RouteCache
+from edge.nexthops.messages import FIRST_SPREAD
 from edge.nexthops.spread import flow_key
 
 
@@ -36,10 +37,11 @@ class FlowNextHops:
         self, client: Endpoint, vip_id: VipId, transceiver: Endpoint
     ) -> tuple[NextHopId | None, NextHopId | None]:
         """The next hops of a flow, upstream and downstream, NOWHERE for none; None: to be waited for."""
-        routes, address = self._routes, pack_address(client.host)
-        key = flow_key(address, client.port, vip_id)
-        up = routes.lookup(pack_address(transceiver.host), routes.upstream[transceiver.family], key)
-        return up, routes.lookup(address, routes.downstream[vip_id], key)
+        routes, address, far = self._routes, pack_address(client.host), pack_address(transceiver.host)
+        up = routes.target(far, routes.upstream[transceiver.family])
+        down = routes.target(address, routes.downstream[vip_id])
+        key = flow_key(address, client.port, vip_id) if min(up, down) <= FIRST_SPREAD else 0
+        return routes.nexthop(up, far, key), routes.nexthop(down, address, key)
 
     def transceiver(
         self, family: IpFamily, endpoint: Endpoint, nexthop: NextHopId | None, now_ns: int

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.addr import Endpoint, IpFamily, unpack_address
-from ebpf.ids import NatSlot, NextHopId, TransceiverId
+from ebpf.ids import NOWHERE, NatSlot, NextHopId, TransceiverId
 from ebpf.layout import TRANSCEIVERS
 from ebpf.tables import Tables
 from edge.fastpath.flow_store import FamilyFlows
@@ -89,7 +89,12 @@ class NextHopSweep:
         spread = routes.spread(target)
         if spread is not None:
             own = self._numbers.own_nexthop(number)
-            return own if own in spread.nexthops else spread.choose(number)
+            if own in spread.nexthops:
+                return own
+            lent = spread.choose(number)
+            if own == NOWHERE:
+                self._numbers.make_own(number, lent)
+            return lent
         hop = routes.lookup(key[:-2], view, number)
         if hop:
             self._numbers.make_own(number, hop)

@@ -77,18 +77,22 @@ class Transceivers:
         return self._own[number]
 
     def find(self, transceiver: Endpoint, nexthop: NextHopId) -> TransceiverId | None:
-        """The number that it has for a next hop; or one that had none so far, and is for that from now on."""
-        return self.find_key(_key(transceiver), nexthop)
-
-    def find_key(self, key: Key, nexthop: NextHopId) -> TransceiverId | None:
-        """The same by address and port, packed. NOWHERE: any that it has."""
+        """The number that it has for a next hop, NOWHERE for any; or one that leads nowhere yet, which is for
+        that next hop from now on.
+        """
+        key = _key(transceiver)
         numbers = self._numbers.get(key, {})
         if nexthop == NOWHERE:
             return next(iter(numbers.values()), None)
-        number = numbers.get(nexthop)
-        if number is None and (number := numbers.get(NOWHERE)) is not None:
-            self.make_own(number, nexthop)
+        number = self.find_key(key, nexthop)
+        if number is None and (idle := numbers.get(NOWHERE)) is not None and not self._nexthops[idle]:
+            self.make_own(idle, nexthop)
+            return idle
         return number
+
+    def find_key(self, key: Key, nexthop: NextHopId) -> TransceiverId | None:
+        """The number of a transceiver, by address and port, that is for a next hop."""
+        return self._numbers.get(key, {}).get(nexthop)
 
     def make_own(self, number: TransceiverId, nexthop: NextHopId) -> None:
         """Let a held number be for a next hop, unless its transceiver has one for that."""

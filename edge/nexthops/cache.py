@@ -55,7 +55,8 @@ class RouteCache:
     """See above. `view` is that of a family's at whose place it is: `upstream`, or `downstream` by VIP."""
 
     def __init__(self) -> None:
-        self._views = {family: [_empty(family)] for family in IpFamily}
+        # By the length of packed addresses, which a look-up has at hand.
+        self._views = {family.address_bytes: [_empty(family)] for family in IpFamily}
         self._spreads: list[Spread] = []
         self._hosts: dict[bytes, NextHopId] = {}
         self.upstream: dict[IpFamily, int] = dict.fromkeys(IpFamily, 0)
@@ -70,7 +71,7 @@ class RouteCache:
         self._spreads = [Spread([SpreadLeg(*leg) for leg in legs]) for legs in message["spreads"]]
         for family in IpFamily:
             views = [_View(family, rows) for rows in message[str(family)]]
-            self._views[family] = views or [_empty(family)]
+            self._views[family.address_bytes] = views or [_empty(family)]
             self.upstream[family] = message["upstream"].get(str(family), 0)
         self.downstream[:] = 0
         for vip_id, view in message["downstream"]:
@@ -87,7 +88,7 @@ class RouteCache:
 
     def target(self, address: bytes, view: int) -> NextHopId:
         """What the routes say of a packed address: a next hop, NOWHERE, ON_LINK or a spread."""
-        rows = self._views[IpFamily.V4 if len(address) == 4 else IpFamily.V6][view]
+        rows = self._views[len(address)][view]
         return rows.targets[bisect_right(rows.starts, address) - 1]
 
     def spread(self, target: NextHopId) -> Spread | None:
@@ -98,11 +99,14 @@ class RouteCache:
         """The next hop of a packed address for the flow of that key, NOWHERE for none; None: the supervisor
         has to be asked.
         """
-        target = self.target(address, view)
+        return self.nexthop(self.target(address, view), address, key)
+
+    def nexthop(self, target: NextHopId, address: bytes, key: int) -> NextHopId | None:
+        """The same, where the target is known already; the key matters to a spread alone."""
+        if target >= NOWHERE:
+            return target
         spread = self.spread(target)
-        if spread is not None:
-            return spread.choose(key)
-        return target if target != ON_LINK else self._hosts.get(address)
+        return self._hosts.get(address) if spread is None else spread.choose(key)
 
     def lookup_all(
         self, addresses: npt.NDArray[np.uint32], views: npt.NDArray[np.uint8], keys: Keys
@@ -110,7 +114,7 @@ class RouteCache:
         """The same of many of one family, as records have them; UNKNOWN where it has to be asked for."""
         family = IpFamily.V4 if addresses.ndim == 1 else IpFamily.V6
         found = np.full(len(addresses), int(NOWHERE), np.int32)
-        for number, view in enumerate(self._views[family]):
+        for number, view in enumerate(self._views[family.address_bytes]):
             of_view = np.flatnonzero(views == number)
             if len(of_view):
                 found[of_view] = view.lookup_all(addresses[of_view])

@@ -253,6 +253,19 @@ def test_from_a_link_to_legs_and_back(crowd: Crowd) -> None:
     assert crowd.hops(V4) == crowd.expected(V4, (A, B))
 
 
+def test_those_that_led_nowhere_yet_are_led_when_there_are_legs(crowd: Crowd) -> None:
+    """A transceiver that a link was searched for in vain, before the routes came."""
+    crowd.learn(one_view({V4: [(0, ON_LINK)], V6: [(0, A)]}))
+    crowd.begin(V4, 3 * TRANSCEIVERS)
+    assert list(crowd.hops(V4).values()) == [[NOWHERE, NOWHERE]] * 3 * TRANSCEIVERS
+    for _ in range(2):
+        crowd.learn(over(A, B))
+        assert crowd.hops(V4) == crowd.expected(V4, (A, B))
+        crowd.begin(V4, TRANSCEIVERS)
+        assert crowd.hops(V4) == crowd.expected(V4, (A, B))
+    crowd.assert_led_right()
+
+
 _sets = st.lists(st.sampled_from([A, B, C]), min_size=1, max_size=3, unique=True)
 _steps = st.one_of(
     st.tuples(st.just("routes"), _sets),
