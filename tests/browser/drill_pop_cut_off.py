@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import ClassVar
+from urllib.parse import urlsplit
 
 from edge.lab.drills import planets
 from edge.lab.drills.drill import CALLS, GAP, Bar, Drill, Figure, Outcome
@@ -37,10 +38,16 @@ LONG_GAP_MS = 500
 """More than a busy machine makes of nothing: then the PoP's absence was heard, and is over."""
 
 
-class InsecureFirefox(Firefox):
-    """One whose pages may use the microphone although they come without TLS."""
+def trusting_firefox(origin: str) -> type[Firefox]:
+    """A Firefox that takes a host for safe although its pages come without TLS."""
 
-    preferences: ClassVar[Mapping[str, bool | int]] = {**PREFERENCES, "media.devices.insecure.enabled": True}
+    class Trusting(Firefox):
+        preferences: ClassVar[Mapping[str, bool | int | str]] = {
+            **PREFERENCES,
+            "dom.securecontext.allowlist": urlsplit(origin).hostname or "",
+        }
+
+    return Trusting
 
 
 def _play(stage: Stage, kind: Callable[[str], type[Browser]]) -> Outcome:
@@ -105,6 +112,6 @@ def _drill(name: str, product: type[Browser], kind: Callable[[str], type[Browser
 
 DRILLS = (
     _drill("chromium", Chromium, trusting, 3000),
-    _drill("firefox", Firefox, lambda _: InsecureFirefox, 5000),
+    _drill("firefox", Firefox, trusting_firefox, 5000),
 )
 """OpenAI's SDK for agents gives up a call that is silent for 5 s."""

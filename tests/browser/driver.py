@@ -254,7 +254,7 @@ class Firefox(Browser):
     """Firefox with the WAV file played into its page in place of a microphone."""
 
     program = "firefox-esr"
-    preferences: ClassVar[Mapping[str, bool | int]] = PREFERENCES
+    preferences: ClassVar[Mapping[str, bool | int | str]] = PREFERENCES
     listening = re.compile(r"WebDriver BiDi listening on (ws://\S+)")
 
     def arguments(self) -> Sequence[str]:
@@ -311,7 +311,10 @@ class FirefoxWithSound(Firefox):
     that device is a few per cent slow, so what is said and heard through it is warped.
     """
 
-    preferences: ClassVar[Mapping[str, bool | int]] = {**PREFERENCES, "media.cubeb.force_mock_context": True}
+    preferences: ClassVar[Mapping[str, bool | int | str]] = {
+        **PREFERENCES,
+        "media.cubeb.force_mock_context": True,
+    }
 
 
 @asynccontextmanager

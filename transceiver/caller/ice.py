@@ -189,7 +189,6 @@ class IceClient:
         if now_ns >= self._quiet_ns and self._selected is not None:
             self._asks_why_quiet = True
             self._selected.next_ns = min(self._selected.next_ns, now_ns)
-            self._selected.attempts = max(1, self._selected.attempts)  # as after one that was not answered
         self._forget(now_ns)
         return [(c.endpoint, self._check(c, now_ns)) for c in self._candidates if c.next_ns <= now_ns]
 
@@ -304,7 +303,7 @@ class IceClient:
         """From the check that is being sent to the next one, should no answer come."""
         if candidate is not self._selected or not candidate.nominated:
             return RETRANSMIT_NS[min(candidate.attempts, len(RETRANSMIT_NS) - 1)]
-        return self._consent_interval_ns() if candidate.attempts == 0 else UNANSWERED_INTERVAL_NS
+        return UNANSWERED_INTERVAL_NS
 
     def _consent_interval_ns(self) -> int:
         return CONSENT_INTERVAL_NS * (800 + 400 * self._entropy(1)[0] // 255) // 1000

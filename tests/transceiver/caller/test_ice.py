@@ -185,9 +185,23 @@ def test_silence_mid_call_is_asked_about_more_often_and_then_elsewhere() -> None
     sent = run(ice, SEARCH_AFTER_NS + 100 * MS, never, start_ns=MS)
     near = [t for t, e, _ in sent if e == NEAR]
     assert near[0] >= 0.8 * CONSENT_INTERVAL_NS
-    assert [b - a for a, b in itertools.pairwise(near)][1:] == [UNANSWERED_INTERVAL_NS] * (len(near) - 2)
+    assert [b - a for a, b in itertools.pairwise(near)] == [UNANSWERED_INTERVAL_NS] * (len(near) - 1)
     assert [e for t, e, _ in sent if t >= SEARCH_AFTER_NS][:1] == [FAR]
     assert ice.selected == NEAR  # media goes on to the old one until another answers
+
+
+def test_one_check_that_is_lost_is_no_reason_to_look_elsewhere() -> None:
+    ice, lost = client(NEAR, FAR), []
+    run(ice, MS, always)
+
+    def all_but_the_first(_: Endpoint, now_ns: int) -> bool:
+        lost.append(now_ns)
+        return len(lost) > 1
+
+    sent = run(ice, 4 * SEARCH_AFTER_NS, all_but_the_first, start_ns=MS)
+    assert {endpoint for _, endpoint, _ in sent} == {NEAR}
+    assert sent[1][0] - sent[0][0] == UNANSWERED_INTERVAL_NS
+    assert not ice.is_disconnected
 
 
 def test_another_pop_takes_over_and_is_nominated() -> None:
