@@ -37,6 +37,7 @@ from transceiver.session.manager import SessionManager
 from transceiver.session.session import CallRequest, Session, Shared
 from transceiver.transport.certificate import Certificate
 from transceiver.transport.channels import CHANNEL_LABEL
+from transceiver.transport.ice import Credentials
 from transceiver.transport.mux import Mux, open_udp_port
 from transceiver.transport.peer import ChannelTerms, Peer
 
@@ -143,7 +144,7 @@ class Server:
 
     def restart_ice(self, session: Session, remote_ufrag: str) -> LocalDescription:
         """New credentials, now."""
-        return self.manager.restart_ice(session, remote_ufrag, now_min())
+        return self.manager.restart_ice(session, Credentials(remote_ufrag, "p" * 24), now_min())
 
     @property
     def endpoint(self) -> Endpoint:
@@ -340,7 +341,8 @@ class Client:
                 self.heard.set()
         else:
             message = stun.parse_untrusted(datagram)
-            assert message.is_authentic(self.answer.password.encode())
+            sender = self.offer if message.type == MessageType.BINDING_REQUEST else self.answer
+            assert message.is_authentic(sender.password.encode())
             answered = self.responses.pop(message.transaction_id, None)
             if answered is None:
                 self.received.append(datagram)

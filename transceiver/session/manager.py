@@ -24,6 +24,7 @@ from transceiver.session.gone import Place, turn_away_untrusted
 from transceiver.session.ids import Owner, new_session_id
 from transceiver.session.session import CallRequest, Session, Shared
 from transceiver.session.state import SessionState
+from transceiver.transport.ice import Credentials
 
 logger = logging.getLogger(__name__)
 
@@ -196,10 +197,9 @@ class SessionManager:
 
     # ICE restart
 
-    def restart_ice(self, session: Session, remote_ufrag: str, now_min: int) -> LocalDescription:
-        """New credentials for a session; the old ones stay valid until the client uses the new.
-
-        The remote password is of no use to an agent that sends no checks. `now_min` is as for `create`.
+    def restart_ice(self, session: Session, remote: Credentials, now_min: int) -> LocalDescription:
+        """New credentials for a session, the client's being `remote`; the old ones stay valid until the
+        client uses the new. `now_min` is as for `create`.
         """
         ufrag = self._mint(now_min)
         answer = dataclasses.replace(
@@ -209,7 +209,7 @@ class SessionManager:
             session_version=session.answer.session_version + 1,
         )
         self._shared.mux.register(ufrag, session)
-        self._release(session.restart_ice(answer, remote_ufrag))
+        self._release(session.restart_ice(answer, remote))
         return answer
 
     def _release(self, ufrags: list[str]) -> None:

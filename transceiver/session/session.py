@@ -8,6 +8,7 @@ then whether it is over. `transceiver.session.state` has its states.
 from __future__ import annotations
 
 import json
+import secrets
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Final, Literal
 from core.addr import Endpoint
 from core.config import TransceiverSettings
 from core.demux import is_rtcp
-from core.stun import Message
+from core.stun import TRANSACTION_BYTES, Message
 from transceiver.backends.base import Backend, BackendFactory, SessionContext
 from transceiver.media import FRAME_MS
 from transceiver.media.keys import SrtpKeys
@@ -34,6 +35,7 @@ from transceiver.transport.ice import Credentials, IceLite
 from transceiver.transport.mux import Mux
 from transceiver.transport.peer import ChannelTerms, Peer
 from transceiver.transport.reasons import ChannelReason, IceReason
+from transceiver.transport.spares import SpareChecks
 
 LAST_WORDS: Final[dict[str, Event]] = {
     EndReason.TOO_LONG: errors.EXPIRED,
@@ -95,6 +97,9 @@ class Session:
         self._shared = shared
         self._on_ended = on_ended
         self._ice = IceLite(Credentials(answer.ufrag, answer.password), offer.ufrag)
+        self._spare_checks = SpareChecks(Credentials(offer.ufrag, offer.password), secrets.randbits(64))
+        self._lifelines: list[Endpoint] = []
+        """Where everything goes as well while the client is silent where it was."""
         self._peer = self._make_peer()
         self._path: AudioPath | None = None
         self._tick_handle: Handle | None = None
@@ -146,6 +151,13 @@ class Session:
         mux.send(check.response, source)
         if self.state is SessionState.NEW:
             self._arrived(now_ns)
+
+    def receive_answer_untrusted(self, message: Message, source: Endpoint, now_ns: int) -> None:
+        """A STUN response from an address of this session."""
+        if self._spare_checks.is_answer_untrusted(message, source):
+            self._ice.hear_answer(source, now_ns)
+        else:
+            self.refuse(IceReason.UNASKED)
 
     def receive_dtls_untrusted(self, datagram: bytes, source: Endpoint, now_ns: int) -> None:
         """A DTLS datagram from an address of this session, which is where it is answered: a client may have
@@ -268,6 +280,7 @@ class Session:
     def _exchange(self, now_ns: int) -> None:
         path = self._path
         assert path is not None
+        self._lifelines = self._ice.lifelines(now_ns)
         heard = path.pull(now_ns)
         if heard is not None:
             self._backend.hear(heard, now_ns)
@@ -288,7 +301,8 @@ class Session:
 
     def _send(self, datagram: bytes) -> None:
         if self._ice.remote is not None:
-            self._shared.mux.send(datagram, self._ice.remote)
+            for endpoint in (self._ice.remote, *self._lifelines):
+                self._shared.mux.send(datagram, endpoint)
 
     def _emit_weakly(self) -> Callable[[Event], None]:
         """For the backend, whose session must not be kept by it: the two would live until a collection."""
@@ -351,17 +365,25 @@ class Session:
 
     # ICE restart
 
-    def restart_ice(self, answer: LocalDescription, remote_ufrag: str) -> list[str]:
-        """Take new credentials. Returns the ufrags that are not answered to any more."""
+    def restart_ice(self, answer: LocalDescription, remote: Credentials) -> list[str]:
+        """Take new credentials of both sides. Returns the ufrags that are not answered to any more."""
         self.answer = answer
-        self.remote_ufrag = remote_ufrag
-        return self._ice.restart(Credentials(answer.ufrag, answer.password), remote_ufrag)
+        self.remote_ufrag = remote.ufrag
+        self._spare_checks.restart(remote)
+        return self._ice.restart(Credentials(answer.ufrag, answer.password), remote.ufrag)
 
     def expire(self, now_ns: int) -> list[str]:
-        """Let go of what is out of date. Returns the ufrags that are not answered to any more. For
-        calling now and then.
+        """Keep open what the client may need, and let go of what is out of date. Returns the ufrags that are
+        not answered to any more. For calling now and then.
         """
         self._ice.expire_consent(now_ns)
+        for spare, check in self._spare_checks.due(
+            self.answer.ufrag,
+            self._ice.spares(now_ns),
+            now_ns,
+            lambda: secrets.token_bytes(TRANSACTION_BYTES),
+        ):
+            self._shared.mux.send(check, spare)
         return self._ice.retire(now_ns)
 
     @property

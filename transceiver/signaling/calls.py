@@ -43,6 +43,7 @@ from transceiver.signaling.siblings import EVIDENCE_HEADER, PASSED_ON, STEERING,
 from transceiver.signaling.steering import Steering
 from transceiver.steering.choice import Choice
 from transceiver.steering.evidence import Evidence, decode_evidence
+from transceiver.transport.ice import Credentials
 
 logger = logging.getLogger(__name__)
 
@@ -148,7 +149,8 @@ class Calls:
         if condition is None:
             raise Refusal(428, HttpReason.NO_IF_MATCH, "An ICE restart needs If-Match: * (RFC 9725 §4.3.2).")
         choice = self._choose(self._evidence(request))
-        local = _named(self._manager.restart_ice(session, fragment.ufrag, _now_min()), choice)
+        remote = Credentials(fragment.ufrag, fragment.password)
+        local = _named(self._manager.restart_ice(session, remote, _now_min()), choice)
         self._steering.note(choice, session.id)
         return web.Response(
             body=build_fragment(session.offer, local).encode(),

@@ -34,6 +34,10 @@ CONSENT_NS = 30_000 * MS
 """An address that has not been heard from for this long is sent nothing more (RFC 7675 §5.1). The client
 may be alive elsewhere, and whoever can fake a source address must not have a stranger flooded for an hour.
 """
+MAX_SPARES = 3
+"""Addresses beside the one in use that are kept open: two PoPs, two families."""
+LIFELINE_NS = 10_000 * MS
+"""How long spares are sent to as well once media has stopped. Firefox takes 10 s to go over by itself."""
 MAX_ADDRESSES = 16
 """Addresses of one client: interfaces times families times PoPs."""
 
@@ -103,6 +107,8 @@ class _Address:
     """Anything authentic."""
     used_ns: int
     """Media or a nominating check: signs that the client sends from here by choice."""
+    media_ns: int | None = None
+    """Media alone; None where none has come."""
     is_left: bool = False
     """The handshake has gone on from another one. The client may not hear us here, and repeats its checks,
     nominating ones too: they are no news until media comes from here.
@@ -240,7 +246,7 @@ class IceLite:
         self.heard_ns = now_ns
         address = self._addresses.get(source)
         if address is not None:
-            address.heard_ns = address.used_ns = now_ns
+            address.heard_ns = address.used_ns = address.media_ns = now_ns
             address.is_left = False
         selected = self._selected
         return selected is None or (selected is not address and _is_due(Sign.MEDIA, selected, now_ns))
@@ -256,10 +262,43 @@ class IceLite:
             generation, priority = (
                 (old.generation, old.priority) if old else (self._generations[-1].number, 0)
             )
-            address = _Address(source, generation, priority, True, now_ns, now_ns)
+            address = _Address(source, generation, priority, True, now_ns, now_ns, now_ns)
             self._addresses[source] = address
         self._select(address)
         return forgotten
+
+    # Spares
+
+    def spares(self, now_ns: int) -> list[Endpoint]:
+        """Addresses beside the one in use at which the client was heard not long ago, the latest first."""
+        selected = self._selected
+        if selected is None:
+            return []
+        found = [
+            address
+            for address in self._addresses.values()
+            if address is not selected
+            and not address.is_left
+            and address.generation == selected.generation
+            and now_ns - address.heard_ns < CONSENT_NS
+        ]
+        found.sort(key=lambda address: address.heard_ns, reverse=True)
+        return [address.endpoint for address in found[:MAX_SPARES]]
+
+    def hear_answer(self, source: Endpoint, now_ns: int) -> None:
+        """The client has answered a check of ours at one of its addresses."""
+        address = self._addresses.get(source)
+        if address is not None:
+            self.heard_ns = address.heard_ns = now_ns
+
+    def lifelines(self, now_ns: int) -> list[Endpoint]:
+        """Where to send as well, as the path in use may be dead: a client that was sending media has fallen
+        silent there. Its ICE notices after seconds; until then it hears us by another path.
+        """
+        selected = self._selected
+        if selected is None or selected.media_ns is None or now_ns - selected.heard_ns < SILENCE_NS:
+            return []
+        return self.spares(now_ns) if now_ns - selected.media_ns < LIFELINE_NS else []
 
     def expire_consent(self, now_ns: int) -> None:
         """Have nowhere to send to once the address in use was silent for `CONSENT_NS`, until a check or

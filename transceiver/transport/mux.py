@@ -25,7 +25,7 @@ from core.addr import Endpoint, IpFamily, from_sockaddr
 from core.demux import KIND_BY_FIRST_BYTE, PacketKind, is_rtcp
 from core.errors import StunError, UnavailableError
 from core.service.sockets import kernel_drops
-from core.stun import Attribute, Message, parse_untrusted
+from core.stun import Attribute, Message, MessageType, parse_untrusted
 from core.token import UFRAG_CHARS
 from transceiver.observer import Observer
 from transceiver.transport.reasons import MuxReason
@@ -52,6 +52,9 @@ class Receiver(Protocol):
 
     def receive_check_untrusted(self, message: Message, source: Endpoint, now_ns: int) -> None:
         """A STUN message that names a ufrag of this session."""
+
+    def receive_answer_untrusted(self, message: Message, source: Endpoint, now_ns: int) -> None:
+        """A STUN response from an address of this session."""
 
     def receive_dtls_untrusted(self, datagram: bytes, source: Endpoint, now_ns: int) -> None:
         """A DTLS datagram from an address of this session."""
@@ -218,7 +221,7 @@ class Mux:
             return
         username = message.get(Attribute.USERNAME)
         if username is None:
-            self._refuse(MuxReason.NO_USERNAME)
+            self._dispatch_answer_untrusted(message, sockaddr, now_ns)
             return
         receiver = self._by_ufrag.get(username[:UFRAG_CHARS])
         if receiver is None:
@@ -228,6 +231,14 @@ class Mux:
                 self.send(response, from_sockaddr(sockaddr))
             return
         receiver.receive_check_untrusted(message, from_sockaddr(sockaddr), now_ns)
+
+    def _dispatch_answer_untrusted(self, message: Message, sockaddr: tuple[str, int], now_ns: int) -> None:
+        """Responses have no USERNAME (RFC 8489 §9.1.4): whose one is follows from where it comes from."""
+        route = self._by_address.get(sockaddr[:2])
+        if route is None or message.type not in (MessageType.BINDING_RESPONSE, MessageType.BINDING_ERROR):
+            self._refuse(MuxReason.NO_USERNAME)
+        else:
+            route[0].receive_answer_untrusted(message, route[1], now_ns)
 
     def _dispatch_media_untrusted(
         self,

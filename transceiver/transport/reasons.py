@@ -31,6 +31,8 @@ class IceReason(StrEnum):
     """Answered with 420."""
     ROLE_CONFLICT = "ice_role_conflict"
     """Answered with 487."""
+    UNASKED = "ice_unasked_response"
+    """A response to no check of ours, or one that came twice, or a forged one."""
 
 
 class PeerReason(StrEnum):

@@ -19,6 +19,7 @@ from core.demux import PacketKind, classify_untrusted
 from core.stun import Attribute, MessageType
 from tests.tones import heard, voice
 from tests.transceiver.net import (
+    CLIENT_UFRAG,
     PATIENCE_S,
     Client,
     Server,
@@ -484,5 +485,46 @@ def test_a_client_whose_first_path_is_one_way_is_answered_on_the_other(nominate:
             await until(lambda: client.heard_at[1] > 5)
             behind = [kind for kind, to in sent if to == client.endpoint(0)]
             assert set(behind) <= {PacketKind.STUN}
+
+    run(scenario())
+
+
+# Spare paths
+
+
+def test_a_client_that_falls_silent_is_heard_from_at_its_spare_addresses_as_well() -> None:
+    async def scenario() -> None:
+        async with running() as server, calling(server) as (client, session):
+            await client.connect()
+            client.open()
+            await client.check(via=1)
+            assert session.remote == client.endpoint(0)
+            client.speak()
+            await until(lambda: session.audio_stats.packets_received)
+            assert client.heard_at[1] == 0
+            client.loop.remove_reader(client.sockets[0].fileno())  # whatever is sent there is lost
+            await until(lambda: client.heard_at[1] >= 3)
+            assert session.remote == client.endpoint(0), "nobody has moved"
+
+    run(scenario())
+
+
+def test_spare_addresses_are_checked_and_only_the_client_s_answer_counts() -> None:
+    async def scenario() -> None:
+        async with running() as server, calling(server) as (client, session):
+            await client.connect()
+            client.open()
+            await client.check(via=1)
+            await until(lambda: client.received)
+            check = stun.parse_untrusted(client.received[-1])
+            assert check.get(Attribute.USERNAME) == f"{CLIENT_UFRAG}:{session.answer.ufrag}".encode()
+            assert check.is_authentic(client.offer.password.encode())
+            for password in (b"q" * 24, client.offer.password.encode(), client.offer.password.encode()):
+                client.sockets[1].sendto(
+                    stun.encode(MessageType.BINDING_RESPONSE, check.transaction_id, [], password),
+                    server.endpoint,
+                )
+            await until(lambda: server.counts.refused["ice_unasked_response"] == 2)
+            assert session.remote == client.endpoint(0)
 
     run(scenario())

@@ -16,7 +16,9 @@ from core.stun import Attribute, Message, MessageType
 from tests.pcap import CAPTURES, read_datagrams, read_sdp_value
 from transceiver.transport.ice import (
     CONSENT_NS,
+    LIFELINE_NS,
     MAX_ADDRESSES,
+    MAX_SPARES,
     RETIRE_NS,
     SILENCE_NS,
     SPARE_SILENCE_NS,
@@ -582,3 +584,58 @@ def test_a_path_that_the_handshake_has_left_is_as_good_as_any_once_media_comes_f
     ice.hear_handshake(B, START)
     assert not media(ice, A, START)
     assert check(ice, A, START, nominate=True, priority=100)
+
+
+# Spares
+
+
+def test_spares_are_where_the_client_was_heard_not_long_ago_beside_where_it_is() -> None:
+    ice = established()
+    assert ice.spares(START) == []
+    check(ice, B, START + 1)
+    check(ice, C, START + 2)
+    assert ice.spares(START + 2) == [C, B]
+    ice.hear_answer(B, START + 3)
+    assert ice.spares(START + 3) == [B, C]
+    assert ice.spares(START + 2 + CONSENT_NS) == [B], "C has not consented for 30 s"
+    ice.hear_answer(Endpoint("192.0.2.9", 9), START + 4)
+    assert ice.addresses == [A, B, C]
+
+
+def test_there_are_never_many_spares() -> None:
+    ice = established()
+    for port in range(2000, 2000 + 2 * MAX_SPARES):
+        check(ice, Endpoint("192.0.2.1", port), START)
+    assert len(ice.spares(START)) == MAX_SPARES
+
+
+def test_a_spare_of_before_a_restart_is_none() -> None:
+    ice = established()
+    check(ice, B, START)
+    ice.restart(RESTARTED, "anew")
+    check(ice, C, START + S, nominate=True, local=RESTARTED, theirs="anew")
+    assert ice.remote == C
+    assert ice.spares(START + S) == []
+
+
+def test_lifelines_are_thrown_while_media_has_just_stopped() -> None:
+    ice = established()
+    check(ice, B, START)
+    assert ice.lifelines(START + SILENCE_NS) == [], "it never sent media"
+    media(ice, A, START + S)
+    assert ice.lifelines(START + S + SILENCE_NS - 1) == []
+    assert ice.lifelines(START + S + SILENCE_NS) == [B]
+    check(ice, A, START + S + SILENCE_NS)
+    assert ice.lifelines(START + S + SILENCE_NS) == [], "a check of its own: it has only stopped to speak"
+    assert ice.lifelines(START + S + LIFELINE_NS - 1) == [B]
+    assert ice.lifelines(START + S + LIFELINE_NS) == [], "somebody who does not speak is not sent all twice"
+
+
+def test_who_goes_over_needs_no_lifeline() -> None:
+    ice = established()
+    check(ice, B, START)
+    media(ice, A, START)
+    assert ice.lifelines(START + S) == [B]
+    assert media(ice, B, START + S)
+    assert ice.remote == B
+    assert ice.lifelines(START + S) == []

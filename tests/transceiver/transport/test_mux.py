@@ -41,12 +41,16 @@ class Inbox:
     is_authentic: bool = True
     is_live: bool = True
     checks: list[Endpoint] = field(default_factory=list)
+    answers: list[Endpoint] = field(default_factory=list)
     dtls: list[bytes] = field(default_factory=list)
     media: list[tuple[bytes, Endpoint]] = field(default_factory=list)
     lost: list[Endpoint] = field(default_factory=list)
 
     def receive_check_untrusted(self, message: Message, source: Endpoint, now_ns: int) -> None:
         self.checks.append(source)
+
+    def receive_answer_untrusted(self, message: Message, source: Endpoint, now_ns: int) -> None:
+        self.answers.append(source)
 
     def receive_dtls_untrusted(self, datagram: bytes, source: Endpoint, now_ns: int) -> None:
         self.dtls.append(datagram)
@@ -141,12 +145,30 @@ REFUSED = {
         stun.encode(MessageType.BINDING_INDICATION, bytes(12), []),
         "stun_without_username",
     ),
+    "STUN answer of a stranger": (
+        stun.encode(MessageType.BINDING_RESPONSE, bytes(12), [], b"p" * 24),
+        "stun_without_username",
+    ),
     "STUN scan": (stun.encode(MessageType.BINDING_REQUEST, bytes(12), []), "stun_without_username"),
     "STUN cut": (request()[:-1], "stun_bad_length"),
     "STUN header cut": (request()[:10], "stun_truncated"),
     "STUN with another cookie": (b"\0\1\0\0" + bytes(16), "stun_bad_cookie"),
     "STUN with a wrong CRC": (request()[:-1] + bytes([request()[-1] ^ 1]), "stun_bad_fingerprint"),
 }
+
+
+def test_an_answer_to_a_check_of_ours_goes_to_whose_address_it_comes_from() -> None:
+    async def scenario() -> None:
+        async with setting() as at:
+            session = Inbox()
+            assert at.mux.claim(at.source, session, 0)
+            for kind in (MessageType.BINDING_RESPONSE, MessageType.BINDING_ERROR):
+                await at.send(stun.encode(kind, bytes(12), [], b"p" * 24))
+            await at.send(stun.encode(MessageType.BINDING_INDICATION, bytes(12), []))
+            assert session.answers == [at.source] * 2
+            assert at.counts.refused == {"stun_without_username": 1}
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize(("datagram", "reason"), REFUSED.values(), ids=REFUSED)
