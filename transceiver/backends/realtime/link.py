@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from typing import Final, Protocol
@@ -75,6 +76,12 @@ class Link:
             self._call.gone()
 
     async def _run(self, call: CallSide) -> None:
+        # A task keeps the exception that has cancelled it, and with it all frames: the call would live until
+        # a collection.
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._keep_connected(call)
+
+    async def _keep_connected(self, call: CallSide) -> None:
         backoff = Backoff(random.random)
         loop = asyncio.get_running_loop()
         give_up_s = loop.time() + max(self._reconnect_s, self._answer_timeout_s)

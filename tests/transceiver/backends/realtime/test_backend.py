@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import json
+import weakref
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from tests.sound import find, frames, speech
 from tests.tones import voice
 from tests.transceiver.backends.realtime.calls import calling
 from tests.transceiver.backends.realtime.server import TONE, Line, run, serving, talkative
+from tests.transceiver.net import until
 from transceiver.media import FRAME_MS
 
 
@@ -47,6 +50,25 @@ def test_a_turn_goes_out_and_its_answer_comes_back() -> None:
 
 
 # Backends that misbehave
+
+
+def test_nothing_of_an_ended_call_is_left() -> None:
+    async def scenario() -> None:
+        async with serving(talkative) as server, calling(server.url) as calls:
+            call = calls.call()
+            await call.told("output_audio_buffer.started")
+            left = weakref.ref(call.backend), weakref.ref(call.backend.bridge)
+            gc.disable()
+            try:
+                call.close()
+                calls.made.clear()
+                del call.backend  # a session does not hold on to its backend by `emit`, as this call does
+                await until(lambda: not calls.factory._links)
+                assert [ref() for ref in left] == [None, None]
+            finally:
+                gc.enable()
+
+    run(scenario())
 
 
 def test_faster_than_real_time_is_paced() -> None:

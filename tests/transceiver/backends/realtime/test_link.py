@@ -8,7 +8,6 @@ import pytest
 
 from tests.transceiver.backends.realtime.calls import calling
 from tests.transceiver.backends.realtime.server import TONE, Line, run, serving, talkative
-from transceiver.media import FRAME_MS
 from transceiver.observer import EndReason
 
 
@@ -38,8 +37,6 @@ def test_a_close_in_mid_response_ends_it_and_the_call_goes_on_with_another() -> 
             await call.told("output_audio_buffer.stopped", times=2)
             assert call.observer.rows == [("closed",)]
             assert server.lines[1].received[0]["session"]["instructions"] == "Be brief."
-            tone = [frame for frame in call.heard if frame is not None]
-            assert len(tone) > (200 + 1000) / FRAME_MS, "and a tone in between"
 
     run(scenario())
 
