@@ -152,6 +152,9 @@ class Answers:
             downlink = self._downlinks[place] = Downlink(given)
         if not self.playout.append(place, response.generation, downlink.decode_untrusted(delta)):
             self._cancel(response)
+            cut = self.playout.cut_short(place)
+            if cut is not None:
+                self._truncate(cut)
 
     def audio_done_untrusted(self, event: Event) -> None:
         """A part has all its audio."""

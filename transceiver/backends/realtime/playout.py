@@ -149,6 +149,16 @@ class Playout:
             if part.place == place:
                 part.is_complete = True
 
+    def cut_short(self, place: Place) -> Cut | None:
+        """What more comes of a part will not be heard, but all that has come; None for a part that is not
+        there.
+        """
+        for part in self._parts:
+            if part.place == place:
+                part.is_complete = True
+                return Cut(place, (part.played + part.waiting) // _SAMPLES_PER_MS)
+        return None
+
     def complete_response(self, response_id: str) -> None:
         """Nothing more of the response will come. Where any was heard, a later frame tells of its end."""
         for part in self._parts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -109,15 +110,17 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(*scripts: Script, port: int = 0) -> AsyncIterator[Server]:
+async def serving(
+    *scripts: Script, port: int = 0, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Server]:
     """Such a server, until the end of the block."""
-    server = Server(scripts, port or free_tcp_port())
+    server = Server(scripts, free_tcp_port())
     app = web.Application()
     app.router.add_get("/v1/realtime", server.handle)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", server.port).start()
+        await web.TCPSite(runner, "127.0.0.1", server.port, ssl_context=tls).start()
         yield server
     finally:
         for line in server.lines:

@@ -90,5 +90,6 @@ def test_more_than_the_queue_holds_is_cut_short_and_cancelled_once() -> None:
     wire.respond()
     for _ in range(30):
         wire.delta(100)
-    assert wire.sent() == ["response.cancel"]
+    assert wire.sent() == ["response.cancel", "conversation.item.truncate"]
+    assert wire.asked("conversation.item.truncate")["audio_end_ms"] == 1000
     assert wire.bridge.answers.playout.waiting == 1000 * 24

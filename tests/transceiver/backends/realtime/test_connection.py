@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import resource
+import ssl
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from core.errors import UnavailableError
 from tests.transceiver.backends.realtime.calls import calling
 from tests.transceiver.backends.realtime.server import Line, run, serving, talkative
 
@@ -87,6 +96,57 @@ def test_a_key_is_not_carried_to_where_a_server_points(tmp_path: Path) -> None:
             assert elsewhere.lines == []
 
     run(scenario())
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """A certificate that 127.0.0.1 has given itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a backend")])
+    now = datetime.datetime.now(datetime.UTC)
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    files = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    files[0].write_bytes(signed.public_bytes(Encoding.PEM))
+    files[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return files
+
+
+@pytest.mark.parametrize("is_trusted", [True, False])
+def test_tls_is_for_who_is_trusted(certificate: tuple[Path, Path], is_trusted: bool) -> None:
+    async def scenario() -> None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(*certificate)
+        settings: dict[str, Any] = {"ca_file": str(certificate[0])} if is_trusted else {}
+        settings |= {"reconnect_s": 0, "answer_timeout_s": 2}
+        async with (
+            serving(talkative, tls=context) as server,
+            calling(server.url.replace("ws:", "wss:"), **settings) as calls,
+        ):
+            call = calls.call()
+            await call.until(lambda: bool(call.events or call.ended))
+            assert (call.kinds(), len(server.lines)) == (["session.created"], 1) if is_trusted else ([], 0)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("key", ["key_file", "ca_file"])
+def test_a_file_that_cannot_be_used_is_told_at_the_start(tmp_path: Path, key: str) -> None:
+    async def scenario() -> None:
+        async with calling("ws://127.0.0.1/", **{key: str(tmp_path / "none")}):
+            pass
+
+    with pytest.raises(UnavailableError, match=r"none.* cannot be "):
+        run(scenario())
 
 
 def test_garbage_is_borne_for_a_while_and_then_hung_up_on() -> None:

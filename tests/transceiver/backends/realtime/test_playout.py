@@ -184,6 +184,16 @@ def test_more_than_may_wait_is_dropped_at_the_end() -> None:
     assert (playout.counts.received, playout.counts.dropped) == (2401, 1)
 
 
+def test_a_part_that_is_cut_short_is_heard_as_far_as_it_has_come() -> None:
+    playout = Playout(LIMIT_MS)
+    playout.append(PLACE, 0, ramp(FRAME_SAMPLES * 2))
+    playout.next_frame()
+    assert playout.cut_short(PLACE) == Cut(PLACE, 2 * FRAME_MS)
+    assert playout.cut_short(OTHER) is None
+    assert not playout.append(PLACE, 0, ramp(1))
+    assert playout.next_frame().pcm == ramp(FRAME_SAMPLES, FRAME_SAMPLES)
+
+
 def test_many_small_parts_are_bounded_too() -> None:
     playout = Playout(LIMIT_MS)
     kept = [playout.append(Place("resp", str(n), 0), 0, ramp(1)) for n in range(MAX_PARTS + 1)]
