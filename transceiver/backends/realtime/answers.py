@@ -51,6 +51,8 @@ class Response:
     in_conversation: bool
     is_done: bool = False
     is_cancelled: bool = False
+    is_lost: bool = False
+    """Its backend is gone; only the client can still be told of it."""
 
 
 class Answers:
@@ -121,7 +123,9 @@ class Answers:
         response_id = members.get("id") if isinstance(members, Mapping) else None
         if not isinstance(members, Mapping) or not isinstance(response_id, str):
             return
-        if response_id in self._responses:
+        known = self._responses.pop(response_id, None)
+        if known is not None and not known.is_lost:
+            self._responses[response_id] = known
             return
         in_conversation = members.get("conversation_id", response_id) is not None
         response = Response(response_id, self.generation, None, in_conversation)
@@ -286,8 +290,9 @@ class Answers:
             "content_index": cut.place.content_index,
             "audio_end_ms": min(cut.played_ms, downlink.received_ms),
         }
-        self._truncated.append(cut.place.item_id)
-        self._outbox.send("conversation.item.truncate", **where)
+        if not response.is_lost:
+            self._truncated.append(cut.place.item_id)
+            self._outbox.send("conversation.item.truncate", **where)
         self._channel.send("conversation.item.truncated", **where)
 
     def _drop_requests(self, message: str) -> None:
@@ -308,7 +313,7 @@ class Answers:
         self._drop_requests("The backend was lost before the response began.")
         for response in list(self._responses.values()):
             self._end(response)
-        self._responses.clear()
+            response.is_lost = True
         self._truncated.clear()
 
     def _tell_end(self, response: Response, status: str, details: Mapping[str, object]) -> None:

@@ -110,9 +110,7 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(
-    *scripts: Script, port: int = 0, tls: ssl.SSLContext | None = None
-) -> AsyncIterator[Server]:
+async def serving(*scripts: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
     """Such a server, until the end of the block."""
     server = Server(scripts, free_tcp_port())
     app = web.Application()

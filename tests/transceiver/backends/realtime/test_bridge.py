@@ -313,6 +313,23 @@ def test_the_caller_hears_the_rest_and_then_a_tone_until_there_is_a_backend_agai
     assert wire.is_silent(50)
 
 
+def test_what_is_cut_off_after_the_loss_is_told_to_the_client_alone() -> None:
+    wire = Wire()
+    wire.respond()
+    wire.delta(1000)
+    wire.wait(100)
+    wire.bridge.lost()
+    wire.bridge.connected()
+    wire.forget()
+    wire.ask("output_audio_buffer.clear")
+    assert wire.backend == []
+    assert wire.told("conversation.item.truncated")["audio_end_ms"] == 100 + FADE_MS
+    wire.respond()
+    wire.delta(200)
+    wire.wait(60)
+    assert not wire.is_silent(), "another backend may use the same ids"
+
+
 # Audio of other kinds
 
 
