@@ -184,6 +184,8 @@ class Answers:
         response.is_done = True
         for place in [place for place in self._downlinks if place.response_id == response.id]:
             self._complete(place)
+            if not self.playout.holds(place):
+                del self._downlinks[place]
         self.playout.complete_response(response.id)
         if response is self._running:
             self._running = None

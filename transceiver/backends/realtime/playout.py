@@ -126,6 +126,10 @@ class Playout:
         """Samples that are still to be played."""
         return sum(part.waiting for part in self._parts)
 
+    def holds(self, place: Place) -> bool:
+        """Whether a part may still be heard or cut."""
+        return any(part.place == place for part in self._parts)
+
     def is_live(self, generation: int) -> bool:
         """Whether what was asked for then may still be heard."""
         return generation >= self._oldest_generation

@@ -21,6 +21,8 @@ from transceiver.realtime.settings import SessionSettings, audio_side
 
 logger = logging.getLogger(__name__)
 
+MAX_UPDATES: Final = 8
+"""That the backend has still to answer; each is a whole session object."""
 KNOWN_BETTER: Final = ("model", "type", "tools", "instructions", "audio")
 """Of a backend's session object: what the client has said itself, or what is looked at member by member."""
 
@@ -106,6 +108,10 @@ class Terms:
             self._channel.refuse(event, "invalid_value", "; ".join(error.problems), shortened(param))
             return
         assert isinstance(session, Mapping)
+        if len(self._updates) == MAX_UPDATES:
+            message = "The backend has not answered the updates before this one yet."
+            self._channel.refuse(event, "too_many_updates", message)
+            return
         if is_lost:
             self.settings = settings
             self._channel.send("session.updated", session=self.wire())

@@ -6,6 +6,7 @@ import pytest
 
 from tests.transceiver.backends.realtime.wire import Wire
 from transceiver.backends.realtime.answers import BEGIN_GRACE_NS, CANCEL_GRACE_NS, MAX_REQUESTS
+from transceiver.backends.realtime.playout import MAX_PARTS
 from transceiver.media import FRAME_MS, FRAME_NS
 
 
@@ -83,6 +84,20 @@ def test_a_backend_that_never_begins_does_not_keep_others_waiting() -> None:
         wire.bridge.speak(FRAME_NS + tick)
     assert wire.error()["event_id"] == "c1"
     assert wire.sent() == ["response.create"] * 2
+
+
+@pytest.mark.parametrize("audio_ms", [0, 1, 20])
+def test_responses_that_say_next_to_nothing_leave_room_for_those_that_do(audio_ms: int) -> None:
+    wire = Wire(audio="pcm_16000")
+    for number in range(MAX_PARTS + 5):
+        wire.respond(number)
+        wire.delta(audio_ms, number)
+        wire.done(number)
+        wire.wait(60)
+    wire.respond(1000)
+    wire.delta(200, 1000)
+    wire.wait(60)
+    assert not wire.is_silent()
 
 
 def test_more_than_the_queue_holds_is_cut_short_and_cancelled_once() -> None:

@@ -9,6 +9,7 @@ import json
 import weakref
 
 import numpy as np
+import pytest
 
 from tests.sound import find, frames, speech
 from tests.tones import voice
@@ -32,6 +33,7 @@ async def echo(line: Line) -> None:
             heard.clear()
 
 
+@pytest.mark.slow
 def test_a_turn_goes_out_and_its_answer_comes_back() -> None:
     async def scenario() -> None:
         async with serving(echo) as server, calling(server.url) as calls:

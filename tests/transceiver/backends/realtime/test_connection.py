@@ -121,6 +121,7 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
     return files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_trusted", [True, False])
 def test_tls_is_for_who_is_trusted(certificate: tuple[Path, Path], is_trusted: bool) -> None:
     async def scenario() -> None:
@@ -195,6 +196,7 @@ def test_a_message_of_ten_megabytes_is_refused_and_costs_no_memory() -> None:
     assert grown_kib < 80_000, "the server's copies are in this process too"
 
 
+@pytest.mark.slow
 def test_one_that_never_answers_a_ping_is_lost() -> None:
     async def hangs(line: Line) -> None:
         await line.greet()

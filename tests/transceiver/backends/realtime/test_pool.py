@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.transceiver.backends.realtime.calls import calling
 from tests.transceiver.backends.realtime.server import run, serving, talkative
 
 
+@pytest.mark.slow
 def test_a_call_takes_a_connection_that_is_open_already() -> None:
     async def scenario() -> None:
         async with serving(talkative) as server, calling(server.url, connections=2) as calls:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.transceiver.backends.realtime.wire import Wire
+from transceiver.backends.realtime.terms import MAX_UPDATES
 from transceiver.turns.settings import ServerVad
 
 QUICK = {"turn_detection": {"type": "server_vad", "silence_duration_ms": 200}}
@@ -60,6 +61,17 @@ def test_an_update_is_in_force_when_the_backend_says_so() -> None:
     }
     turn_detection = session["audio"]["input"]["turn_detection"]
     assert turn_detection["silence_duration_ms"] == ServerVad().silence_duration_ms
+
+
+def test_updates_do_not_pile_up_before_a_backend_that_answers_none() -> None:
+    wire = Wire()
+    for number in range(MAX_UPDATES + 1):
+        wire.ask("session.update", event_id=f"c{number}", session={"instructions": str(number)})
+    assert wire.sent() == ["session.update"] * MAX_UPDATES
+    assert wire.error()["event_id"] == f"c{MAX_UPDATES}"
+    wire.say("session.updated", session={})
+    wire.ask("session.update", session={"instructions": "again"})
+    assert wire.sent() == ["session.update"] * (MAX_UPDATES + 1)
 
 
 def test_a_wrong_update_is_refused_here_by_the_name_of_its_member() -> None:
