@@ -97,18 +97,23 @@ class Link:
             began_s = loop.time()
             self._connection = connection
             try:
-                reason, detail = await self._converse(connection, call)
+                error = await self._converse(connection, call)
+                self._lose(connection, error, call)
             finally:
-                self._connection = None
                 await connection.close()
-            logger.warning("session %s lost its backend: %s, %s", self._name, reason, detail)
-            self._queue.clear()
-            self._stalled.clear()
-            call.lost(reason)
+                self._connection = None
             if loop.time() - began_s >= STEADY_S:
                 backoff.reset()
                 give_up_s = loop.time() + self._reconnect_s
             await asyncio.sleep(backoff.next_s())
+
+    def _lose(self, connection: Connection, error: LinkError, call: CallSide) -> None:
+        """Before the goodbye, which a backend that hangs would draw out."""
+        connection.detach()
+        logger.warning("session %s lost its backend: %s, %s", self._name, error.reason, error.detail)
+        self._queue.clear()
+        self._stalled.clear()
+        call.lost(error.reason)
 
     async def _connect(self, backoff: Backoff, give_up_s: float) -> Connection | None:
         """None when it is time to give up."""
@@ -123,7 +128,7 @@ class Link:
             await asyncio.sleep(backoff.next_s())
         return None
 
-    async def _converse(self, connection: Connection, call: CallSide) -> tuple[BackendLoss, str]:
+    async def _converse(self, connection: Connection, call: CallSide) -> LinkError:
         """Until it ends, and why."""
         connection.attach(call)
         try:
@@ -134,8 +139,8 @@ class Link:
                 self._hear_something(connection),
             )
         except LinkError as error:
-            return error.reason, error.detail
-        return BackendLoss.CLOSED, ""
+            return error
+        return LinkError(BackendLoss.CLOSED, "")
 
     async def _send_all(self, connection: Connection) -> None:
         while True:
