@@ -7,7 +7,8 @@
     │   ├── TokenError
     │   ├── SdpError
     │   ├── MediaError     RTP and RTCP
-    │   └── SteeringError  a header that is to tell where a client is
+    │   ├── SteeringError  a header that is to tell where a client is
+    │   └── BackendError   a message of a backend over the network
     └── UnavailableError   the machine lacks something we need; says what and how to get it
 
 A `WireError.reason` is a member of a closed enum, so it can be a metric label as it stands.
@@ -63,6 +64,10 @@ class MediaError(WireError):
 
 class SteeringError(WireError):
     """A header that is to tell where a client is, and does not."""
+
+
+class BackendError(WireError):
+    """A message of a backend over the network that cannot be used."""
 
 
 class UnavailableError(VoxpopError):

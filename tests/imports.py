@@ -8,7 +8,7 @@ from pathlib import Path
 
 HEAVY = {
     "aiohttp", "aioice", "aiortc", "asyncio", "av", "bcc", "cryptography", "numpy", "OpenSSL",
-    "prometheus_client", "pylibsrtp", "pyroute2", "uvloop", "webrtcvad",
+    "prometheus_client", "pylibsrtp", "pyroute2", "soxr", "uvloop", "webrtcvad",
 }  # fmt: skip
 """Each takes a twentieth of a second or several megabytes, or brings what does."""
 

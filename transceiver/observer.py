@@ -20,6 +20,27 @@ class EndReason(StrEnum):
     DRAINED = "drained"
     CRASHED = "crashed"
     """Audio path or backend raised: a mistake of ours, which the log has."""
+    BACKEND_GONE = "backend_gone"
+    """The backend says that it cannot go on; see `BackendLoss` for what had happened."""
+
+
+class BackendLoss(StrEnum):
+    """Why a call has lost a backend over the network, or found none; a metric label."""
+
+    UNREACHABLE = "unreachable"
+    REFUSED = "refused"
+    """It answered, but not with a WebSocket; or there is no key for it."""
+    SILENT = "silent"
+    """Connected, and no event came."""
+    CLOSED = "closed"
+    NO_PONG = "no_pong"
+    GARBAGE = "garbage"
+    """Too much of what came was no event."""
+    TOO_BIG = "too_big"
+    STALLED = "stalled"
+    """It does not read what it is sent."""
+    CRASHED = "crashed"
+    """What it sent found a mistake of ours, which the log has."""
 
 
 class Stage(StrEnum):
@@ -47,7 +68,12 @@ TURN_LATENCY = histogram(
 SESSIONS_ENDED = counter(
     "voxpop_transceiver_sessions_ended_total", "Sessions that ended, by reason.", reason=(*EndReason, OTHER)
 )
-EVENTS: tuple[Series, ...] = (SETUP, TURN_LATENCY, SESSIONS_ENDED)
+BACKEND_LOST = counter(
+    "voxpop_transceiver_backend_losses_total",
+    "Connections of calls to their backend over the network that were lost, by reason.",
+    reason=BackendLoss,
+)
+EVENTS: tuple[Series, ...] = (SETUP, TURN_LATENCY, SESSIONS_ENDED, BACKEND_LOST)
 """What `count` and `observe` take. To report something new, declare it here and call one of them. Refusals
 are in `transceiver.host.catalogue`, since the parts above own their reasons.
 """

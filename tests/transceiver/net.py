@@ -84,6 +84,7 @@ class Echo:
 
     def __init__(self, context: SessionContext) -> None:
         self._emit = context.emit
+        self.end = context.end
         self._pcm: bytes | None = None
         self.is_closed = False
 

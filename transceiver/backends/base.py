@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from transceiver.observer import Observer
+from transceiver.observer import EndReason, Observer
 from transceiver.realtime.event import EmitEvent, Event
 
 S = TypeVar("S")
@@ -32,6 +32,10 @@ class SessionContext:
     """Sends an event to the client; drops it, counted, while the channel is not open or full."""
     observer: Observer
     """Is told of turns."""
+    end: Callable[[EndReason], None]
+    """Ends the session, `close` included, before it returns: for a backend that cannot go on. Not to be
+    called from `hear`, `speak` or before `create` has returned.
+    """
 
 
 class Backend(Protocol):

@@ -20,7 +20,10 @@ from core.service.exhausted import lack
 from transceiver.backends.base import AnyBackendType, BackendFactory, BackendType
 
 GROUP = "voxpop.backends"
-BUILT_IN = (EntryPoint("parrot", "transceiver.backends.built_in:PARROT", GROUP),)
+BUILT_IN = (
+    EntryPoint("parrot", "transceiver.backends.built_in:PARROT", GROUP),
+    EntryPoint("realtime", "transceiver.backends.built_in:REALTIME", GROUP),
+)
 
 
 @dataclass(frozen=True, slots=True)

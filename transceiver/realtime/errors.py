@@ -28,5 +28,14 @@ CRASHED: Final = _error(
 SILENT: Final = _error(
     "invalid_request_error", "session_silent", "Nothing was heard from this client for too long."
 )
-FINAL_CODES: Final = ("session_expired", "server_shutting_down", "session_crashed", "session_silent")
-"""Of these four: nothing comes after one of them."""
+BACKEND_GONE: Final = _error(
+    "server_error", "backend_gone", "What answers this call is gone and does not come back. Call again."
+)
+FINAL_CODES: Final = (
+    "session_expired",
+    "server_shutting_down",
+    "session_crashed",
+    "session_silent",
+    "backend_gone",
+)
+"""Of these: nothing comes after one of them."""

@@ -42,6 +42,7 @@ LAST_WORDS: Final[dict[str, Event]] = {
     EndReason.DRAINED: errors.DRAINED,
     EndReason.CRASHED: errors.CRASHED,
     EndReason.SILENT: errors.SILENT,
+    EndReason.BACKEND_GONE: errors.BACKEND_GONE,
 }
 """What a client is told before its session ends. Who has hung up knows."""
 
@@ -108,7 +109,9 @@ class Session:
         self._is_listening = offer.audio_direction in ("sendrecv", "recvonly")
         """Whether the client wants to hear us; a WHIP client that only publishes does not."""
         self.created_ns = self._stage_ns = now_ns
-        context = SessionContext(session_id, request.settings, self._emit_weakly(), shared.observer)
+        context = SessionContext(
+            session_id, request.settings, self._emit_weakly(), shared.observer, self._end_weakly()
+        )
         self._backend: Backend = shared.backend_factory.create(context)
 
     @property
@@ -314,6 +317,16 @@ class Session:
                 alive._emit(event)  # noqa: SLF001 - our own
 
         return emit
+
+    def _end_weakly(self) -> Callable[[EndReason], None]:
+        session = weakref.ref(self)
+
+        def end(reason: EndReason) -> None:
+            alive = session()
+            if alive is not None and alive.state is not SessionState.CLOSED:
+                alive._on_ended(alive, reason)  # noqa: SLF001 - our own
+
+        return end
 
     def _emit(self, event: Event) -> None:
         if self._peer.send_message(json.dumps(event, separators=(",", ":"))):

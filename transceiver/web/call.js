@@ -14,7 +14,9 @@ const REQUEST_TIMEOUT_MS = 5000; // of those that bring it back
 const CHECK_TIMEOUT_MS = 4000; // for the first answered check after new credentials
 const THROUGH = ['connected', 'completed'];
 const LOST = ['disconnected', 'failed'];
-const LAST_WORDS = ['session_expired', 'server_shutting_down', 'session_crashed', 'session_silent']; // no call after these
+const LAST_WORDS = [ // no call after these
+  'session_expired', 'server_shutting_down', 'session_crashed', 'session_silent', 'backend_gone',
+];
 const NAMES = { answer: 'signaling', ice: 'ice', dtls: 'dtls', audio: 'audio' };
 
 export class Call extends EventTarget {

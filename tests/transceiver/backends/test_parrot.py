@@ -44,7 +44,9 @@ class Call:
         self.events: list[Event] = []
         self.spoken: list[bytes | None] = []
         self.observer = TurnObserver()
-        context = SessionContext("rtc_test", session or {}, self.events.append, self.observer)
+        context = SessionContext(
+            "rtc_test", session or {}, self.events.append, self.observer, lambda reason: None
+        )
         self.parrot: Backend = PARROT.build(defaults or ServerVad()).create(context)
         if opened:
             self.parrot.opened()

@@ -67,7 +67,9 @@ def test_the_parrot_hears_its_callers_out_for_as_long_as_the_operator_says() -> 
     events: list[Event] = []
     factory = choose("parrot", {"parrot": {"silence_duration_ms": 500}}).build()
     for settings in ({}, {"turn_detection": {"threshold": 0.9}}, {"turn_detection": None}):
-        factory.create(SessionContext("rtc_x", settings, events.append, NullObserver())).opened()
+        factory.create(
+            SessionContext("rtc_x", settings, events.append, NullObserver(), lambda reason: None)
+        ).opened()
     detections = [event["session"]["audio"]["input"]["turn_detection"] for event in events]  # type: ignore[index]
     own = {"type": "server_vad", "threshold": 0.5, "prefix_padding_ms": 300, "silence_duration_ms": 500}
     switches = {"create_response": True, "interrupt_response": True}
@@ -85,7 +87,7 @@ def test_a_package_s_backend_is_built_with_its_own_settings(package: Install) ->
     ("name", "tables", "problems"),
     [
         ("parot", {}, ["transceiver.backend: there is no backend parot; did you mean parrot?"]),
-        ("zzz", {}, ["transceiver.backend: there is no backend zzz; known are parrot, theirs"]),
+        ("zzz", {}, ["transceiver.backend: there is no backend zzz; known are parrot, realtime, theirs"]),
         ("parrot", {"their": {}}, ["[backend.their]: there is no backend their; did you mean theirs?"]),
         (
             "parrot",

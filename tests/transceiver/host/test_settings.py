@@ -46,7 +46,7 @@ def test_a_backend_that_nobody_has_is_refused(config: Path) -> None:
         load(config)
     assert caught.value.problems == [
         f"{config}: transceiver.backend: there is no backend parot; did you mean parrot?",
-        f"{config}: [backend.{name}]: there is no backend {name}; known are parrot",
+        f"{config}: [backend.{name}]: there is no backend {name}; known are parrot, realtime",
     ]
 
 

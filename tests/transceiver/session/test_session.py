@@ -22,6 +22,7 @@ from tests.transceiver.net import (
     CLIENT_UFRAG,
     PATIENCE_S,
     Client,
+    Echo,
     Server,
     calling,
     running,
@@ -30,6 +31,7 @@ from tests.transceiver.net import (
 )
 from transceiver.media import FRAME_BYTES, FRAME_MS
 from transceiver.media.codec import PACKET_MS
+from transceiver.observer import EndReason
 from transceiver.session.session import Session
 from transceiver.session.state import SessionState
 from transceiver.transport.ice import SILENCE_NS
@@ -439,6 +441,22 @@ def test_a_backend_that_raises_ends_its_own_call_and_no_other() -> None:
             assert server.counts.ended == ["crashed"]
             assert session.state is SessionState.CLOSED
             assert [type(p["exception"]) for p in problems] == [ZeroDivisionError]
+            await _talk(server, other, 1300.0)
+
+    run(scenario())
+
+
+def test_a_backend_may_end_its_call_and_no_other() -> None:
+    async def scenario() -> None:
+        async with running() as server, calling(server) as (client, session), calling(server) as (other, _):
+            await client.connect()
+            await other.connect()
+            backend = session._backend
+            assert isinstance(backend, Echo)
+            backend.end(EndReason.BACKEND_GONE)
+            assert (session.state, backend.is_closed) == (SessionState.CLOSED, True)
+            backend.end(EndReason.BACKEND_GONE)
+            assert server.counts.ended == ["backend_gone"]
             await _talk(server, other, 1300.0)
 
     run(scenario())

@@ -243,6 +243,7 @@ ENDS = {
     EndReason.DRAINED: ["server_shutting_down"],
     EndReason.CRASHED: ["session_crashed"],
     EndReason.SILENT: ["session_silent"],
+    EndReason.BACKEND_GONE: ["backend_gone"],
     EndReason.HANGUP: [],
 }
 

@@ -1,0 +1,124 @@
+"""A caller, a transceiver process, and a backend behind a WebSocket: whole calls over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import numpy as np
+import pytest
+from yarl import URL
+
+from tests.sound import frames, likeness_in_pieces, speech
+from tests.transceiver.backends.realtime.server import Line, Server, serving
+from tests.transceiver.host_kit import CALLS, Host
+from tests.transceiver.net import PATIENCE_S, until
+from transceiver.caller.api import SignalingClient
+from transceiver.caller.call import Call
+from transceiver.caller.errors import CallError
+from transceiver.media import SAMPLE_RATE
+from transceiver.media.ticker import Ticker
+from transceiver.transport.peer import Certificate
+
+pytestmark = pytest.mark.slow
+
+
+async def echo(line: Line) -> None:
+    """Says each turn back, ten times faster than it was said."""
+    await line.greet()
+    heard: list[str] = []
+    number = 0
+    while (event := await line.next()) is not None:
+        if event["type"] == "input_audio_buffer.append":
+            heard.append(event["audio"])
+        elif event["type"] == "response.create":
+            number += 1
+            pcm = b"".join(map(base64.b64decode, heard))
+            heard.clear()
+            await line.respond(pcm, response_id=f"resp_{number}")
+
+
+@asynccontextmanager
+async def calling(host: Host) -> AsyncIterator[Call]:
+    """A client in the middle of a call."""
+    ticker = Ticker()
+    async with aiohttp.ClientSession() as http, asyncio.timeout(PATIENCE_S * 2):
+        api = SignalingClient(http, URL(f"http://127.0.0.1:{host.http}{CALLS}"), host.keys["alice"])
+        call = Call(api, ticker, Certificate.generate())
+        try:
+            await call.connect()
+            yield call
+        finally:
+            await call.hang_up()
+            ticker.close()
+
+
+Script = Callable[[Line], Awaitable[None]]
+Scenario = Callable[[Host, Server], Awaitable[None]]
+
+
+def run(folder: Path, script: Script, scenario: Scenario, **settings: object) -> Host:
+    """A scenario with a host whose backend runs that script."""
+    lines = "".join(f"{key} = {value!r}\n" for key, value in settings.items())
+
+    async def whole() -> Host:
+        async with serving(script) as server:
+            table = f'[backend.realtime]\nurl = "{server.url}"\n{lines}'
+            host = Host(folder, {"backend": '"realtime"'}, processes=1, tables=table, is_reachable=True)
+            await asyncio.to_thread(host.__enter__)
+            try:
+                await scenario(host, server)
+            finally:
+                await asyncio.to_thread(host.__exit__, None, None, None)
+        return host
+
+    return asyncio.run(whole())
+
+
+def test_a_caller_is_answered_by_a_backend_behind_a_websocket(tmp_path: Path) -> None:
+    said = speech()
+
+    async def scenario(host: Host, server: Server) -> None:
+        async with calling(host) as call:
+            await until(lambda: call.record.events)
+            await call.converse(frames(said), 1, len(said) / SAMPLE_RATE * 2 + 10)
+            kinds = [event.type for event in call.record.events]
+            assert kinds[0] == "session.created"
+            for kind in ("speech_started", "speech_stopped"):
+                assert f"input_audio_buffer.{kind}" in kinds
+            assert kinds.index("response.created") < kinds.index("output_audio_buffer.started")
+            heard = np.frombuffer(b"".join(call.record.heard), "<i2")
+            assert likeness_in_pieces(said, heard) > 0.5
+        assert sum(bool(line.received) for line in server.lines) == 1
+        (line,) = [line for line in server.lines if line.received]
+        await until(lambda: line.socket.closed)
+
+    host = run(tmp_path, echo, scenario)
+    assert not any("Traceback" in text for text in host.log)
+
+
+def test_a_call_whose_backend_does_not_come_back_ends_with_that_reason(tmp_path: Path) -> None:
+    async def breaks_off(line: Line) -> None:
+        await line.greet()
+
+    async def scenario(host: Host, server: Server) -> None:
+        async with calling(host) as call:
+            with pytest.raises(CallError, match="backend"):
+                await call.run_for(PATIENCE_S)
+            codes = [
+                event.event["error"]["code"]  # type: ignore[index]
+                for event in call.record.events
+                if event.type == "error"
+            ]
+            assert codes[0] == "backend_lost"
+            assert codes[-1] == "backend_gone"
+        seen = await asyncio.to_thread(host.metrics)
+        assert seen["voxpop_transceiver_sessions_ended_total{reason=backend_gone}"] == 1
+        assert seen["voxpop_transceiver_backend_losses_total{reason=closed}"] == len(server.lines)
+
+    host = run(tmp_path, breaks_off, scenario, reconnect_s=2, answer_timeout_s=2, connections=0)
+    assert any("lost its backend: closed" in text for text in host.log)

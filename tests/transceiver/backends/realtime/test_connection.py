@@ -1,0 +1,213 @@
+"""Sockets to a backend: how they are opened, and when they are of no more use."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import resource
+import ssl
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from core.errors import UnavailableError
+from tests.transceiver.backends.realtime.calls import calling
+from tests.transceiver.backends.realtime.server import Line, run, serving, talkative
+
+
+def test_the_key_goes_into_its_header_and_the_model_into_the_query(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.touch(0o600)
+    key.write_text("sk-one\n")
+
+    async def scenario() -> None:
+        settings: dict[str, Any] = {"models": {"fast": "qwen"}, "model": "other", "subprotocol": "realtime"}
+        async with (
+            serving(talkative) as server,
+            calling(server.url + "?v=1", key_file=str(key), **settings) as calls,
+        ):
+            await calls.call(model="fast").told("session.created")
+            key.write_text("sk-two\n")
+            await calls.call(model="unknown").told("session.created")
+            first, second = (line.request for line in server.lines)
+            assert first.headers["Authorization"] == "Bearer sk-one"
+            assert second.headers["Authorization"] == "Bearer sk-two"
+            assert [dict(each.query) for each in (first, second)] == [
+                {"v": "1", "model": "qwen"},
+                {"v": "1", "model": "other"},
+            ]
+            assert first.headers["Sec-WebSocket-Protocol"] == "realtime"
+            assert server.lines[0].received[0]["type"] == "session.update"
+            assert "model" not in server.lines[0].received[0]["session"]
+
+    run(scenario())
+
+
+def test_azures_key_has_a_header_of_its_own(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.touch(0o600)
+    key.write_text("abc")
+
+    async def scenario() -> None:
+        settings: dict[str, Any] = {"key_file": str(key), "key_header": "api-key", "dialect": "beta"}
+        async with serving(talkative) as server, calling(server.url, **settings) as calls:
+            await calls.call().told("session.created")
+            headers = server.lines[0].request.headers
+            assert headers["api-key"] == "abc"
+            assert headers["OpenAI-Beta"] == "realtime=v1"
+            assert "Authorization" not in headers
+
+    run(scenario())
+
+
+def test_a_key_is_not_carried_to_where_a_server_points(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.touch(0o600)
+    key.write_text("abc")
+
+    async def scenario() -> None:
+        async with serving(talkative) as elsewhere:
+            app = web.Application()
+
+            async def point(_: web.Request) -> web.Response:
+                return web.Response(status=307, headers={"Location": elsewhere.url.replace("ws:", "http:")})
+
+            app.router.add_get("/", point)
+            runner = web.AppRunner(app)
+            await runner.setup()
+            site = web.TCPSite(runner, "127.0.0.1", 0)
+            await site.start()
+            port = runner.addresses[0][1]
+            settings: dict[str, Any] = {"key_file": str(key), "key_header": "api-key"}
+            settings |= {"reconnect_s": 0, "answer_timeout_s": 1}
+            try:
+                async with calling(f"ws://127.0.0.1:{port}/", **settings) as calls:
+                    call = calls.call()
+                    await call.until(lambda: bool(call.ended))
+            finally:
+                await runner.cleanup()
+            assert elsewhere.lines == []
+
+    run(scenario())
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """A certificate that 127.0.0.1 has given itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a backend")])
+    now = datetime.datetime.now(datetime.UTC)
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    files = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    files[0].write_bytes(signed.public_bytes(Encoding.PEM))
+    files[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return files
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_trusted", [True, False])
+def test_tls_is_for_who_is_trusted(certificate: tuple[Path, Path], is_trusted: bool) -> None:
+    async def scenario() -> None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(*certificate)
+        settings: dict[str, Any] = {"ca_file": str(certificate[0])} if is_trusted else {}
+        settings |= {"reconnect_s": 0, "answer_timeout_s": 2}
+        async with (
+            serving(talkative, tls=context) as server,
+            calling(server.url.replace("ws:", "wss:"), **settings) as calls,
+        ):
+            call = calls.call()
+            await call.until(lambda: bool(call.events or call.ended))
+            assert (call.kinds(), len(server.lines)) == (["session.created"], 1) if is_trusted else ([], 0)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("key", ["key_file", "ca_file"])
+def test_a_file_that_cannot_be_used_is_told_at_the_start(tmp_path: Path, key: str) -> None:
+    async def scenario() -> None:
+        async with calling("ws://127.0.0.1/", **{key: str(tmp_path / "none")}):
+            pass
+
+    with pytest.raises(UnavailableError, match=r"none.* cannot be "):
+        run(scenario())
+
+
+def test_garbage_is_borne_for_a_while_and_then_hung_up_on() -> None:
+    async def garbage(line: Line) -> None:
+        await line.greet()
+        for text in ("", "{", "[]", "null", '{"type": 1}', "[" * 100_000, '{"type": "x", "y": NaN}'):
+            await line.socket.send_str(text)
+        await line.socket.send_bytes(b"\xff" * 100)
+        await line.delta("no base64!")
+        await line.say("response.created", response={"id": "resp_1"})
+        await line.delta("no base64!")
+        await line.say("rate_limits.updated", rate_limits=[])
+        for _ in range(20):
+            await line.socket.send_str("garbage")
+        await line.to_the_end()
+
+    async def scenario() -> None:
+        async with serving(garbage, talkative) as server, calling(server.url) as calls:
+            call = calls.call()
+            await call.told("rate_limits.updated")
+            assert (await call.told("error"))["error"]["code"] == "backend_lost"  # type: ignore[index]
+            assert call.observer.rows == [("garbage",)]
+            await call.told("output_audio_buffer.stopped")
+
+    run(scenario())
+
+
+def test_a_message_of_ten_megabytes_is_refused_and_costs_no_memory() -> None:
+    async def huge(line: Line) -> None:
+        await line.greet()
+        await line.say("response.created", response={"id": "resp_1"})
+        await line.delta("A" * 10_000_000)
+        await line.to_the_end()
+
+    async def scenario() -> None:
+        async with serving(huge, talkative) as server, calling(server.url) as calls:
+            call = calls.call()
+            await call.told("error")
+            assert call.observer.rows == [("too_big",)]
+            assert call.backend.bridge.answers.playout.counts.received == 0
+            await call.told("output_audio_buffer.stopped")
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    run(scenario())
+    grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown_kib < 80_000, "the server's copies are in this process too"
+
+
+@pytest.mark.slow
+def test_one_that_never_answers_a_ping_is_lost() -> None:
+    async def hangs(line: Line) -> None:
+        await line.greet()
+        await asyncio.Event().wait()  # reads nothing, so answers nothing
+
+    async def scenario() -> None:
+        async with serving(hangs, talkative) as server, calling(server.url, ping_interval_s=1) as calls:
+            call = calls.call()
+            await call.told("session.created")
+            await call.told("error")
+            assert call.observer.rows == [("no_pong",)]
+            await call.told("output_audio_buffer.stopped")
+
+    run(scenario())
