@@ -94,10 +94,13 @@ return [document.getElementById('state').textContent, restarts, redials];
 WATCH = """
 const { pc } = voxpop.call;
 const began = performance.now();
-window.left = new Promise((resolve) => pc.addEventListener('connectionstatechange', () => {
-  resolve([pc.connectionState, performance.now() - began]);
-}));
+window.left = new Promise((resolve) => {
+  const leave = (state) => resolve([state, performance.now() - began]);
+  pc.addEventListener('connectionstatechange', () => leave(pc.connectionState));
+  voxpop.call.addEventListener('state', ({ detail }) => detail.state === 'ended' && leave('ended'));
+});
 """
+"""Whatever comes first: the browser notices, or the page does, which misses the audio."""
 
 
 def run_in_page(kind: type[Browser], folder: Path, scripts: list[str], **settings: object) -> list[list[Any]]:

@@ -1,7 +1,8 @@
 // One call: plain WebRTC, one POST. Emits "state", "setup", "event" and "track"; knows nothing of the page.
 //
-// When the way is lost, because the network is another one say, ICE is restarted: a PATCH of the call with new
-// credentials (RFC 9725 §4.3.2). Firefox gives DTLS up as soon as there is no network at all; then only a new call
+// When the way is lost, because the network is another one say, or audio stops, because the PoP is gone, ICE is
+// restarted: a PATCH of the call with new credentials (RFC 9725 §4.3.2). By itself Chromium takes 3.5 s to leave a
+// way that is silent. Firefox gives DTLS up as soon as there is no network at all; then only a new call
 // helps. A few tries, ever later; then it is over.
 
 import { fragmentOf, withFragment } from './restart.js';
@@ -12,6 +13,8 @@ const FRAGMENT = 'application/trickle-ice-sdpfrag';
 const PAUSES_MS = [0, 1000, 2000, 4000, 8000, 8000]; // before each try; the server gives up after 30 s of silence
 const REQUEST_TIMEOUT_MS = 5000; // of those that bring it back
 const CHECK_TIMEOUT_MS = 4000; // for the first answered check after new credentials
+const SILENT_MS = 2000; // the server sends packets all the time: without any for so long, the way is lost
+const LISTEN_MS = 250;
 const THROUGH = ['connected', 'completed'];
 const LOST = ['disconnected', 'failed'];
 const LAST_WORDS = [ // no call after these
@@ -24,6 +27,9 @@ export class Call extends EventTarget {
   #microphone = null;
   #isDead = false; // DTLS has failed, which no ICE restart mends
   #isRecovering = false;
+  #heard = { packets: 0, at: Infinity }; // when audio came last; Infinity before the first
+  #isSilent = false;
+  #listening = null;
 
   constructor({ key, session }) {
     super();
@@ -79,6 +85,7 @@ export class Call extends EventTarget {
 
   hangUp(reason = 'Call ended.') {
     if (this.state === 'ended') return;
+    clearInterval(this.#listening);
     this.#close();
     this.#become('ended', reason);
   }
@@ -136,14 +143,36 @@ export class Call extends EventTarget {
       this.remoteStream = streams[0] ?? new MediaStream([track]);
       this.#emit('track', { stream: this.remoteStream });
     };
-    channel.onmessage = ({ data }) => this.#heard(JSON.parse(data));
+    channel.onmessage = ({ data }) => this.#read(JSON.parse(data));
     channel.onclose = () => {
       if (pc.sctp?.transport.state === 'failed') this.#lose();
       else this.hangUp('The other side hung up.');
     };
   }
 
-  #heard(event) {
+  // Every LISTEN_MS: whether audio comes.
+  async #listen() {
+    const [receiver] = this.pc.getReceivers();
+    const reports = [...((await receiver?.getStats().catch(() => null)) ?? new Map()).values()];
+    const packets = reports.find(({ type }) => type === 'inbound-rtp')?.packetsReceived ?? 0;
+    const now = performance.now();
+    if (packets !== this.#heard.packets) {
+      this.#heard = { packets, at: now };
+      this.#isSilent = false;
+      this.#emit('heard');
+    } else if (now - this.#heard.at > SILENT_MS && !this.#isSilent) {
+      this.#isSilent = true;
+      this.#recover();
+    }
+  }
+
+  // Credentials were agreed on, and still no audio comes: from now on ICE says whether there is a way.
+  #believeIce() {
+    this.#heard.at = performance.now();
+    this.#isSilent = false;
+  }
+
+  #read(event) {
     this.#emit('event', { direction: 'in', event });
     if (event.type === 'error' && LAST_WORDS.includes(event.error?.code)) this.hangUp(event.error.message);
   }
@@ -152,6 +181,7 @@ export class Call extends EventTarget {
     switch (this.pc.connectionState) {
       case 'connected':
         this.#mark('dtls');
+        this.#listening ??= setInterval(() => this.#listen(), LISTEN_MS);
         this.#become('connected');
         break;
       case 'failed':
@@ -169,7 +199,7 @@ export class Call extends EventTarget {
   }
 
   get #isThrough() {
-    return THROUGH.includes(this.pc.iceConnectionState) && !this.#isDead;
+    return THROUGH.includes(this.pc.iceConnectionState) && !this.#isDead && !this.#isSilent;
   }
 
   get #wasThrough() {
@@ -180,10 +210,12 @@ export class Call extends EventTarget {
     if (this.#isRecovering || this.state === 'ended' || !this.#wasThrough) return;
     this.#isRecovering = true;
     for (const [tried, pause] of PAUSES_MS.entries()) {
+      if (tried > 0 && this.#isThrough) break;
       this.#become('reconnecting', `try ${tried + 1} of ${PAUSES_MS.length}`);
       if (await this.#isThroughWithin(pause, 'online')) break;
       const problem = await (this.#isDead ? this.#redial() : this.#restartIce());
       if (await this.#isThroughWithin(problem || this.#isDead ? 0 : CHECK_TIMEOUT_MS)) break;
+      if (!problem) this.#believeIce();
       if (this.state !== 'ended' && problem?.isGone) this.hangUp('The server does not know this call any more.');
       if (this.state === 'ended') return;
     }
@@ -224,6 +256,8 @@ export class Call extends EventTarget {
   async #redial() {
     this.#close();
     this.#open();
+    this.#heard = { packets: 0, at: Infinity };
+    this.#isSilent = false;
     try {
       await this.#dial(AbortSignal.timeout(REQUEST_TIMEOUT_MS));
       this.#isDead = false;
@@ -247,6 +281,7 @@ export class Call extends EventTarget {
       const timer = setTimeout(look, time, true);
       this.pc.addEventListener('iceconnectionstatechange', () => look(false), { signal: stop.signal });
       this.addEventListener('state', () => look(false), { signal: stop.signal });
+      this.addEventListener('heard', () => look(false), { signal: stop.signal });
       this.addEventListener('dead', () => look(true), { signal: stop.signal });
       if (wake) addEventListener(wake, () => look(true), { signal: stop.signal });
     });
