@@ -11,8 +11,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import aiohttp
+import numpy as np
 
 from core.addr import Endpoint
+from tests.sound import Samples
 from transceiver.backends.parrot import Parrots
 from transceiver.backends.server.app import PING_S, Access, Server
 from transceiver.backends.server.contract import ServedBackend
@@ -23,6 +25,11 @@ from transceiver.turns.settings import ServerVad
 
 PATIENCE_S = 30.0
 LOOPBACK = Endpoint("127.0.0.1", 0)
+
+
+def samples(pcm: bytes) -> Samples:
+    """As numbers."""
+    return np.frombuffer(pcm, "<i2")
 
 
 def parrots(speed: float | None = None) -> DrivenBackend:
