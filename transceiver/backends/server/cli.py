@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 LISTEN = "127.0.0.1:9010"
 MAX_SESSIONS = 64
+RECOGNIZERS = 2
 DRAIN_TIMEOUT_S = 30.0
 
 EPILOG = """\
@@ -35,6 +36,7 @@ signals:
 examples:
   voxpop backend parrot
   voxpop backend parrot --listen 0.0.0.0:9010 --api-keys api-keys.toml
+  voxpop backend clerk
 
 docs/backends.md has the protocol as it is served, and how to make a backend of your own of it.
 """
@@ -62,6 +64,27 @@ def register(verbs: Verbs[argparse.ArgumentParser], load_keys: LoadKeys) -> None
         help="send answers at X times real time (default: as fast as the client takes them)",
     )
     parrot.set_defaults(run=_parrot, load_keys=load_keys)
+    _register_clerk(which, load_keys)
+
+
+def _register_clerk(which: Verbs[argparse.ArgumentParser], load_keys: LoadKeys) -> None:
+    clerk = which.add_parser(
+        "clerk",
+        help="answer in words: what time is it, repeat seven elephant, call me Robert",
+        description="Serves a backend with words, offline: recognition by pocketsphinx, replies by rule, "
+        "speech by espeak-ng. Needs `pip install 'voxpop[clerk]'` and `apt install espeak-ng`.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_options(clerk)
+    clerk.add_argument(
+        "--recognizers",
+        type=_count,
+        default=RECOGNIZERS,
+        metavar="N",
+        help=f"processes that recognise, one caller each at a time (default: {RECOGNIZERS})",
+    )
+    clerk.set_defaults(run=_clerk, load_keys=load_keys)
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -131,6 +154,18 @@ def _parrot(arguments: argparse.Namespace) -> int:
         from transceiver.turns.settings import ServerVad
 
     return _serve(DrivenBackend(Parrots(ServerVad()), time.monotonic_ns, arguments.speed), arguments)
+
+
+def _clerk(arguments: argparse.Namespace) -> int:
+    with interrupt.at_once():
+        import time
+
+        from transceiver.backends.clerk.backend import Clerks
+
+    def time_of_day() -> str:
+        return time.strftime("%-I:%M %p")
+
+    return _serve(Clerks(arguments.recognizers, time.monotonic_ns, time_of_day), arguments)
 
 
 def _serve(backend: ServedBackend, arguments: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ settings.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -50,18 +50,30 @@ class Spoken:
         self.sent = duration_ms * BYTES_PER_MS
 
 
+async def _at_once() -> None:
+    """Nobody is slow."""
+
+
 class Client:
     """One connection's other end. `emit` takes events towards it, `is_slow` says whether it has yet to read
-    many of those.
+    many of those, and `drained` waits until that is over.
     """
 
-    def __init__(self, session_id: str, model: str, emit: EmitEvent, is_slow: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        session_id: str,
+        model: str,
+        emit: EmitEvent,
+        is_slow: Callable[[], bool],
+        drained: Callable[[], Awaitable[None]] = _at_once,
+    ) -> None:
         self.session_id = session_id
         self.conversation = Conversation()
         self.last_item: str | None = None
         """The newest of the conversation."""
         self.settings: SessionSettings = DEFAULTS.updated({"model": model})
         self.is_slow = is_slow
+        self.drained = drained
         self._emit = emit
         self._channel = EventChannel(session_id.partition("_")[2], self.forward)
         self._channel.is_open = True

@@ -65,7 +65,8 @@ class Connection:
         self._patience_s = patience_s
         self._backend = backend
         self._outbox = Outbox()
-        self._client = Client(session_id, model, self._outbox.put, self._outbox.is_full)
+        outbox = self._outbox
+        self._client = Client(session_id, model, outbox.put, outbox.is_full, outbox.emptied)
         self._drained = asyncio.Event()
         self._end: End | None = None
 
