@@ -17,7 +17,7 @@ from tests.transceiver.backends.server.kit import PATIENCE_S, serving
 from transceiver.backends.clerk.backend import Clerks
 
 TRANSCRIBED = "conversation.item.input_audio_transcription.completed"
-TOOL: Any = {"type": "function", "name": "get_time", "description": "The time.", "parameters": {"type": "object"}}
+TOOL: Any = {"type": "function", "name": "get_time", "parameters": {"type": "object"}}
 
 
 def clerks() -> Clerks:
