@@ -52,6 +52,11 @@ format: .venv/.stamp-check
 	$(BIN)/ruff format .
 	$(if $(C_FILES),clang-format -i $(C_FILES))
 
+## peers: clients of other makers, unchanged, against what we serve (ARGS="-k agents" for some)
+.PHONY: peers
+peers: .venv/.stamp-peers
+	VOXPOP_PEERS=1 $(BIN)/pytest tests/peers $(ARGS)
+
 ## fuzz: every parser against garbage, SECONDS_EACH=20 each (ONLY=name for one)
 SECONDS_EACH ?= 20
 .PHONY: fuzz
@@ -97,7 +102,7 @@ $(UV):
 
 # What runs is installed first and alone; the tools of developers come on top, so that who only wants to hear
 # it does not wait for them. --inexact leaves in place what a developer has. All that needs the tools
-# hangs on stamp-dev, which is as exact as the lock file, and so takes away what stamp-fuzz adds after it.
+# hangs on stamp-dev, which is as exact as the lock file, and so takes away what others add after it.
 .venv/.stamp-run: .venv/pyvenv.cfg pyproject.toml uv.lock .ci/packages.txt | $(UV)
 	@.ci/need --hint run
 	@echo "Installing the Python packages of uv.lock in .venv …"
@@ -118,6 +123,6 @@ $(UV):
 	@.ci/need $*
 	@touch $@
 
-.venv/.stamp-fuzz: .venv/.stamp-test
-	@$(UV) sync --quiet --locked --group fuzz
+.venv/.stamp-fuzz .venv/.stamp-peers: .venv/.stamp-%: .venv/.stamp-test
+	@$(UV) sync --quiet --locked --inexact --group $*
 	@touch $@

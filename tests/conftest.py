@@ -28,6 +28,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
     sys.dont_write_bytecode = False
 
+# Packages of other makers, which only `make peers` installs.
+collect_ignore = [] if os.environ.get("VOXPOP_PEERS") else ["peers"]
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """The suite's own plugins (tests/suite)."""

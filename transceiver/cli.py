@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import transceiver.backends.server.cli
 import transceiver.caller.cli
 import transceiver.demo.cli
 from core.errors import UnavailableError
@@ -52,6 +54,7 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
     """Add this part's verbs to the command line."""
     _register_transceiver(verbs)
     _register_api_key(verbs)
+    transceiver.backends.server.cli.register(verbs, _load_api_keys)
     transceiver.caller.cli.register(verbs)
     transceiver.demo.cli.register(verbs)
 
@@ -106,3 +109,9 @@ def _new_api_key(arguments: argparse.Namespace) -> int:
         reason = os.strerror(error.errno or 0)
         raise UnavailableError(f"the key cannot be told, so it was not kept: {reason}") from None
     return 0
+
+
+def _load_api_keys(path: Path) -> Callable[[str], str | None]:
+    from transceiver.signaling.apikeys import load_api_keys
+
+    return load_api_keys(path).name_of

@@ -39,9 +39,9 @@ COUNTERS: Final = ("received", "invalid", "sent", "dropped")
 """Members of `EventStats`, all of which may be summed over sessions."""
 
 
-def decode_event_untrusted(text: str) -> Event | None:
+def decode_event_untrusted(text: str, max_chars: int = MAX_EVENT_CHARS) -> Event | None:
     """The event in a message: a JSON object with a `type`. None for anything else; never raises."""
-    if len(text) > MAX_EVENT_CHARS:
+    if len(text) > max_chars:
         return None
     try:
         event = json.loads(text, parse_constant=_refuse_constant)

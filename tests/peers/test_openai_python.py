@@ -1,0 +1,119 @@
+"""OpenAI's Python package against our servers: its client drives, and its types judge every event."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from openai import AsyncOpenAI
+from openai.types.realtime import RealtimeServerEvent
+from pydantic import TypeAdapter
+
+from tests.sound import find, silence, speech
+from tests.transceiver.backends.server.kit import PATIENCE_S, parrots, samples, serving
+from transceiver.backends.server.app import Access
+
+EVENTS: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
+KEY = "vpk_not-a-secret"
+
+
+class Talk:
+    """A connection of the package's, which takes no event that its types do not allow."""
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+        self.events: list[Any] = []
+
+    async def receive(self) -> Any:
+        async with asyncio.timeout(PATIENCE_S):
+            event = EVENTS.validate_json(await self.connection.recv_bytes())
+        assert event.event_id
+        self.events.append(event)
+        return event
+
+    async def until(self, kind: str) -> Any:
+        while (event := await self.receive()).type != kind:
+            pass
+        return event
+
+    async def append(self, pcm: bytes) -> None:
+        await self.connection.input_audio_buffer.append(audio=base64.b64encode(pcm).decode())
+
+    def audio(self) -> bytes:
+        deltas = [event.delta for event in self.events if event.type == "response.output_audio.delta"]
+        return b"".join(map(base64.b64decode, deltas))
+
+
+@asynccontextmanager
+async def talking(speed: float | None = None) -> AsyncIterator[Talk]:
+    access = Access(lambda key: "alice" if key == KEY else None, 8)
+    async with serving(parrots(speed), access) as served:
+        client = AsyncOpenAI(api_key=KEY, websocket_base_url=f"ws://{served.at}/v1")
+        async with client, client.realtime.connect(model="parrot") as connection:
+            yield Talk(connection)
+
+
+def test_a_turn_is_spoken_back_truncated_and_retrieved() -> None:
+    async def scenario() -> None:
+        async with talking() as talk:
+            turns = {"type": "server_vad", "silence_duration_ms": 200}
+            await talk.connection.session.update(
+                session={"type": "realtime", "audio": {"input": {"turn_detection": turns}}}
+            )
+            session = (await talk.until("session.updated")).session
+            assert session.audio.input.turn_detection.silence_duration_ms == 200
+            await talk.append(speech().tobytes() + silence(400).tobytes())
+            item_id = (await talk.until("response.done")).response.output[0].id
+            assert find(speech(), samples(talk.audio())).likeness > 0.999
+            conversation = talk.connection.conversation
+            await conversation.item.truncate(item_id=item_id, content_index=0, audio_end_ms=500)
+            assert (await talk.until("conversation.item.truncated")).audio_end_ms == 500
+            await conversation.item.retrieve(item_id=item_id)
+            assert (await talk.until("conversation.item.retrieved")).item.id == item_id
+            await conversation.item.delete(item_id=item_id)
+            await talk.until("conversation.item.deleted")
+
+    asyncio.run(scenario())
+
+
+def test_a_response_is_cancelled_and_asked_for_again() -> None:
+    async def scenario() -> None:
+        async with talking(speed=1.0) as talk:
+            await talk.append(speech().tobytes() + silence(700).tobytes())
+            await talk.until("response.output_audio.delta")
+            await talk.connection.response.cancel()
+            response = (await talk.until("response.done")).response
+            assert (response.status, response.status_details.reason) == ("cancelled", "client_cancelled")
+            await talk.connection.response.create(response={"metadata": {"mine": "1"}})
+            response = (await talk.until("response.done")).response
+            assert (response.status, response.metadata) == ("completed", {"mine": "1"})
+
+    asyncio.run(scenario())
+
+
+def test_the_client_ends_turns_itself_and_mistakes_are_told_by_event() -> None:
+    async def scenario() -> None:
+        async with talking() as talk:
+            await talk.connection.session.update(
+                session={"type": "realtime", "audio": {"input": {"turn_detection": None}}}
+            )
+            await talk.connection.input_audio_buffer.commit(event_id="empty")
+            error = (await talk.until("error")).error
+            assert (error.code, error.event_id) == ("input_audio_buffer_commit_empty", "empty")
+            await talk.append(speech().tobytes())
+            await talk.connection.input_audio_buffer.commit()
+            await talk.until("conversation.item.done")
+            await talk.connection.input_audio_buffer.clear()
+            await talk.until("input_audio_buffer.cleared")
+            await talk.connection.conversation.item.create(
+                item={"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hello"}]}
+            )
+            await talk.until("conversation.item.done")
+            await talk.connection.response.create()
+            await talk.until("response.done")
+            assert find(speech()[:24_000], samples(talk.audio())).likeness > 0.999
+
+    asyncio.run(scenario())

@@ -1,0 +1,80 @@
+"""Processes that recognise: shared, lost, replaced."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from core.errors import UnavailableError
+from tests.sound import frames
+from tests.transceiver.backends.clerk.kit import words
+from transceiver.backends.clerk.recognizer import Recognizer, Recognizers
+
+
+@asynccontextmanager
+async def recognizers(count: int) -> AsyncIterator[Recognizers]:
+    made = Recognizers(count)
+    await made.start()
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+async def heard(recognizer: Recognizer, text: str) -> str:
+    for frame in frames(words(text)):
+        await recognizer.hear(frame)
+    return await recognizer.end()
+
+
+@pytest.mark.slow
+def test_one_recogniser_serves_one_after_the_other() -> None:
+    async def scenario() -> None:
+        async with recognizers(1) as shared:
+
+            async def caller(text: str) -> str:
+                async with shared.one() as recognizer:
+                    return await heard(recognizer, text)
+
+            said = ("what time is it", "call me robert")
+            assert await asyncio.gather(*map(caller, said)) == list(said)
+            async with shared.one() as recognizer:
+                await recognizer.hear(frames(words("call me robert"))[20])
+                await recognizer.forget()
+                assert await heard(recognizer, "what time is it") == "what time is it"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.slow
+def test_one_that_dies_or_is_left_in_the_middle_is_replaced() -> None:
+    async def scenario() -> None:
+        async with recognizers(1) as shared:
+
+            async def lose_one() -> None:
+                async with shared.one() as recognizer:
+                    os.kill(recognizer._process.pid, signal.SIGKILL)
+                    await recognizer.end()
+
+            left: list[Recognizer] = []
+
+            async def leave_one() -> None:
+                async with shared.one() as recognizer:
+                    left.append(recognizer)
+                    await recognizer.hear(frames(words("call"))[0])
+                    raise ZeroDivisionError
+
+            with pytest.raises(UnavailableError, match="has ended"):
+                await lose_one()
+            with pytest.raises(ZeroDivisionError):
+                await leave_one()
+            assert left[0]._process.returncode is not None
+            async with shared.one() as recognizer:
+                assert await heard(recognizer, "what time is it") == "what time is it"
+
+    asyncio.run(scenario())

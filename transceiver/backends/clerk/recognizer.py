@@ -1,0 +1,134 @@
+"""Recognition, as the serving process has it: some processes that recognise, one utterance each at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import json
+import sys
+from collections.abc import AsyncIterator
+
+import numpy as np
+
+from core.errors import UnavailableError
+from transceiver.media import SAMPLE_RATE
+from transceiver.media.resample import Resampler
+
+RATE = 16_000
+"""What the model was made for."""
+PADDING = bytes(RATE // 10 * 2)
+"""A tenth of a second of silence after the words, which the recogniser wants to hear."""
+START_S = 20.0
+END_S = 2.0
+MODULE = "transceiver.backends.clerk.recognizer_worker"
+
+
+class Recognizer:
+    """One process. Raises UnavailableError when it has ended."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._resampler = Resampler(SAMPLE_RATE, RATE)
+
+    @classmethod
+    async def start(cls) -> Recognizer:
+        """Start one, and wait until it is ready. Raises UnavailableError."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", MODULE),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        started = cls(process)
+        try:
+            async with asyncio.timeout(START_S):
+                await started._line()
+        except TimeoutError:
+            await started.close()
+            raise UnavailableError(f"a recogniser was not ready within {START_S:g} s") from None
+        return started
+
+    async def hear(self, pcm: bytes) -> None:
+        """More of an utterance, 24 kHz. Waits where the process is behind."""
+        await self._send(b"A", self._resampler.push(np.frombuffer(pcm, "<i2")).tobytes())
+
+    async def end(self) -> str:
+        """The utterance is over; what was said, as the grammar has it, or nothing."""
+        await self._send(b"A", self._resampler.flush().tobytes() + PADDING)
+        await self._send(b"E", b"")
+        return await self._line()
+
+    async def forget(self) -> None:
+        """The utterance is of no interest any more."""
+        self._resampler.flush()
+        await self._send(b"X", b"")
+        await self._line()
+
+    async def close(self) -> None:
+        """End the process."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            async with asyncio.timeout(END_S):
+                await self._process.wait()
+        except TimeoutError:
+            self._process.kill()
+            await self._process.communicate()
+
+    async def _send(self, kind: bytes, body: bytes) -> None:
+        stdin = self._process.stdin
+        assert stdin is not None
+        try:
+            stdin.write(kind + len(body).to_bytes(4, "little") + body)
+            await stdin.drain()
+        except ConnectionError:
+            raise UnavailableError("a recogniser has ended") from None
+
+    async def _line(self) -> str:
+        assert self._process.stdout is not None
+        line = await self._process.stdout.readline()
+        if not line:
+            raise UnavailableError("a recogniser has ended")
+        return str(json.loads(line)["text"])
+
+
+class Recognizers:
+    """All that there are. More utterances at once than these wait for their turn."""
+
+    def __init__(self, count: int) -> None:
+        self._free: asyncio.Queue[Recognizer | None] = asyncio.Queue(count)
+        """None in place of one that has yet to be started."""
+        for _ in range(count):
+            self._free.put_nowait(None)
+
+    async def start(self) -> None:
+        """Start them. Raises UnavailableError."""
+        if importlib.util.find_spec("pocketsphinx") is None:
+            raise UnavailableError("the clerk needs pocketsphinx; run: pip install 'voxpop[clerk]'")
+        for _ in range(self._free.maxsize):
+            self._free.get_nowait()
+            self._free.put_nowait(await Recognizer.start())
+
+    @contextlib.asynccontextmanager
+    async def one(self) -> AsyncIterator[Recognizer]:
+        """One for an utterance, when there is one free. It is ended by `end` or `forget`; a recogniser that
+        was left in the middle, or has died, is replaced. Raises UnavailableError.
+        """
+        found = await self._free.get()
+        whole: Recognizer | None = None
+        try:
+            found = found or await Recognizer.start()
+            yield found
+            whole = found
+        finally:
+            if whole is None and found is not None:
+                await found.close()
+            self._free.put_nowait(whole)
+
+    async def close(self) -> None:
+        """End all, which are free once the last session is closed."""
+        while not self._free.empty():
+            found = self._free.get_nowait()
+            if found is not None:
+                await found.close()
