@@ -44,12 +44,12 @@ def decode_event_untrusted(text: str) -> Event | None:
     if len(text) > MAX_EVENT_CHARS:
         return None
     try:
-        event = json.loads(text, parse_constant=_refuse_constant)
+        event = json.loads(text, parse_constant=refuse_constant)
     except (ValueError, RecursionError):
         return None
     return event if isinstance(event, dict) and isinstance(event.get("type"), str) else None
 
 
-def _refuse_constant(name: str) -> float:
+def refuse_constant(name: str) -> float:
     """NaN and infinities, which Python reads and would write, and RFC 8259 §6 does not have."""
     raise ValueError(name)

@@ -36,6 +36,7 @@ from transceiver.signaling.bodies import (
     read_call_untrusted,
     read_untrusted,
 )
+from transceiver.signaling.client_secrets import ClientSecret
 from transceiver.signaling.hosts import VOUCHER_HEADER, OtherHosts
 from transceiver.signaling.referrals import PARAMETER, REFERRALS, Referral, Referrer, refuse_other_offer
 from transceiver.signaling.refusals import HttpReason, Refusal, no_such_call
@@ -61,6 +62,8 @@ REFERRAL: web.RequestKey[Referral] = web.RequestKey("referral", Referral)
 """What another region vouches for, where the request came by it."""
 KEY = ("Authorization",)
 """Goes on to another host, which checks it by itself, and to no sibling."""
+SECRET: web.RequestKey[ClientSecret] = web.RequestKey("client_secret", ClientSecret)
+"""What the client secret says that a request came with, in place of an API key."""
 _ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 
@@ -103,6 +106,9 @@ class Calls:
     async def create(self, request: web.Request) -> web.Response:
         """An offer in, a session and its answer out; placed with a sibling when this process is full."""
         sdp, settings = await read_call_untrusted(request, self._body_timeout_s)
+        secret = request.get(SECRET)
+        if secret is not None:
+            settings = secret.settings(settings)
         referral = request.get(REFERRAL)
         if referral is not None and "Authorization" not in request.headers and not referral.covers(sdp):
             raise refuse_other_offer()
@@ -178,9 +184,11 @@ class Calls:
 
     def _refer(self, request: web.Request, caller: str, sdp: str, why: Refusal) -> web.Response:
         """Send the caller to a region that takes calls. One hop: who was sent here is not sent on. Raises
-        the refusal where there is no such region.
+        the refusal where there is no such region, and for a client secret with settings: a referral has none,
+        and a browser leaves the secret behind.
         """
-        region = self._referrer.region
+        secret = request.get(SECRET)
+        region = None if secret is not None and secret.session else self._referrer.region
         if region is None or request[IS_HANDED_OVER] or PARAMETER in request.query:
             raise why
         self._observer.count(REFERRALS, why.reason)
