@@ -178,7 +178,7 @@ class Guard:
         if request.path.startswith(API_PREFIX) and not self._is_welcome(request):
             raise Refusal(403, HttpReason.FOREIGN_ORIGIN, "Pages of this origin may not call (cors_origins).")
         if request.method == "OPTIONS":
-            return web.Response(status=204, headers=_options_headers(request))
+            return web.Response(headers=_options_headers(request))
         return await handler(request)
 
     @web.middleware

@@ -123,6 +123,15 @@ class Calls:
         except NoPopError as error:  # for any process of this host
             return self._refer(request, caller, sdp, error)
 
+    async def endpoint(self, _: web.Request) -> web.Response:
+        """GET where calls are made: there, and without a representation (RFC 9725 §4.1)."""
+        return web.Response(status=204)
+
+    async def show(self, request: web.Request) -> web.Response:
+        """GET of a call: whether there is one. It has no representation either."""
+        session = self._own_session(request)
+        return await self._pass_on(request, b"") if session is None else web.Response(status=204)
+
     async def hang_up(self, request: web.Request) -> web.Response:
         """End a call: DELETE as in WHIP (RFC 9725 §4.2), POST …/hangup as in the OpenAI API."""
         session = self._own_session(request)
@@ -255,6 +264,8 @@ def register_calls(router: web.UrlDispatcher, calls: Calls) -> None:
     for end in ("", "/"):
         for path in OFFER_PATHS:
             router.add_post(path + end, calls.create)
+        router.add_get(CALLS + end, calls.endpoint)
+        router.add_get(CALLS + "/{id}" + end, calls.show)
         router.add_delete(CALLS + "/{id}" + end, calls.hang_up)
         router.add_patch(CALLS + "/{id}" + end, calls.patch)
         router.add_post(CALLS + "/{id}/hangup" + end, calls.hang_up)
