@@ -92,10 +92,10 @@ SESSION_COUNTERS = (
     ),
     _session_counter(
         "voxpop_transceiver_events_total",
-        "Events of the data channel, by outcome: received from clients, invalid ones among what they sent, "
-        "sent to them, dropped because the channel was full or not open.",
+        "Events, by outcome: received from clients and sidebands, invalid ones among what they sent, refused "
+        "as their sender may not send them, sent over data channels, dropped as one was full or not open.",
         "outcome",
-        {outcome: f"events_{outcome}" for outcome in ("received", "invalid", "sent", "dropped")},
+        {outcome: f"events_{outcome}" for outcome in ("received", "invalid", "refused", "sent", "dropped")},
     ),
 )
 

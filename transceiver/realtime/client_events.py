@@ -30,12 +30,14 @@ class EventStats:
     received: int = 0
     invalid: int = 0
     """Messages of the client that were not events."""
+    refused: int = 0
+    """Events that the client may not send."""
     sent: int = 0
     dropped: int = 0
     """Events for the client that found the channel full or not open."""
 
 
-COUNTERS: Final = ("received", "invalid", "sent", "dropped")
+COUNTERS: Final = ("received", "invalid", "refused", "sent", "dropped")
 """Members of `EventStats`, all of which may be summed over sessions."""
 
 

@@ -19,6 +19,7 @@ from aiohttp import web
 
 from core.errors import ConfigError
 from transceiver.observer import Observer
+from transceiver.realtime.permissions import take_permissions
 from transceiver.sdp import (
     LocalDescription,
     build_answer,
@@ -178,7 +179,9 @@ class Calls:
         offer = parse_offer_untrusted(sdp)
         choice = self._choose(evidence)
         try:
-            session = self._manager.create(CallRequest(offer, settings, caller), started_ns, _now_min())
+            rest, permissions = take_permissions(settings)
+            call = CallRequest(offer, rest, caller, permissions)
+            session = self._manager.create(call, started_ns, _now_min())
         except ConfigError as error:
             raise Refusal(400, HttpReason.BAD_SESSION, f"session: {'; '.join(error.problems)}") from None
         local = _named(session.answer, choice)

@@ -28,6 +28,7 @@ from typing import Final
 
 from core.keyring import Keyring
 from transceiver.realtime.event import Event
+from transceiver.realtime.permissions import MEMBER
 from transceiver.signaling.refusals import HttpReason, Refusal
 
 PREFIX: Final = "ek_"
@@ -76,7 +77,12 @@ class ClientSecret:
     """Defaults of the `session` of its calls."""
 
     def settings(self, wanted: Event) -> Event:
-        """The `session` of a call that itself wants these: what a client says overrides the defaults."""
+        """The `session` of a call that itself wants these: what a client says overrides the defaults, but for
+        its own permissions. Raises Refusal.
+        """
+        if MEMBER in wanted:
+            what = f"session.{MEMBER} is for who has an API key; a client secret may have it in it."
+            raise Refusal(400, HttpReason.BAD_SESSION, what, param=f"session.{MEMBER}")
         return override(self.session, wanted)
 
 

@@ -9,7 +9,9 @@ from typing import Final
 
 from aiohttp import web
 
+from core.errors import ConfigError
 from transceiver.realtime.event import Event
+from transceiver.realtime.permissions import take_permissions
 from transceiver.signaling.bodies import BODY_TIMEOUT_S, JSON_TYPE, json_object_untrusted, read_untrusted
 from transceiver.signaling.client_secrets import (
     LIFETIME_S,
@@ -67,6 +69,11 @@ def _session(body: Mapping[str, object]) -> Event:
         return {}
     if not isinstance(session, dict):
         raise Refusal(400, HttpReason.BAD_SESSION, "session must be a JSON object.", param="session")
+    try:
+        take_permissions(session)
+    except ConfigError as error:
+        what = "; ".join(error.problems)
+        raise Refusal(400, HttpReason.BAD_SESSION, what, param="session.client") from None
     return session
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,19 @@ def test_the_settings_in_it_are_the_defaults_of_its_calls(host: Host) -> None:
     host.request("DELETE", taken.headers["Location"])
 
 
+def test_permissions_are_for_who_has_an_api_key(host: Host) -> None:
+    client: Mapping[str, object] = {"client": {"data_channel": {"allowed_client_events": []}}}
+    value = secret(host, {"session": client})
+    for wanted in (client, {"client": None}):
+        body = json.dumps({"sdp": CHROMIUM, "session": wanted})
+        refused = host.request("POST", CALLS, body, JSON, value)
+        assert (refused.status, refused.code) == (400, "http_bad_session")
+        taken = host.request("POST", CALLS, body, JSON)
+        assert taken.status == 201
+        host.request("DELETE", taken.headers["Location"])
+    host.request("DELETE", host.call(CHROMIUM, value))
+
+
 def test_a_secret_makes_no_other(host: Host) -> None:
     response = new(host, key=secret(host))
     assert (response.status, response.code) == (403, "http_bad_client_secret")
@@ -105,9 +119,10 @@ def test_who_has_no_api_key_gets_none(host: Host, key: str | None) -> None:
         ({"expires_after": {"seconds": "60"}}, "expires_after.seconds", "http_bad_body"),
         ({"expires_after": {"seconds": 60.5}}, "expires_after.seconds", "http_bad_body"),
         ({"session": []}, "session", "http_bad_session"),
+        ({"session": {"client": {"data_channel": {"allowed": []}}}}, "session.client", "http_bad_session"),
         ({"session": {"instructions": "x" * 70_000}}, "session", "http_bad_session"),
     ],
-    ids=["number", "anchor", "short", "long", "bool", "text", "half", "array", "large"],
+    ids=["number", "anchor", "short", "long", "bool", "text", "half", "array", "permissions", "large"],
 )
 def test_what_is_wrong_is_named(host: Host, body: object, param: str, code: str) -> None:
     response = new(host, body)
