@@ -18,6 +18,7 @@ from transceiver.signaling import steering
 from transceiver.signaling.hosts import FORWARDED
 from transceiver.signaling.referrals import REFERRALS
 from transceiver.signaling.refusals import HttpReason
+from transceiver.signaling.websockets import SIDEBANDS
 
 # What is refused
 
@@ -32,7 +33,15 @@ HTTP_REFUSALS = counter(
     "owner_silent; sdp_* where the description in the request is to blame.",
     reason=(*HttpReason, *SdpReason, OTHER),
 )
-RECORDED: tuple[Series, ...] = (*EVENTS, *steering.EVENTS, REFERRALS, FORWARDED, REFUSALS, HTTP_REFUSALS)
+RECORDED: tuple[Series, ...] = (
+    *EVENTS,
+    *steering.EVENTS,
+    REFERRALS,
+    FORWARDED,
+    SIDEBANDS,
+    REFUSALS,
+    HTTP_REFUSALS,
+)
 
 # What sessions count
 

@@ -25,6 +25,7 @@ from transceiver.signaling.calls import (
     CALLER,
     FRAGMENT_TYPE,
     IS_HANDED_OVER,
+    IS_LIMITED,
     OFFER_PATHS,
     REFERRAL,
     SECRET,
@@ -49,7 +50,9 @@ from transceiver.signaling.referrals import (
 )
 from transceiver.signaling.refusals import HttpReason, Refusal, allow, from_framework, from_sdp
 from transceiver.signaling.secret_requests import CLIENT_SECRETS, create
-from transceiver.signaling.siblings import CALLER_HEADER, STEERING
+from transceiver.signaling.siblings import CALLER_HEADER, LIMITED_HEADER, STEERING
+from transceiver.signaling.sideband import Sidebands, register_sidebands
+from transceiver.signaling.websockets import Bridges, presented_key
 
 API_PREFIX = "/v1/"
 PREFLIGHT_MAX_AGE_S = 7200
@@ -110,6 +113,7 @@ def public_app(
         return await create(request, access.secret_keys, request[CALLER])
 
     register_calls(app.router, calls)
+    register_sidebands(app.router, Sidebands(calls, Bridges(observer), observer))
     for end in ("", "/"):
         app.router.add_post(CLIENT_SECRETS + end, create_secret)
         app.router.add_get("/v1/pops" + end, list_pops)
@@ -129,6 +133,7 @@ def sibling_app(calls: Calls, exposition: Callable[[], bytes], observer: Observe
         return web.Response(body=exposition(), content_type="text/plain", charset="utf-8")
 
     register_calls(app.router, calls)
+    register_sidebands(app.router, Sidebands(calls, Bridges(observer), observer))
     app.router.add_get("/metrics", metrics)
     return app
 
@@ -137,6 +142,7 @@ def sibling_app(calls: Calls, exposition: Callable[[], bytes], observer: Observe
 async def _trust_sibling(request: web.Request, handler: Handler) -> web.StreamResponse:
     request[CALLER] = unquote(request.headers.get(CALLER_HEADER, ""))
     request[IS_HANDED_OVER] = True
+    request[IS_LIMITED] = LIMITED_HEADER in request.headers
     return await handler(request)
 
 
@@ -187,6 +193,7 @@ class Guard:
         request[IS_HANDED_OVER] = False
         if request.path.startswith(API_PREFIX):
             request[CALLER] = self._caller(request)
+            request[IS_LIMITED] = SECRET in request
         return await handler(request)
 
     def _caller(self, request: web.Request) -> str:
@@ -260,12 +267,6 @@ class Guard:
                 response.headers["Access-Control-Allow-Origin"] = origin
                 response.headers["Access-Control-Expose-Headers"] = EXPOSED
         return response
-
-
-def presented_key(request: web.Request) -> str | None:
-    """What a request has in place of an API key, whatever it is; None for nothing."""
-    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-    return key.strip() if scheme.lower() == "bearer" else None
 
 
 def _options_headers(request: web.Request) -> dict[str, str]:

@@ -14,6 +14,7 @@ import re
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from aiohttp import web
 
@@ -41,8 +42,18 @@ from transceiver.signaling.client_secrets import ClientSecret
 from transceiver.signaling.hosts import VOUCHER_HEADER, OtherHosts
 from transceiver.signaling.referrals import PARAMETER, REFERRALS, Referral, Referrer, refuse_other_offer
 from transceiver.signaling.refusals import HttpReason, Refusal, no_such_call
-from transceiver.signaling.siblings import EVIDENCE_HEADER, PASSED_ON, STEERING, Handed, NewCall, Siblings
+from transceiver.signaling.siblings import (
+    CALLER_HEADER,
+    EVIDENCE_HEADER,
+    LIMITED_HEADER,
+    PASSED_ON,
+    STEERING,
+    Handed,
+    NewCall,
+    Siblings,
+)
 from transceiver.signaling.steering import Steering
+from transceiver.signaling.websockets import Way, presented_key
 from transceiver.steering.choice import Choice
 from transceiver.steering.evidence import Evidence, decode_evidence
 
@@ -59,6 +70,8 @@ CALLER: web.RequestKey[str] = web.RequestKey("caller", str)
 """The name of the API key that a request came with."""
 IS_HANDED_OVER: web.RequestKey[bool] = web.RequestKey("is_handed_over", bool)
 """Whether a sibling process sent it; such a request goes no further."""
+IS_LIMITED: web.RequestKey[bool] = web.RequestKey("is_limited", bool)
+"""Whether the caller has a client secret, and so may do what the call's permissions say."""
 REFERRAL: web.RequestKey[Referral] = web.RequestKey("referral", Referral)
 """What another region vouches for, where the request came by it."""
 KEY = ("Authorization",)
@@ -130,12 +143,12 @@ class Calls:
 
     async def show(self, request: web.Request) -> web.Response:
         """GET of a call: whether there is one. It has no representation either."""
-        session = self._own_session(request)
+        session = self.own_session(request, request.match_info["id"])
         return await self._pass_on(request, b"") if session is None else web.Response(status=204)
 
     async def hang_up(self, request: web.Request) -> web.Response:
         """End a call: DELETE as in WHIP (RFC 9725 §4.2), POST …/hangup as in the OpenAI API."""
-        session = self._own_session(request)
+        session = self.own_session(request, request.match_info["id"])
         if session is None:
             return await self._pass_on(request, b"")
         self._manager.close(session, "hangup")
@@ -151,7 +164,7 @@ class Calls:
                 {"Accept-Patch": FRAGMENT_TYPE},
             )
         body = await read_untrusted(request, self._body_timeout_s)
-        session = self._own_session(request)
+        session = self.own_session(request, request.match_info["id"])
         if session is None:
             return await self._pass_on(request, body)
         fragment = parse_fragment_untrusted(decode_sdp_untrusted(body))
@@ -227,11 +240,10 @@ class Calls:
                 return vouched
         return self._steering.locate(request, time.monotonic_ns())
 
-    def _own_session(self, request: web.Request) -> Session | None:
-        """The session in the path if this process has it and the caller made it; None when it is another
-        process'. A stranger's call and one that never was look the same: 404.
+    def own_session(self, request: web.Request, session_id: str) -> Session | None:
+        """The session if this process has it and the caller made it; None when it is another process'. A
+        stranger's call and one that never was look the same: 404.
         """
-        session_id = request.match_info["id"]
         owner = owner_of(session_id)
         if owner is not None and self._goes_on(request, owner):
             return None
@@ -251,15 +263,33 @@ class Calls:
     async def _pass_on(self, request: web.Request, body: bytes) -> web.Response:
         """To the owner, or to a process of its host."""
         session_id = request.match_info["id"]
+        owner, handed = self._onward(request, session_id, body)
+        if self._hosts.is_own(owner):
+            return await self._siblings.pass_on(owner.process, handed)
+        return await self._hosts.pass_on(session_id, owner, handed, time.monotonic_ns())
+
+    def way_to(self, request: web.Request, session_id: str) -> Way:
+        """Where a WebSocket about another process' session goes on to. Raises Refusal."""
+        owner, handed = self._onward(request, session_id, b"")
+        if not self._hosts.is_own(owner):
+            key = presented_key(request)
+            if key is not None:
+                handed = handed.also(Authorization=f"Bearer {key}")
+            return Way(None, f"http://{self._hosts.find(session_id, owner)}", handed, {"call_id": session_id})
+        handed = handed.also(**{CALLER_HEADER: quote(handed.caller)})
+        if request[IS_LIMITED]:
+            handed = handed.also(**{LIMITED_HEADER: "1"})
+        return Way(self._siblings.find(owner.process), "http://sibling", handed, {"call_id": session_id})
+
+    def _onward(self, request: web.Request, session_id: str, body: bytes) -> tuple[Owner, Handed]:
+        """To whom a request goes on, and as what."""
         owner = owner_of(session_id)
         assert owner is not None
         handed, evidence = _handed(request, body), self._evidence(request)
         if self._hosts.is_own(owner):
-            handed = handed.also(**{EVIDENCE_HEADER: evidence.encode()})
-            return await self._siblings.pass_on(owner.process, handed)
+            return owner, handed.also(**{EVIDENCE_HEADER: evidence.encode()})
         voucher = self._hosts.voucher(handed, evidence, int(time.time()))
-        handed = handed.also(**{VOUCHER_HEADER: voucher, **_of(request, KEY)})
-        return await self._hosts.pass_on(session_id, owner, handed, time.monotonic_ns())
+        return owner, handed.also(**{VOUCHER_HEADER: voucher, **_of(request, KEY)})
 
 
 def register_calls(router: web.UrlDispatcher, calls: Calls) -> None:

@@ -25,6 +25,8 @@ class HttpReason(StrEnum):
     NOT_FOUND = "http_not_found"
     METHOD_NOT_ALLOWED = "http_method_not_allowed"
     TIMEOUT = "http_timeout"
+    NO_UPGRADE = "http_no_upgrade"
+    TOO_MANY_SIDEBANDS = "http_too_many_sidebands"
     STALE_ETAG = "http_stale_etag"
     NO_IF_MATCH = "http_no_if_match"
     TOO_LARGE = "http_too_large"

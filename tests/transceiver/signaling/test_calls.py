@@ -197,7 +197,7 @@ def test_a_wrong_path_is_told_the_right_one(host: Host, path: str) -> None:
 ALLOWED = {
     CALLS: "GET, HEAD, OPTIONS, POST",
     CALLS + "/": "GET, HEAD, OPTIONS, POST",
-    OLDER_CALLS: "OPTIONS, POST",
+    OLDER_CALLS: "GET, OPTIONS, POST",
     OTHER_PROCESS: "DELETE, GET, HEAD, OPTIONS, PATCH",
     f"{OTHER_PROCESS}/hangup": "OPTIONS, POST",
     "/v1/pops": "GET, HEAD, OPTIONS",
