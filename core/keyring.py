@@ -14,6 +14,7 @@ REFERRAL_INFO = b"voxpop referral v1"
 RECORD_INFO = b"voxpop flow record v1"
 HEARTBEAT_INFO = b"voxpop heartbeat v1"
 SESSION_INFO = b"voxpop session id v1"
+CLIENT_SECRET_INFO = b"voxpop client secret v1"
 PASSWORD_CHARS = 32
 
 
@@ -32,6 +33,7 @@ class Keyring:
     """
 
     __slots__ = (
+        "_client_secret_keys",
         "_heartbeat_keys",
         "_password_keys",
         "_record_keys",
@@ -56,6 +58,7 @@ class Keyring:
         self._record_keys = {k: hkdf_sha256(m, RECORD_INFO, 32) for k, m in masters.items()}
         self._heartbeat_keys = {k: hkdf_sha256(m, HEARTBEAT_INFO, 32) for k, m in masters.items()}
         self._session_keys = {k: hkdf_sha256(m, SESSION_INFO, 32) for k, m in masters.items()}
+        self._client_secret_keys = {k: hkdf_sha256(m, CLIENT_SECRET_INFO, 32) for k, m in masters.items()}
 
     def __repr__(self) -> str:
         return f"Keyring(ids={sorted(self._tag_keys)}, mint_with={self.mint_with})"
@@ -77,6 +80,10 @@ class Keyring:
     def referral_mac(self, key_id: int, message: bytes) -> bytes:
         """The HMAC-SHA-256 by which regions vouch for callers. KeyError for an unknown id."""
         return hmac.digest(self._referral_keys[key_id], message, "sha256")
+
+    def client_secret_mac(self, key_id: int, message: bytes) -> bytes:
+        """The HMAC-SHA-256 that makes a client secret ours. KeyError for an unknown id."""
+        return hmac.digest(self._client_secret_keys[key_id], message, "sha256")
 
     def record_mac(self, key_id: int, text: bytes) -> bytes:
         """HMAC-SHA-256 by which relays know each other's flow records. KeyError for an unknown id."""

@@ -17,7 +17,8 @@ from transceiver.caller.settings import probe_session
 from transceiver.caller.sound import default_recording, read_frames
 from transceiver.media import FRAME_MS
 
-MAX_KEY_FILE_BYTES = 4096
+MAX_KEY_FILE_BYTES = 8192
+"""A client secret has its session in it."""
 LONGER_ANSWER_S = 30.0
 
 

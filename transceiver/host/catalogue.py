@@ -18,6 +18,7 @@ from transceiver.signaling import steering
 from transceiver.signaling.hosts import FORWARDED
 from transceiver.signaling.referrals import REFERRALS
 from transceiver.signaling.refusals import HttpReason
+from transceiver.signaling.websockets import SIDEBANDS
 
 # What is refused
 
@@ -32,7 +33,15 @@ HTTP_REFUSALS = counter(
     "owner_silent; sdp_* where the description in the request is to blame.",
     reason=(*HttpReason, *SdpReason, OTHER),
 )
-RECORDED: tuple[Series, ...] = (*EVENTS, *steering.EVENTS, REFERRALS, FORWARDED, REFUSALS, HTTP_REFUSALS)
+RECORDED: tuple[Series, ...] = (
+    *EVENTS,
+    *steering.EVENTS,
+    REFERRALS,
+    FORWARDED,
+    SIDEBANDS,
+    REFUSALS,
+    HTTP_REFUSALS,
+)
 
 # What sessions count
 
@@ -92,10 +101,10 @@ SESSION_COUNTERS = (
     ),
     _session_counter(
         "voxpop_transceiver_events_total",
-        "Events of the data channel, by outcome: received from clients, invalid ones among what they sent, "
-        "sent to them, dropped because the channel was full or not open.",
+        "Events, by outcome: received from clients and sidebands, invalid ones among what they sent, refused "
+        "as their sender may not send them, sent over data channels, dropped as one was full or not open.",
         "outcome",
-        {outcome: f"events_{outcome}" for outcome in ("received", "invalid", "sent", "dropped")},
+        {outcome: f"events_{outcome}" for outcome in ("received", "invalid", "refused", "sent", "dropped")},
     ),
 )
 

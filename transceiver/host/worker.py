@@ -38,8 +38,10 @@ from transceiver.host.worker_metrics import Metrics, SessionCollector
 from transceiver.media.ticker import Ticker
 from transceiver.session.manager import SessionManager
 from transceiver.session.session import Shared
+from transceiver.signaling.apikeys import OPEN_CALLER
 from transceiver.signaling.app import Access, public_app, sibling_app
 from transceiver.signaling.calls import Calls, Others
+from transceiver.signaling.client_secrets import SecretKeys
 from transceiver.signaling.hosts import OtherHosts, Place
 from transceiver.signaling.page import Page
 from transceiver.signaling.pops import decode_reports
@@ -238,6 +240,8 @@ class Running:
         keys = None if api_keys is None else ReferralKeys(settings.keyring, api_keys.digests)
         self._access.referral_keys = self._referrer.keys = self._others.hosts.keys = keys
         self._others.hosts.keyring = settings.keyring
+        digests = {OPEN_CALLER: ""} if api_keys is None else api_keys.digests
+        self._access.secret_keys = SecretKeys(settings.keyring, digests)
 
     def _let_page_follow(self, settings: WorkerSettings) -> None:
         if self._page is not None:

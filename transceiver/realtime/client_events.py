@@ -30,12 +30,14 @@ class EventStats:
     received: int = 0
     invalid: int = 0
     """Messages of the client that were not events."""
+    refused: int = 0
+    """Events that the client may not send."""
     sent: int = 0
     dropped: int = 0
     """Events for the client that found the channel full or not open."""
 
 
-COUNTERS: Final = ("received", "invalid", "sent", "dropped")
+COUNTERS: Final = ("received", "invalid", "refused", "sent", "dropped")
 """Members of `EventStats`, all of which may be summed over sessions."""
 
 
@@ -44,12 +46,12 @@ def decode_event_untrusted(text: str, max_chars: int = MAX_EVENT_CHARS) -> Event
     if len(text) > max_chars:
         return None
     try:
-        event = json.loads(text, parse_constant=_refuse_constant)
+        event = json.loads(text, parse_constant=refuse_constant)
     except (ValueError, RecursionError):
         return None
     return event if isinstance(event, dict) and isinstance(event.get("type"), str) else None
 
 
-def _refuse_constant(name: str) -> float:
+def refuse_constant(name: str) -> float:
     """NaN and infinities, which Python reads and would write, and RFC 8259 §6 does not have."""
     raise ValueError(name)

@@ -7,9 +7,7 @@ then whether it is over. `transceiver.session.state` has its states.
 
 from __future__ import annotations
 
-import json
 import secrets
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -26,9 +24,11 @@ from transceiver.media.path import AudioPath, PathStats
 from transceiver.media.ticker import Handle, Ticker
 from transceiver.observer import EndReason, Observer
 from transceiver.realtime import errors
-from transceiver.realtime.client_events import NOT_AN_EVENT, EventStats, decode_event_untrusted
+from transceiver.realtime.client_events import EventStats
 from transceiver.realtime.event import Event
+from transceiver.realtime.permissions import EVERYTHING, Permissions
 from transceiver.sdp import LocalDescription, Offer
+from transceiver.session.hub import EventHub, NotAllowedError, Watcher, encode, weakly
 from transceiver.session.state import SessionEvent, SessionReason, SessionState, advance
 from transceiver.transport.certificate import Certificate
 from transceiver.transport.ice import Credentials, IceLite
@@ -68,6 +68,8 @@ class CallRequest:
     """For the backend: the `session` object of the request, possibly empty."""
     owner: str
     """Whose call it is: the name of the API key that it is made with."""
+    permissions: Permissions = EVERYTHING
+    """Of its event channel."""
 
 
 class Session:
@@ -94,7 +96,6 @@ class Session:
         """What we say of ourselves, by the latest ICE restart."""
         self.remote_ufrag = offer.ufrag
         self.state = SessionState.NEW
-        self.event_stats = EventStats()
         self._shared = shared
         self._on_ended = on_ended
         self._ice = IceLite(Credentials(answer.ufrag, answer.password), offer.ufrag)
@@ -109,8 +110,10 @@ class Session:
         self._is_listening = offer.audio_direction in ("sendrecv", "recvonly")
         """Whether the client wants to hear us; a WHIP client that only publishes does not."""
         self.created_ns = self._stage_ns = now_ns
+        self.events = EventHub(session_id, request.permissions)
+        # The backend must not keep its session: the two would live until a collection.
         context = SessionContext(
-            session_id, request.settings, self._emit_weakly(), shared.observer, self._end_weakly()
+            session_id, request.settings, weakly(self._emit), shared.observer, weakly(self._end_by_backend)
         )
         self._backend: Backend = shared.backend_factory.create(context)
 
@@ -123,6 +126,11 @@ class Session:
     def audio_stats(self) -> PathStats:
         """Of the audio path; all zero before there is one."""
         return PathStats() if self._path is None else self._path.stats
+
+    @property
+    def event_stats(self) -> EventStats:
+        """Of its events."""
+        return self.events.stats
 
     def _make_peer(self) -> Peer:
         role: Literal["client", "server"] = "client" if self.answer.setup == "active" else "server"
@@ -241,20 +249,38 @@ class Session:
         self._backend.opened()
 
     def receive_message_untrusted(self, text: str) -> None:
-        """An event for the backend; the client is told when it is none."""
-        event = decode_event_untrusted(text)
-        if event is None:
-            self.event_stats.invalid += 1
-            self._emit(NOT_AN_EVENT)
+        """An event for the backend; the client is told when it is none, or one that it may not send."""
+        try:
+            self._backend.receive_event(self.events.take_untrusted(text, is_trusted=False))
+        except NotAllowedError as error:
+            self._tell(error.answer)
+
+    # Sidebands
+
+    def watch(self, watcher: Watcher, *, is_trusted: bool) -> bool:
+        """Show all events to one more, or those that the client may see. False where there are too many, or
+        the session is over.
+        """
+        if self.state is SessionState.CLOSED or not self.events.has_room:
+            return False
+        if not self.events.attach(watcher, is_trusted=is_trusted):
+            self._backend.opened()
+        return True
+
+    def receive_sideband_untrusted(self, text: str, watcher: Watcher, *, is_trusted: bool) -> None:
+        """As from the channel; only that sideband is told what is wrong."""
+        if self.state is SessionState.CLOSED:
             return
-        self.event_stats.received += 1
-        self._backend.receive_event(event)
+        try:
+            self._backend.receive_event(self.events.take_untrusted(text, is_trusted=is_trusted))
+        except NotAllowedError as error:
+            self.events.tell(watcher, error.answer)
 
     def refuse(self, reason: StrEnum) -> None:
         """Something of the client's was dropped, there or here."""
         self._shared.observer.packet_refused(str(reason))
         if reason is ChannelReason.OTHER_CHANNEL:
-            self._emit(errors.ANOTHER_CHANNEL)
+            self._tell(errors.ANOTHER_CHANNEL)
 
     def peer_closed(self, reason: str) -> None:
         """The client has hung up, or never got as far."""
@@ -307,32 +333,25 @@ class Session:
             for endpoint in (self._ice.remote, *self._lifelines):
                 self._shared.mux.send(datagram, endpoint)
 
-    def _emit_weakly(self) -> Callable[[Event], None]:
-        """For the backend, whose session must not be kept by it: the two would live until a collection."""
-        session = weakref.ref(self)
-
-        def emit(event: Event) -> None:
-            alive = session()
-            if alive is not None:
-                alive._emit(event)  # noqa: SLF001 - our own
-
-        return emit
-
-    def _end_weakly(self) -> Callable[[EndReason], None]:
-        session = weakref.ref(self)
-
-        def end(reason: EndReason) -> None:
-            alive = session()
-            if alive is not None and alive.state is not SessionState.CLOSED:
-                alive._on_ended(alive, reason)  # noqa: SLF001 - our own
-
-        return end
+    def _end_by_backend(self, reason: EndReason) -> None:
+        if self.state is not SessionState.CLOSED:
+            self._on_ended(self, reason)
 
     def _emit(self, event: Event) -> None:
-        if self._peer.send_message(json.dumps(event, separators=(",", ":"))):
-            self.event_stats.sent += 1
+        text = self.events.publish(event)
+        has_channel = self.offer.sctp_port is not None
+        if self.events.permissions.shows(event) and (has_channel or not self.events.is_watched):
+            self._send_text(text)
+
+    def _tell(self, event: Event) -> None:
+        """What concerns the channel alone."""
+        self._send_text(encode(event))
+
+    def _send_text(self, text: str) -> None:
+        if self._peer.send_message(text):
+            self.events.stats.sent += 1
         else:
-            self.event_stats.dropped += 1
+            self.events.stats.dropped += 1
 
     # The end
 
@@ -368,12 +387,13 @@ class Session:
         if self._path is not None:
             self._send(self._path.bye())
             self._path.close()
+        self.events.close(LAST_WORDS.get(reason))
         self._backend.close()
 
     async def free(self) -> None:
         """After `end`: tell the client why, close the DTLS association, and wait until its tasks are gone."""
         event = LAST_WORDS.get(self._end_reason)
-        words = None if event is None else json.dumps(event, separators=(",", ":"))
+        words = None if event is None else encode(event)
         await self._peer.part(words, self._end_reason)
 
     # ICE restart

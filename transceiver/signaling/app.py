@@ -6,6 +6,7 @@ key does it carry, and if it fails, how is that said and counted.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import time
@@ -19,15 +20,25 @@ from aiohttp.http_exceptions import HttpProcessingError
 from core.errors import SdpError
 from transceiver.observer import Observer
 from transceiver.signaling.apikeys import OPEN_CALLER, ApiKeys
-from transceiver.signaling.bodies import ACCEPT_POST, MAX_REQUEST_BYTES
+from transceiver.signaling.bodies import ACCEPT_POST, JSON_TYPE, MAX_REQUEST_BYTES
 from transceiver.signaling.calls import (
     CALLER,
     FRAGMENT_TYPE,
     IS_HANDED_OVER,
+    IS_LIMITED,
     OFFER_PATHS,
     REFERRAL,
+    SECRET,
     Calls,
     register_calls,
+)
+from transceiver.signaling.client_secrets import (
+    PREFIX as SECRET_PREFIX,
+)
+from transceiver.signaling.client_secrets import (
+    ClientSecret,
+    SecretKeys,
+    read_client_secret_untrusted,
 )
 from transceiver.signaling.page import Page
 from transceiver.signaling.pops import PopDirectory
@@ -38,7 +49,10 @@ from transceiver.signaling.referrals import (
     read_referral_untrusted,
 )
 from transceiver.signaling.refusals import HttpReason, Refusal, allow, from_framework, from_sdp
-from transceiver.signaling.siblings import CALLER_HEADER, STEERING
+from transceiver.signaling.secret_requests import CLIENT_SECRETS, create
+from transceiver.signaling.siblings import CALLER_HEADER, LIMITED_HEADER, STEERING
+from transceiver.signaling.sideband import Sidebands, register_sidebands
+from transceiver.signaling.websockets import Bridges, presented_key
 
 API_PREFIX = "/v1/"
 PREFLIGHT_MAX_AGE_S = 7200
@@ -64,6 +78,8 @@ class Access:
     cors_origins: Collection[str]
     referral_keys: ReferralKeys | None = None
     """None believes no referral."""
+    secret_keys: SecretKeys | None = None
+    """None makes and takes no client secret."""
 
 
 def public_app(
@@ -90,8 +106,16 @@ def public_app(
         reason = refusal()
         return web.json_response({"state": reason or "ready"}, status=503 if reason else 200)
 
+    async def create_secret(request: web.Request) -> web.Response:
+        if access.secret_keys is None or SECRET in request:
+            what = "A client secret is made with an API key, not with another secret."
+            raise Refusal(403, HttpReason.BAD_CLIENT_SECRET, what)
+        return await create(request, access.secret_keys, request[CALLER])
+
     register_calls(app.router, calls)
+    register_sidebands(app.router, Sidebands(calls, Bridges(observer), observer))
     for end in ("", "/"):
+        app.router.add_post(CLIENT_SECRETS + end, create_secret)
         app.router.add_get("/v1/pops" + end, list_pops)
         app.router.add_get("/healthz" + end, healthz)
         app.router.add_get("/readyz" + end, readyz)
@@ -109,6 +133,7 @@ def sibling_app(calls: Calls, exposition: Callable[[], bytes], observer: Observe
         return web.Response(body=exposition(), content_type="text/plain", charset="utf-8")
 
     register_calls(app.router, calls)
+    register_sidebands(app.router, Sidebands(calls, Bridges(observer), observer))
     app.router.add_get("/metrics", metrics)
     return app
 
@@ -117,6 +142,7 @@ def sibling_app(calls: Calls, exposition: Callable[[], bytes], observer: Observe
 async def _trust_sibling(request: web.Request, handler: Handler) -> web.StreamResponse:
     request[CALLER] = unquote(request.headers.get(CALLER_HEADER, ""))
     request[IS_HANDED_OVER] = True
+    request[IS_LIMITED] = LIMITED_HEADER in request.headers
     return await handler(request)
 
 
@@ -158,25 +184,32 @@ class Guard:
         if request.path.startswith(API_PREFIX) and not self._is_welcome(request):
             raise Refusal(403, HttpReason.FOREIGN_ORIGIN, "Pages of this origin may not call (cors_origins).")
         if request.method == "OPTIONS":
-            return web.Response(status=204, headers=_options_headers(request))
+            return web.Response(headers=_options_headers(request))
         return await handler(request)
 
     @web.middleware
     async def authenticate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Name the caller by its API key."""
+        """Name the caller by its API key, or by what was made with one."""
         request[IS_HANDED_OVER] = False
         if request.path.startswith(API_PREFIX):
             request[CALLER] = self._caller(request)
+            request[IS_LIMITED] = SECRET in request
         return await handler(request)
 
     def _caller(self, request: web.Request) -> str:
+        key = presented_key(request)
         if self._access.api_keys is None:
+            # Whatever else is there, clients of the API have to send something.
+            with contextlib.suppress(Refusal):
+                self._note_secret(request, key)
             return OPEN_CALLER
         referral: Referral | None = request.get(REFERRAL)
         if referral is not None and "Authorization" not in request.headers:
             return referral.caller
-        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        name = self._access.api_keys.name_of(key.strip()) if scheme.lower() == "bearer" else None
+        secret = self._note_secret(request, key)
+        if secret is not None:
+            return secret.caller
+        name = None if key is None else self._access.api_keys.name_of(key)
         if name is None:
             raise Refusal(
                 401,
@@ -185,6 +218,14 @@ class Guard:
                 {"WWW-Authenticate": "Bearer"},
             )
         return name
+
+    def _note_secret(self, request: web.Request, key: str | None) -> ClientSecret | None:
+        """The client secret of a request, which handlers find there too. Raises Refusal for a bad one."""
+        keys = self._access.secret_keys
+        if keys is None or key is None or not key.startswith(SECRET_PREFIX):
+            return None
+        secret = request[SECRET] = read_client_secret_untrusted(key, keys, int(time.time()))
+        return secret
 
     def _referral(self, request: web.Request) -> Referral | None:
         """That of a request for a new call, or of its preflight. Raises Refusal for one that is not good, but
@@ -240,6 +281,8 @@ def _options_headers(request: web.Request) -> dict[str, str]:
         headers["Allow"] = allow(error)
         if request.path.rstrip("/") in OFFER_PATHS:
             headers["Accept-Post"] = ACCEPT_POST
+        elif request.path.rstrip("/") == CLIENT_SECRETS:
+            headers["Accept-Post"] = JSON_TYPE
         if "PATCH" in error.allowed_methods:
             headers["Accept-Patch"] = FRAGMENT_TYPE
     elif error is not None and not is_preflight:

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from transceiver.realtime.client_events import refuse_constant
 from transceiver.sdp import MAX_SDP_BYTES, SdpReason
 from transceiver.signaling.refusals import HttpReason, Refusal
 
@@ -33,14 +34,14 @@ async def read_call_untrusted(request: web.Request, timeout_s: float) -> tuple[s
     if request.content_type == SDP_TYPE:
         return decode_sdp_untrusted(await read_untrusted(request, timeout_s)), {}
     if request.content_type == JSON_TYPE:
-        call = _json_object_untrusted(await read_untrusted(request, timeout_s), "The body")
+        call = json_object_untrusted(await read_untrusted(request, timeout_s), "The body")
         session = call.get("session")
         return decode_sdp_untrusted(call.get("sdp")), _session_untrusted({} if session is None else session)
     if request.content_type == FORM_TYPE:
         form = await _read_form_untrusted(request, timeout_s)
         sdp = decode_sdp_untrusted(form.get("sdp"))
         session = form.get("session")
-        return sdp, {} if session is None else _json_object_untrusted(session, "session")
+        return sdp, {} if session is None else json_object_untrusted(session, "session")
     raise Refusal(
         415,
         HttpReason.BAD_CONTENT_TYPE,
@@ -84,9 +85,10 @@ async def _read_form_untrusted(request: web.Request, timeout_s: float) -> dict[s
     return fields
 
 
-def _json_object_untrusted(body: str | bytes, what: str) -> Mapping[str, object]:
+def json_object_untrusted(body: str | bytes, what: str) -> Mapping[str, object]:
+    """The object in a text. Raises Refusal; `what` begins its sentence."""
     try:
-        parsed = json.loads(body)
+        parsed = json.loads(body, parse_constant=refuse_constant)
     except (ValueError, RecursionError):
         raise Refusal(400, HttpReason.BAD_SESSION, f"{what} is not JSON.") from None
     if not isinstance(parsed, dict):

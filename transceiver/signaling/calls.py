@@ -14,11 +14,13 @@ import re
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from aiohttp import web
 
 from core.errors import ConfigError
 from transceiver.observer import Observer
+from transceiver.realtime.permissions import take_permissions
 from transceiver.sdp import (
     LocalDescription,
     build_answer,
@@ -36,11 +38,22 @@ from transceiver.signaling.bodies import (
     read_call_untrusted,
     read_untrusted,
 )
+from transceiver.signaling.client_secrets import ClientSecret
 from transceiver.signaling.hosts import VOUCHER_HEADER, OtherHosts
 from transceiver.signaling.referrals import PARAMETER, REFERRALS, Referral, Referrer, refuse_other_offer
 from transceiver.signaling.refusals import HttpReason, Refusal, no_such_call
-from transceiver.signaling.siblings import EVIDENCE_HEADER, PASSED_ON, STEERING, Handed, NewCall, Siblings
+from transceiver.signaling.siblings import (
+    CALLER_HEADER,
+    EVIDENCE_HEADER,
+    LIMITED_HEADER,
+    PASSED_ON,
+    STEERING,
+    Handed,
+    NewCall,
+    Siblings,
+)
 from transceiver.signaling.steering import Steering
+from transceiver.signaling.websockets import Way, presented_key
 from transceiver.steering.choice import Choice
 from transceiver.steering.evidence import Evidence, decode_evidence
 from transceiver.transport.ice import Credentials
@@ -58,10 +71,14 @@ CALLER: web.RequestKey[str] = web.RequestKey("caller", str)
 """The name of the API key that a request came with."""
 IS_HANDED_OVER: web.RequestKey[bool] = web.RequestKey("is_handed_over", bool)
 """Whether a sibling process sent it; such a request goes no further."""
+IS_LIMITED: web.RequestKey[bool] = web.RequestKey("is_limited", bool)
+"""Whether the caller has a client secret, and so may do what the call's permissions say."""
 REFERRAL: web.RequestKey[Referral] = web.RequestKey("referral", Referral)
 """What another region vouches for, where the request came by it."""
 KEY = ("Authorization",)
 """Goes on to another host, which checks it by itself, and to no sibling."""
+SECRET: web.RequestKey[ClientSecret] = web.RequestKey("client_secret", ClientSecret)
+"""What the client secret says that a request came with, in place of an API key."""
 _ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 
@@ -104,6 +121,9 @@ class Calls:
     async def create(self, request: web.Request) -> web.Response:
         """An offer in, a session and its answer out; placed with a sibling when this process is full."""
         sdp, settings = await read_call_untrusted(request, self._body_timeout_s)
+        secret = request.get(SECRET)
+        if secret is not None:
+            settings = secret.settings(settings)
         referral = request.get(REFERRAL)
         if referral is not None and "Authorization" not in request.headers and not referral.covers(sdp):
             raise refuse_other_offer()
@@ -118,9 +138,18 @@ class Calls:
         except NoPopError as error:  # for any process of this host
             return self._refer(request, caller, sdp, error)
 
+    async def endpoint(self, _: web.Request) -> web.Response:
+        """GET where calls are made: there, and without a representation (RFC 9725 §4.1)."""
+        return web.Response(status=204)
+
+    async def show(self, request: web.Request) -> web.Response:
+        """GET of a call: whether there is one. It has no representation either."""
+        session = self.own_session(request, request.match_info["id"])
+        return await self._pass_on(request, b"") if session is None else web.Response(status=204)
+
     async def hang_up(self, request: web.Request) -> web.Response:
         """End a call: DELETE as in WHIP (RFC 9725 §4.2), POST …/hangup as in the OpenAI API."""
-        session = self._own_session(request)
+        session = self.own_session(request, request.match_info["id"])
         if session is None:
             return await self._pass_on(request, b"")
         self._manager.close(session, "hangup")
@@ -136,7 +165,7 @@ class Calls:
                 {"Accept-Patch": FRAGMENT_TYPE},
             )
         body = await read_untrusted(request, self._body_timeout_s)
-        session = self._own_session(request)
+        session = self.own_session(request, request.match_info["id"])
         if session is None:
             return await self._pass_on(request, body)
         fragment = parse_fragment_untrusted(decode_sdp_untrusted(body))
@@ -165,7 +194,9 @@ class Calls:
         offer = parse_offer_untrusted(sdp)
         choice = self._choose(evidence)
         try:
-            session = self._manager.create(CallRequest(offer, settings, caller), started_ns, _now_min())
+            rest, permissions = take_permissions(settings)
+            call = CallRequest(offer, rest, caller, permissions)
+            session = self._manager.create(call, started_ns, _now_min())
         except ConfigError as error:
             raise Refusal(400, HttpReason.BAD_SESSION, f"session: {'; '.join(error.problems)}") from None
         local = _named(session.answer, choice)
@@ -180,9 +211,11 @@ class Calls:
 
     def _refer(self, request: web.Request, caller: str, sdp: str, why: Refusal) -> web.Response:
         """Send the caller to a region that takes calls. One hop: who was sent here is not sent on. Raises
-        the refusal where there is no such region.
+        the refusal where there is no such region, and for a client secret with settings: a referral has none,
+        and a browser leaves the secret behind.
         """
-        region = self._referrer.region
+        secret = request.get(SECRET)
+        region = None if secret is not None and secret.session else self._referrer.region
         if region is None or request[IS_HANDED_OVER] or PARAMETER in request.query:
             raise why
         self._observer.count(REFERRALS, why.reason)
@@ -209,11 +242,10 @@ class Calls:
                 return vouched
         return self._steering.locate(request, time.monotonic_ns())
 
-    def _own_session(self, request: web.Request) -> Session | None:
-        """The session in the path if this process has it and the caller made it; None when it is another
-        process'. A stranger's call and one that never was look the same: 404.
+    def own_session(self, request: web.Request, session_id: str) -> Session | None:
+        """The session if this process has it and the caller made it; None when it is another process'. A
+        stranger's call and one that never was look the same: 404.
         """
-        session_id = request.match_info["id"]
         owner = owner_of(session_id)
         if owner is not None and self._goes_on(request, owner):
             return None
@@ -233,15 +265,33 @@ class Calls:
     async def _pass_on(self, request: web.Request, body: bytes) -> web.Response:
         """To the owner, or to a process of its host."""
         session_id = request.match_info["id"]
+        owner, handed = self._onward(request, session_id, body)
+        if self._hosts.is_own(owner):
+            return await self._siblings.pass_on(owner.process, handed)
+        return await self._hosts.pass_on(session_id, owner, handed, time.monotonic_ns())
+
+    def way_to(self, request: web.Request, session_id: str) -> Way:
+        """Where a WebSocket about another process' session goes on to. Raises Refusal."""
+        owner, handed = self._onward(request, session_id, b"")
+        if not self._hosts.is_own(owner):
+            key = presented_key(request)
+            if key is not None:
+                handed = handed.also(Authorization=f"Bearer {key}")
+            return Way(None, f"http://{self._hosts.find(session_id, owner)}", handed, {"call_id": session_id})
+        handed = handed.also(**{CALLER_HEADER: quote(handed.caller)})
+        if request[IS_LIMITED]:
+            handed = handed.also(**{LIMITED_HEADER: "1"})
+        return Way(self._siblings.find(owner.process), "http://sibling", handed, {"call_id": session_id})
+
+    def _onward(self, request: web.Request, session_id: str, body: bytes) -> tuple[Owner, Handed]:
+        """To whom a request goes on, and as what."""
         owner = owner_of(session_id)
         assert owner is not None
         handed, evidence = _handed(request, body), self._evidence(request)
         if self._hosts.is_own(owner):
-            handed = handed.also(**{EVIDENCE_HEADER: evidence.encode()})
-            return await self._siblings.pass_on(owner.process, handed)
+            return owner, handed.also(**{EVIDENCE_HEADER: evidence.encode()})
         voucher = self._hosts.voucher(handed, evidence, int(time.time()))
-        handed = handed.also(**{VOUCHER_HEADER: voucher, **_of(request, KEY)})
-        return await self._hosts.pass_on(session_id, owner, handed, time.monotonic_ns())
+        return owner, handed.also(**{VOUCHER_HEADER: voucher, **_of(request, KEY)})
 
 
 def register_calls(router: web.UrlDispatcher, calls: Calls) -> None:
@@ -249,6 +299,8 @@ def register_calls(router: web.UrlDispatcher, calls: Calls) -> None:
     for end in ("", "/"):
         for path in OFFER_PATHS:
             router.add_post(path + end, calls.create)
+        router.add_get(CALLS + end, calls.endpoint)
+        router.add_get(CALLS + "/{id}" + end, calls.show)
         router.add_delete(CALLS + "/{id}" + end, calls.hang_up)
         router.add_patch(CALLS + "/{id}" + end, calls.patch)
         router.add_post(CALLS + "/{id}/hangup" + end, calls.hang_up)

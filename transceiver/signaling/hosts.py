@@ -100,10 +100,7 @@ class OtherHosts:
         """The response of a session's host. Raises Refusal where there is none: 404 where nobody is left who
         could have it, 503 where a later try may find its owner. `handed` has all headers.
         """
-        there = self._place.signaling_of(owner.host)
-        if there is None or not is_minted(session_id, self._place.cluster.id, self.keyring):
-            self._observer.count(FORWARDED, "forged")
-            raise no_such_call()
+        there = self.find(session_id, owner)
         if self._under_way >= MAX_UNDER_WAY:
             self._observer.count(FORWARDED, "too_many")
             raise owner_is_silent("host")
@@ -121,6 +118,14 @@ class OtherHosts:
             self._under_way -= 1
         self._observer.count(FORWARDED, "answered")
         return response
+
+    def find(self, session_id: str, owner: Owner) -> Endpoint:
+        """Where the host of a session takes requests. Raises Refusal for an id that no host has written."""
+        there = self._place.signaling_of(owner.host)
+        if there is None or not is_minted(session_id, self._place.cluster.id, self.keyring):
+            self._observer.count(FORWARDED, "forged")
+            raise no_such_call()
+        return there
 
     def _open(self) -> aiohttp.ClientSession:
         if self._client is None:

@@ -20,10 +20,13 @@ class HttpReason(StrEnum):
     BAD_SESSION = "http_bad_session"
     UNAUTHORIZED = "http_unauthorized"
     BAD_REFERRAL = "http_bad_referral"
+    BAD_CLIENT_SECRET = "http_bad_client_secret"  # noqa: S105 - a reason
     FOREIGN_ORIGIN = "http_foreign_origin"
     NOT_FOUND = "http_not_found"
     METHOD_NOT_ALLOWED = "http_method_not_allowed"
     TIMEOUT = "http_timeout"
+    NO_UPGRADE = "http_no_upgrade"
+    TOO_MANY_SIDEBANDS = "http_too_many_sidebands"
     STALE_ETAG = "http_stale_etag"
     NO_IF_MATCH = "http_no_if_match"
     TOO_LARGE = "http_too_large"
@@ -44,13 +47,21 @@ class Refusal(Exception):  # noqa: N818 - an outcome of a request, not an error 
     """Ends a request: an HTTP status, a reason for the counter, a sentence for the caller."""
 
     def __init__(
-        self, status: int, reason: StrEnum, message: str, headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        reason: StrEnum,
+        message: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        param: str | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.reason = reason
         self.message = message
         self.headers = headers or {}
+        self.param = param
+        """The member of the body that is to blame, where it is one."""
 
     def response(self) -> web.Response:
         """The error object of the OpenAI API."""
@@ -58,7 +69,7 @@ class Refusal(Exception):  # noqa: N818 - an outcome of a request, not an error 
             "message": self.message,
             "type": "server_error" if self.status >= 500 else "invalid_request_error",
             "code": str(self.reason),
-            "param": None,
+            "param": self.param,
         }
         return web.json_response({"error": error}, status=self.status, headers=self.headers)
 

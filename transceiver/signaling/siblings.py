@@ -22,6 +22,8 @@ from transceiver.signaling.refusals import no_such_call, owner_is_silent
 from transceiver.steering.evidence import Evidence
 
 CALLER_HEADER = "X-Voxpop-Caller"
+LIMITED_HEADER = "X-Voxpop-Limited"
+"""There for a caller with a client secret."""
 EVIDENCE_HEADER = "X-Voxpop-Evidence"
 """Where the client is: only the process that it has reached can tell."""
 STEERING = "Voxpop-Steering"
@@ -72,6 +74,7 @@ class Siblings:
     def __init__(self, folder: Path, index: int, count: int) -> None:
         self.index = index
         self.count = count
+        self._folder = folder
         self._clients = {
             other: aiohttp.ClientSession(
                 connector=aiohttp.UnixConnector(str(socket_path(folder, other)), limit=MAX_CONNECTIONS),
@@ -86,6 +89,12 @@ class Siblings:
     async def close(self) -> None:
         """Close the connections to all of them."""
         await asyncio.gather(*(client.close() for client in self._clients.values()))
+
+    def find(self, owner: int) -> Path:
+        """The socket of another process. Raises Refusal where there is none of that number."""
+        if owner not in self._clients:
+            raise no_such_call()
+        return socket_path(self._folder, owner)
 
     async def pass_on(self, owner: int, handed: Handed) -> web.Response:
         """The owner's response to a request about a session of its. Raises Refusal when it is silent."""

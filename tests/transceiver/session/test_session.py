@@ -32,6 +32,7 @@ from tests.transceiver.net import (
 from transceiver.media import FRAME_BYTES, FRAME_MS
 from transceiver.media.codec import PACKET_MS
 from transceiver.observer import EndReason
+from transceiver.realtime.permissions import Permissions
 from transceiver.session.session import Session
 from transceiver.session.state import SessionState
 from transceiver.transport.ice import SILENCE_NS
@@ -143,6 +144,26 @@ def test_a_message_that_is_no_event_is_answered_with_an_error(text: str) -> None
             assert event["error"]["code"] == "invalid_event"
             assert session.event_stats.invalid == 1
             assert session.state is SessionState.CONNECTED
+
+    run(scenario())
+
+
+def test_a_client_sends_and_sees_what_it_may() -> None:
+    async def scenario() -> None:
+        async with running() as server, calling(server) as (client, session):
+            allowed = frozenset({"response.cancel"}), frozenset({"echo.response.cancel"})
+            session.events.permissions = Permissions(*allowed)
+            await client.connect()
+            async with asyncio.timeout(PATIENCE_S):
+                await client.opened.wait()
+                for kind in ("session.update", "response.cancel"):
+                    assert client.peer.send_message(json.dumps({"type": kind, "event_id": "mine"}))
+                refused = json.loads(await client.messages.get())
+                error = refused["error"]
+                assert (error["code"], error["event_id"]) == ("event_not_allowed", "mine")
+                echo = json.loads(await client.messages.get())
+            assert echo["type"] == "echo.response.cancel", "and session.created was not shown"
+            assert (session.event_stats.refused, session.event_stats.received) == (1, 1)
 
     run(scenario())
 

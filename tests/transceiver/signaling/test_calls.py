@@ -195,10 +195,10 @@ def test_a_wrong_path_is_told_the_right_one(host: Host, path: str) -> None:
 
 
 ALLOWED = {
-    CALLS: "OPTIONS, POST",
-    CALLS + "/": "OPTIONS, POST",
-    OLDER_CALLS: "OPTIONS, POST",
-    OTHER_PROCESS: "DELETE, OPTIONS, PATCH",
+    CALLS: "GET, HEAD, OPTIONS, POST",
+    CALLS + "/": "GET, HEAD, OPTIONS, POST",
+    OLDER_CALLS: "GET, OPTIONS, POST",
+    OTHER_PROCESS: "DELETE, GET, HEAD, OPTIONS, PATCH",
     f"{OTHER_PROCESS}/hangup": "OPTIONS, POST",
     "/v1/pops": "GET, HEAD, OPTIONS",
     "/healthz": "GET, HEAD, OPTIONS",
@@ -209,7 +209,7 @@ ALLOWED = {
 @pytest.mark.parametrize("path", ALLOWED)
 def test_options_say_what_each_path_takes(host: Host, path: str) -> None:
     response = host.request("OPTIONS", path, key=None)
-    assert (response.status, response.headers["Allow"]) == (204, ALLOWED[path])
+    assert (response.status, response.headers["Allow"]) == (200, ALLOWED[path])
     is_for_offers = path.rstrip("/") in (CALLS, OLDER_CALLS)
     assert response.headers.get("Accept-Post") == (
         "application/sdp, multipart/form-data, application/json" if is_for_offers else None
@@ -224,7 +224,7 @@ def test_options_of_nothing(host: Host, path: str) -> None:
     assert host.request("OPTIONS", path, key=None).status == 404
     asked = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
     preflight = host.request("OPTIONS", path, None, asked, key=None)
-    assert preflight.status == (204 if path.startswith("/v1/") else 404)
+    assert preflight.status == (200 if path.startswith("/v1/") else 404)
     assert preflight.headers.get("Access-Control-Allow-Origin") == (
         ORIGIN if path.startswith("/v1/") else None
     )
@@ -232,17 +232,34 @@ def test_options_of_nothing(host: Host, path: str) -> None:
 
 @pytest.mark.parametrize(
     ("path", "status"),
-    [(CALLS, 405), (OTHER_PROCESS, 405), ("/v1/pops", 200), ("/healthz", 200), ("/", 200), ("/nowhere", 404)],
+    [(CALLS, 204), (OTHER_PROCESS, 404), ("/v1/pops", 200), ("/healthz", 200), ("/", 200), ("/nowhere", 404)],
 )
 def test_head_is_what_get_is_without_a_body(host: Host, path: str, status: int) -> None:
-    """RFC 9725 §4.2 keeps GET and HEAD of calls for later: 405."""
     head = f"HEAD {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {host.keys['alice']}\r\n"
     answer = raw(host, f"{head}Connection: close\r\n\r\n".encode())
     lines, _, body = answer.partition(b"\r\n\r\n")
     assert (int(lines.split()[1]), body) == (status, b"")
     got = host.request("GET", path)
     assert got.status == status
-    assert f"Content-Length: {len(got.body)}\r\n".encode() in lines + b"\r\n"
+    if status != 204:  # has no content by its nature (RFC 9110 §8.6)
+        assert f"Content-Length: {len(got.body)}\r\n".encode() in lines + b"\r\n"
+
+
+def test_a_call_is_there_until_it_is_hung_up_and_has_no_content(host: Host) -> None:
+    """RFC 9725 §4.1; through either process."""
+    path = host.call(CHROMIUM)
+    for method in ("GET", "HEAD") * 4:
+        shown = host.request(method, path)
+        assert (shown.status, shown.body) == (204, b"")
+    assert host.request("GET", path, key="bob").status == 404
+    assert host.request("GET", path, key=None).status == 401
+    assert host.request("DELETE", path).status == 200
+    assert host.request("GET", path).status == 404
+
+
+def test_a_tag_that_is_not_asked_for_is_not_looked_at(host: Host, call: str) -> None:
+    """RFC 9725 §4.3.1: a session must ignore it where no ICE session is meant, as in DELETE."""
+    assert host.request("DELETE", call, headers={"If-Match": '"7"'}).status == 200
 
 
 # Who may
@@ -290,7 +307,7 @@ def test_preflight_of_a_configured_origin(host: Host) -> None:
         "Access-Control-Request-Headers": "authorization,content-type,x-openai-agents-sdk",
     }
     response = host.request("OPTIONS", CALLS, None, asked, key=None)
-    assert response.status == 204
+    assert response.status == 200
     assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
     assert {"POST", "PATCH", "DELETE"} <= set(response.headers["Access-Control-Allow-Methods"].split(", "))
     assert response.headers["Access-Control-Allow-Headers"] == "Authorization, *"

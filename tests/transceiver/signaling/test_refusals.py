@@ -113,7 +113,7 @@ BAD: dict[str, tuple[dict[str, str], str | bytes, int, str]] = {
 
 ELSEWHERE: dict[str, Case] = {
     "unknown path": ("POST", "/v1/realtime/calls2", SDP, CHROMIUM, 404, "http_not_found"),
-    "GET of the calls": ("GET", CALLS, {}, None, 405, "http_method_not_allowed"),
+    "PUT of the calls": ("PUT", CALLS, {}, None, 405, "http_method_not_allowed"),
     "PUT of a call": ("PUT", OTHERS, {}, "", 405, "http_method_not_allowed"),
     "DELETE of no call": ("DELETE", OTHERS, {}, None, 404, "http_not_found"),
     "of process 99": ("DELETE", call_of(99), {}, None, 404, "http_not_found"),

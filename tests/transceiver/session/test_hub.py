@@ -1,0 +1,214 @@
+"""transceiver.session.hub: who gets which event, and who may send it."""
+
+from __future__ import annotations
+
+import gc
+import json
+import weakref
+from typing import Any
+
+import pytest
+
+from transceiver.realtime.event import Event
+from transceiver.realtime.permissions import EVERYTHING, Permissions
+from transceiver.session.hub import MAX_ECHOED, MAX_WATCHERS, EventHub, NotAllowedError, weakly
+
+CREATED = {"type": "session.created", "event_id": "event_1", "session": {"model": "parrot"}}
+UPDATED = {"type": "session.updated", "event_id": "event_2", "session": {"model": "other"}}
+DONE = {"type": "response.done", "event_id": "event_3"}
+LAST = {"type": "error", "error": {"code": "session_expired"}}
+CANCEL = {"type": "response.cancel", "event_id": "mine"}
+LIMITED = Permissions(frozenset({"response.cancel", "session.update"}), frozenset({"response.done"}))
+
+
+class Sideband:
+    def __init__(self, room: int = 1000) -> None:
+        self.room = room
+        self.got: list[Any] = []
+        self.is_over = False
+
+    def show(self, text: str) -> bool:
+        assert not self.is_over
+        if len(self.got) >= self.room:
+            return False
+        self.got.append(json.loads(text))
+        return True
+
+    def end(self) -> None:
+        self.is_over = True
+
+
+def hub(permissions: Permissions = EVERYTHING) -> EventHub:
+    return EventHub("rtc_0-x", permissions)
+
+
+def take(on: EventHub, event: Event, *, is_trusted: bool = False) -> Event:
+    return on.take_untrusted(json.dumps(event), is_trusted=is_trusted)
+
+
+def objection(on: EventHub, event: Event, *, is_trusted: bool = False) -> Any:
+    with pytest.raises(NotAllowedError) as caught:
+        take(on, event, is_trusted=is_trusted)
+    answer: Any = caught.value.answer
+    assert answer["type"] == "error"
+    return answer
+
+
+def test_what_the_backend_says_goes_to_all_that_watch_and_to_the_channel() -> None:
+    one = hub()
+    sidebands = Sideband(), Sideband()
+    for sideband in sidebands:
+        one.attach(sideband, is_trusted=True)
+    assert json.loads(one.publish(DONE)) == DONE
+    assert [sideband.got for sideband in sidebands] == [[DONE], [DONE]]
+
+
+def test_who_comes_later_begins_with_the_session_as_it_is() -> None:
+    one, sideband = hub(), Sideband()
+    for event in (CREATED, UPDATED, DONE):
+        one.publish(event)
+    assert one.attach(sideband, is_trusted=True)
+    assert sideband.got == [{**UPDATED, "type": "session.created"}]
+
+
+def test_who_comes_before_the_session_is_told_there_is_none_yet() -> None:
+    one, sideband = hub(), Sideband()
+    assert not one.attach(sideband, is_trusted=True)
+    assert sideband.got == []
+
+
+def test_one_that_is_too_slow_is_left_behind_and_the_others_are_not() -> None:
+    one, slow, quick = hub(), Sideband(room=1), Sideband()
+    one.attach(slow, is_trusted=True)
+    one.attach(quick, is_trusted=True)
+    for _ in range(3):
+        one.publish(DONE)
+    assert (len(slow.got), len(quick.got)) == (1, 3)
+    one.close(None)
+    assert (slow.is_over, quick.is_over) == (False, True)
+
+
+def test_there_are_so_many_and_one_that_goes_makes_room() -> None:
+    one = hub()
+    sidebands = [Sideband() for _ in range(MAX_WATCHERS)]
+    for sideband in sidebands:
+        assert one.has_room
+        one.attach(sideband, is_trusted=True)
+    assert not one.has_room
+    one.detach(sidebands[0])
+    one.detach(sidebands[0])
+    assert one.has_room
+    one.publish(DONE)
+    assert sidebands[0].got == []
+
+
+def test_the_end_comes_with_its_reason() -> None:
+    one, sideband = hub(LIMITED), Sideband()
+    one.attach(sideband, is_trusted=False)
+    one.close(LAST)
+    assert (sideband.got, sideband.is_over, one.is_watched) == ([LAST], True, False)
+
+
+def test_an_event_of_the_client_is_let_through_as_it_is() -> None:
+    one = hub(LIMITED)
+    assert take(one, CANCEL) == CANCEL
+    assert one.stats.received == 1
+
+
+def test_one_that_it_may_not_send_is_answered_with_its_id() -> None:
+    one = hub(LIMITED)
+    error = objection(one, {"type": "response.create", "event_id": "mine"})["error"]
+    assert (error["code"], error["event_id"]) == ("event_not_allowed", "mine")
+    assert "response.create" in error["message"]
+    assert (one.stats.refused, one.stats.received) == (1, 0)
+    assert take(one, {"type": "response.create"}, is_trusted=True) == {"type": "response.create"}
+
+
+def test_objections_have_ids_of_their_own_and_repeat_little() -> None:
+    one = hub(Permissions(frozenset(), None))
+    answers = [objection(one, {"type": "x" * 5000, "event_id": "y" * 5000}) for _ in range(2)]
+    assert answers[0]["event_id"] != answers[1]["event_id"]
+    assert answers[0]["error"]["event_id"] == "y" * MAX_ECHOED
+    assert len(json.dumps(answers[0])) < 1000
+    assert objection(one, {"type": "x", "event_id": {}})["error"]["event_id"] is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"type": 1}', "no"])
+def test_what_is_no_event_is_counted_and_answered(text: str) -> None:
+    one = hub(LIMITED)
+    for is_trusted in (True, False):
+        with pytest.raises(NotAllowedError) as caught:
+            one.take_untrusted(text, is_trusted=is_trusted)
+        error: Any = caught.value.answer["error"]
+        assert error["code"] == "invalid_event"
+    assert one.stats.invalid == 2
+
+
+def update(client: object) -> dict[str, object]:
+    return {"type": "session.update", "session": {"instructions": "x", "client": client}}
+
+
+def test_a_client_cannot_give_itself_permissions() -> None:
+    for permissions in (LIMITED, EVERYTHING):
+        one = hub(permissions)
+        assert objection(one, update(None))["error"]["code"] == "event_not_allowed"
+        assert one.permissions == permissions
+
+
+def test_a_sideband_can_and_the_backend_gets_the_rest() -> None:
+    one = hub()
+    taken = take(one, update({"data_channel": {"allowed_client_events": []}}), is_trusted=True)
+    assert taken == {"type": "session.update", "session": {"instructions": "x"}}
+    objection(one, CANCEL)
+    take(one, update(None), is_trusted=True)
+    assert take(one, CANCEL) == CANCEL
+
+
+def test_permissions_that_are_none_change_nothing() -> None:
+    one = hub(LIMITED)
+    error = objection(one, update({"data_channel": 1}), is_trusted=True)["error"]
+    assert (error["code"], one.permissions) == ("invalid_value", LIMITED)
+    assert "session.client.data_channel" in error["message"]
+
+
+def test_a_sideband_with_a_client_secret_is_shown_what_the_client_is() -> None:
+    one, trusted, other = hub(LIMITED), Sideband(), Sideband()
+    one.publish(CREATED)
+    one.attach(trusted, is_trusted=True)
+    one.attach(other, is_trusted=False)
+    for event in (UPDATED, DONE):
+        one.publish(event)
+    assert trusted.got == [CREATED, UPDATED, DONE]
+    assert other.got == [DONE]
+
+
+def test_what_concerns_one_goes_to_it_alone() -> None:
+    one, sideband, other = hub(), Sideband(room=1), Sideband()
+    one.attach(sideband, is_trusted=True)
+    one.attach(other, is_trusted=True)
+    one.tell(sideband, LAST)
+    one.tell(sideband, LAST)
+    assert (sideband.got, other.got) == ([LAST], [])
+    one.publish(DONE)
+    assert sideband.got == [LAST], "it had no room for the second"
+
+
+def test_a_weak_method_does_nothing_once_its_object_is_gone() -> None:
+    class Taker:
+        def __init__(self) -> None:
+            self.got: list[Event] = []
+
+        def take(self, event: Event) -> None:
+            self.got.append(event)
+
+    taker = Taker()
+    emit, gone = weakly(taker.take), weakref.ref(taker)
+    emit(DONE)
+    assert taker.got == [DONE]
+    gc.disable()
+    try:
+        del taker
+        assert gone() is None, "without a collection"
+    finally:
+        gc.enable()
+    emit(DONE)

@@ -1,0 +1,82 @@
+"""What a client that is not trusted may send over its event channel, and what it is shown.
+
+A page is in the hands of whoever uses it. The server that makes its call, or its client secret, says in
+`session.client.data_channel` which events go through, as the API has it: `allowed_client_events` and
+`allowed_server_events`, lists of types. What is left out allows all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from core.errors import ConfigError
+from transceiver.realtime.event import Event
+
+MEMBER: Final = "client"
+"""Of a session object; never for a backend."""
+CHANNEL: Final = "data_channel"
+SENDS: Final = "allowed_client_events"
+SEES: Final = "allowed_server_events"
+MAX_TYPES: Final = 128
+MAX_TYPE_CHARS: Final = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """Types of events; None for all."""
+
+    sends: frozenset[str] | None = None
+    sees: frozenset[str] | None = None
+
+    def lets(self, event: Event) -> bool:
+        """Whether the client may send it."""
+        return self.sends is None or event.get("type") in self.sends
+
+    def shows(self, event: Event) -> bool:
+        """Whether the client gets it."""
+        return self.sees is None or event.get("type") in self.sees
+
+    def updated(self, client: object) -> Permissions:
+        """With what a `session.client` has; lists that are not there do not change. Raises ConfigError, also
+        for a member that we do not know: a mistyped one would allow what it is to forbid.
+        """
+        if client is None:
+            return EVERYTHING
+        channel = _members(client, (CHANNEL,), f"session.{MEMBER}").get(CHANNEL, {})
+        if channel is None:
+            return EVERYTHING
+        lists = _members(channel, (SENDS, SEES), f"session.{MEMBER}.{CHANNEL}")
+        sends = _types(lists[SENDS], SENDS) if SENDS in lists else self.sends
+        sees = _types(lists[SEES], SEES) if SEES in lists else self.sees
+        return Permissions(sends, sees)
+
+
+EVERYTHING: Final = Permissions()
+
+
+def take_permissions(session: Event, held: Permissions = EVERYTHING) -> tuple[Event, Permissions]:
+    """A session object without what it says of permissions, and those. Raises ConfigError."""
+    if MEMBER not in session:
+        return session, held
+    rest = {key: value for key, value in session.items() if key != MEMBER}
+    return rest, held.updated(session[MEMBER])
+
+
+def _members(value: object, known: tuple[str, ...], place: str) -> Mapping[str, object]:
+    if not isinstance(value, Mapping):
+        raise ConfigError([f"{place} must be an object"])
+    if not value.keys() <= set(known):
+        raise ConfigError([f"{place} may have {' and '.join(known)}, and nothing else"])
+    return value
+
+
+def _types(value: object, name: str) -> frozenset[str] | None:
+    if value is None:
+        return None
+    is_list = isinstance(value, list) and len(value) <= MAX_TYPES
+    if not is_list or not all(isinstance(each, str) and len(each) <= MAX_TYPE_CHARS for each in value):  # type: ignore[attr-defined]
+        place = f"session.{MEMBER}.{CHANNEL}.{name}"
+        raise ConfigError([f"{place} must be a list of at most {MAX_TYPES} types of events"])
+    return frozenset(value)  # type: ignore[call-overload, no-any-return]

@@ -1,0 +1,180 @@
+"""Where the events of one session meet: those of the client's channel, of sidebands and of the backend.
+
+    client's channel ──┐ what it may send                what it is shown ┌──▶ client's channel
+                       ├────────────────▶ backend ──────▶────────────────┤
+    sidebands ─────────┘ everything                            everything └──▶ sidebands
+
+It does no I/O: events go in and come out, and what watches takes texts without waiting.
+"""
+
+from __future__ import annotations
+
+import json
+import weakref
+from collections.abc import Callable, Mapping
+from itertools import count
+from typing import Final, Protocol, TypeVar
+
+from core.errors import ConfigError
+from transceiver.realtime.client_events import NOT_AN_EVENT, EventStats, decode_event_untrusted
+from transceiver.realtime.event import Event
+from transceiver.realtime.permissions import MEMBER, Permissions, take_permissions
+
+T = TypeVar("T")
+
+MAX_WATCHERS: Final = 8
+MAX_ECHOED: Final = 256
+"""Characters of a client's own text that an error repeats to it."""
+_STATES: Final = frozenset({"session.created", "session.updated"})
+_UPDATE: Final = "session.update"
+
+
+class Watcher(Protocol):
+    """A sideband, as a session sees it. It must not call back from either."""
+
+    def show(self, text: str) -> bool:
+        """Take an event to send; False when it has no room for one more, and is to be left behind."""
+
+    def end(self) -> None:
+        """Nothing comes any more; what was taken may still be sent."""
+
+
+class NotAllowedError(Exception):
+    """An event that its sender may not send. `answer` is the `error` event for it."""
+
+    def __init__(self, answer: Event) -> None:
+        super().__init__("an event that its sender may not send")
+        self.answer = answer
+
+
+class EventHub:
+    """Of one session."""
+
+    def __init__(self, session_id: str, permissions: Permissions) -> None:
+        self.permissions = permissions
+        """Of who is not trusted; a sideband may change them."""
+        self.stats = EventStats()
+        """What clients sent, over channel and sidebands, and what went out by the channel."""
+        self._suffix = session_id.removeprefix("rtc_")
+        self._numbers = count(1)
+        self._watchers: dict[Watcher, bool] = {}
+        """With whether each is trusted."""
+        self._state: Event | None = None
+
+    # From the backend
+
+    def publish(self, event: Event) -> str:
+        """Show an event to all sidebands that may see it; its text, for the channel."""
+        text = encode(event)
+        if event.get("type") in _STATES:
+            self._state = event
+        is_shown = self.permissions.shows(event)
+        for watcher, is_trusted in list(self._watchers.items()):
+            if (is_trusted or is_shown) and not watcher.show(text):
+                self.detach(watcher)
+        return text
+
+    # From clients
+
+    def take_untrusted(self, text: str, *, is_trusted: bool) -> Event:
+        """The event in a message, as it is for the backend; counted. Raises NotAllowedError."""
+        event = decode_event_untrusted(text)
+        if event is None:
+            self.stats.invalid += 1
+            raise NotAllowedError(NOT_AN_EVENT)
+        try:
+            taken = self._judge(event, is_trusted=is_trusted)
+        except NotAllowedError:
+            self.stats.refused += 1
+            raise
+        self.stats.received += 1
+        return taken
+
+    def _judge(self, event: Event, *, is_trusted: bool) -> Event:
+        if not is_trusted and not self.permissions.lets(event):
+            raise self._objection(event, f"This client may not send {_shortened(event['type'])}.")
+        session = event.get("session")
+        if event["type"] != _UPDATE or not isinstance(session, Mapping) or MEMBER not in session:
+            return event
+        if not is_trusted:
+            raise self._objection(event, f"This client may not set session.{MEMBER}.")
+        try:
+            rest, self.permissions = take_permissions(session, self.permissions)
+        except ConfigError as error:
+            raise self._objection(event, "; ".join(error.problems), "invalid_value") from None
+        return {**event, "session": rest}
+
+    def _objection(self, event: Event, message: str, code: str = "event_not_allowed") -> NotAllowedError:
+        error = {
+            "type": "invalid_request_error",
+            "code": code,
+            "message": message,
+            "param": None,
+            "event_id": _shortened(event.get("event_id")),
+        }
+        own_id = f"event_{self._suffix}_hub{next(self._numbers)}"
+        return NotAllowedError({"type": "error", "event_id": own_id, "error": error})
+
+    # Sidebands
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another may watch."""
+        return len(self._watchers) < MAX_WATCHERS
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether any does."""
+        return bool(self._watchers)
+
+    def attach(self, watcher: Watcher, *, is_trusted: bool) -> bool:
+        """Let one watch, from `session.created` on, which it is shown as the session is by now. False where
+        there has been none yet.
+        """
+        self._watchers[watcher] = is_trusted
+        if self._state is None:
+            return False
+        created = {**self._state, "type": "session.created"}
+        if is_trusted or self.permissions.shows(created):
+            watcher.show(encode(created))
+        return True
+
+    def tell(self, watcher: Watcher, event: Event) -> None:
+        """What concerns that one alone."""
+        if not watcher.show(encode(event)):
+            self.detach(watcher)
+
+    def detach(self, watcher: Watcher) -> None:
+        """It watches no more. Idempotent."""
+        self._watchers.pop(watcher, None)
+
+    def close(self, last: Event | None) -> None:
+        """The session is over; `last` says why, where there is something to say."""
+        text = None if last is None else encode(last)
+        for watcher in self._watchers:
+            if text is not None:
+                watcher.show(text)
+            watcher.end()
+        self._watchers.clear()
+
+
+def weakly(take: Callable[[T], None]) -> Callable[[T], None]:
+    """A method as one that does not keep its object, and does nothing once that is gone."""
+    method = weakref.WeakMethod(take)
+
+    def call(value: T) -> None:
+        alive = method()
+        if alive is not None:
+            alive(value)
+
+    return call
+
+
+def encode(event: Event) -> str:
+    """As it is on the wire."""
+    return json.dumps(event, separators=(",", ":"))
+
+
+def _shortened(value: object) -> str | None:
+    """A client's text, short enough to repeat; None for what is no text."""
+    return value[:MAX_ECHOED] if isinstance(value, str) else None

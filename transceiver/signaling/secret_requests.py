@@ -1,0 +1,95 @@
+"""`POST /v1/realtime/client_secrets`: what is asked for, and what comes back."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from aiohttp import web
+
+from core.errors import ConfigError
+from transceiver.realtime.event import Event
+from transceiver.realtime.permissions import take_permissions
+from transceiver.signaling.bodies import BODY_TIMEOUT_S, JSON_TYPE, json_object_untrusted, read_untrusted
+from transceiver.signaling.client_secrets import (
+    LIFETIME_S,
+    MAX_LIFETIME_S,
+    MIN_LIFETIME_S,
+    ClientSecret,
+    SecretKeys,
+    mint_client_secret,
+)
+from transceiver.signaling.refusals import HttpReason, Refusal
+
+CLIENT_SECRETS: Final = "/v1/realtime/client_secrets"
+ANCHOR: Final = "created_at"
+"""The only moment that the API counts a lifetime from."""
+
+
+async def read_body_untrusted(request: web.Request) -> Mapping[str, object]:
+    """The object in the body, all of which may be left out, and the body too. Raises Refusal."""
+    body = await read_untrusted(request, BODY_TIMEOUT_S)
+    if not body:
+        return {}
+    if request.content_type != JSON_TYPE:
+        raise Refusal(
+            415,
+            HttpReason.BAD_CONTENT_TYPE,
+            f"The Content-Type must be {JSON_TYPE}.",
+            {"Accept-Post": JSON_TYPE},
+        )
+    return json_object_untrusted(body, "The body")
+
+
+def answer(body: Mapping[str, object], keys: SecretKeys, caller: str, now_s: int) -> dict[str, object]:
+    """The API's response to what a body wants. Raises Refusal."""
+    session = _session(body)
+    expires_s = now_s + _lifetime_s(body.get("expires_after"))
+    value = mint_client_secret(keys, ClientSecret(caller, expires_s, session))
+    named = {"id": f"sess_{secrets.token_urlsafe(16)}", "object": "realtime.session"}
+    return {
+        "value": value,
+        "expires_at": expires_s,
+        "session": {"type": "realtime", **session, **named},
+    }
+
+
+async def create(request: web.Request, keys: SecretKeys, caller: str) -> web.Response:
+    """The handler, for a caller that has shown an API key."""
+    body = await read_body_untrusted(request)
+    made = answer(body, keys, caller, int(time.time()))
+    return web.json_response(made, headers={"Cache-Control": "no-store"})
+
+
+def _session(body: Mapping[str, object]) -> Event:
+    session = body.get("session")
+    if session is None:
+        return {}
+    if not isinstance(session, dict):
+        raise Refusal(400, HttpReason.BAD_SESSION, "session must be a JSON object.", param="session")
+    try:
+        take_permissions(session)
+    except ConfigError as error:
+        what = "; ".join(error.problems)
+        raise Refusal(400, HttpReason.BAD_SESSION, what, param="session.client") from None
+    return session
+
+
+def _lifetime_s(wanted: object) -> int:
+    if wanted is None:
+        return LIFETIME_S
+    if not isinstance(wanted, dict):
+        raise _bad_expiry("expires_after", "must be a JSON object")
+    if wanted.get("anchor", ANCHOR) != ANCHOR:
+        raise _bad_expiry("expires_after.anchor", f"must be {ANCHOR!r}")
+    seconds = wanted.get("seconds", LIFETIME_S)
+    is_number = isinstance(seconds, int) and not isinstance(seconds, bool)
+    if not is_number or not MIN_LIFETIME_S <= seconds <= MAX_LIFETIME_S:
+        raise _bad_expiry("expires_after.seconds", f"must be a number, {MIN_LIFETIME_S}–{MAX_LIFETIME_S}")
+    return int(seconds)
+
+
+def _bad_expiry(param: str, what: str) -> Refusal:
+    return Refusal(400, HttpReason.BAD_BODY, f"{param} {what}.", param=param)
