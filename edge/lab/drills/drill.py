@@ -27,6 +27,8 @@ GAP, PACKETS, CALLS = "audio gap", "packets lost", "calls lost"
 """The figures that have a column of their own."""
 BEFORE = "gap before"
 """The longest before anything happened: what the machine itself is late by."""
+MIDDLE = "gap in the middle"
+"""Of half of the callers it was no longer: what is left of a bar when the machine is late for some."""
 
 
 @dataclass(frozen=True, slots=True)

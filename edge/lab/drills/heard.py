@@ -85,12 +85,10 @@ class Heard:
         )
         return max(lengths, default=0.0)
 
-    def silent_until_ns(self, at_ns: int) -> int:
-        """When the last of the calls that had no audio at this moment was heard again; that moment where all
-        had audio.
-        """
-        ends = [_end_ns(gap) for report in self.reports for gap in _gaps(report) if gap["at_ns"] <= at_ns]
-        return max((end for end in ends if end > at_ns), default=at_ns)
+    def silences_ms(self, at_ns: int) -> list[float]:
+        """Of each call that had no audio at this moment, how long it still had none."""
+        ends = (_end_ns(gap) for report in self.reports for gap in _gaps(report) if gap["at_ns"] <= at_ns)
+        return [(end - at_ns) / 1e6 for end in ends if end > at_ns]
 
     @property
     def packets_lost(self) -> int:

@@ -11,7 +11,7 @@ from core.errors import UnavailableError
 from core.service import interrupt
 from edge.lab.drills import planets
 from edge.lab.drills.drill import BEFORE, CALLS, GAP, PACKETS, Bar, Drill, Figure, Outcome
-from edge.lab.drills.heard import Heard
+from edge.lab.drills.heard import Heard, percentile
 from edge.lab.drills.stage import Stage
 from edge.lab.planet.planet import Pop
 
@@ -20,7 +20,8 @@ SETTLE_S = 4.0
 """All have sent a check since they were set up, and the records of their flows are written."""
 AFTER_S, AFTER_WITHOUT_STORE_S = 3.0, 6.0
 ROUTE_TIMEOUT_S, POLL_S = 10.0, 0.01
-DETECTION, AFTER_ROUTE = "route moved after", "gap after the route moved"
+DETECTION = "route moved after"
+AFTER_ROUTE, LAST_AFTER_ROUTE = "then silent in the middle", "then silent at most"
 MS = 1e6
 
 
@@ -73,6 +74,7 @@ def _outcome(heard: Heard, dead_ns: int, moved_ns: int, on_victim: int, restored
     faults = list(heard.losses)
     if on_victim == 0:
         faults.append("no call went by the host that died")
+    silences_ms = heard.silences_ms(moved_ns)
     figures = {
         GAP: Figure(heard.gap_ms(dead_ns), "ms"),
         PACKETS: Figure(heard.packets_lost),
@@ -80,7 +82,8 @@ def _outcome(heard: Heard, dead_ns: int, moved_ns: int, on_victim: int, restored
         BEFORE: Figure(heard.gap_before_ms(dead_ns), "ms"),
         "by that host": Figure(on_victim, "calls"),
         DETECTION: Figure(round((moved_ns - dead_ns) / MS), "ms"),
-        AFTER_ROUTE: Figure(round(max(0, heard.silent_until_ns(moved_ns) - moved_ns) / MS), "ms"),
+        AFTER_ROUTE: Figure(round(percentile(silences_ms, 50) if silences_ms else 0), "ms"),
+        LAST_AFTER_ROUTE: Figure(round(max(silences_ms, default=0)), "ms"),
     }
     if restored is not None:
         figures["flows restored"] = Figure(restored)

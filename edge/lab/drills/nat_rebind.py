@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge.lab.drills.drill import BEFORE, CALLS, GAP, PACKETS, Bar, Drill, Figure, Outcome
+from edge.lab.drills.drill import BEFORE, CALLS, GAP, MIDDLE, PACKETS, Bar, Drill, Figure, Outcome
 from edge.lab.drills.heard import percentile
 from edge.lab.drills.stage import Stage
 
@@ -25,7 +25,7 @@ def _play(stage: Stage) -> Outcome:
             PACKETS: Figure(heard.packets_lost),
             CALLS: Figure(len(heard.losses)),
             BEFORE: Figure(heard.gap_before_ms(rebound_ns), "ms"),
-            "gap in the middle": Figure(percentile(gaps_ms, 50) if gaps_ms else 0.0, "ms"),
+            MIDDLE: Figure(percentile(gaps_ms, 50) if gaps_ms else 0.0, "ms"),
             "ICE restarts": Figure(heard.restarts),
         },
         tuple(heard.losses),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from edge.lab.drills import planets
-from edge.lab.drills.drill import BEFORE, CALLS, GAP, PACKETS, Bar, Drill, Figure, Outcome
+from edge.lab.drills.drill import BEFORE, CALLS, GAP, MIDDLE, PACKETS, Bar, Drill, Figure, Outcome
 from edge.lab.drills.heard import percentile
 from edge.lab.drills.stage import Stage
 from edge.lab.planet.planet import Planet
@@ -45,7 +45,7 @@ def _play(stage: Stage) -> Outcome:
             PACKETS: Figure(heard.packets_lost),
             CALLS: Figure(len(heard.losses)),
             BEFORE: Figure(heard.gap_before_ms(cut_ns), "ms"),
-            "gap in the middle": Figure(percentile(gaps_ms, 50), "ms"),
+            MIDDLE: Figure(percentile(gaps_ms, 50), "ms"),
             "ICE restarts": Figure(heard.restarts),
         },
         (*heard.losses, *faults),

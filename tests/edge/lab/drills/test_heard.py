@@ -58,11 +58,11 @@ def test_what_the_machine_was_late_by_is_between_the_last_set_up_and_the_moment(
     assert heard.gap_before_ms(0) == 0
 
 
-def test_the_last_to_be_heard_again_is_of_those_that_were_silent_at_the_moment() -> None:
+def test_silences_are_of_those_that_were_silent_at_the_moment() -> None:
     heard = Heard([report(0, gap(100, 400), gap(600, 900)), report(1, gap(200, 250))], 2)
-    assert heard.silent_until_ns(300 * MS) == 500 * MS
-    assert heard.silent_until_ns(50 * MS) == 50 * MS
-    assert heard.silent_until_ns(550 * MS) == 550 * MS
+    assert heard.silences_ms(300 * MS) == [200.0, 150.0]
+    assert heard.silences_ms(50 * MS) == []
+    assert heard.silences_ms(550 * MS) == []
 
 
 def test_a_call_is_lost_that_broke_off_and_one_that_was_silent_to_its_end() -> None:
