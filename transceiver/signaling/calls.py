@@ -307,8 +307,11 @@ def register_calls(router: web.UrlDispatcher, calls: Calls) -> None:
 
 
 def _handed(request: web.Request, body: bytes) -> Handed:
-    """A request as it goes on, with what its owner wants to know of it."""
-    return Handed(request.method, request.path, request[CALLER], _of(request, PASSED_ON), body)
+    """A request as it goes on, with what its owner wants to know of it. HEAD goes as GET: its answer is the
+    same but for the body, which is left out here, and has the length that it would have.
+    """
+    method = "GET" if request.method == "HEAD" else request.method
+    return Handed(method, request.path, request[CALLER], _of(request, PASSED_ON), body)
 
 
 def _of(request: web.Request, names: Collection[str]) -> dict[str, str]:
