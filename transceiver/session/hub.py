@@ -39,6 +39,16 @@ class Watcher(Protocol):
         """Nothing comes any more; what was taken may still be sent."""
 
 
+class Receiver(Protocol):
+    """What of a backend has to do with events; see `Backend`."""
+
+    def opened(self) -> None:
+        """Somebody expects `session.created`."""
+
+    def receive_event(self, event: Event) -> None:
+        """An event of a client."""
+
+
 class NotAllowedError(Exception):
     """An event that its sender may not send. `answer` is the `error` event for it."""
 
@@ -55,6 +65,8 @@ class EventHub:
         """Of who is not trusted; a sideband may change them."""
         self.stats = EventStats()
         """What clients sent, over channel and sidebands, and what went out by the channel."""
+        self.backend: Receiver | None = None
+        """None before there is one, and once the session is over."""
         self._suffix = session_id.removeprefix("rtc_")
         self._numbers = count(1)
         self._watchers: dict[Watcher, bool] = {}
@@ -75,6 +87,16 @@ class EventHub:
         return text
 
     # From clients
+
+    def receive_untrusted(self, text: str, *, is_trusted: bool) -> Event | None:
+        """Give the backend what is in a message; the `error` event for one that it does not get."""
+        if self.backend is None:
+            return None
+        try:
+            self.backend.receive_event(self.take_untrusted(text, is_trusted=is_trusted))
+        except NotAllowedError as error:
+            return error.answer
+        return None
 
     def take_untrusted(self, text: str, *, is_trusted: bool) -> Event:
         """The event in a message, as it is for the backend; counted. Raises NotAllowedError."""
@@ -128,16 +150,25 @@ class EventHub:
         return bool(self._watchers)
 
     def attach(self, watcher: Watcher, *, is_trusted: bool) -> bool:
-        """Let one watch, from `session.created` on, which it is shown as the session is by now. False where
-        there has been none yet.
+        """Show all events to one more, or those that the client may see, from `session.created` on, which has
+        the session as it is by now. False where there are too many, or the session is over.
         """
+        if self.backend is None or not self.has_room:
+            return False
         self._watchers[watcher] = is_trusted
         if self._state is None:
-            return False
+            self.backend.opened()
+            return True
         created = {**self._state, "type": "session.created"}
         if is_trusted or self.permissions.shows(created):
             watcher.show(encode(created))
         return True
+
+    def hear_untrusted(self, text: str, watcher: Watcher) -> None:
+        """A message of one that watches, which alone is told what is wrong with it."""
+        refusal = self.receive_untrusted(text, is_trusted=self._watchers.get(watcher, False))
+        if refusal is not None:
+            self.tell(watcher, refusal)
 
     def tell(self, watcher: Watcher, event: Event) -> None:
         """What concerns that one alone."""
@@ -150,6 +181,7 @@ class EventHub:
 
     def close(self, last: Event | None) -> None:
         """The session is over; `last` says why, where there is something to say."""
+        self.backend = None
         text = None if last is None else encode(last)
         for watcher in self._watchers:
             if text is not None:
@@ -158,7 +190,7 @@ class EventHub:
         self._watchers.clear()
 
 
-def weakly(take: Callable[[T], None]) -> Callable[[T], None]:
+def weakly(take: Callable[[T], object]) -> Callable[[T], None]:
     """A method as one that does not keep its object, and does nothing once that is gone."""
     method = weakref.WeakMethod(take)
 

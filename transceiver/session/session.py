@@ -28,7 +28,7 @@ from transceiver.realtime.client_events import EventStats
 from transceiver.realtime.event import Event
 from transceiver.realtime.permissions import EVERYTHING, Permissions
 from transceiver.sdp import LocalDescription, Offer
-from transceiver.session.hub import EventHub, NotAllowedError, Watcher, encode, weakly
+from transceiver.session.hub import EventHub, encode, weakly
 from transceiver.session.state import SessionEvent, SessionReason, SessionState, advance
 from transceiver.transport.certificate import Certificate
 from transceiver.transport.ice import Credentials, IceLite
@@ -116,6 +116,7 @@ class Session:
             session_id, request.settings, weakly(self._emit), shared.observer, weakly(self._end_by_backend)
         )
         self._backend: Backend = shared.backend_factory.create(context)
+        self.events.backend = self._backend
 
     @property
     def remote(self) -> Endpoint | None:
@@ -250,31 +251,9 @@ class Session:
 
     def receive_message_untrusted(self, text: str) -> None:
         """An event for the backend; the client is told when it is none, or one that it may not send."""
-        try:
-            self._backend.receive_event(self.events.take_untrusted(text, is_trusted=False))
-        except NotAllowedError as error:
-            self._tell(error.answer)
-
-    # Sidebands
-
-    def watch(self, watcher: Watcher, *, is_trusted: bool) -> bool:
-        """Show all events to one more, or those that the client may see. False where there are too many, or
-        the session is over.
-        """
-        if self.state is SessionState.CLOSED or not self.events.has_room:
-            return False
-        if not self.events.attach(watcher, is_trusted=is_trusted):
-            self._backend.opened()
-        return True
-
-    def receive_sideband_untrusted(self, text: str, watcher: Watcher, *, is_trusted: bool) -> None:
-        """As from the channel; only that sideband is told what is wrong."""
-        if self.state is SessionState.CLOSED:
-            return
-        try:
-            self._backend.receive_event(self.events.take_untrusted(text, is_trusted=is_trusted))
-        except NotAllowedError as error:
-            self.events.tell(watcher, error.answer)
+        refusal = self.events.receive_untrusted(text, is_trusted=False)
+        if refusal is not None:
+            self._tell(refusal)
 
     def refuse(self, reason: StrEnum) -> None:
         """Something of the client's was dropped, there or here."""

@@ -89,11 +89,11 @@ class Sidebands:
         transport = request.transport
         outbox = Outbox(transport.abort if transport is not None else lambda: None)
         is_trusted = not request[IS_LIMITED]
-        if not session.watch(outbox, is_trusted=is_trusted):
+        if not _attach(session, outbox, is_trusted=is_trusted):
             outbox.end()
         sending = asyncio.create_task(_send(socket, outbox))
         try:
-            await _receive(socket, outbox, session, is_trusted=is_trusted)
+            await _receive(socket, outbox, session)
         finally:
             session.events.detach(outbox)
             end = "too_slow" if outbox.is_too_slow else "call_ended" if outbox.is_over else "closed"
@@ -102,9 +102,16 @@ class Sidebands:
         return socket
 
 
-async def _receive(
-    socket: web.WebSocketResponse, outbox: Outbox, session: Session, *, is_trusted: bool
-) -> None:
+def _attach(session: Session, outbox: Outbox, *, is_trusted: bool) -> bool:
+    """False where it cannot watch; what a backend raises is not the way to say so on a WebSocket."""
+    try:
+        return session.events.attach(outbox, is_trusted=is_trusted)
+    except Exception:
+        logger.exception("a sideband of session %s could not be opened", session.id)
+        return False
+
+
+async def _receive(socket: web.WebSocketResponse, outbox: Outbox, session: Session) -> None:
     """Until it is closed by either side."""
     async for message in socket:
         if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
@@ -112,7 +119,7 @@ async def _receive(
         data = message.data
         text = data if isinstance(data, str) else data.decode(errors="replace")
         try:
-            session.receive_sideband_untrusted(text, outbox, is_trusted=is_trusted)
+            session.events.hear_untrusted(text, outbox)
         except Exception:
             logger.exception("an event of a sideband of session %s failed", session.id)
 

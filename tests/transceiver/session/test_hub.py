@@ -38,8 +38,24 @@ class Sideband:
         self.is_over = True
 
 
+class Backend:
+    """Says `session.created` when somebody is there, and repeats what it gets."""
+
+    def __init__(self, to: EventHub) -> None:
+        self._emit = weakly(to.publish)
+        self.got: list[Event] = []
+
+    def opened(self) -> None:
+        self._emit(CREATED)
+
+    def receive_event(self, event: Event) -> None:
+        self.got.append(event)
+
+
 def hub(permissions: Permissions = EVERYTHING) -> EventHub:
-    return EventHub("rtc_0-x", permissions)
+    made = EventHub("rtc_0-x", permissions)
+    made.backend = Backend(made)
+    return made
 
 
 def take(on: EventHub, event: Event, *, is_trusted: bool = False) -> Event:
@@ -60,7 +76,7 @@ def test_what_the_backend_says_goes_to_all_that_watch_and_to_the_channel() -> No
     for sideband in sidebands:
         one.attach(sideband, is_trusted=True)
     assert json.loads(one.publish(DONE)) == DONE
-    assert [sideband.got for sideband in sidebands] == [[DONE], [DONE]]
+    assert [sideband.got for sideband in sidebands] == [[CREATED, DONE], [CREATED, DONE]]
 
 
 def test_who_comes_later_begins_with_the_session_as_it_is() -> None:
@@ -71,19 +87,44 @@ def test_who_comes_later_begins_with_the_session_as_it_is() -> None:
     assert sideband.got == [{**UPDATED, "type": "session.created"}]
 
 
-def test_who_comes_before_the_session_is_told_there_is_none_yet() -> None:
+def test_who_comes_before_the_session_has_said_anything_is_told_of_it() -> None:
+    one, sideband, other = hub(), Sideband(), Sideband()
+    for each in (sideband, other):
+        assert one.attach(each, is_trusted=True)
+    assert (sideband.got, other.got) == ([CREATED], [CREATED]), "to each once"
+
+
+def test_nobody_joins_a_session_that_is_over_or_has_no_backend_yet() -> None:
     one, sideband = hub(), Sideband()
-    assert not one.attach(sideband, is_trusted=True)
+    one.close(None)
+    for each in (one, EventHub("rtc_0-x", EVERYTHING)):
+        assert not each.attach(sideband, is_trusted=True)
+        assert each.receive_untrusted(json.dumps(CANCEL), is_trusted=True) is None
+        each.hear_untrusted(json.dumps(CANCEL), sideband)
     assert sideband.got == []
 
 
+def test_what_a_sideband_says_reaches_the_backend_or_is_answered_to_it_alone() -> None:
+    one, trusted, other = hub(LIMITED), Sideband(), Sideband()
+    backend = one.backend
+    assert isinstance(backend, Backend)
+    one.publish(CREATED)
+    one.attach(trusted, is_trusted=True)
+    one.attach(other, is_trusted=False)
+    create = {"type": "response.create"}
+    for sideband in (trusted, other):
+        one.hear_untrusted(json.dumps(create), sideband)
+    assert backend.got == [create]
+    assert (len(trusted.got), [each["type"] for each in other.got]) == (1, ["error"])
+
+
 def test_one_that_is_too_slow_is_left_behind_and_the_others_are_not() -> None:
-    one, slow, quick = hub(), Sideband(room=1), Sideband()
+    one, slow, quick = hub(), Sideband(room=2), Sideband()
     one.attach(slow, is_trusted=True)
     one.attach(quick, is_trusted=True)
     for _ in range(3):
         one.publish(DONE)
-    assert (len(slow.got), len(quick.got)) == (1, 3)
+    assert (len(slow.got), len(quick.got)) == (2, 4)
     one.close(None)
     assert (slow.is_over, quick.is_over) == (False, True)
 
@@ -92,14 +133,14 @@ def test_there_are_so_many_and_one_that_goes_makes_room() -> None:
     one = hub()
     sidebands = [Sideband() for _ in range(MAX_WATCHERS)]
     for sideband in sidebands:
-        assert one.has_room
-        one.attach(sideband, is_trusted=True)
+        assert one.attach(sideband, is_trusted=True)
     assert not one.has_room
+    assert not one.attach(Sideband(), is_trusted=True)
     one.detach(sidebands[0])
     one.detach(sidebands[0])
     assert one.has_room
     one.publish(DONE)
-    assert sidebands[0].got == []
+    assert sidebands[0].got == [CREATED]
 
 
 def test_the_end_comes_with_its_reason() -> None:
@@ -183,14 +224,14 @@ def test_a_sideband_with_a_client_secret_is_shown_what_the_client_is() -> None:
 
 
 def test_what_concerns_one_goes_to_it_alone() -> None:
-    one, sideband, other = hub(), Sideband(room=1), Sideband()
+    one, sideband, other = hub(), Sideband(room=2), Sideband()
     one.attach(sideband, is_trusted=True)
     one.attach(other, is_trusted=True)
     one.tell(sideband, LAST)
     one.tell(sideband, LAST)
-    assert (sideband.got, other.got) == ([LAST], [])
+    assert (sideband.got, other.got) == ([CREATED, LAST], [CREATED])
     one.publish(DONE)
-    assert sideband.got == [LAST], "it had no room for the second"
+    assert sideband.got == [CREATED, LAST], "it had no room for the second"
 
 
 def test_a_weak_method_does_nothing_once_its_object_is_gone() -> None:
