@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from core.service.metrics import Series
-from transceiver.observer import EVENTS, SESSIONS_ENDED, SETUP, TURN_LATENCY, EndReason, NullObserver, Stage
+from transceiver.observer import (
+    BACKEND_LOST,
+    EVENTS,
+    SESSIONS_ENDED,
+    SETUP,
+    TURN_LATENCY,
+    BackendLoss,
+    EndReason,
+    NullObserver,
+    Stage,
+)
 
 
 class Remembering(NullObserver):
@@ -22,10 +32,12 @@ def test_each_short_name_is_one_event() -> None:
     observer.setup_stage(Stage.ICE, 0.02)
     observer.turn(0.25)
     observer.session_ended(EndReason.SILENT)
+    observer.count(BACKEND_LOST, BackendLoss.NO_PONG)
     assert observer.told == [
         (SETUP, 0.02, (Stage.ICE,)),
         (TURN_LATENCY, 0.25, ()),
         (SESSIONS_ENDED, 1.0, (EndReason.SILENT,)),
+        (BACKEND_LOST, 1.0, (BackendLoss.NO_PONG,)),
     ]
     assert [event for event, _, _ in observer.told] == list(EVENTS)
 
