@@ -7,7 +7,6 @@ import tomllib
 
 from edge.lab.drills import planets
 from edge.lab.drills.drill import BEFORE, CALLS, GAP, MIDDLE, PACKETS, Bar, Drill, Figure, Outcome
-from edge.lab.drills.heard import percentile
 from edge.lab.drills.stage import Stage
 from edge.lab.planet import config
 from edge.lab.planet.planet import City, Planet, Pop
@@ -38,7 +37,7 @@ def _play(stage: Stage) -> Outcome:
             stage.wait(stage.pick(AFTER_S, 2.0))
             heard = crowd.end()
         restored = far.hosts[0].relay.metrics().get('voxpop_relay_recalls_total{outcome="restored"}', 0.0)
-    calls, gaps_ms = len(heard.reports), heard.gaps_ms(shifted_ns)
+    calls = len(heard.reports)
     faults = list(heard.losses)
     if flows < calls:
         faults.append(f"{flows} of {calls} calls began at the nearer PoP")
@@ -50,7 +49,7 @@ def _play(stage: Stage) -> Outcome:
             PACKETS: Figure(heard.packets_lost),
             CALLS: Figure(len(heard.losses)),
             BEFORE: Figure(heard.gap_before_ms(shifted_ns), "ms"),
-            MIDDLE: Figure(percentile(gaps_ms, 50) if gaps_ms else 0, "ms"),
+            MIDDLE: Figure(heard.middle_gap_ms(shifted_ns), "ms"),
             "flows restored": Figure(restored),
             "moves": Figure(heard.moves),
         },

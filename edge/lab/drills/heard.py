@@ -72,6 +72,11 @@ class Heard:
         """The longest of any call; 0 where none was silent for 60 ms."""
         return max(self.gaps_ms(since_ns), default=0.0)
 
+    def middle_gap_ms(self, since_ns: int) -> float:
+        """The same of the call in the middle of all; 0 where it was never silent for 60 ms."""
+        gaps_ms = self.gaps_ms(since_ns)
+        return percentile([*gaps_ms, *[0.0] * (len(self.reports) - len(gaps_ms))], 50) if gaps_ms else 0.0
+
     def gap_before_ms(self, at_ns: int) -> float:
         """The longest of any call from when all were up to this moment: what the machine is late by, when
         nothing else happens to the calls. Of each call only its longest gaps are known, so it may be more.

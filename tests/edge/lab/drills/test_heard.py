@@ -48,6 +48,12 @@ def test_a_gap_counts_that_ended_after_the_moment_and_the_longest_of_each_call()
     assert heard.gap_ms(3000 * MS) == 0
 
 
+def test_the_gap_in_the_middle_is_that_of_all_calls() -> None:
+    assert Heard([report(0, gap(100, 400)), report(1), report(2)], 3).middle_gap_ms(0) == 0
+    assert Heard([report(0, gap(100, 400)), report(1, gap(100, 90)), report(2)], 3).middle_gap_ms(0) == 90
+    assert Heard([], 0).middle_gap_ms(0) == 0
+
+
 def test_what_the_machine_was_late_by_is_between_the_last_set_up_and_the_moment() -> None:
     up: list[Event] = [
         {"event": "connected", "call": n, "at_ns": n * 100 * MS, "setup_ms": 1} for n in (1, 2)
