@@ -47,7 +47,7 @@ class SessionSettings:
         merged = _merge(SESSION, _lift_beta(update), self.members, "session")
         if len(json.dumps(merged)) > MAX_SESSION_CHARS:
             raise ConfigError([f"session is longer than {MAX_SESSION_CHARS} characters as a whole"])
-        return SessionSettings(merged, select(merged, _union(self.asked, _lift_beta(update))))
+        return SessionSettings(merged, select(merged, override(self.asked, _lift_beta(update))))
 
     def select(self, update: Event) -> dict[str, object]:
         """Of the members those that an update has, as they were read."""
@@ -96,14 +96,16 @@ def select(members: Event, wanted: Event) -> dict[str, object]:
     return chosen
 
 
-def _union(one: Event, other: Event) -> dict[str, object]:
-    """The members of both."""
-    united = dict(one)
-    for key, value in other.items():
-        held = united.get(key)
-        is_node = key in NODES and isinstance(value, Mapping) and isinstance(held, Mapping)
-        united[key] = _union(held, value) if is_node else value  # type: ignore[arg-type]
-    return united
+def override(defaults: Event, wanted: Event) -> dict[str, object]:
+    """`defaults` with what `wanted` has, by the API's rule that members which are not there do not change.
+    Neither is read: this is for what was asked, not for what is in force.
+    """
+    merged = dict(defaults)
+    for key, value in wanted.items():
+        held = merged.get(key)
+        is_node = key in NODES and isinstance(held, Mapping) and isinstance(value, Mapping)
+        merged[key] = override(held, value) if is_node else value  # type: ignore[arg-type]
+    return merged
 
 
 def _lift_beta(update: Event) -> Event:

@@ -29,6 +29,7 @@ from typing import Final
 from core.keyring import Keyring
 from transceiver.realtime.event import Event
 from transceiver.realtime.permissions import MEMBER
+from transceiver.realtime.settings import override
 from transceiver.signaling.refusals import HttpReason, Refusal
 
 PREFIX: Final = "ek_"
@@ -42,8 +43,6 @@ VERSION: Final = 1
 LIFETIME_S: Final = 600
 MIN_LIFETIME_S: Final = 10
 MAX_LIFETIME_S: Final = 7_200
-NODES: Final = frozenset({"audio", "input", "output"})
-"""Members of a session that are changed member by member; all others are replaced as a whole."""
 
 _HEAD = struct.Struct("!BI8sB")
 _MAC_BYTES = 32
@@ -84,16 +83,6 @@ class ClientSecret:
             what = f"session.{MEMBER} is for who has an API key; a client secret may have it in it."
             raise Refusal(400, HttpReason.BAD_SESSION, what, param=f"session.{MEMBER}")
         return override(self.session, wanted)
-
-
-def override(defaults: Event, wanted: Event) -> dict[str, object]:
-    """`defaults` with what `wanted` has, by the API's rule that members which are not there do not change."""
-    merged = dict(defaults)
-    for key, value in wanted.items():
-        held = merged.get(key)
-        is_node = key in NODES and isinstance(held, Mapping) and isinstance(value, Mapping)
-        merged[key] = override(held, value) if is_node else value  # type: ignore[arg-type]
-    return merged
 
 
 def mint_client_secret(keys: SecretKeys, secret: ClientSecret) -> str:

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.keyring import Keyring
+from transceiver.realtime.settings import override
 from transceiver.signaling.client_secrets import (
     MAX_CHARS,
     MAX_SESSION_CHARS,
     ClientSecret,
     SecretKeys,
     mint_client_secret,
-    override,
     read_client_secret_untrusted,
 )
 from transceiver.signaling.refusals import HttpReason, Refusal
