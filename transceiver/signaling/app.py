@@ -52,7 +52,7 @@ from transceiver.signaling.refusals import HttpReason, Refusal, allow, from_fram
 from transceiver.signaling.secret_requests import CLIENT_SECRETS, create
 from transceiver.signaling.siblings import CALLER_HEADER, LIMITED_HEADER, STEERING
 from transceiver.signaling.sideband import Sidebands, register_sidebands
-from transceiver.signaling.websockets import Bridges, presented_key
+from transceiver.signaling.websockets import presented_key
 
 API_PREFIX = "/v1/"
 PREFLIGHT_MAX_AGE_S = 7200
@@ -113,7 +113,7 @@ def public_app(
         return await create(request, access.secret_keys, request[CALLER])
 
     register_calls(app.router, calls)
-    register_sidebands(app.router, Sidebands(calls, Bridges(observer), observer))
+    register_sidebands(app.router, Sidebands(calls, observer))
     for end in ("", "/"):
         app.router.add_post(CLIENT_SECRETS + end, create_secret)
         app.router.add_get("/v1/pops" + end, list_pops)
@@ -133,7 +133,7 @@ def sibling_app(calls: Calls, exposition: Callable[[], bytes], observer: Observe
         return web.Response(body=exposition(), content_type="text/plain", charset="utf-8")
 
     register_calls(app.router, calls)
-    register_sidebands(app.router, Sidebands(calls, Bridges(observer), observer))
+    register_sidebands(app.router, Sidebands(calls, observer))
     app.router.add_get("/metrics", metrics)
     return app
 

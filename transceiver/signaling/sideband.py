@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from typing import Final
 
 import aiohttp
@@ -23,7 +22,6 @@ from transceiver.signaling.refusals import HttpReason, Refusal
 from transceiver.signaling.websockets import (
     CALL_ENDED,
     CLOSE_TIMEOUT_S,
-    HEARTBEAT_S,
     SEND_TIMEOUT_S,
     SIDEBANDS,
     Bridges,
@@ -34,28 +32,20 @@ from transceiver.signaling.websockets import (
 logger = logging.getLogger(__name__)
 
 CALL_ID: Final = "call_id"
+HEARTBEAT_S: Final = 20.0
 MAX_MESSAGE_BYTES: Final = 4 * MAX_EVENT_CHARS
 """Of UTF-8. What is longer than `MAX_EVENT_CHARS` is answered; what is longer than this ends it."""
-
-
-@dataclass(frozen=True, slots=True)
-class SidebandTerms:
-    """What tests have smaller."""
-
-    heartbeat_s: float = HEARTBEAT_S
-    """Pause between two pings; half of that is what a pong has."""
 
 
 class Sidebands:
     """The sidebands of one process."""
 
-    def __init__(
-        self, calls: Calls, bridges: Bridges, observer: Observer, terms: SidebandTerms | None = None
-    ) -> None:
+    def __init__(self, calls: Calls, observer: Observer, heartbeat_s: float = HEARTBEAT_S) -> None:
+        """`heartbeat_s` is the pause between two pings; half of that is what a pong has."""
         self._calls = calls
-        self._bridges = bridges
+        self._bridges = Bridges(observer, heartbeat_s)
         self._observer = observer
-        self._terms = terms or SidebandTerms()
+        self._heartbeat_s = heartbeat_s
 
     async def open(self, request: web.Request) -> web.StreamResponse:
         """The handler. Raises Refusal."""
@@ -80,7 +70,7 @@ class Sidebands:
     async def _serve(self, request: web.Request, session: Session) -> web.StreamResponse:
         socket = web.WebSocketResponse(
             protocols=protocols_of(request),
-            heartbeat=self._terms.heartbeat_s,
+            heartbeat=self._heartbeat_s,
             max_msg_size=MAX_MESSAGE_BYTES,
             compress=False,
             timeout=CLOSE_TIMEOUT_S,

@@ -32,7 +32,6 @@ PROTOCOL: Final = "realtime"
 KEY_PROTOCOL: Final = "openai-insecure-api-key."
 KEY_HEADER: Final = "api-key"
 """Azure's."""
-HEARTBEAT_S: Final = 20.0
 MAX_BRIDGED: Final = 64
 """Of one process: as many as it has of its own with eight calls that are watched by all who may."""
 MAX_BRIDGED_BYTES: Final = 4 * 1024 * 1024
@@ -104,7 +103,7 @@ class Way:
 class Bridges:
     """The WebSockets of one process that go on to another."""
 
-    def __init__(self, observer: Observer, heartbeat_s: float = HEARTBEAT_S) -> None:
+    def __init__(self, observer: Observer, heartbeat_s: float) -> None:
         self._observer = observer
         self._heartbeat_s = heartbeat_s
         self._open = 0

@@ -32,8 +32,7 @@ from transceiver.session.hub import MAX_WATCHERS
 from transceiver.session.session import Session
 from transceiver.signaling.calls import IS_LIMITED
 from transceiver.signaling.outbox import MAX_CHARS
-from transceiver.signaling.sideband import Sidebands, SidebandTerms
-from transceiver.signaling.websockets import Bridges
+from transceiver.signaling.sideband import Sidebands
 
 EIGHT = range(8)
 """Connections: that all go to the one process that owns the call happens once in 256 runs, and harms none."""
@@ -218,7 +217,7 @@ class OneCall:
 @asynccontextmanager
 async def served(session: Session, counts: Counts, heartbeat_s: float) -> AsyncIterator[str]:
     calls = OneCall(session)
-    sidebands = Sidebands(calls, Bridges(counts), counts, SidebandTerms(heartbeat_s))  # type: ignore[arg-type]
+    sidebands = Sidebands(calls, counts, heartbeat_s)  # type: ignore[arg-type]
     app = web.Application()
     app.router.add_get("/", sidebands.open)
     async with TestServer(app) as server:
