@@ -28,7 +28,7 @@ from core.keyring import Keyring
 from core.service.metrics import OTHER, counter
 from transceiver.observer import Observer
 from transceiver.session.ids import Owner, is_minted
-from transceiver.signaling.referrals import LIFETIME_S, TOLERANCE_S, ReferralKeys
+from transceiver.signaling.referrals import LIFETIME_S, ReferralKeys, is_current
 from transceiver.signaling.refusals import no_such_call, owner_is_silent
 from transceiver.signaling.siblings import Handed, ask
 from transceiver.steering.evidence import Evidence, decode_evidence
@@ -167,7 +167,7 @@ class OtherHosts:
         mac = self.keys.mac(int(match[2]), handed.caller, _vouched(handed, match[1]))
         if mac is None or not hmac.compare_digest(mac, match[5]):
             return None
-        if not -TOLERANCE_S <= int(match[3]) - now_s <= LIFETIME_S + TOLERANCE_S:
+        if not is_current(int(match[3]), now_s):
             return None
         return decode_evidence(base64.urlsafe_b64decode(match[4] + "===").decode())
 

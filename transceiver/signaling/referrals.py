@@ -114,9 +114,14 @@ def read_referral_untrusted(text: str, keys: ReferralKeys, now_s: int) -> Referr
     mac = None if match is None else keys.mac(int(match[2]), match[4], match[1])
     if match is None or mac is None or not hmac.compare_digest(match[6], mac):
         raise _refusal("is not one of ours")
-    if not -TOLERANCE_S <= int(match[3]) - now_s <= LIFETIME_S + TOLERANCE_S:
+    if not is_current(int(match[3]), now_s):
         raise _refusal("is over; call again where you have called first")
     return Referral(match[4], match[5])
+
+
+def is_current(expires_s: int, now_s: int) -> bool:
+    """Whether what is good for `LIFETIME_S` may still be, by the clock of who has written it. Unix times."""
+    return -TOLERANCE_S <= expires_s - now_s <= LIFETIME_S + TOLERANCE_S
 
 
 def refuse_other_offer() -> Refusal:
