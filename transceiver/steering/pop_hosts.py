@@ -118,17 +118,15 @@ class PopHosts:
             self._is_deaf, self._since_ns = False, now_ns
         refused = dict[bytes, HeartbeatReason]()
         for name, value in found:
+            told_as = b"?"  # what is no name is told of once, under no name
             try:
-                pop, host = pop_and_host_untrusted(name)
-            except HeartbeatError as error:
-                refused[b"?"] = _reason(error)  # what is no name is told of once, under no name
-                self.refused[_reason(error)] += 1
-                continue
-            try:
+                pop, _ = pop_and_host_untrusted(name)
+                told_as = name
                 self._hear(name, pop, value, now_ms, now_ns)
             except HeartbeatError as error:
-                refused[f"{pop}:{host}".encode()] = _reason(error)
-                self.refused[_reason(error)] += 1
+                reason = HeartbeatReason(error.reason)
+                refused[told_as] = reason
+                self.refused[reason] += 1
         return self._news_of(refused)
 
     def miss(self) -> None:
@@ -165,7 +163,7 @@ class PopHosts:
     def _live(self, pop: str, now_ns: int) -> list[_Host]:
         if self._is_deaf:
             return []
-        return [host for host in self._hosts.get(pop, {}).values() if now_ns - host.news_ns < SILENT_NS]
+        return [host for host in self._hosts.get(pop, {}).values() if _is_live(host, now_ns)]
 
     def _hear(self, name: bytes, pop: str, value: bytes, now_ms: int, now_ns: int) -> None:
         said = decode_pop_untrusted(value, HostKind.POP.heartbeat_key(name), self._keyring, now_ms)
@@ -192,10 +190,6 @@ class PopHosts:
         news = [(name, reason) for name, reason in refused.items() if name not in told][:NAMED_AT_ONCE]
         self._told = {**told, **dict(news)}
         return [Refusal(name.decode(), reason) for name, reason in news]
-
-
-def _reason(error: HeartbeatError) -> HeartbeatReason:
-    return HeartbeatReason(error.reason)
 
 
 def _without_the_dead(hosts: dict[bytes, _Host], now_ns: int) -> dict[bytes, _Host]:
