@@ -19,7 +19,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from core.keyring import Keyring
 from core.service.metrics import OTHER, counter
@@ -63,7 +63,7 @@ class ReferralKeys:
     """
 
     keyring: Keyring
-    digests: Mapping[str, str]
+    digests: Mapping[str, str] = field(repr=False)
     """Of API keys, by name."""
 
     def mac(self, key_id: int, caller: str, signed: str) -> str | None:

@@ -93,6 +93,10 @@ def test_nothing_made_up_is_believed(text: str) -> None:
     assert refused(text, KEYS, NOW_S)
 
 
+def test_digests_are_not_shown() -> None:
+    assert "0" * 64 not in repr(KEYS)
+
+
 def refused(text: str, keys: ReferralKeys, now_s: int) -> str:
     with pytest.raises(Refusal) as caught:
         read_referral_untrusted(text, keys, now_s)
