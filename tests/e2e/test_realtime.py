@@ -22,7 +22,7 @@ from transceiver.caller.call import Call
 from transceiver.caller.errors import CallError
 from transceiver.media import SAMPLE_RATE
 from transceiver.media.ticker import Ticker
-from transceiver.transport.peer import Certificate
+from transceiver.transport.certificate import Certificate
 
 pytestmark = pytest.mark.slow
 

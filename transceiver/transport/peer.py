@@ -25,8 +25,7 @@ from typing import Any, Literal, Protocol, cast
 from OpenSSL import SSL
 
 from transceiver.media.keys import SrtpKeys
-from transceiver.transport.certificate import Certificate as Certificate
-from transceiver.transport.certificate import Dtls
+from transceiver.transport.certificate import Certificate, Dtls
 from transceiver.transport.channels import Channels
 from transceiver.transport.dtls_alert import (
     Secrets,

@@ -18,7 +18,7 @@ from transceiver.caller.api import SignalingClient
 from transceiver.caller.call import Call
 from transceiver.media import SAMPLE_RATE
 from transceiver.media.ticker import Ticker
-from transceiver.transport.peer import Certificate
+from transceiver.transport.certificate import Certificate
 
 
 async def conversation(host: Host) -> Call:
