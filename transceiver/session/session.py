@@ -202,6 +202,7 @@ class Session:
     def lose(self, endpoint: Endpoint) -> None:
         """The address is another session's."""
         self._ice.forget(endpoint)
+        self._lifelines = [each for each in self._lifelines if each != endpoint]
 
     def _learn_ssrc(self, ssrc: bytes, now_ns: int) -> None:
         mux = self._shared.mux

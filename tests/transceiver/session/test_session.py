@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 from collections.abc import Coroutine
@@ -544,6 +545,28 @@ def test_a_client_that_falls_silent_is_heard_from_at_its_spare_addresses_as_well
             client.loop.remove_reader(client.sockets[0].fileno())  # whatever is sent there is lost
             await until(lambda: client.heard_at[1] >= 3)
             assert session.remote == client.endpoint(0), "nobody has moved"
+
+    run(scenario())
+
+
+def test_nothing_goes_to_a_spare_address_that_has_become_another_session_s() -> None:
+    async def scenario() -> None:
+        async with running() as server, calling(server) as (client, session):
+            await client.connect()
+            client.open()
+            await client.check(via=1)
+            client.speak()
+            await until(lambda: session.audio_stats.packets_received)
+            client.loop.remove_reader(client.sockets[0].fileno())
+            await until(lambda: client.heard_at[1])
+            spare = client.sockets[1]
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    spare.recv(2048)
+            session.lose(client.endpoint(1))
+            session.end("hangup")
+            with pytest.raises(BlockingIOError):
+                spare.recv(2048)
 
     run(scenario())
 
