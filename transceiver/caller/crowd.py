@@ -18,7 +18,7 @@ from transceiver.caller.plan import Plan
 from transceiver.caller.report import Report, make_report, set_up_ms
 from transceiver.caller.summary import Event, EventKind, Summary, summarise
 from transceiver.media.ticker import Ticker
-from transceiver.transport.peer import Certificate
+from transceiver.transport.certificate import Certificate
 
 HANG_UPS_AT_ONCE = 8
 LOOK_UP_S = 2.0
