@@ -6,13 +6,12 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from core.addr import IpFamily
 from core.errors import UnavailableError
 from core.service import interrupt
-from core.service.cli.options import add_json
+from core.service.cli.options import add_json, whole_number
 from edge.lab.drills import cli as drills
 from edge.lab.plan import DEFAULT_NAME, MAX_BACKBONES, NAME, SIGNALING_PORT, LabPlan, Place
 
@@ -108,14 +107,14 @@ def _register_up(actions: Verbs[argparse.ArgumentParser]) -> None:
     )
     up.add_argument(
         "--http-port",
-        type=_number(0, 65535),
+        type=whole_number(0, 65535),
         metavar="PORT",
         help="where the client finds signaling and page on 127.0.0.1, if it is free; 0 is any (default: "
         f"{SIGNALING_PORT})",
     )
     up.add_argument(
         "--backbones",
-        type=_number(1, MAX_BACKBONES),
+        type=whole_number(1, MAX_BACKBONES),
         metavar="N",
         help="backbone addresses of each family (default: 1)",
     )
@@ -155,16 +154,6 @@ def _name(text: str) -> str:
     if not NAME.fullmatch(text):
         raise argparse.ArgumentTypeError("must be 1–12 small letters, digits and dashes")
     return text
-
-
-def _number(first: int, last: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        number = int(text)
-        if not first <= number <= last:
-            raise argparse.ArgumentTypeError(f"must be {first}–{last}")
-        return number
-
-    return parse
 
 
 def _up(arguments: argparse.Namespace) -> int:

@@ -228,8 +228,7 @@ class Parrot:
                 raise ConfigError(["session must be an object"])
             self._apply(read_turn_detection(session, self._settings))
         except ConfigError as error:
-            param = error.problems[0].split(maxsplit=1)[0]
-            self._channel.refuse(event, "invalid_value", "; ".join(error.problems), shortened(param))
+            self._channel.refuse_settings(event, error)
         else:
             self._channel.send("session.updated", session=self._session())
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.service import interrupt
-from core.service.cli.options import add_json
+from core.service.cli.options import add_json, number, whole_number
 from transceiver.caller.ice import Nomination
 from transceiver.caller.limits import DEFAULT_RATE, KEY_VARIABLE, MAX_CALLS, MAX_RATE, MAX_SECONDS
 
@@ -63,11 +63,14 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="record what is heard, 24 kHz mono WAV")
     parser.add_argument(
-        "--turns", type=_turns, metavar="N", help="say it N times, hearing each answer out (default: 1)"
+        "--turns",
+        type=whole_number(1, MAX_TURNS),
+        metavar="N",
+        help="say it N times, hearing each answer out (default: 1)",
     )
     parser.add_argument(
         "--seconds",
-        type=_seconds,
+        type=number(0.1, MAX_SECONDS),
         metavar="S",
         help="hang up after S seconds; without --turns, talk that long",
     )
@@ -89,47 +92,19 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument(
         "--calls",
-        type=_calls,
+        type=whole_number(1, MAX_CALLS),
         metavar="N",
         help=f"N calls side by side, at most {MAX_CALLS}; prints what happens, and a summary",
     )
     parser.add_argument(
         "--rate",
-        type=_rate,
+        type=number(0.1, MAX_RATE),
         metavar="R",
         help=f"of --calls, how many begin in a second (default: {DEFAULT_RATE:g})",
     )
     add_json(parser, "print the report as one JSON object; with --calls one object a line")
     parser.add_argument("--verbose", action="store_true", help="log what happens to standard error")
     parser.set_defaults(run=run)
-
-
-def _turns(text: str) -> int:
-    turns = int(text)
-    if not 1 <= turns <= MAX_TURNS:
-        raise argparse.ArgumentTypeError(f"must be 1–{MAX_TURNS}")
-    return turns
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0.1 <= seconds <= MAX_SECONDS:
-        raise argparse.ArgumentTypeError(f"must be 0.1–{MAX_SECONDS}")
-    return seconds
-
-
-def _calls(text: str) -> int:
-    calls = int(text)
-    if not 1 <= calls <= MAX_CALLS:
-        raise argparse.ArgumentTypeError(f"must be 1–{MAX_CALLS}")
-    return calls
-
-
-def _rate(text: str) -> float:
-    rate = float(text)
-    if not 0.1 <= rate <= MAX_RATE:
-        raise argparse.ArgumentTypeError(f"must be 0.1–{MAX_RATE:g}")
-    return rate
 
 
 def _session(text: str) -> Mapping[str, object]:

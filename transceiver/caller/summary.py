@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
+from core.compare import percentile
 from transceiver.caller.report import Report
 
 
@@ -58,12 +59,7 @@ class Spread:
         """None where there are no values."""
         if not values:
             return None
-        ordered = sorted(values)
-        return cls(*(ordered[_rank(len(ordered), percent)] for percent in (50, 95, 100)))
-
-
-def _rank(count: int, percent: int) -> int:
-    return max(0, -(-count * percent // 100) - 1)
+        return cls(percentile(values, 50), percentile(values, 95), max(values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +86,7 @@ class Summary:
 
     def as_json(self) -> dict[str, object]:
         """Plain values."""
-        return {
-            name: {key: getattr(value, key) for key in Spread.__slots__}
-            if isinstance(value, Spread)
-            else value
-            for name in self.__slots__
-            for value in [getattr(self, name)]
-        }
+        return asdict(self)
 
 
 def summarise(reports: Sequence[Report], lost: int, was_interrupted: bool) -> Summary:

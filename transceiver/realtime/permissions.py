@@ -75,8 +75,11 @@ def _members(value: object, known: tuple[str, ...], place: str) -> Mapping[str, 
 def _types(value: object, name: str) -> frozenset[str] | None:
     if value is None:
         return None
-    is_list = isinstance(value, list) and len(value) <= MAX_TYPES
-    if not is_list or not all(isinstance(each, str) and len(each) <= MAX_TYPE_CHARS for each in value):  # type: ignore[attr-defined]
-        place = f"session.{MEMBER}.{CHANNEL}.{name}"
-        raise ConfigError([f"{place} must be a list of at most {MAX_TYPES} types of events"])
-    return frozenset(value)  # type: ignore[call-overload, no-any-return]
+    if isinstance(value, list) and len(value) <= MAX_TYPES and all(map(_is_type, value)):
+        return frozenset(value)
+    place = f"session.{MEMBER}.{CHANNEL}.{name}"
+    raise ConfigError([f"{place} must be a list of at most {MAX_TYPES} types of events"])
+
+
+def _is_type(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_TYPE_CHARS

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import count
 
+from core.errors import ConfigError
 from transceiver.media import SAMPLE_RATE
 from transceiver.realtime.event import EmitEvent, Event
 
@@ -49,6 +50,11 @@ class EventChannel:
                 "event_id": shortened(cause.get("event_id")),
             },
         )
+
+    def refuse_settings(self, cause: Event, error: ConfigError) -> None:
+        """An `error` for a `session.update` that cannot be followed; `param` is the first member at fault."""
+        param = error.problems[0].split(maxsplit=1)[0]
+        self.refuse(cause, "invalid_value", "; ".join(error.problems), shortened(param))
 
 
 class ResponseEvents:

@@ -246,8 +246,7 @@ def _turn_detection(wanted: object, current: object) -> object:
                 TURN_KINDS[key].parse(value)
             except ValueError as error:
                 raise ValueError(f"has {key}, which {error}") from None
-    is_same = isinstance(current, Mapping) and current.get("type") == kind
-    kept = current if is_same and isinstance(current, Mapping) else TURN_DEFAULTS[kind]
+    kept = current if isinstance(current, Mapping) and current.get("type") == kind else TURN_DEFAULTS[kind]
     return {**kept, "type": kind, **given}
 
 

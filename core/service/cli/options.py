@@ -3,9 +3,34 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 Verbs = argparse._SubParsersAction  # noqa: SLF001 - argparse returns it and gives it no public name
+
+
+def whole_number(low: int, high: int) -> Callable[[str], int]:
+    """The `type` of an argument: a whole number in a range, both ends included."""
+
+    def number(text: str) -> int:
+        value = int(text)
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"must be {low}–{high}")
+        return value
+
+    return number
+
+
+def number(low: float, high: float) -> Callable[[str], float]:
+    """The `type` of an argument: a number in a range, both ends included."""
+
+    def number(text: str) -> float:
+        value = float(text)
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"must be {low:g}–{high:g}")
+        return value
+
+    return number
 
 
 def add_config(parser: argparse.ArgumentParser, tables: str) -> None:

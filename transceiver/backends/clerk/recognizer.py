@@ -40,13 +40,16 @@ class Recognizer:
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
-        started = cls(process)
+        started, is_ready = cls(process), False
         try:
             async with asyncio.timeout(START_S):
                 await started._line()
+            is_ready = True
         except TimeoutError:
-            await started.close()
             raise UnavailableError(f"a recogniser was not ready within {START_S:g} s") from None
+        finally:
+            if not is_ready:
+                await started.close()
         return started
 
     async def hear(self, pcm: bytes) -> None:

@@ -203,7 +203,7 @@ class ClerkSession:
             return
         if item.get("type") == "function_call_output":
             self._last = Job(str(item.get("output")), True, Stages())
-        elif item.get("role") == "user":
+        elif item.get("type") == "message" and item.get("role") == "user":
             parts = item.get("content")
             texts = [part.get("text") for part in parts if isinstance(part, Mapping)] if parts else []
             self._last = Job(" ".join(text for text in texts if isinstance(text, str)), False, Stages())

@@ -53,7 +53,7 @@ class EspeakVoice:
         stdin, stdout = process.stdin, process.stdout
         assert stdin is not None
         assert stdout is not None
-        stdin.write(words.encode() + b"\n")
+        stdin.write(words.encode(errors="replace") + b"\n")  # JSON may have half a surrogate pair
         stdin.close()
         resampler = Resampler(RATE, SAMPLE_RATE)
         try:

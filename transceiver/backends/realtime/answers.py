@@ -137,7 +137,7 @@ class Answers:
             self._running = response
         self._responses[response_id] = response
         if len(self._responses) > MAX_RESPONSES:
-            self._forget(self._responses.popitem(last=False)[1])
+            self._end(self._responses.popitem(last=False)[1])
         if not self.playout.is_live(response.generation):
             self._cancel(response)
 
@@ -191,9 +191,6 @@ class Answers:
             self._running = None
             self._give_up_ns = None
             self._ask_next()
-
-    def _forget(self, response: Response) -> None:
-        self._end(response)
 
     def acknowledged_untrusted(self, event: Event) -> bool:
         """Whether a `conversation.item.truncated` is the answer to ours, of which the client knows."""

@@ -13,6 +13,7 @@ from typing import Final
 
 from core.errors import BackendError
 from transceiver.backends.realtime.formats import AudioFormat
+from transceiver.realtime.client_events import refuse_constant
 from transceiver.realtime.event import Event
 from transceiver.realtime.settings import audio_side, is_shallow
 
@@ -52,7 +53,7 @@ def decode_server_event_untrusted(text: str) -> dict[str, object]:
     BackendError.
     """
     try:
-        event = json.loads(text, parse_constant=_refuse_constant)
+        event = json.loads(text, parse_constant=refuse_constant)
     except (ValueError, RecursionError):
         raise BackendError(EventReason.NOT_AN_EVENT) from None
     if (
@@ -147,8 +148,3 @@ def _with_parts(item: Event, names: Mapping[str, str]) -> Event:
 def _renamed(part: Event, names: Mapping[str, str]) -> Event:
     kind = part.get("type")
     return {**part, "type": names[kind]} if isinstance(kind, str) and kind in names else part
-
-
-def _refuse_constant(name: str) -> float:
-    """NaN and infinities: no JSON (RFC 8259 §6), and ours to a client would have them too."""
-    raise ValueError(name)

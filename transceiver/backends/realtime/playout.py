@@ -128,7 +128,7 @@ class Playout:
 
     def holds(self, place: Place) -> bool:
         """Whether a part may still be heard or cut."""
-        return any(part.place == place for part in self._parts)
+        return self._find(place) is not None
 
     def is_live(self, generation: int) -> bool:
         """Whether what was asked for then may still be heard."""
@@ -149,38 +149,43 @@ class Playout:
 
     def complete(self, place: Place) -> None:
         """The part has all its audio."""
-        for part in self._parts:
-            if part.place == place:
-                part.is_complete = True
+        part = self._find(place)
+        if part is not None:
+            part.is_complete = True
 
     def cut_short(self, place: Place) -> Cut | None:
         """What more comes of a part will not be heard, but all that has come; None for a part that is not
         there.
         """
-        for part in self._parts:
-            if part.place == place:
-                part.is_complete = True
-                return Cut(place, (part.played + part.waiting) // _SAMPLES_PER_MS)
-        return None
+        part = self._find(place)
+        if part is None:
+            return None
+        part.is_complete = True
+        return Cut(place, (part.played + part.waiting) // _SAMPLES_PER_MS)
 
     def complete_response(self, response_id: str) -> None:
         """Nothing more of the response will come. Where any was heard, a later frame tells of its end."""
-        for part in self._parts:
-            part.is_complete = part.is_complete or part.place.response_id == response_id
+        self._complete_all(response_id)
         if response_id in self._heard or any(part.place.response_id == response_id for part in self._parts):
             self._over[response_id] = None
 
     def _part(self, place: Place) -> Part | None:
         """The part that audio of a place goes to; the ones before it in the same response are complete."""
-        for part in self._parts:
-            if part.place == place:
-                return None if part.is_complete else part
+        part = self._find(place)
+        if part is not None:
+            return None if part.is_complete else part
         if len(self._parts) == MAX_PARTS:
             return None
-        for part in self._parts:
-            part.is_complete = part.is_complete or part.place.response_id == place.response_id
+        self._complete_all(place.response_id)
         self._parts.append(Part(place))
         return self._parts[-1]
+
+    def _find(self, place: Place) -> Part | None:
+        return next((part for part in self._parts if part.place == place), None)
+
+    def _complete_all(self, response_id: str) -> None:
+        for part in self._parts:
+            part.is_complete = part.is_complete or part.place.response_id == response_id
 
     # Out
 

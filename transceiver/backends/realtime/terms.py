@@ -16,7 +16,7 @@ from transceiver.backends.realtime.dialect import Dialect, session_update
 from transceiver.backends.realtime.formats import AudioFormat, find_formats
 from transceiver.backends.realtime.outbox import Outbox
 from transceiver.realtime.event import Event
-from transceiver.realtime.server_events import EventChannel, shortened
+from transceiver.realtime.server_events import EventChannel
 from transceiver.realtime.settings import SessionSettings, audio_side
 
 logger = logging.getLogger(__name__)
@@ -104,8 +104,7 @@ class Terms:
         try:
             settings = newest.updated(session)
         except ConfigError as error:
-            param = error.problems[0].split(maxsplit=1)[0]
-            self._channel.refuse(event, "invalid_value", "; ".join(error.problems), shortened(param))
+            self._channel.refuse_settings(event, error)
             return
         assert isinstance(session, Mapping)
         if len(self._updates) == MAX_UPDATES:

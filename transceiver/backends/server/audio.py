@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
-from typing import Final
-
-import numpy as np
-from numpy.typing import NDArray
 
 from transceiver.media import FRAME_BYTES, SAMPLE_RATE
-from transceiver.media.g711 import G711_RATE, decode_a_law, decode_mu_law, encode_a_law, encode_mu_law
+from transceiver.media.g711 import G711_RATE
 from transceiver.media.resample import Resampler
+from transceiver.realtime.audio import DECODERS, ENCODERS, AudioEncoder
 
-Samples = NDArray[np.int16]
-PCM = "audio/pcm"
 BYTES_PER_SAMPLE = 2
-
-DECODERS: Final[Mapping[str, Callable[[bytes], Samples]]] = {
-    "audio/pcmu": decode_mu_law,
-    "audio/pcma": decode_a_law,
-}
-ENCODERS: Final[Mapping[str, Callable[[Samples], bytes]]] = {
-    "audio/pcmu": encode_mu_law,
-    "audio/pcma": encode_a_law,
-}
-"""By `format.type`. PCM, in neither, is ours already: 16 bits, little-endian, 24 kHz."""
 
 
 class Intake:
-    """What a client appends, frame by frame. Holds what was appended and not yet taken."""
+    """What a client appends, frame by frame: G.711, or PCM at our rate, which it has to be. Holds what was
+    appended and not yet taken.
+    """
 
     def __init__(self, kind: str) -> None:
         self._decode = DECODERS.get(kind)
@@ -78,23 +64,8 @@ class Intake:
         self._taken = 0
 
 
-class Voice:
+class Voice(AudioEncoder):
     """Our PCM as the client wants it, of one content part."""
 
     def __init__(self, kind: str) -> None:
-        self._encode = ENCODERS.get(kind)
-        self._resampler = None if self._encode is None else Resampler(SAMPLE_RATE, G711_RATE)
-
-    def encode(self, pcm: bytes) -> str:
-        """`delta` of a `response.output_audio.delta`; empty while the resampler has it all."""
-        if self._encode is None or self._resampler is None:
-            return base64.b64encode(pcm).decode()
-        return self._encoded(self._resampler.push(np.frombuffer(pcm, "<i2")))
-
-    def flush(self) -> str:
-        """What the resampler still has, at the end of the part."""
-        return "" if self._resampler is None else self._encoded(self._resampler.flush())
-
-    def _encoded(self, samples: Samples) -> str:
-        assert self._encode is not None
-        return base64.b64encode(self._encode(samples)).decode()
+        super().__init__(kind, G711_RATE if kind in ENCODERS else SAMPLE_RATE)

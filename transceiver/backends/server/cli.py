@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from core.addr import Endpoint, parse_endpoint
 from core.errors import UnavailableError
 from core.service import interrupt
-from core.service.cli.options import add_log_format
+from core.service.cli.options import add_log_format, number, whole_number
 
 if TYPE_CHECKING:
     from core.service.cli.options import Verbs
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 LISTEN = "127.0.0.1:9010"
 MAX_SESSIONS = 64
+MOST = 10_000
+"""Sessions, or recognisers, that may be asked for."""
 RECOGNIZERS = 2
 DRAIN_TIMEOUT_S = 30.0
 
@@ -59,7 +61,7 @@ def register(verbs: Verbs[argparse.ArgumentParser], load_keys: LoadKeys) -> None
     _add_options(parrot)
     parrot.add_argument(
         "--speed",
-        type=_speed,
+        type=number(0.1, 1_000),
         metavar="X",
         help="send answers at X times real time (default: as fast as the client takes them)",
     )
@@ -79,7 +81,7 @@ def _register_clerk(which: Verbs[argparse.ArgumentParser], load_keys: LoadKeys) 
     _add_options(clerk)
     clerk.add_argument(
         "--recognizers",
-        type=_count,
+        type=whole_number(1, MOST),
         default=RECOGNIZERS,
         metavar="N",
         help=f"processes that recognise, one caller each at a time (default: {RECOGNIZERS})",
@@ -103,14 +105,14 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-sessions",
-        type=_count,
+        type=whole_number(1, MOST),
         default=MAX_SESSIONS,
         metavar="N",
         help=f"more are refused with 503 (default: {MAX_SESSIONS})",
     )
     parser.add_argument(
         "--drain-timeout",
-        type=_seconds,
+        type=number(0, 86_400),
         default=DRAIN_TIMEOUT_S,
         metavar="S",
         help=f"what sessions get to finish after SIGTERM (default: {DRAIN_TIMEOUT_S:g})",
@@ -124,25 +126,6 @@ def _endpoint(text: str) -> Endpoint:
         return parse_endpoint(text) if any_port is None else parse_endpoint(any_port)._replace(port=0)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _count(text: str) -> int:
-    return int(_between(text, 1, 10_000))
-
-
-def _seconds(text: str) -> float:
-    return _between(text, 0, 86_400)
-
-
-def _speed(text: str) -> float:
-    return _between(text, 0.1, 1_000)
-
-
-def _between(text: str, low: float, high: float) -> float:
-    number = float(text)
-    if not low <= number <= high:
-        raise argparse.ArgumentTypeError(f"must be {low:g}–{high:g}")
-    return number
 
 
 def _parrot(arguments: argparse.Namespace) -> int:

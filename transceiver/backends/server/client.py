@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from core.errors import ConfigError
 from transceiver.backends.server.audio import BYTES_PER_SAMPLE, Voice
 from transceiver.media import SAMPLE_RATE
 from transceiver.realtime.event import EmitEvent, Event
@@ -92,6 +93,10 @@ class Client:
     def refuse(self, cause: Event, code: str, message: str, param: str | None = None) -> None:
         """An `error` that names the client's event by the id that it gave, if any."""
         self._channel.refuse(cause, code, message, param)
+
+    def refuse_settings(self, cause: Event, error: ConfigError) -> None:
+        """An `error` for a `session.update` that cannot be followed; `param` is the first member at fault."""
+        self._channel.refuse_settings(cause, error)
 
     def forward(self, event: Event) -> None:
         """One event that has its id already. Items are told in the order in which they were added."""

@@ -111,8 +111,7 @@ class Exchange:
             wanted = self._client.settings.updated(event.get("session"))
             self._client.settings = self._session.configure(wanted)
         except ConfigError as error:
-            param = shortened(error.problems[0].split(maxsplit=1)[0])
-            self._client.refuse(event, "invalid_value", "; ".join(error.problems), param)
+            self._client.refuse_settings(event, error)
             return
         if self._client.input_format() != before:
             self._intake = Intake(self._client.input_format())

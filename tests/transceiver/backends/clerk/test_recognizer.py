@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +50,32 @@ def test_one_recogniser_serves_one_after_the_other() -> None:
                 assert await heard(recognizer, "what time is it") == "what time is it"
 
     asyncio.run(scenario())
+
+
+@pytest.mark.slow
+def test_one_that_nobody_waits_for_any_more_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        waits, read_line = asyncio.Event(), Recognizer._line
+
+        async def line(recognizer: Recognizer) -> str:
+            waits.set()
+            return await read_line(recognizer)
+
+        monkeypatch.setattr(Recognizer, "_line", line)
+        starting = asyncio.create_task(Recognizer.start())
+        await waits.wait()
+        assert len(processes_of_ours()) == 1
+        starting.cancel()
+        await asyncio.wait({starting})
+        assert starting.cancelled()
+        assert processes_of_ours() == []
+
+    asyncio.run(scenario())
+
+
+def processes_of_ours() -> list[str]:
+    each = Path("/proc/self/task").glob("*/children")
+    return [pid for file in each for pid in file.read_text().split()]
 
 
 @pytest.mark.slow

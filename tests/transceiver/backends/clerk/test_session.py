@@ -156,6 +156,19 @@ def test_text_is_answered_with_text() -> None:
     asyncio.run(scenario())
 
 
+def test_what_is_no_message_says_nothing_whatever_is_in_it() -> None:
+    async def scenario() -> None:
+        async with serving(clerks()) as served, talking(served.url) as talk:
+            await talk.ask("session.update", "session.updated", session={"output_modalities": ["text"]})
+            await write(talk, "repeat seven")
+            call = {"type": "function_call", "call_id": "c", "role": "user", "content": 5}
+            await talk.ask("conversation.item.create", "conversation.item.done", item=call)
+            await talk.send("response.create")
+            assert await answered(talk) == ("completed", "Seven.")
+
+    asyncio.run(scenario())
+
+
 def test_who_falls_silent_in_a_turn_keeps_nobody_else_waiting() -> None:
     async def scenario() -> None:
         async with serving(clerks()) as served, talking(served.url) as mute, talking(served.url) as talk:

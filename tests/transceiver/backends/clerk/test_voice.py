@@ -33,6 +33,10 @@ def test_words_are_no_options() -> None:
     assert sum(map(len, spoken("--version"))) > SAMPLE_RATE // 2
 
 
+def test_half_a_surrogate_pair_stops_nobody() -> None:
+    assert sum(map(len, spoken("seven \ud800 elephant"))) > SAMPLE_RATE // 2
+
+
 def test_a_sentence_that_is_broken_off_leaves_no_process() -> None:
     async def scenario() -> None:
         async with aclosing(EspeakVoice().speak("one two three. " * 200)) as speech:
