@@ -13,22 +13,20 @@ import pytest
 from core.addr import Endpoint
 from core.keyring import Keyring
 from core.store.base import StoreReason
-from core.store.breaker import MS, Breaker, BreakerPolicy
+from core.store.breaker import MS, BreakerPolicy
 from core.store.flow_record import RecordReason, decode_untrusted, encode
-from core.store.guarded import GuardedStore
 from core.store.keys import EPOCH, flow_key
 from core.store.redis import RedisAccess, RedisStore
 from core.store_url import parse_store_url
 from core.token import TokenReason
 from edge.forwarders.userspace import UserspaceFlow
-from edge.recall.recall import Clocks, StoreRecall
+from edge.recall.recall import StoreRecall
 from tests.edge.kit import KEYRING, MASTERS, MEDIA, mint_ufrag, request
-from tests.edge.relay.rig import CLIENT, OTHER_CLIENT, VIPS, Rig, open_rig
+from tests.edge.recall.kit import LEASE_S, VIP_NAMES, recall_of
+from tests.edge.relay.rig import CLIENT, OTHER_CLIENT, Rig, open_rig
 from tests.redis_server import Server, running
 
-VIP_NAMES = [Endpoint("192.0.2.1", 3478), Endpoint("192.0.2.2", 3478)][:VIPS]
 DTLS = b"\x16\xfe\xfd" + bytes(40)
-LEASE_S = 180
 AT = Endpoint(*CLIENT[:2])
 QUICK = BreakerPolicy(failures=3, first_pause_ns=50 * MS, last_pause_ns=100 * MS)
 
@@ -42,14 +40,7 @@ def redis(tmp_path: Path) -> Iterator[Server]:
 @contextlib.asynccontextmanager
 async def recalling(worker: Rig, redis: Server) -> AsyncIterator[StoreRecall[UserspaceFlow]]:
     """A worker with a store, until the end of the block. Raises what its loops raised."""
-    guarded = GuardedStore(
-        RedisStore(parse_store_url(redis.url), RedisAccess(0.1)),
-        Breaker(QUICK, lambda: 0.5), time.monotonic_ns, "the test's",
-    )  # fmt: skip
-    clocks = Clocks(lambda: worker.now_ns, time.time)
-    recall = StoreRecall(worker.slow_path, guarded, VIP_NAMES, LEASE_S, worker.counters, clocks)
-    recall.keyring = KEYRING
-    worker.slow_path.recall = recall
+    recall = recall_of(worker, RedisStore(parse_store_url(redis.url), RedisAccess(0.1)), QUICK)
     task = asyncio.create_task(recall.run())
     try:
         await until(lambda: redis.cli("EXISTS", EPOCH.decode()) == "1" or task.done())
