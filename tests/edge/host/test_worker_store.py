@@ -105,10 +105,7 @@ def test_calls_are_set_up_whatever_the_store_does(start: StartRelay, peer: OpenP
         "full": lambda: redis.cli("CONFIG", "SET", "maxmemory", "1"),
         "wiped": lambda: (redis.cli("CONFIG", "SET", "maxmemory", "0"), redis.cli("FLUSHALL")),
         "read-only": lambda: redis.cli("REPLICAOF", "127.0.0.1", "1"),
-        "locked": lambda: (
-            redis.cli("CONFIG", "SET", "requirepass", "another"),
-            redis.cli("-a", "another", "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"),
-        ),
+        "locked": redis.lock,
     }
     for trouble in troubles.values():
         trouble()

@@ -316,33 +316,12 @@ def test_a_store_that_was_wiped_gets_all_records_again(
     run(body)
 
 
-async def _stop(redis: Server) -> None:
-    redis.stop()
-
-
-async def _pause(redis: Server) -> None:
-    redis.cli("CLIENT", "PAUSE", "60000", "ALL")
-
-
-async def _fill(redis: Server) -> None:
-    redis.cli("CONFIG", "SET", "maxmemory", "1")
-
-
-async def _follow(redis: Server) -> None:
-    redis.cli("REPLICAOF", "127.0.0.1", "1")
-
-
-async def _lock(redis: Server) -> None:
-    redis.cli("CONFIG", "SET", "requirepass", "secret")
-    redis.cli("-a", "secret", "CLIENT", "KILL", "TYPE", "normal", check=False)
-
-
-TROUBLE = {
-    "gone": (_stop, StoreReason.UNREACHABLE),
-    "slow": (_pause, StoreReason.SLOW),
-    "full": (_fill, StoreReason.FULL),
-    "a replica": (_follow, StoreReason.READ_ONLY),
-    "locked": (_lock, StoreReason.DENIED),
+TROUBLE: dict[str, tuple[Callable[[Server], object], StoreReason]] = {
+    "gone": (Server.stop, StoreReason.UNREACHABLE),
+    "slow": (lambda redis: redis.cli("CLIENT", "PAUSE", "60000", "ALL"), StoreReason.SLOW),
+    "full": (lambda redis: redis.cli("CONFIG", "SET", "maxmemory", "1"), StoreReason.FULL),
+    "a replica": (lambda redis: redis.cli("REPLICAOF", "127.0.0.1", "1"), StoreReason.READ_ONLY),
+    "locked": (Server.lock, StoreReason.DENIED),
 }
 
 
@@ -356,7 +335,7 @@ def test_calls_go_on_and_are_set_up_whatever_the_store_does(
                 worker.take(request(worker.ufrag()), CLIENT)
                 await until(lambda: worker.get("leases", "written") == 1)
                 worker.transceivers[0].receive()
-                await trouble(redis)  # type: ignore[misc]
+                trouble(redis)
                 worker.take(request(worker.ufrag()), OTHER_CLIENT)
                 assert worker.find(OTHER_CLIENT) is not None
                 worker.transceivers[0].receive()
