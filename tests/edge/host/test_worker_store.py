@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-
-import pytest
+from collections.abc import Callable
 
 from core.addr import Endpoint
 from core.store.flow_record import decode_untrusted
 from core.store.keys import flow_key
 from tests.edge.host.kit import HOST, OTHER_HOST, OpenPeer, StartRelay, call, echo, ufrag_for
 from tests.edge.kit import KEYRING, MEDIA, Peer, RelayProcess, eventually, request
-from tests.redis_server import Server, running
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[Server]:
-    with running(Server(tmp_path / "redis")) as server:
-        yield server
+from tests.redis_server import Server
 
 
 def key_of(vip: Endpoint, client: Peer) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -24,17 +23,11 @@ from edge.recall.recall import StoreRecall
 from tests.edge.kit import KEYRING, MASTERS, MEDIA, mint_ufrag, request
 from tests.edge.recall.kit import LEASE_S, VIP_NAMES, recall_of
 from tests.edge.relay.rig import CLIENT, OTHER_CLIENT, Rig, open_rig
-from tests.redis_server import Server, running
+from tests.redis_server import Server
 
 DTLS = b"\x16\xfe\xfd" + bytes(40)
 AT = Endpoint(*CLIENT[:2])
 QUICK = BreakerPolicy(failures=3, first_pause_ns=50 * MS, last_pause_ns=100 * MS)
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[Server]:
-    with running(Server(tmp_path / "redis")) as server:
-        yield server
 
 
 @contextlib.asynccontextmanager
