@@ -84,6 +84,17 @@ class Server:
         assert not check or result.returncode == 0, result.stdout + result.stderr
         return (result.stdout + result.stderr).strip()
 
+    def lock(self) -> None:
+        """Ask for a password from now on, which connections that are in have to give too: they are closed."""
+        self.cli("CONFIG", "SET", "requirepass", "another")
+        self.cli("-a", "another", "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+    def restart(self, *options: str) -> None:
+        """Empty, with those options alone."""
+        self.stop()
+        self.options = options
+        self.start()
+
     def stop(self) -> None:
         """End it at once. Idempotent."""
         if self.process is not None:

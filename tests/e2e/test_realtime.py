@@ -3,58 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import aiohttp
 import numpy as np
 import pytest
-from yarl import URL
 
 from tests.sound import frames, likeness_in_pieces, speech
-from tests.transceiver.backends.realtime.server import Line, Server, serving
-from tests.transceiver.host_kit import CALLS, Host
+from tests.transceiver.backends.realtime.server import Line, Server, echo, serving
+from tests.transceiver.host_calls import calling
+from tests.transceiver.host_kit import Host
 from tests.transceiver.net import PATIENCE_S, until
-from transceiver.caller.api import SignalingClient
-from transceiver.caller.call import Call
 from transceiver.caller.errors import CallError
 from transceiver.media import SAMPLE_RATE
-from transceiver.media.ticker import Ticker
-from transceiver.transport.certificate import Certificate
 
 pytestmark = pytest.mark.slow
-
-
-async def echo(line: Line) -> None:
-    """Says each turn back, ten times faster than it was said."""
-    await line.greet()
-    heard: list[str] = []
-    number = 0
-    while (event := await line.next()) is not None:
-        if event["type"] == "input_audio_buffer.append":
-            heard.append(event["audio"])
-        elif event["type"] == "response.create":
-            number += 1
-            pcm = b"".join(map(base64.b64decode, heard))
-            heard.clear()
-            await line.respond(pcm, response_id=f"resp_{number}")
-
-
-@asynccontextmanager
-async def calling(host: Host) -> AsyncIterator[Call]:
-    """A client in the middle of a call."""
-    ticker = Ticker()
-    async with aiohttp.ClientSession() as http, asyncio.timeout(PATIENCE_S * 2):
-        api = SignalingClient(http, URL(f"http://127.0.0.1:{host.http}{CALLS}"), host.keys["alice"])
-        call = Call(api, ticker, Certificate.generate())
-        try:
-            await call.connect()
-            yield call
-        finally:
-            await call.hang_up()
-            ticker.close()
 
 
 Script = Callable[[Line], Awaitable[None]]
@@ -83,7 +46,7 @@ def test_a_caller_is_answered_by_a_backend_behind_a_websocket(tmp_path: Path) ->
     said = speech()
 
     async def scenario(host: Host, server: Server) -> None:
-        async with calling(host) as call:
+        async with calling(host, 2 * PATIENCE_S) as call:
             await until(lambda: call.record.events)
             await call.converse(frames(said), 1, len(said) / SAMPLE_RATE * 2 + 10)
             kinds = [event.type for event in call.record.events]
@@ -106,7 +69,7 @@ def test_a_call_whose_backend_does_not_come_back_ends_with_that_reason(tmp_path:
         await line.greet()
 
     async def scenario(host: Host, server: Server) -> None:
-        async with calling(host) as call:
+        async with calling(host, 2 * PATIENCE_S) as call:
             with pytest.raises(CallError, match="backend"):
                 await call.run_for(PATIENCE_S)
             codes = [

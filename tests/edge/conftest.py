@@ -1,4 +1,4 @@
-"""Pinned maps of the tests' own and a forwarder over them; a PoP in network namespaces."""
+"""Pinned maps of the tests' own and a forwarder over them; a PoP in network namespaces; a store."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from tests.edge.fastpath.rig import (
 )
 from tests.edge.xdp_scene import Pop, Scene, running
 from tests.paths import programs
+from tests.redis_server import Server
+from tests.redis_server import running as redis_running
 
 
 @pytest.fixture(scope="session")
@@ -54,3 +56,10 @@ def stopped(tmp_path: Path) -> Iterator[Pop]:
     """Nothing loaded."""
     with Scene(tmp_path) as scene, Pop(scene) as pop:
         yield pop
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[Server]:
+    """By TCP, and by a Unix socket, which namespaces of networks do not part."""
+    with redis_running(Server(tmp_path / "redis")) as server:
+        yield server

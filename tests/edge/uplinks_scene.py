@@ -82,9 +82,9 @@ class Uplinks(Scene):
         return f"10.255.{net}.2" if family_of(host) is IpFamily.V4 else f"2001:db8:ff{net:02x}::2"
 
     def _forward_and_count(self, router: str) -> None:
+        for option in ("ipv4/ip_forward", "ipv6/conf/all/forwarding", "ipv6/conf/all/keep_addr_on_down"):
+            netns.set_option(router, f"net/{option}", 1)
         with netns.inside(router):
-            for path in ("ipv4/ip_forward", "ipv6/conf/all/forwarding", "ipv6/conf/all/keep_addr_on_down"):
-                Path("/proc/sys/net", path).write_text("1")
             rules = _COUNTER.format(
                 vip4=VIPS[0].host, vip6=VIPS[1].host, backbone4=BACKBONES[0], backbone6=BACKBONES[1]
             )
@@ -92,12 +92,10 @@ class Uplinks(Scene):
 
     def _balance(self) -> None:
         """What a host with two uplinks sets: spread by ports as well, over links that are up."""
-        with netns.inside(self.pop):
-            for family in ("ipv4", "ipv6"):
-                path = Path("/proc/sys/net", family)
-                (path / "fib_multipath_hash_policy").write_text("1")
-                for name in UPLINKS:
-                    (path / "conf" / name / "ignore_routes_with_linkdown").write_text("1")
+        for family in ("ipv4", "ipv6"):
+            netns.set_option(self.pop, f"net/{family}/fib_multipath_hash_policy", 1)
+            for name in UPLINKS:
+                netns.set_option(self.pop, f"net/{family}/conf/{name}/ignore_routes_with_linkdown", 1)
 
     def gateway(self, namespace: str, number: int, family: IpFamily) -> str:
         """The router's address on the link to a site."""
@@ -118,8 +116,7 @@ class Uplinks(Scene):
     def use_objects(self, *, compat: bool) -> None:
         """Route the PoP's packets by groups of nexthop objects, 40 and 60, of the objects behind them."""
         if not compat:
-            with netns.inside(self.pop):
-                Path("/proc/sys/net/ipv4/nexthop_compat_mode").write_text("0")
+            netns.set_option(self.pop, "net/ipv4/nexthop_compat_mode", 0)
         for family in IpFamily:
             group = 10 * family
             ids = group + 2, group + 1

@@ -7,6 +7,7 @@ mint was told.
 from __future__ import annotations
 
 from core.keyring import Keyring
+from tests.fuzz.mutation import changed
 from transceiver.signaling.client_secrets import (
     ClientSecret,
     SecretKeys,
@@ -22,12 +23,9 @@ GOOD = mint_client_secret(KEYS, SECRET)
 
 
 def test_one_input(data: bytes) -> None:
-    """Read the input as it is; then as changes to a good one: pairs of a place and a character."""
+    """Read the input as it is; then as changes to a good one."""
     _check(data.decode("utf-8", "surrogateescape"))
-    changed = list(GOOD)
-    for at, character in zip(data[::2], data[1::2], strict=False):
-        changed[at % len(changed)] = chr(character)
-    _check("".join(changed))
+    _check(changed(GOOD, data))
 
 
 def _check(text: str) -> None:

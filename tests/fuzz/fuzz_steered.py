@@ -5,18 +5,16 @@ Invariant: any text is read as nothing, or as some PoPs whose words are printabl
 
 from __future__ import annotations
 
+from tests.fuzz.mutation import changed
 from transceiver.caller.steering import MAX_POPS, describe, parse_steering_untrusted
 
 GOOD = '"nrt";source=database;why=nearest;km=12, "fra";km=9302'
 
 
 def test_one_input(data: bytes) -> None:
-    """Read the input as it is; then as changes to a good one: pairs of a place and a character."""
+    """Read the input as it is; then as changes to a good one."""
     _check(data.decode("utf-8", "surrogateescape"))
-    changed = list(GOOD)
-    for at, character in zip(data[::2], data[1::2], strict=False):
-        changed[at % len(changed)] = chr(character)
-    _check("".join(changed))
+    _check(changed(GOOD, data))
 
 
 def _check(text: str) -> None:

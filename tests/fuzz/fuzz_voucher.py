@@ -11,6 +11,7 @@ from core.addr import Endpoint
 from core.cluster import Cluster
 from core.geo import Position
 from core.keyring import Keyring
+from tests.fuzz.mutation import changed
 from transceiver.observer import NullObserver
 from transceiver.session.ids import is_minted, owner_of
 from transceiver.signaling.hosts import OtherHosts, Place
@@ -29,13 +30,10 @@ GOOD = HOSTS.voucher(HANDED, EVIDENCE, NOW_S)
 
 
 def test_one_input(data: bytes) -> None:
-    """Read the input as it is; then as changes to a good one: pairs of a place and a character."""
+    """Read the input as it is; then as changes to a good one."""
     text = data.decode("utf-8", "surrogateescape")
     _check(text)
-    changed = list(GOOD)
-    for at, character in zip(data[::2], data[1::2], strict=False):
-        changed[at % len(changed)] = chr(character)
-    _check("".join(changed))
+    _check(changed(GOOD, data))
     if owner_of(text) is not None:
         assert not is_minted(text, CLUSTER.id, KEYRING)
 

@@ -171,8 +171,8 @@ def test_probes_ask_for_what_the_daemons_serve(tmp_path: Path) -> None:
     for base, name in (("transceiver", "transceiver"), ("relay", "relay")):
         each = container(base, name)
         ports = {port["name"]: port["containerPort"] for port in each["ports"]}
-        config = configured(base, tmp_path / base) if (tmp_path / base).mkdir() is None else None
-        assert config is not None
+        (tmp_path / base).mkdir()
+        config = configured(base, tmp_path / base)
         own = config.transceiver if base == "transceiver" else config.relay
         assert own is not None
         assert ports["metrics"] == own.metrics.port

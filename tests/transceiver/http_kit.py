@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 
 from aiohttp import web
 
 from transceiver.host.http_server import IDLE_TIMEOUT_S, HttpServer
+from transceiver.host.status_client import StatusClient
 from transceiver.observer import NullObserver
 
 PATIENCE_S = 30.0
+CLIENT = StatusClient()
+
+
+def run_with_client(scenario: Callable[[], Coroutine[object, object, None]]) -> None:
+    """One on a loop of its own, with a CLIENT that is gone with it."""
+
+    async def whole() -> None:
+        try:
+            await scenario()
+        finally:
+            await CLIENT.close()
+
+    asyncio.run(whole())
 
 
 @asynccontextmanager

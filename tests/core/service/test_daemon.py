@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,14 +12,6 @@ from core.service import keysfile
 from tests.core.service.tiny_kit import Tiny, eventually, is_running
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def tiny(tmp_path: Path) -> Iterator[Tiny]:
-    one = Tiny(tmp_path)
-    yield one
-    one.stop()
-    assert "Traceback" not in one.log
 
 
 def test_it_is_ready_when_every_worker_is(tiny: Tiny) -> None:

@@ -7,8 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,14 +15,6 @@ from tests.core.service.tiny_kit import PATIENCE_S, Tiny, eventually
 from tests.paths import ROOT
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def tiny(tmp_path: Path) -> Iterator[Tiny]:
-    one = Tiny(tmp_path)
-    yield one
-    one.stop()
-    assert "Traceback" not in one.log
 
 
 def told(tiny: Tiny, *arguments: str) -> Any:

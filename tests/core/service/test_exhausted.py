@@ -16,13 +16,11 @@ import pytest
 from core.service import keysfile
 from core.service.exhausted import ADVICE, NO_MEMORY, lack, reason
 from core.service.files import load_masters
+from tests.core.service.little_memory import MIB, least_memory
 from tests.paths import ROOT
 from tests.ports import free_tcp_port
 
 PATIENCE_S = 60.0
-MIB = 1 << 20
-STEP, SLACK = 4 * MIB, 2 * MIB
-BEGIN_S = 10.0
 NO_SPACE = f"No space left on device; {ADVICE[errno.ENOSPC]}"
 
 
@@ -83,19 +81,8 @@ def little() -> int:
     """Bytes of memory that are just enough for the command's first lines, which nobody can guard."""
     everything = "import voxpop, edge.host.service, transceiver.host.supervisor, transceiver.caller.command"
     subprocess.run([sys.executable, "-c", everything], cwd=ROOT, check=True)  # so that bytecode is there
-    for memory in range(128 * MIB, 0, -STEP):
-        if not begins(memory):
-            return memory + STEP + SLACK
-    raise AssertionError("no limit is one")
-
-
-def begins(memory: int) -> bool:
-    """Python itself may fail, or hang, with too little."""
-    try:
-        done = limited([sys.executable, "-c", "import voxpop"], memory, patience_s=BEGIN_S)
-    except subprocess.TimeoutExpired:
-        return False
-    return done.returncode == 0
+    begin = [sys.executable, "-c", "import voxpop"]
+    return least_memory(lambda memory, patience_s: limited(begin, memory, patience_s=patience_s))
 
 
 def voxpop(

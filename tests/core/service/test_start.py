@@ -10,12 +10,10 @@ from pathlib import Path
 import pytest
 
 from core.service.exhausted import NO_MEMORY
+from tests.core.service.little_memory import least_memory
 from tests.paths import ROOT
 
 PATIENCE_S = 60.0
-MIB = 1 << 20
-STEP, SLACK = 4 * MIB, 2 * MIB
-BEGIN_S = 10.0
 
 
 def start(
@@ -44,23 +42,14 @@ def test_it_is_the_module_with_its_own_arguments(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (7, "__main__ ['--index=3']\n")
 
 
-def begins(folder: Path, memory: int) -> bool:
-    """Python itself may fail, or hang, with too little."""
-    try:
-        return start("nothing", cwd=folder, memory=memory, patience_s=BEGIN_S).returncode == 0
-    except subprocess.TimeoutExpired:
-        return False
-
-
 @pytest.fixture(scope="module")
 def little(tmp_path_factory: pytest.TempPathFactory) -> int:
     """Bytes of memory in which the first lines run, which nobody can guard, and not much more."""
     folder = tmp_path_factory.mktemp("nothing")
     (folder / "nothing.py").touch()
-    for memory in range(128 * MIB, 0, -STEP):
-        if not begins(folder, memory):
-            return memory + STEP + SLACK
-    raise AssertionError("no limit is one")
+    return least_memory(
+        lambda memory, patience_s: start("nothing", cwd=folder, memory=memory, patience_s=patience_s)
+    )
 
 
 @pytest.mark.parametrize("module", ["edge.host.worker", "transceiver.host.worker"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from core.addr import Endpoint
 from core.service import keysfile, process
 from core.service.process import Child
 from tests.paths import ROOT
+from tests.ports import free_tcp_port
 
 PATIENCE_S = 30.0
 CONFIG = """\
@@ -33,9 +33,7 @@ vips = ["127.0.0.1:3478"]
 
 
 def free_endpoint() -> Endpoint:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return Endpoint(*probe.getsockname())
+    return Endpoint("127.0.0.1", free_tcp_port())
 
 
 class Tiny:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
-import ipaddress
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -12,12 +10,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from core.store.base import Entry, StoreError, StoreReason
+from tests.certificates import self_signed
 from tests.core.store.kit import keeps_the_contract
 from tests.core.store.test_redis import ENTRY, opened
 from tests.ports import free_tcp_port
@@ -27,9 +22,8 @@ PATIENCE_S = 20.0
 SLOTS = 16384
 
 
-async def until_written(url: str) -> float:
-    """Write again and again until it works; how long that took, in seconds."""
-    before = time.monotonic()
+async def until_written(url: str) -> None:
+    """Write again and again until it works."""
     async with asyncio.timeout(PATIENCE_S), opened(url) as store:
         while True:
             try:
@@ -37,7 +31,7 @@ async def until_written(url: str) -> float:
             except StoreError:
                 await asyncio.sleep(0.02)
             else:
-                return time.monotonic() - before
+                return
 
 
 @pytest.mark.slow
@@ -137,30 +131,8 @@ def test_a_cluster_has_flows_on_all_of_its_nodes_and_loses_those_of_a_dead_one(
     asyncio.run(fails())
 
 
-def _certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that signs itself, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a test's Redis")])
-    now = datetime.datetime.now(datetime.UTC)
-    alternative = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    certificate = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        .serial_number(1).not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1)).add_extension(alternative, critical=False)
-        .sign(key, hashes.SHA256())
-    )  # fmt: skip
-    paths = folder / "certificate.pem", folder / "key.pem"
-    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    paths[1].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    return paths
-
-
 def test_tls_is_used_and_the_certificate_is_looked_at(tmp_path: Path) -> None:
-    certificate, key = _certificate(tmp_path)
+    certificate, key = self_signed(tmp_path)
     port = free_tcp_port()
     tls = (
         "--tls-port", str(port), "--tls-cert-file", str(certificate), "--tls-key-file", str(key),

@@ -7,7 +7,6 @@ import subprocess
 import time
 from collections.abc import Iterator
 from ipaddress import ip_network
-from pathlib import Path
 
 import pytest
 
@@ -58,10 +57,9 @@ def routes(namespace: str) -> dict[str, Route]:
     return {str(route.prefix): route for route in found}
 
 
-@pytest.mark.parametrize("compat", ["1", "0"], ids=["legs with routes", "legs with objects"])
-def test_routes(namespace: str, compat: str) -> None:
-    with netns.inside(namespace):
-        Path("/proc/sys/net/ipv4/nexthop_compat_mode").write_text(compat)
+@pytest.mark.parametrize("compat", [1, 0], ids=["legs with routes", "legs with objects"])
+def test_routes(namespace: str, compat: int) -> None:
+    netns.set_option(namespace, "net/ipv4/nexthop_compat_mode", compat)
     found = routes(namespace)
     near = found["10.0.0.0/8"].legs[0].link
     via = RouteLeg(near, "192.0.2.2", True)

@@ -15,6 +15,7 @@ from ebpf.errors import DataplaneError
 from ebpf.net import netns, tun
 from ebpf.net.attach import Netdev
 from ebpf.net.netns import Wiring
+from tests.builders import ones_sum
 
 pytestmark = [
     pytest.mark.netns,
@@ -75,14 +76,6 @@ def next_packet(opened: int) -> bytes:
         packet = os.read(opened, 2048)
         if packet[0] >> 4 == 4:
             return packet
-
-
-def ones_sum(data: bytes) -> int:
-    """The sum of 16-bit words that checksums are the complement of (RFC 1071)."""
-    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total > 0xFFFF:
-        total = (total & 0xFFFF) + (total >> 16)
-    return total
 
 
 def test_what_is_sent_is_read_whole_and_what_is_written_arrives(name: str) -> None:

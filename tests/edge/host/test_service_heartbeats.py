@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from core.store.heartbeat import HeartbeatError, HostState, PopHeartbeat, decode_pop_untrusted
 from core.store.keys import HostKind
 from tests.edge.host.kit import HOST, OpenPeer, StartRelay, call
 from tests.edge.kit import KEYRING, eventually
-from tests.redis_server import Server, running
+from tests.redis_server import Server
 
 NAME = b"test:rack-1"
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[Server]:
-    with running(Server(tmp_path / "redis")) as server:
-        yield server
 
 
 def said(redis: Server, name: bytes = NAME) -> PopHeartbeat | None:

@@ -13,18 +13,11 @@ from core.store.keys import flow_key
 from tests.edge.kit import MEDIA, eventually
 from tests.edge.xdp_scene import Call, Pop, carried, running, verdict
 from tests.redis_server import Server
-from tests.redis_server import running as redis_running
 
 pytestmark = [
     pytest.mark.netns,
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root: makes network namespaces"),
 ]
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[Server]:
-    with redis_running(Server(tmp_path / "redis")) as server:
-        yield server
 
 
 @pytest.fixture

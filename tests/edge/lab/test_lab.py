@@ -18,7 +18,7 @@ import pytest
 from ebpf.net import netns
 from edge.lab.plan import DIRECTORY, Place, load
 from edge.lab.subnets import Subnets
-from tests.edge.lab.kit import PATIENCE_S, assert_nothing_left, start, status, voxpop
+from tests.edge.lab.kit import PATIENCE_S, assert_nothing_left, start, status, until, voxpop
 from tests.reach import reaches
 
 pytestmark = pytest.mark.netns
@@ -88,15 +88,6 @@ def test_a_lab_has_addresses_that_its_machine_neither_has_nor_routes(name: str, 
         assert reaches(machine, pop, vip.host)
     with netns.inside(machine):
         assert voxpop("down", "--name", name).returncode == 0
-
-
-def until(holds: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    """Wait for something that a process does and does not tell."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 def has_open(process: subprocess.Popen[str], path: Path) -> bool:

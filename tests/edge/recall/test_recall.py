@@ -5,51 +5,35 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
 from core.addr import Endpoint
 from core.keyring import Keyring
 from core.store.base import StoreReason
-from core.store.breaker import MS, Breaker, BreakerPolicy
+from core.store.breaker import MS, BreakerPolicy
 from core.store.flow_record import RecordReason, decode_untrusted, encode
-from core.store.guarded import GuardedStore
 from core.store.keys import EPOCH, flow_key
 from core.store.redis import RedisAccess, RedisStore
 from core.store_url import parse_store_url
 from core.token import TokenReason
 from edge.forwarders.userspace import UserspaceFlow
-from edge.recall.recall import Clocks, StoreRecall
+from edge.recall.recall import StoreRecall
 from tests.edge.kit import KEYRING, MASTERS, MEDIA, mint_ufrag, request
-from tests.edge.relay.rig import CLIENT, OTHER_CLIENT, VIPS, Rig, open_rig
-from tests.redis_server import Server, running
+from tests.edge.recall.kit import LEASE_S, VIP_NAMES, recall_of
+from tests.edge.relay.rig import CLIENT, OTHER_CLIENT, Rig, open_rig
+from tests.redis_server import Server
 
-VIP_NAMES = [Endpoint("192.0.2.1", 3478), Endpoint("192.0.2.2", 3478)][:VIPS]
 DTLS = b"\x16\xfe\xfd" + bytes(40)
-LEASE_S = 180
 AT = Endpoint(*CLIENT[:2])
 QUICK = BreakerPolicy(failures=3, first_pause_ns=50 * MS, last_pause_ns=100 * MS)
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[Server]:
-    with running(Server(tmp_path / "redis")) as server:
-        yield server
 
 
 @contextlib.asynccontextmanager
 async def recalling(worker: Rig, redis: Server) -> AsyncIterator[StoreRecall[UserspaceFlow]]:
     """A worker with a store, until the end of the block. Raises what its loops raised."""
-    guarded = GuardedStore(
-        RedisStore(parse_store_url(redis.url), RedisAccess(0.1)),
-        Breaker(QUICK, lambda: 0.5), time.monotonic_ns, "the test's",
-    )  # fmt: skip
-    clocks = Clocks(lambda: worker.now_ns, time.time)
-    recall = StoreRecall(worker.slow_path, guarded, VIP_NAMES, LEASE_S, worker.counters, clocks)
-    recall.keyring = KEYRING
-    worker.slow_path.recall = recall
+    recall = recall_of(worker, RedisStore(parse_store_url(redis.url), RedisAccess(0.1)), QUICK)
     task = asyncio.create_task(recall.run())
     try:
         await until(lambda: redis.cli("EXISTS", EPOCH.decode()) == "1" or task.done())
@@ -325,33 +309,12 @@ def test_a_store_that_was_wiped_gets_all_records_again(
     run(body)
 
 
-async def _stop(redis: Server) -> None:
-    redis.stop()
-
-
-async def _pause(redis: Server) -> None:
-    redis.cli("CLIENT", "PAUSE", "60000", "ALL")
-
-
-async def _fill(redis: Server) -> None:
-    redis.cli("CONFIG", "SET", "maxmemory", "1")
-
-
-async def _follow(redis: Server) -> None:
-    redis.cli("REPLICAOF", "127.0.0.1", "1")
-
-
-async def _lock(redis: Server) -> None:
-    redis.cli("CONFIG", "SET", "requirepass", "secret")
-    redis.cli("-a", "secret", "CLIENT", "KILL", "TYPE", "normal", check=False)
-
-
-TROUBLE = {
-    "gone": (_stop, StoreReason.UNREACHABLE),
-    "slow": (_pause, StoreReason.SLOW),
-    "full": (_fill, StoreReason.FULL),
-    "a replica": (_follow, StoreReason.READ_ONLY),
-    "locked": (_lock, StoreReason.DENIED),
+TROUBLE: dict[str, tuple[Callable[[Server], object], StoreReason]] = {
+    "gone": (Server.stop, StoreReason.UNREACHABLE),
+    "slow": (lambda redis: redis.cli("CLIENT", "PAUSE", "60000", "ALL"), StoreReason.SLOW),
+    "full": (lambda redis: redis.cli("CONFIG", "SET", "maxmemory", "1"), StoreReason.FULL),
+    "a replica": (lambda redis: redis.cli("REPLICAOF", "127.0.0.1", "1"), StoreReason.READ_ONLY),
+    "locked": (Server.lock, StoreReason.DENIED),
 }
 
 
@@ -365,7 +328,7 @@ def test_calls_go_on_and_are_set_up_whatever_the_store_does(
                 worker.take(request(worker.ufrag()), CLIENT)
                 await until(lambda: worker.get("leases", "written") == 1)
                 worker.transceivers[0].receive()
-                await trouble(redis)  # type: ignore[misc]
+                trouble(redis)
                 worker.take(request(worker.ufrag()), OTHER_CLIENT)
                 assert worker.find(OTHER_CLIENT) is not None
                 worker.transceivers[0].receive()

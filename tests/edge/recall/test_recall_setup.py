@@ -11,17 +11,14 @@ from types import CodeType, FrameType
 
 import pytest
 
-from core.addr import Endpoint
 from core.store.base import Announcement, Entry, Place, Store, StoreError, StoreReason
-from core.store.breaker import Breaker, BreakerPolicy
-from core.store.guarded import GuardedStore
+from core.store.breaker import BreakerPolicy
 from core.store.memory import MemoryStore
-from edge.recall.recall import Clocks, StoreRecall
 from edge.relay.verdict import RelayReason
-from tests.edge.kit import KEYRING, MEDIA, request
-from tests.edge.relay.rig import VIPS, Rig, open_rig
+from tests.edge.kit import MEDIA, request
+from tests.edge.recall.kit import recall_of
+from tests.edge.relay.rig import Rig, open_rig
 
-VIP_NAMES = [Endpoint("192.0.2.1", 3478), Endpoint("192.0.2.2", 3478)][:VIPS]
 FIRST, SECOND, THIRD = (("127.0.0.1", port) for port in (9, 10, 11))
 Steps = Counter[str | CodeType]
 
@@ -118,13 +115,8 @@ def set_up(worker: Rig, client: tuple[str, int]) -> Steps:
 async def steps_with(make: Callable[[], Well | Troubled]) -> Steps:
     """Of the third flow of a worker, while its store is in trouble and has been asked."""
     store = make()
-    policy = BreakerPolicy(failures=3)
-    guarded = GuardedStore(store, Breaker(policy, lambda: 0.5), time.monotonic_ns, "the test's")
     with open_rig() as worker:
-        clocks = Clocks(lambda: worker.now_ns, time.time)
-        recall = StoreRecall(worker.slow_path, guarded, VIP_NAMES, 180, worker.counters, clocks)
-        recall.keyring = KEYRING
-        worker.slow_path.recall = recall
+        recall = recall_of(worker, store, BreakerPolicy(failures=3))
         running = asyncio.create_task(recall.run())
         try:
             set_up(worker, FIRST)  # after which there is room in every table
@@ -150,13 +142,8 @@ def test_media_that_waits_is_not_looked_for_again_and_goes_on_as_soon_as_a_check
     """
 
     async def body() -> None:
-        store = Troubled(lambda: None)
-        guarded = GuardedStore(store, Breaker(BreakerPolicy(), lambda: 0.5), time.monotonic_ns, "the test's")
         with open_rig() as worker:
-            clocks = Clocks(lambda: worker.now_ns, time.time)
-            recall = StoreRecall(worker.slow_path, guarded, VIP_NAMES, 180, worker.counters, clocks)
-            recall.keyring = KEYRING
-            worker.slow_path.recall = recall
+            recall_of(worker, Troubled(lambda: None), BreakerPolicy())
             find = type(worker.forwarder).find.__code__
             assert steps(lambda: worker.take(MEDIA, FIRST))[find] == 1
             again = steps(lambda: worker.take(MEDIA, FIRST))

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 import tomllib
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-import aiohttp
 import numpy as np
 import pytest
-from yarl import URL
 
 from tests.paths import ROOT
 from tests.sound import frames, likeness_in_pieces, speech
 from tests.transceiver.backends.packages import install
-from tests.transceiver.host_kit import CALLS, Host
-from tests.transceiver.net import PATIENCE_S, until
-from transceiver.caller.api import SignalingClient
+from tests.transceiver.host_calls import calling
+from tests.transceiver.host_kit import Host
+from tests.transceiver.net import until
 from transceiver.caller.call import Call
 from transceiver.caller.sound import is_audible
 from transceiver.media import FRAME_MS, SAMPLE_RATE
-from transceiver.media.ticker import Ticker
-from transceiver.transport.certificate import Certificate
 
 PAGE = (ROOT / "docs" / "backends.md").read_text()
 MAX_LINES = 40
@@ -58,21 +52,6 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
 def test_it_is_short() -> None:
     lines = [line for line in block("python").splitlines() if line.strip()]
     assert len(lines) <= MAX_LINES
-
-
-@contextlib.asynccontextmanager
-async def calling(host: Host) -> AsyncIterator[Call]:
-    """A client in the middle of a call."""
-    ticker = Ticker()
-    async with aiohttp.ClientSession() as http, asyncio.timeout(PATIENCE_S):
-        api = SignalingClient(http, URL(f"http://127.0.0.1:{host.http}{CALLS}"), host.keys["alice"])
-        call = Call(api, ticker, Certificate.generate())
-        try:
-            await call.connect()
-            yield call
-        finally:
-            await call.hang_up()
-            ticker.close()
 
 
 @pytest.mark.slow

@@ -136,28 +136,12 @@ TROUBLES: dict[str, tuple[Callable[[Server], object], StoreReason | None]] = {
     "full": (lambda server: server.cli("CONFIG", "SET", "maxmemory", "1"), None),
     "read-only": (lambda server: server.cli("REPLICAOF", "127.0.0.1", "1"), None),
     "wiped": (lambda server: server.cli("FLUSHALL"), None),
-    "wrong password": (
-        lambda server: (
-            server.cli("CONFIG", "SET", "requirepass", "another"),
-            server.cli("-a", "another", "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"),
-        ),
-        StoreReason.DENIED,
-    ),
+    "wrong password": (Server.lock, StoreReason.DENIED),
     "wrong version": (
-        lambda server: (
-            server.stop(),
-            setattr(server, "options", ("--rename-command", "ZREVRANGE", "")),
-            server.start(),
-        ),
+        lambda server: server.restart("--rename-command", "ZREVRANGE", ""),
         StoreReason.UNSUPPORTED,
     ),
 }
-
-
-def again(server: Server) -> None:
-    server.stop()
-    server.options = ()
-    server.start()
 
 
 @pytest.mark.parametrize("name", TROUBLES)
@@ -183,7 +167,7 @@ def test_whatever_the_store_does_pops_are_led_to_by_their_status_and_heard_again
                 assert reports.failures[reason] >= 1
                 assert reports.hosts == {"fra": 0}
                 assert reports.reports["fra"].load is None, "by its status, which says nothing of it"
-            await asyncio.to_thread(again, server)
+            await asyncio.to_thread(server.restart)
             async with asyncio.timeout(20):
                 while reports.reports["fra"].load != 0.86:
                     with contextlib.suppress(StoreError):

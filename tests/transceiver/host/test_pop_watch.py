@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -13,23 +12,9 @@ from aiohttp import web
 
 from core.addr import Endpoint
 from core.config import PopSettings
+from tests.transceiver.http_kit import CLIENT, run_with_client, serving
 from transceiver.host.pop_watch import PATIENCE, PAUSE_S, SHORT_PAUSE_S, SHORT_PAUSES, PopWatch
-from transceiver.host.status_client import StatusClient
 from transceiver.signaling.pops import NOT_ASKED, Standing
-
-CLIENT = StatusClient()
-
-
-def run(scenario: Callable[[], Coroutine[object, object, None]]) -> None:
-    """One on a loop of its own, with a client that is gone with it."""
-
-    async def whole() -> None:
-        try:
-            await scenario()
-        finally:
-            await CLIENT.close()
-
-    asyncio.run(whole())
 
 
 class Relay:
@@ -49,13 +34,9 @@ async def relay() -> AsyncIterator[Relay]:
     it = Relay()
     app = web.Application()
     app.router.add_get("/readyz", it.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        it.endpoint = Endpoint(*listener.getsockname())
-        await web.SockSite(runner, listener).start()
+    async with serving(app) as port:
+        it.endpoint = Endpoint("127.0.0.1", port)
         yield it
-        await runner.cleanup()
 
 
 def pop(status: Endpoint | None) -> PopSettings:
@@ -77,7 +58,7 @@ def test_a_pop_is_what_its_relay_says_of_itself() -> None:
             assert watch.reports["a"].standing is Standing.UP
             assert abs(watch.clocks_ahead_s["a"]) < 60
 
-    run(scenario)
+    run_with_client(scenario)
 
 
 def test_silence_is_doubt_only_when_it_lasts_and_a_refused_connection_is_doubt_at_once() -> None:
@@ -95,7 +76,7 @@ def test_silence_is_doubt_only_when_it_lasts_and_a_refused_connection_is_doubt_a
         await watch.ask()  # nobody listens there now
         assert watch.reports["a"].standing is Standing.DOUBTFUL
 
-    run(scenario)
+    run_with_client(scenario)
 
 
 def test_who_has_said_that_it_takes_none_stays_down_when_it_is_gone_until_it_says_otherwise() -> None:
@@ -108,7 +89,7 @@ def test_who_has_said_that_it_takes_none_stays_down_when_it_is_gone_until_it_say
             await watch.ask()
             assert watch.reports["a"].standing is Standing.DOWN
 
-    run(scenario)
+    run_with_client(scenario)
 
 
 def test_the_status_of_another_pop_says_nothing_of_this_one_and_is_told_once(
@@ -126,7 +107,7 @@ def test_the_status_of_another_pop_says_nothing_of_this_one_and_is_told_once(
             assert watch.reports["a"].standing is Standing.DOWN
             assert watch.reports["b"] == NOT_ASKED
 
-    run(scenario)
+    run_with_client(scenario)
     told = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert told == [
         "[[pop]] b has the status of PoP a, which says nothing about it: mend `status`, or `relay.pop` there"
@@ -141,7 +122,7 @@ def test_one_that_starts_is_in_doubt_and_no_more() -> None:
             await watch.ask()
             assert watch.reports["a"].standing is Standing.DOUBTFUL
 
-    run(scenario)
+    run_with_client(scenario)
 
 
 def test_a_pop_that_may_be_starting_is_asked_again_soon_and_one_that_stays_away_is_not() -> None:
@@ -161,12 +142,12 @@ def test_a_pop_that_may_be_starting_is_asked_again_soon_and_one_that_stays_away_
         await watch.ask()  # nobody listens there now
         assert watch.pause_s == SHORT_PAUSE_S
 
-    run(scenario)
+    run_with_client(scenario)
 
 
 def test_who_has_no_status_is_never_asked() -> None:
     watch = PopWatch([pop(None)], CLIENT)
-    run(watch.ask)
+    run_with_client(watch.ask)
     assert watch.reports["a"].standing is Standing.UP
 
 
@@ -181,4 +162,4 @@ def test_a_reload_forgets_only_what_has_changed() -> None:
             watch.replace([pop(Endpoint("127.0.0.1", 9))])
             assert watch.reports["a"].standing is Standing.UP, "not known yet"
 
-    run(scenario)
+    run_with_client(scenario)

@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
 
+from tests.transceiver.http_kit import CLIENT, run_with_client, serving
 from transceiver.host.region_watch import RegionWatch
-from transceiver.host.status_client import StatusClient
-
-CLIENT = StatusClient()
-
-
-def run(scenario: Callable[[], Coroutine[object, object, None]]) -> None:
-    """One on a loop of its own, with a client that is gone with it."""
-
-    async def whole() -> None:
-        try:
-            await scenario()
-        finally:
-            await CLIENT.close()
-
-    asyncio.run(whole())
 
 
 class Region:
     """What its /readyz says."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self) -> None:
+        self.url = ""
         self.status = 200
 
     async def answer(self, _: web.Request) -> web.Response:
@@ -42,15 +27,12 @@ class Region:
 
 @asynccontextmanager
 async def region() -> AsyncIterator[Region]:
+    it = Region()
     app = web.Application()
-    runner = web.AppRunner(app)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        it = Region(f"http://127.0.0.1:{listener.getsockname()[1]}")
-        app.router.add_get("/readyz", it.answer)
-        await runner.setup()
-        await web.SockSite(runner, listener).start()
+    app.router.add_get("/readyz", it.answer)
+    async with serving(app) as port:
+        it.url = f"http://127.0.0.1:{port}"
         yield it
-        await runner.cleanup()
 
 
 def test_only_200_is_a_region_that_takes_calls(caplog: pytest.LogCaptureFixture) -> None:
@@ -73,7 +55,7 @@ def test_only_200_is_a_region_that_takes_calls(caplog: pytest.LogCaptureFixture)
             assert watch.states == {other.url: True, "http://127.0.0.1:1": False}
 
     with caplog.at_level(logging.INFO, "transceiver.host.region_watch"):
-        run(scenario)
+        run_with_client(scenario)
     said = [
         f"{each.levelname} {each.message.split(' ', 2)[2]}"
         for each in caplog.records
@@ -95,10 +77,10 @@ def test_silence_is_no_yes() -> None:
             await watch.ask()
             assert watch.ready == []
 
-    run(scenario)
+    run_with_client(scenario)
 
 
 def test_with_no_other_region_nothing_is_asked() -> None:
     watch = RegionWatch([], CLIENT)
-    run(watch.ask)
+    run_with_client(watch.ask)
     assert (watch.ready, watch.states) == ([], {})

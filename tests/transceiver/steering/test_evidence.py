@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.geo import Position
-from tests.transceiver.steering.places import FRANKFURT, NEW_YORK, SYDNEY, TOKYO, write_database
+from tests.transceiver.steering.places import FRANKFURT, NEW_YORK, SYDNEY, TOKYO, record, write_database
 from transceiver.steering.database import LocationDatabase
 from transceiver.steering.evidence import (
     CONNECTING_IP,
@@ -118,8 +118,6 @@ def test_a_trusted_proxy_is_believed_what_it_is_said_to_set_and_no_more(database
 
 
 def test_the_place_of_the_proxy_is_not_taken_for_the_clients(tmp_path: Path) -> None:
-    from tests.transceiver.steering.places import record
-
     at_proxy = LocationDatabase(write_database(tmp_path / "x.mmdb", {"10.0.0.0/8": record(TOKYO)}))
     assert locate(locator(at_proxy), PROXY, {}) == (NO_EVIDENCE, [])
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import socket
-import threading
 from pathlib import Path
 
 import pytest
 
 from core.errors import UnavailableError
-from core.service.admin import server
 from core.service.admin.client import AdminClient, GoneError
+from tests.core.service.admin.kit import answering_once
 
 
 def test_nobody_there(tmp_path: Path) -> None:
@@ -35,18 +34,5 @@ def test_nobody_there(tmp_path: Path) -> None:
 )
 def test_strange_answers(tmp_path: Path, answer: bytes, error: type[Exception], says: str) -> None:
     path = tmp_path / "admin.sock"
-
-    def serve() -> None:
-        with opened.accept()[0] as connection:
-            asked = b""
-            while not asked.endswith(b"}"):  # the body comes apart from the header
-                asked += connection.recv(4096)
-            connection.sendall(answer)
-
-    with server.listen(path) as opened:
-        opened.setblocking(True)
-        thread = threading.Thread(target=serve)
-        thread.start()
-        with pytest.raises(error, match=says):
-            AdminClient("relay", path).drain(5.0)
-        thread.join()
+    with answering_once(path, answer), pytest.raises(error, match=says):
+        AdminClient("relay", path).drain(5.0)

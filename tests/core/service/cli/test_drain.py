@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
 from pathlib import Path
 
 import pytest
 
-from core.service.admin import server
 from core.service.cli.drain import in_words
+from tests.core.service.admin.kit import answering_once
 from tests.core.service.cli.kit import voxpop
 
 STATUS = {"daemon": "transceiver", "work": "calls", "state": "draining", "left": 12}
@@ -89,20 +88,8 @@ def test_a_daemon_that_ends_while_it_is_waited_for(addressed: Path, left: int, s
     """With nothing left it had nothing to wait for."""
     told = STATUS | {"daemon": "relay", "work": "flows", "left": left, "drain": DRAIN}
     body = json.dumps(told).encode()
-
-    def answer_once() -> None:
-        with opened.accept()[0] as connection:
-            asked = b""
-            while not asked.endswith(b"}"):  # the body comes apart from the header
-                asked += connection.recv(4096)
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
-        opened.close()
-
-    opened = server.listen(addressed / "relay.sock")
-    opened.setblocking(True)
-    thread = threading.Thread(target=answer_once)
-    thread.start()
-    done = voxpop("drain", "relay", "--wait", "--config", "voxpop.toml", cwd=addressed)
-    thread.join()
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+    with answering_once(addressed / "relay.sock", answer):
+        done = voxpop("drain", "relay", "--wait", "--config", "voxpop.toml", cwd=addressed)
     assert done.returncode == status
     assert done.stderr == ("" if left == 0 else "voxpop: the relay has ended with 3 flows left\n")

@@ -69,8 +69,7 @@ class Scene:
 
     def set_option(self, place: str, option: str, value: int) -> None:
         """A sysctl."""
-        with netns.inside(self.namespace(place)):
-            Path(f"/proc/sys/{option}").write_text(str(value))
+        netns.set_option(self.namespace(place), option, value)
 
     def write(self, place: str, text: str) -> None:
         (self.folder / f"{place}.conf").write_text(text)
@@ -131,19 +130,21 @@ def scene(folder: Path, hosts: int) -> Iterator[Scene]:
 
 def _wire(made: Scene, hosts: int) -> None:
     """Hosts are behind a bridge that has a carrier whatever becomes of them, as a switch has."""
-    made.ip("pop", "link", "add", "lan0", "type", "bridge")
-    made.ip("pop", "link", "add", "spare", "type", "veth", "peer", "name", "open")
-    made.ip("pop", "link", "set", "spare", "master", "lan0", "up")
-    made.ip("pop", "link", "set", "open", "up")
     for option in ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"):
         made.set_option("pop", option, 1)
     with Wiring(made.namespace("pop")) as pop:
+        pop.bridge("lan0")
+        pop.veth("spare", "open", made.namespace("pop"))
+        pop.join("spare", "lan0")
+        for end_of_spare in ("spare", "open"):
+            pop.up(end_of_spare)
         pop.veth("wan0", "wan0", made.namespace("city"))
         for place in ("pop", "city"):
             made.set_option(place, "net/ipv6/conf/wan0/addr_gen_mode", 1)  # none but those given below
         for number in range(1, hosts + 1):
             pop.veth(f"port{number}", "eth0", made.namespace(f"host{number}"))
-            made.ip("pop", "link", "set", f"port{number}", "master", "lan0", "up")
+            pop.join(f"port{number}", "lan0")
+            pop.up(f"port{number}")
         for interface, addresses in (("lan0", ("10.1.1.1/26", "fd00:1:1::1/64")), ("wan0", ("fe80::1/64",))):
             _give(pop, interface, *addresses)
     with Wiring(made.namespace("city")) as city:

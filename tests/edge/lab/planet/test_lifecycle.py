@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from ebpf.net import netns
 from edge.lab import lab
 from edge.lab.plan import DIRECTORY
 from edge.lab.planet import lifecycle, programs
-from tests.edge.lab.kit import PATIENCE_S, start, voxpop
+from tests.edge.lab.kit import PATIENCE_S, start, until, voxpop
 from tests.edge.lab.planet.kit import SMALL, assert_nothing_left, processes_of
 
 pytestmark = [
@@ -41,14 +39,6 @@ def file(tmp_path: Path) -> str:
     return str(path)
 
 
-def until_seen(holds: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-
-
 STAGES: dict[str, Callable[[str], bool]] = {
     "the directory": lambda name: (DIRECTORY / name).exists(),
     "the first namespace": lambda name: netns.exists(f"voxpop-{name}-city-tokyo"),
@@ -65,7 +55,7 @@ STAGES: dict[str, Callable[[str], bool]] = {
 @pytest.mark.parametrize("stage", STAGES)
 def test_an_up_that_is_interrupted_at_a_stage_leaves_nothing(name: str, file: str, stage: str) -> None:
     with start("up", "--planet", file, "--name", name, "--start") as making:
-        until_seen(lambda: STAGES[stage](name), making)
+        until(lambda: STAGES[stage](name), making)
         making.send_signal(signal.SIGTERM)
         out, _ = making.communicate(timeout=PATIENCE_S)
     assert (making.returncode, out) == (130, "")
@@ -75,7 +65,7 @@ def test_an_up_that_is_interrupted_at_a_stage_leaves_nothing(name: str, file: st
 @pytest.mark.parametrize("stage", ["the directory", "the last namespace", "the first BIRD", "a relay"])
 def test_what_a_killed_up_leaves_can_be_removed(name: str, file: str, stage: str) -> None:
     with start("up", "--planet", file, "--name", name, "--start") as making:
-        until_seen(lambda: STAGES[stage](name), making)
+        until(lambda: STAGES[stage](name), making)
         making.kill()
         making.communicate(timeout=PATIENCE_S)
     assert voxpop("down", "--name", name).returncode == 0

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from core.addr import IpFamily
 from ebpf.errors import DataplaneError
 from ebpf.net import netns
 from ebpf.net.attach import Netdev
@@ -108,4 +107,3 @@ def test_a_client_has_no_address_but_its_own(layout: Layout) -> None:
     shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     found = {word for word in shown if "/" in word}
     assert found == set(city.client.with_lengths)
-    assert {IpFamily.V4, IpFamily.V6} == set(IpFamily)

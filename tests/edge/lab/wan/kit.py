@@ -69,9 +69,8 @@ def rig(folder: Path, conditions: Conditions, seed: int = 0, version: int = 4) -
         for number, name in enumerate(names, 1):
             netns.create(name)
             if version == 4:
-                with netns.inside(name):
-                    Path("/proc/sys/net/ipv6/conf/all/disable_ipv6").write_text("1")
-                    Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")
+                for those in ("all", "default"):
+                    netns.set_option(name, f"net/ipv6/conf/{those}/disable_ipv6", 1)
             tun.create(name, INTERFACE)
             with Wiring(name) as wiring:
                 wiring.up(INTERFACE)

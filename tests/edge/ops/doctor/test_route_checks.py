@@ -122,8 +122,7 @@ def test_what_is_not_followed_is_named(host: Host, commands: list[str], status: 
     ids=["hash policy", "links that are down"],
 )
 def test_settings_that_two_uplinks_want_are_asked_for(host: Host, path: str, words: str) -> None:
-    with netns.inside(host.scene.pop):
-        Path("/proc/sys/net", path).write_text("0")
+    netns.set_option(host.scene.pop, f"net/{path}", 0)
     (found,) = [each for each in host.examined() if each.status is NOTE]
     assert words in found.finding
     assert found.fix.startswith("`sysctl net.ipv")

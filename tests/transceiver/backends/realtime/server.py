@@ -139,3 +139,18 @@ async def talkative(line: Line) -> None:
     await line.greet()
     await line.respond(TONE)
     await line.to_the_end()
+
+
+async def echo(line: Line) -> None:
+    """Says each turn back, as fast as it can be sent."""
+    await line.greet()
+    heard: list[str] = []
+    number = 0
+    while (event := await line.next()) is not None:
+        if event["type"] == "input_audio_buffer.append":
+            heard.append(event["audio"])
+        elif event["type"] == "response.create":
+            number += 1
+            pcm = b"".join(map(base64.b64decode, heard))
+            heard.clear()
+            await line.respond(pcm, response_id=f"resp_{number}")

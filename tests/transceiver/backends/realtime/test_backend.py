@@ -14,23 +14,9 @@ import pytest
 from tests.sound import find, frames, speech
 from tests.tones import voice
 from tests.transceiver.backends.realtime.calls import calling
-from tests.transceiver.backends.realtime.server import TONE, Line, run, serving, talkative
+from tests.transceiver.backends.realtime.server import TONE, Line, echo, run, serving, talkative
 from tests.transceiver.net import until
 from transceiver.media import FRAME_MS
-
-
-async def echo(line: Line) -> None:
-    """Says each turn back."""
-    await line.greet()
-    heard: list[str] = []
-    number = 0
-    while (event := await line.next()) is not None:
-        if event["type"] == "input_audio_buffer.append":
-            heard.append(event["audio"])
-        elif event["type"] == "response.create":
-            number += 1
-            await line.respond(b"".join(map(base64.b64decode, heard)), response_id=f"resp_{number}")
-            heard.clear()
 
 
 @pytest.mark.slow

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import resource
 import ssl
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from core.errors import UnavailableError
+from tests.certificates import self_signed
 from tests.transceiver.backends.realtime.calls import calling
 from tests.transceiver.backends.realtime.server import Line, run, serving, talkative
+from tests.transceiver.http_kit import serving as http_serving
 
 
 def test_the_key_goes_into_its_header_and_the_model_into_the_query(tmp_path: Path) -> None:
@@ -80,50 +76,21 @@ def test_a_key_is_not_carried_to_where_a_server_points(tmp_path: Path) -> None:
                 return web.Response(status=307, headers={"Location": elsewhere.url.replace("ws:", "http:")})
 
             app.router.add_get("/", point)
-            runner = web.AppRunner(app)
-            await runner.setup()
-            site = web.TCPSite(runner, "127.0.0.1", 0)
-            await site.start()
-            port = runner.addresses[0][1]
             settings: dict[str, Any] = {"key_file": str(key), "key_header": "api-key"}
             settings |= {"reconnect_s": 0, "answer_timeout_s": 1}
-            try:
-                async with calling(f"ws://127.0.0.1:{port}/", **settings) as calls:
-                    call = calls.call()
-                    await call.until(lambda: bool(call.ended))
-            finally:
-                await runner.cleanup()
+            async with http_serving(app) as port, calling(f"ws://127.0.0.1:{port}/", **settings) as calls:
+                call = calls.call()
+                await call.until(lambda: bool(call.ended))
             assert elsewhere.lines == []
 
     run(scenario())
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """A certificate that 127.0.0.1 has given itself, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a backend")])
-    now = datetime.datetime.now(datetime.UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    files = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    files[0].write_bytes(signed.public_bytes(Encoding.PEM))
-    files[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    return files
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("is_trusted", [True, False])
-def test_tls_is_for_who_is_trusted(certificate: tuple[Path, Path], is_trusted: bool) -> None:
+def test_tls_is_for_who_is_trusted(tmp_path: Path, is_trusted: bool) -> None:
+    certificate = self_signed(tmp_path)
+
     async def scenario() -> None:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(*certificate)

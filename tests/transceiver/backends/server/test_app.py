@@ -52,7 +52,8 @@ def test_keys_are_in_no_log_even_where_no_subprotocol_is_ours(caplog: pytest.Log
         ):
             await talk.until("session.created")
 
-    asyncio.run(scenario())
+    with caplog.at_level(logging.DEBUG):
+        asyncio.run(scenario())
     assert KEY not in caplog.text
 
 

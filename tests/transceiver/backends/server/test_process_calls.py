@@ -5,36 +5,25 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-import aiohttp
 import numpy as np
 import pytest
-from yarl import URL
 
 from tests.sound import frames, likeness_in_pieces, silence, speech
 from tests.transceiver.backends.server.test_process import process
-from tests.transceiver.host_kit import CALLS, Host
-from tests.transceiver.net import PATIENCE_S, until
-from transceiver.caller.api import SignalingClient
+from tests.transceiver.host_calls import calling
+from tests.transceiver.host_kit import Host
+from tests.transceiver.net import until
 from transceiver.caller.call import Call
 from transceiver.media import SAMPLE_RATE
-from transceiver.media.ticker import Ticker
-from transceiver.transport.certificate import Certificate
 
 
 async def conversation(host: Host) -> Call:
     """A call in which the test sentence is said and heard out."""
-    ticker, said = Ticker(), speech()
-    async with aiohttp.ClientSession() as http, asyncio.timeout(PATIENCE_S):
-        api = SignalingClient(http, URL(f"http://127.0.0.1:{host.http}{CALLS}"), host.keys["alice"])
-        call = Call(api, ticker, Certificate.generate())
-        try:
-            await call.connect()
-            await until(lambda: call.record.events)
-            whole = np.concatenate([said, silence(500)])
-            await call.converse(frames(whole), 1, 2 * len(said) / SAMPLE_RATE + 3)
-        finally:
-            await call.hang_up()
-            ticker.close()
+    said = speech()
+    async with calling(host) as call:
+        await until(lambda: call.record.events)
+        whole = np.concatenate([said, silence(500)])
+        await call.converse(frames(whole), 1, 2 * len(said) / SAMPLE_RATE + 3)
     return call
 
 
