@@ -10,6 +10,9 @@ from edge.lab.lab import Running
 from edge.lab.plan import Place
 from edge.lab.status_pages import StatusPages
 
+RESTORED = 'voxpop_relay_recalls_total{outcome="restored"}'
+"""The metric of flows that came back from the store."""
+
 
 def metrics(running: Running) -> dict[str, float]:
     """/metrics, by name and labels as Prometheus writes them. Raises UnavailableError."""
