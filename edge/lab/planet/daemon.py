@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from edge.lab import processes
 from edge.lab.plan import LOOPBACK
 from edge.lab.planet import config
 from edge.lab.planet.layout import Site
-from edge.lab.planet.place import END_TIMEOUT_S, handles, tree, until_ended
+from edge.lab.planet.place import handles, tree, until_ended
 from edge.lab.status_pages import StatusPages
 
 RELOAD_TIMEOUT_S = 10.0
@@ -73,16 +73,13 @@ class Daemon:
 
     def stop(self) -> None:
         """SIGINT: it ends at once and says goodbye to nobody; waits until it is gone."""
-        self._end(signal.SIGINT)
+        pid = self.pid
+        self._end([] if pid is None else [pid], signal.SIGINT)
 
     def kill(self) -> None:
         """SIGKILL to all of its processes; waits until they are gone."""
         pid = self.pid
-        with handles([] if pid is None else tree(pid)) as opened:
-            for handle in opened:
-                _send(handle, signal.SIGKILL)
-            until_ended(opened)
-        self.reap()
+        self._end([] if pid is None else tree(pid), signal.SIGKILL)
 
     def terminate(self) -> None:
         """SIGTERM: a drain that ends with the daemon. Does not wait."""
@@ -95,12 +92,11 @@ class Daemon:
             until_ended(opened, timeout_s)
         self.reap()
 
-    def _end(self, number: signal.Signals) -> None:
-        pid = self.pid
-        with handles([] if pid is None else [pid]) as opened:
+    def _end(self, pids: Sequence[int], number: signal.Signals) -> None:
+        with handles(pids) as opened:
             for handle in opened:
                 _send(handle, number)
-            until_ended(opened, END_TIMEOUT_S)
+            until_ended(opened)
         self.reap()
 
     def _signal(self, number: signal.Signals) -> None:
