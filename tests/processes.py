@@ -1,9 +1,10 @@
-"""Ending the processes of tests, so that one failure stays one: none outlives its test."""
+"""The processes of tests: none outlives its test, so that one failure stays one; and what they cost."""
 
 from __future__ import annotations
 
 import signal
 import subprocess
+from pathlib import Path
 
 PATIENCE_S = 60.0
 
@@ -18,3 +19,8 @@ def end(process: subprocess.Popen[bytes] | subprocess.Popen[str], number: int = 
     finally:
         process.kill()
         process.wait()
+
+
+def cpu_ns(task: int) -> int:
+    """What a process of one thread, or a thread, has had of CPUs so far."""
+    return int(Path(f"/proc/{task}/schedstat").read_text().split()[0])

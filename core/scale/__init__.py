@@ -4,7 +4,7 @@
     figures        what `make bench` measures, one figure by one
     fleet          the load of each resource, and how many hosts that takes
     failure        what breaks first; what the death of a host, a PoP or the store costs the others
-    report         all of it as text, and as plain values
+    plan           all that is assumed, from tables and back
 
 Every load is proportional to the number of calls, so a fleet's limit is its fullest resource.
 """

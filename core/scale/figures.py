@@ -98,7 +98,6 @@ class Figures:
         560.0, "calls/s", "offers that one process answers, and calls that it hangs up",
         Source("signaling", "calls answered and hung up per process"),
     )  # fmt: skip
-
     statuses_per_relay_s: float = measured(
         5_000.0, "requests/s", "status requests that a relay's supervisor answers",
         Source("signaling", "status requests answered per relay"),

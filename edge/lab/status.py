@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from ebpf.errors import DataplaneError
@@ -70,25 +71,23 @@ def examine(plan: LabPlan) -> LabStatus:
 
 
 def _place(plan: LabPlan, place: Place, name: str | None, running: list[Process]) -> PlaceStatus:
-    if name is not None and not netns.exists(name):
-        return PlaceStatus(place, name, exists=False, interfaces=[], processes=[])
-    ours = {end.interface for end in (plan.client, plan.public, plan.backbone, plan.region)}
-    with netns.inside(name), Netdev() as netdev:
-        found = [
-            _interface(netdev, link)
-            for link in netdev.links()
-            if link.name in ours and (name is not None or link.name == plan.client.interface)
-        ]
-    interfaces = [each for each in found if each is not None]
-    return PlaceStatus(place, name, exists=True, interfaces=interfaces, processes=running)
+    ends = (plan.client,) if name is None else (plan.client, plan.public, plan.backbone, plan.region)
+    ours = {end.interface for end in ends}
+    return _look(place, name, running, lambda interface: interface in ours)
 
 
 def in_namespace(place: str, namespace: str, running: list[Process]) -> PlaceStatus:
     """What is in a namespace, all interfaces but the loopback. Raises DataplaneError."""
-    if not netns.exists(namespace):
+    return _look(place, namespace, running, lambda interface: interface != "lo")
+
+
+def _look(
+    place: str, namespace: str | None, running: list[Process], is_ours: Callable[[str], bool]
+) -> PlaceStatus:
+    if namespace is not None and not netns.exists(namespace):
         return PlaceStatus(place, namespace, exists=False, interfaces=[], processes=[])
     with netns.inside(namespace), Netdev() as netdev:
-        found = [_interface(netdev, link) for link in netdev.links() if link.name != "lo"]
+        found = [_interface(netdev, link) for link in netdev.links() if is_ours(link.name)]
     interfaces = [each for each in found if each is not None]
     return PlaceStatus(place, namespace, exists=True, interfaces=interfaces, processes=running)
 

@@ -22,6 +22,7 @@ from tests.bench.bench_media import cost_us
 from tests.bench.bench_relay import only_worker
 from tests.bench.result import Figure
 from tests.e2e.kit import SPEECH_FRAMES, Callers
+from tests.processes import cpu_ns
 from transceiver.caller.call import Call
 from transceiver.demo.host import LocalHost, plan_host
 from transceiver.media.load import NORMAL_COMPLEXITY
@@ -43,7 +44,7 @@ class Process:
 
     def cpu_s(self) -> float:
         """What it has used so far."""
-        return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[0]) / 1e9
+        return cpu_ns(self.pid) / 1e9
 
     def memory_kib(self) -> int:
         """Resident, of its own."""

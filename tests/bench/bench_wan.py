@@ -23,6 +23,7 @@ from core.compare import percentile
 from edge.lab.wan.delay import Conditions
 from tests.bench.result import Figure
 from tests.edge.lab.wan.kit import LINK, SO_TIMESTAMPNS, Rig, rig
+from tests.processes import cpu_ns
 
 DELAY_MS = 40.0
 PACED, INTERVAL_NS = 5_000, 1_000_000
@@ -53,7 +54,7 @@ def _busy_cpus() -> Iterator[None]:
 
 
 def _precision(made: Rig, when: str) -> list[Figure]:
-    late_us, cpu_ns = [], _cpu_ns(made.child.popen.pid)
+    late_us, before_ns = [], cpu_ns(made.child.popen.pid)
     with made.socket(0) as here, made.socket(1) as there:
         there.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         here.connect(there.getsockname())
@@ -66,7 +67,7 @@ def _precision(made: Rig, when: str) -> list[Figure]:
             packet, control, _, _ = there.recvmsg(len(RTP), 64)
             s, ns = TIMESPEC.unpack(control[0][2])
             late_us.append((s * 1_000_000_000 + ns - STAMPED.unpack(packet)[0]) / 1e3 - DELAY_MS * 1e3)
-    cpu_us = (_cpu_ns(made.child.popen.pid) - cpu_ns) / PACED / 1e3
+    cpu_us = (cpu_ns(made.child.popen.pid) - before_ns) / PACED / 1e3
     note = f"delay {DELAY_MS:g} ms, {1_000_000_000 // INTERVAL_NS} packets/s; max {max(late_us):,.0f} µs"
     return [
         Figure(f"late by{when}, p50", percentile(late_us, 50), "µs", at_most=500, note=note),
@@ -79,21 +80,16 @@ def _capacity(made: Rig) -> list[Figure]:
     made.control.set(LINK, delay_ms=5)
     with made.socket(0) as here, made.socket(1) as there:
         here.connect(there.getsockname())
-        began, cpu_ns = time.perf_counter(), _cpu_ns(made.child.popen.pid)
+        began, before_ns = time.perf_counter(), cpu_ns(made.child.popen.pid)
         for number in range(FLOOD + WINDOW):
             if number >= WINDOW:
                 there.recv(len(RTP))
             if number < FLOOD:
                 here.send(RTP)
-        wall_s, cpu_ns = time.perf_counter() - began, _cpu_ns(made.child.popen.pid) - cpu_ns
+        wall_s, spent_ns = time.perf_counter() - began, cpu_ns(made.child.popen.pid) - before_ns
     unread = made.control.state()[LINK]["here"].unread
     note = f"{FLOOD / wall_s:,.0f} packets/s were sent and received, {unread} unread"
     return [
-        Figure("CPU for a packet of many", cpu_ns / FLOOD / 1e3, "µs", at_most=25, note="in and out"),
-        Figure("packets of a CPU-second", FLOOD / cpu_ns * 1e9, "/s", at_least=40_000, note=note),
+        Figure("CPU for a packet of many", spent_ns / FLOOD / 1e3, "µs", at_most=25, note="in and out"),
+        Figure("packets of a CPU-second", FLOOD / spent_ns * 1e9, "/s", at_least=40_000, note=note),
     ]  # fmt: skip
-
-
-def _cpu_ns(pid: int) -> int:
-    """What a process of one thread has spent."""
-    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])

@@ -33,6 +33,7 @@ from edge.lab import network
 from edge.lab.plan import LabPlan, Place
 from tests.bench.bench_fastpath import DOWN, PEER, PORT, RTP, UP, VIP, client_of, install, populate
 from tests.builders import UdpFrame
+from tests.processes import cpu_ns
 
 HARNESS = Path(__file__).with_name("lab_harness.c")
 MAX_FLOWS = 50_000
@@ -178,8 +179,8 @@ class Scene:
     def _reading(self) -> tuple[int, int, int]:
         """(packets arrived, CPU time of the PoP, and of all) so far, ns."""
         time.sleep(0.02)  # what is in the rings
-        pop = _cpu_ns(self.pop_thread)
-        return int(self.state["arrived"]), pop, pop + _cpu_ns(self.sink_thread) + time.thread_time_ns()
+        pop = cpu_ns(self.pop_thread)
+        return int(self.state["arrived"]), pop, pop + cpu_ns(self.sink_thread) + time.thread_time_ns()
 
     def _expect(self, row: Row, frame: bytes, flows: int) -> None:
         state = self.state
@@ -206,10 +207,6 @@ class Scene:
         )
         result = library().bpf_prog_test_run_opts(self.fds["lab_generate"], ctypes.byref(options))
         check(result, "send live frames")
-
-
-def _cpu_ns(thread: int) -> int:
-    return int(Path(f"/proc/{thread}/schedstat").read_text().split()[0])
 
 
 @contextlib.contextmanager

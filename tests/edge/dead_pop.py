@@ -23,6 +23,7 @@ from tests.bench.udp_batch import Sender
 from tests.builders import UdpFrame
 from tests.edge.kit import KEYRING, MEDIA, mint_ufrag
 from tests.edge.xdp_scene import TRANSCEIVERS, VIPS, Call, Pop, Scene
+from tests.processes import cpu_ns
 from tests.redis_server import Server
 from tests.redis_server import running as redis_running
 
@@ -159,9 +160,5 @@ def _until_restored(pop: Pop, established: Call) -> int:
 def _cpu_s(pop: Pop, redis: Server) -> dict[str, float]:
     """What each has used so far."""
     assert redis.process is not None
-    workers = sum(map(_cpu_of, pop.worker_pids()))
-    return {OF_WORKERS: workers, "store": _cpu_of(redis.process.pid), "crowd and test": time.process_time()}
-
-
-def _cpu_of(pid: int) -> float:
-    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+    workers, store = sum(map(cpu_ns, pop.worker_pids())) / 1e9, cpu_ns(redis.process.pid) / 1e9
+    return {OF_WORKERS: workers, "store": store, "crowd and test": time.process_time()}

@@ -8,6 +8,7 @@ import tomllib
 from edge.lab.drills import planets
 from edge.lab.drills.drill import BEFORE, CALLS, GAP, MIDDLE, PACKETS, Bar, Drill, Figure, Outcome
 from edge.lab.drills.stage import Stage
+from edge.lab.drills.status import RESTORED
 from edge.lab.planet import config
 from edge.lab.planet.planet import City, Planet, Pop
 from edge.lab.planet.speaker import until
@@ -37,7 +38,7 @@ def _play(stage: Stage) -> Outcome:
             stage.wait(stage.pick(AFTER_S, 2.0))
             carried = len(far.hosts[0].flows())
             heard = crowd.end()
-        restored = far.hosts[0].relay.metrics().get('voxpop_relay_recalls_total{outcome="restored"}', 0.0)
+        restored = far.hosts[0].relay.metrics().get(RESTORED, 0.0)
     calls = len(heard.reports)
     faults = list(heard.losses)
     if flows < calls:

@@ -22,7 +22,7 @@ from edge.lab.drills.daemons import reload
 from edge.lab.drills.drill import BEFORE, CALLS, GAP, PACKETS, Bar, Drill, Figure, Outcome
 from edge.lab.drills.flood import Flood, datagram
 from edge.lab.drills.stage import Stage
-from edge.lab.drills.status import metrics
+from edge.lab.drills.status import RESTORED, metrics
 from edge.lab.drills.store import Store, running
 from edge.lab.lab import Running
 from edge.lab.plan import Place
@@ -39,7 +39,6 @@ ROUND_S = 0.4
 LEASE_S, BATCH = 600, 1000
 TIMEOUT_S, POLL_S = 120.0, 0.1
 TAKEN, REFUSED = "all carried again after", "refused by a budget"
-RESTORED = 'voxpop_relay_recalls_total{outcome="restored"}'
 
 
 def _clients(flows: int) -> list[Endpoint]:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from core import compare
+
 Event = Mapping[str, Any]
 
 RECOVERED_WITHIN_MS = 1000.0
@@ -138,7 +140,4 @@ def _of_quality(report: Event, name: str) -> int:
 
 def percentile(values: Sequence[float], percent: int) -> float:
     """By nearest rank: a value that was measured, or NaN where none was."""
-    if not values:
-        return float("nan")
-    ordered = sorted(values)
-    return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
+    return compare.percentile(values, percent) if values else float("nan")

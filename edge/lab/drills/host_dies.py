@@ -13,6 +13,7 @@ from edge.lab.drills import planets
 from edge.lab.drills.drill import BEFORE, CALLS, GAP, PACKETS, Bar, Drill, Figure, Outcome
 from edge.lab.drills.heard import Heard, percentile
 from edge.lab.drills.stage import Stage
+from edge.lab.drills.status import RESTORED
 from edge.lab.planet.planet import Pop
 
 CALLERS = 30
@@ -49,7 +50,7 @@ def _play(stage: Stage, store: bool) -> Outcome:
             stage.wait(AFTER_S if store else AFTER_WITHOUT_STORE_S)
             heard = crowd.end()
         other = next(host for host in pop.hosts if host is not victim)
-        restored = other.relay.metrics().get('voxpop_relay_recalls_total{outcome="restored"}', 0.0)
+        restored = other.relay.metrics().get(RESTORED, 0.0)
     return _outcome(heard, dead_ns, moved_ns, on_victim, restored if store else None)
 
 

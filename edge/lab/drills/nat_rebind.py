@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from edge.lab.drills.drill import BEFORE, CALLS, GAP, MIDDLE, PACKETS, Bar, Drill, Figure, Outcome
-from edge.lab.drills.heard import percentile
 from edge.lab.drills.stage import Stage
 
 CALLERS = 30
@@ -18,14 +17,13 @@ def _play(stage: Stage) -> Outcome:
         rebound_ns = crowd.rebind()
         stage.wait(stage.pick(AFTER_S, 4.0))
         heard = crowd.end()
-    gaps_ms = heard.gaps_ms(rebound_ns)
     return Outcome(
         {
             GAP: Figure(heard.gap_ms(rebound_ns), "ms"),
             PACKETS: Figure(heard.packets_lost),
             CALLS: Figure(len(heard.losses)),
             BEFORE: Figure(heard.gap_before_ms(rebound_ns), "ms"),
-            MIDDLE: Figure(percentile(gaps_ms, 50) if gaps_ms else 0.0, "ms"),
+            MIDDLE: Figure(heard.middle_gap_ms(rebound_ns), "ms"),
             "ICE restarts": Figure(heard.restarts),
         },
         tuple(heard.losses),

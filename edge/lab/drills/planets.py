@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from core.errors import UnavailableError
+from edge.lab.drills.stage import PATIENT
+from edge.lab.plan import table
 from edge.lab.planet.layout import interface_to
 from edge.lab.planet.planet import City, Pop
 
@@ -18,10 +20,6 @@ PLACES: Mapping[str, tuple[float, float]] = {
 """Latitude and longitude; Europe's region is in Dublin, America's in Ohio."""
 LAST_RESORT = 1_000_000_000
 """Metric of a route that is used when there is no other."""
-PATIENT = "[transceiver]\nmax_loop_lag_ms = 10000\n"
-"""Transceivers refuse calls while they are late. A machine that plays a whole planet is, and a drill is to
-measure something else.
-"""
 
 
 def city(name: str) -> str:
@@ -41,24 +39,17 @@ def region(name: str, **more: object) -> str:
 
 def redis(name: str, at: str) -> str:
     """A store, behind the router of a PoP or a region."""
-    return f'[[redis]]\nname = "{name}"\nat = "{at}"\n'
+    return table("[[redis]]", {"name": name, "at": at})
 
 
 def planet(*tables: str) -> str:
     """All of a file."""
-    return "\n".join((*tables, PATIENT))
+    return "\n".join((*tables, table("[transceiver]", PATIENT)))
 
 
 def _table(kind: str, name: str, **more: object) -> str:
     latitude, longitude = PLACES[name]
-    settings = "".join(f"{key} = {_toml(value)}\n" for key, value in more.items())
-    return f'[[{kind}]]\nname = "{name}"\nlatitude = {latitude}\nlongitude = {longitude}\n{settings}'
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, str):
-        return f'"{value}"'
-    return f"[{', '.join(map(_toml, value))}]" if isinstance(value, (list, tuple)) else str(value)
+    return table(f"[[{kind}]]", {"name": name, "latitude": latitude, "longitude": longitude, **more})
 
 
 def blackhole(city: City, pop: Pop) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from core.service import interrupt
 from edge.lab import lab
 from edge.lab.drills.drill import Drill, Outcome, Verdict, judge
 from edge.lab.drills.stage import Stage
+from edge.lab.planet import programs
 
 NICENESS = -8
 """Of a drill and all that it starts: what else the machine does is not to be heard in it."""
@@ -61,7 +61,7 @@ def play(drill: Drill, directory: Path, tell: Callable[[str], None], name: str =
 
 def outcome_of(drill: Drill, stage: Stage) -> Outcome:
     """What came of it, unjudged."""
-    lacking = [program for program in drill.programs if shutil.which(program) is None]
+    lacking = [program for program in drill.programs if programs.where(program) is None]
     if lacking:
         return Outcome({}, (f"was not played: {', '.join(lacking)} is not installed",))
     with interrupt.postponed():

@@ -6,7 +6,6 @@ import time
 
 from edge.lab.drills import planets
 from edge.lab.drills.drill import BEFORE, CALLS, GAP, MIDDLE, PACKETS, Bar, Drill, Figure, Outcome
-from edge.lab.drills.heard import percentile
 from edge.lab.drills.stage import Stage
 from edge.lab.planet.planet import Planet
 
@@ -38,14 +37,13 @@ def _play(stage: Stage) -> Outcome:
         faults.append(f"{len(elsewhere)} calls did not begin at the nearest PoP, but at {elsewhere[0]}")
     if heard.moves + heard.restarts < len(heard.reports):
         faults.append(f"{heard.moves} moves and {heard.restarts} restarts of {len(heard.reports)} calls")
-    gaps_ms = heard.gaps_ms(cut_ns)
     return Outcome(
         {
             GAP: Figure(heard.gap_ms(cut_ns), "ms"),
             PACKETS: Figure(heard.packets_lost),
             CALLS: Figure(len(heard.losses)),
             BEFORE: Figure(heard.gap_before_ms(cut_ns), "ms"),
-            MIDDLE: Figure(percentile(gaps_ms, 50), "ms"),
+            MIDDLE: Figure(heard.middle_gap_ms(cut_ns), "ms"),
             "ICE restarts": Figure(heard.restarts),
         },
         (*heard.losses, *faults),

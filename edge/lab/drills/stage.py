@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from core.service import interrupt, process
-from core.service.process import Child, Inside
+from core.service.process import Child
 from ebpf.net import netns
 from edge.lab import lab
 from edge.lab.drills.crowd import Crowd, log_of
@@ -62,43 +63,33 @@ class Stage:
         finally:
             running.remove()
 
-    @contextlib.contextmanager
-    def lab_callers(self, running: Running, calls: int, *options: str) -> Iterator[Crowd]:
-        """A crowd at the client's place of a lab, that begins now."""
+    def lab_callers(self, running: Running, calls: int, *options: str) -> AbstractContextManager[Crowd]:
+        """A crowd at the client's place of a lab, that begins with the block."""
         inside = partial(netns.inside, running.plan.namespaces[Place.CLIENT])
-        with self.callers(self.spawner(inside), running.plan.url, calls, *options) as crowd:
-            yield crowd
-
-    @contextlib.contextmanager
-    def planet(self, text: str) -> Iterator[Planet]:
-        """A planet with everything running, from the text of its file. Raises UnavailableError."""
-        with lifecycle.running(text, self.name, tell=lambda _: None) as planet:
-            yield planet
-
-    @contextlib.contextmanager
-    def city_callers(self, city: City, url: str, calls: int, *options: str) -> Iterator[Crowd]:
-        """A crowd in a city of a planet, that begins now."""
-
-        def spawn(command: Sequence[str], log: Path) -> Child:
-            return Child("callers", city.popen(command, log), log)
-
-        with self.callers(spawn, url, calls, *options) as crowd:
-            yield crowd
-
-    def spawner(self, inside: Inside) -> Callable[[Sequence[str], Path], Child]:
-        """Starts a command of Voxpop's there, which ends with us."""
 
         def spawn(command: Sequence[str], log: Path) -> Child:
             return process.spawn("callers", command, log, inside=inside, ends_with_us=True)
 
-        return spawn
+        return self.callers(spawn, running.plan.url, calls, *options)
+
+    def planet(self, text: str) -> AbstractContextManager[Planet]:
+        """A planet with everything running, from the text of its file. Raises UnavailableError."""
+        return lifecycle.running(text, self.name)
+
+    def city_callers(self, city: City, url: str, calls: int, *options: str) -> AbstractContextManager[Crowd]:
+        """A crowd in a city of a planet, that begins with the block."""
+
+        def spawn(command: Sequence[str], log: Path) -> Child:
+            return Child("callers", city.popen(command, log), log)
+
+        return self.callers(spawn, url, calls, *options)
 
     @contextlib.contextmanager
     def callers(
         self, spawn: Callable[[Sequence[str], Path], Child], url: str, calls: int, *options: str
     ) -> Iterator[Crowd]:
-        """A crowd that begins now. `options` are those of `voxpop call`; without `--seconds` all stay until
-        they are told to hang up.
+        """A crowd that begins with the block. `options` are those of `voxpop call`; without `--seconds` all
+        stay until they are told to hang up.
         """
         self._crowds += 1
         log = log_of(self.directory, self._crowds)

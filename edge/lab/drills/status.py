@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
-import json
+from functools import partial
 from typing import Any
 
-from core.errors import UnavailableError
 from ebpf.net import netns
 from edge.lab.lab import Running
 from edge.lab.plan import Place
+from edge.lab.status_pages import StatusPages
 
-TIMEOUT_S = 10.0
+RESTORED = 'voxpop_relay_recalls_total{outcome="restored"}'
+"""The metric of flows that came back from the store."""
 
 
 def metrics(running: Running) -> dict[str, float]:
     """/metrics, by name and labels as Prometheus writes them. Raises UnavailableError."""
-    lines = _page(running, "/metrics").splitlines()
-    pairs = (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
-    return {name: float(value) for name, value in pairs}
+    return _pages(running).metrics()
 
 
 def health(running: Running) -> dict[str, Any]:
     """/healthz. Raises UnavailableError."""
-    found: dict[str, Any] = json.loads(_page(running, "/healthz"))
-    return found
+    return _pages(running).health()
 
 
-def _page(running: Running, path: str) -> str:
-    at = running.plan.relay_status
-    connection = http.client.HTTPConnection(at.host, at.port, timeout=TIMEOUT_S)
-    with contextlib.closing(connection), netns.inside(running.plan.namespaces[Place.POP]):
-        try:
-            connection.request("GET", path)
-            return connection.getresponse().read().decode(errors="replace")
-        except (OSError, http.client.HTTPException) as error:
-            raise UnavailableError(f"the relay does not answer: {error}") from None
+def _pages(running: Running) -> StatusPages:
+    inside = partial(netns.inside, running.plan.namespaces[Place.POP])
+    return StatusPages("the relay", running.plan.relay_status, inside)

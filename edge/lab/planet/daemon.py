@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
-import json
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,9 +20,9 @@ from edge.lab import processes
 from edge.lab.plan import LOOPBACK
 from edge.lab.planet import config
 from edge.lab.planet.layout import Site
-from edge.lab.planet.place import END_TIMEOUT_S, handles, tree, until_ended
+from edge.lab.planet.place import handles, tree, until_ended
+from edge.lab.status_pages import StatusPages
 
-ANSWER_TIMEOUT_S = 10.0
 RELOAD_TIMEOUT_S = 10.0
 POLL_S = 0.02
 CONFIG = "voxpop.toml"
@@ -43,6 +41,7 @@ class Daemon:
         self._namespace = site.namespace
         self._admin = AdminClient(verb, site.directory / f"{verb}.sock")
         self._inside = partial(netns.inside, site.namespace)
+        self._pages = StatusPages(f"{verb} in {site.namespace}", self.status_at, self._inside)
         self._child: Child | None = None
 
     # --- life -----------------------------------------------------------------------------------------
@@ -74,16 +73,13 @@ class Daemon:
 
     def stop(self) -> None:
         """SIGINT: it ends at once and says goodbye to nobody; waits until it is gone."""
-        self._end(signal.SIGINT)
+        pid = self.pid
+        self._end([] if pid is None else [pid], signal.SIGINT)
 
     def kill(self) -> None:
         """SIGKILL to all of its processes; waits until they are gone."""
         pid = self.pid
-        with handles([] if pid is None else tree(pid)) as opened:
-            for handle in opened:
-                _send(handle, signal.SIGKILL)
-            until_ended(opened)
-        self.reap()
+        self._end([] if pid is None else tree(pid), signal.SIGKILL)
 
     def terminate(self) -> None:
         """SIGTERM: a drain that ends with the daemon. Does not wait."""
@@ -96,12 +92,11 @@ class Daemon:
             until_ended(opened, timeout_s)
         self.reap()
 
-    def _end(self, number: signal.Signals) -> None:
-        pid = self.pid
-        with handles([] if pid is None else [pid]) as opened:
+    def _end(self, pids: Sequence[int], number: signal.Signals) -> None:
+        with handles(pids) as opened:
             for handle in opened:
                 _send(handle, number)
-            until_ended(opened, END_TIMEOUT_S)
+            until_ended(opened)
         self.reap()
 
     def _signal(self, number: signal.Signals) -> None:
@@ -166,35 +161,15 @@ class Daemon:
 
     def is_ready(self) -> bool:
         """Whether /readyz says 200; not where nobody answers."""
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            return self._get("/readyz")[0] == 200
-        return False
+        return self._pages.is_ready()
 
     def health(self) -> dict[str, Any]:
         """/healthz."""
-        found: dict[str, Any] = json.loads(self._page("/healthz"))
-        return found
+        return self._pages.health()
 
     def metrics(self) -> dict[str, float]:
         """/metrics, by name and labels as Prometheus writes them: `voxpop_relay_flows{family="ipv4"}`."""
-        lines = self._page("/metrics").splitlines()
-        pairs = (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
-        return {name: float(value) for name, value in pairs}
-
-    def _page(self, path: str) -> str:
-        try:
-            return self._get(path)[1]
-        except (OSError, http.client.HTTPException) as error:
-            raise UnavailableError(f"{self.name} in {self._namespace} does not answer: {error}") from None
-
-    def _get(self, path: str) -> tuple[int, str]:
-        connection = http.client.HTTPConnection(
-            self.status_at.host, self.status_at.port, timeout=ANSWER_TIMEOUT_S
-        )
-        with contextlib.closing(connection), self._inside():
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode(errors="replace")
+        return self._pages.metrics()
 
 
 def _send(handle: int, number: signal.Signals) -> None:

@@ -96,12 +96,12 @@ class RelayHost(Place):
 
     def revive(self) -> None:
         """Switch a dead host on again, with nothing that it knew before; waits until it is announced."""
-        if self._site.uses_fastpath:
+        if self._site.pop.uses_fastpath:
             self.detach()
         for uplink in range(len(self.interfaces)):
             self.restore(uplink)
         self.speaker.start()
-        if self._site.uses_fastpath:
+        if self._site.pop.uses_fastpath:
             self.attach()
         self.relay.begin()
         self.announcer.begin()

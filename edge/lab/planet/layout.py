@@ -104,7 +104,7 @@ class PopSite(Site):
     def hosts(self) -> tuple[HostSite, ...]:
         """Behind it."""
         numbers = range(1, self.spec.hosts + 1)
-        return tuple(HostSite(self.lab, number, self, self.uses_fastpath) for number in numbers)
+        return tuple(HostSite(self.lab, number, self) for number in numbers)
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,6 @@ class HostSite(Site):
     """A PoP host: fast path and relay."""
 
     pop: PopSite
-    uses_fastpath: bool
 
     @property
     def name(self) -> str:

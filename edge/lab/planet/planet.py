@@ -196,10 +196,6 @@ class Planet:
         """
         return keysfile.rotate(self.directory / config.KEYS)
 
-    def retire_key(self, key_id: int) -> None:
-        """Drop a key from that file."""
-        keysfile.retire(self.directory / config.KEYS, key_id)
-
 
 def _of(found: Mapping[str, P], name: str, what: str) -> P:
     if name not in found:

@@ -12,7 +12,7 @@ from edge.lab.planet.spec import LinkSpec, PlanetSpec, WanSpec
 
 @dataclass(frozen=True, slots=True)
 class WanLinkPlan:
-    """One link. Its number fixes its addresses."""
+    """One link."""
 
     number: int
     ends: tuple[str, str]

@@ -10,7 +10,7 @@ the delay, the jitter and the time are.
 from __future__ import annotations
 
 import heapq
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from random import Random
 
 MAX_DELAY_MS = 60_000.0
@@ -62,10 +62,6 @@ class Counts:
     """For which there was no room."""
     refused: int = 0
     """Due, but not taken by the other end, whose interface is down or gone."""
-
-    def as_json(self) -> dict[str, int]:
-        """By name."""
-        return asdict(self)
 
 
 class DelayLine:

@@ -154,5 +154,5 @@ def _state(line: DelayLine) -> dict[str, object]:
         "conditions": asdict(line.conditions),
         "is_cut": line.is_cut,
         "queued": line.queued,
-        "counts": line.counts.as_json(),
+        "counts": asdict(line.counts),
     }

@@ -13,6 +13,7 @@ from edge.lab.drills.drill import CALLS, Bar, Drill, Figure, Outcome
 from edge.lab.drills.play import NICENESS, folder, play
 from edge.lab.drills.stage import Stage
 from edge.lab.plan import DIRECTORY
+from edge.lab.planet import programs
 
 NAME = "no-such-lab"
 
@@ -77,6 +78,14 @@ def test_a_program_that_is_missing_is_named(tmp_path: Path) -> None:
 
     verdict = play(drill(never, "sh", "no-such-program"), tmp_path, lambda _: None, NAME)
     assert "was not played: no-such-program is not installed" in verdict.misses
+
+
+def test_programs_are_found_where_planets_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "routes").touch(mode=0o755)
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(programs, "_PATH", str(tmp_path))  # as /usr/sbin, which is not in everybody's PATH
+    verdict = play(drill(lambda _: Outcome({CALLS: Figure(0)}), "routes"), tmp_path, lambda _: None, NAME)
+    assert verdict.is_met
 
 
 @pytest.mark.netns
