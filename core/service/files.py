@@ -102,7 +102,7 @@ def load_certificates(path: Path) -> str:
     """A file of certificates in PEM. Raises ConfigError."""
     try:
         text = path.read_text("ascii")
-        ssl.create_default_context(cadata=text)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
     except OSError as error:
         raise ConfigError([f"{path}: cannot be used: {error.strerror or error}"]) from None
     except ValueError:
