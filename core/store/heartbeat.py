@@ -21,6 +21,7 @@ from typing import Final
 
 from core.addr import Endpoint, parse_endpoint
 from core.errors import WireError
+from core.geo import Position
 from core.keyring import Keyring
 from core.store.base import MAX_VALUE_BYTES, NOT_A_STRING
 from core.store.flow_record import CLOCK_TOLERANCE_S, MAC_BYTES
@@ -200,14 +201,14 @@ def _word(text: bytes) -> str:
     return text.decode()
 
 
-def _place(text: bytes) -> tuple[float, float]:
+def _place(text: bytes) -> Position:
     match = _DEGREES.fullmatch(text)
     if match is None:
         raise HeartbeatError(_MALFORMED)
-    latitude, longitude = float(match[1]), float(match[2])
-    if abs(latitude) > 90 or abs(longitude) > 180:
+    place = Position(float(match[1]), float(match[2]))
+    if not place.is_on_globe:
         raise HeartbeatError(HeartbeatReason.OFF_GLOBE)
-    return latitude, longitude
+    return place
 
 
 def _vips(text: bytes) -> tuple[Endpoint, ...]:
