@@ -168,19 +168,15 @@ def load_store_secrets(config: Config, path: Path) -> StoreSecrets | None:
     store = config.store
     if store is None:
         return None
+    password = ca_pem = None
     problems: list[str] = []
-
-    def read(load_file: Callable[[Path], str], name: str | None) -> str | None:
-        try:
-            return None if name is None else load_file(path.parent / name)
-        except ConfigError as error:
-            problems.extend(error.problems)
-            return None
-
-    secrets = StoreSecrets(read(load_password, store.password_file), read(load_certificates, store.ca_file))
+    with _collected(problems):
+        password = None if store.password_file is None else load_password(path.parent / store.password_file)
+    with _collected(problems):
+        ca_pem = None if store.ca_file is None else load_certificates(path.parent / store.ca_file)
     if problems:
         raise ConfigError(problems)
-    return secrets
+    return StoreSecrets(password, ca_pem)
 
 
 def decode_store_secrets(message: Message) -> StoreSecrets | None:
