@@ -33,15 +33,15 @@ def check(config_path: Path) -> Iterator[Check]:
     """Two checks, of which the second stands on the first; none without a [store]. Raises ConfigError where
     the configuration cannot be used.
     """
-    settings = load_config(config_path).store
-    if settings is None:
+    config = load_config(config_path)
+    if config.store is None:
         return
     try:
-        secrets = load_store_secrets(load_config(config_path), config_path)
+        secrets = load_store_secrets(config, config_path)
     except ConfigError as error:
         yield failed("store", "; ".join(error.problems), "mend the file")
         return
-    yield from asyncio.run(_look(settings, secrets))
+    yield from asyncio.run(_look(config.store, secrets))
 
 
 async def _look(settings: StoreSettings, secrets: StoreSecrets | None) -> list[Check]:
