@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from core.config import Config, parse
 from core.errors import ConfigError
@@ -28,6 +28,7 @@ from core.service.files import (
     validate,
 )
 from core.service.supervisor import MESSAGE_BYTES, Message
+from core.store_url import StoreSecrets
 
 SETTINGS = "settings"
 DRAIN = "drain"
@@ -49,16 +50,6 @@ DRAIN_ROOM_BYTES = 16
 
 STORE = "store_secrets"
 """The key of a message for what `decode_store_secrets` reads."""
-
-
-class StoreSecrets(NamedTuple):
-    """What the files say that [store] names."""
-
-    password: str | None
-    ca_pem: str | None
-
-    def __repr__(self) -> str:
-        return "StoreSecrets(…)"
 
 
 class WorkerSettings(Protocol):

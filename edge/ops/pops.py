@@ -98,8 +98,7 @@ async def _look(
     from core.store.open import open_guarded
     from core.store.registry import Registry
 
-    password, ca_pem = load_store_secrets(config, path) or (None, None)
-    registry = Registry(open_guarded(config.store, password, ca_pem))
+    registry = Registry(open_guarded(config.store, load_store_secrets(config, path)))
     now_ms = int(time.time() * 1000)
     kms = dict[str, float]()
     try:
