@@ -79,6 +79,11 @@ class Endpoint(NamedTuple):
         """Whether it means every address of this machine (0.0.0.0, ::)."""
         return ipaddress.ip_address(self.host).is_unspecified
 
+    @property
+    def from_here(self) -> Endpoint:
+        """Where this machine itself reaches who listens there: a wildcard by loopback."""
+        return Endpoint("::1" if self.family is _V6 else "127.0.0.1", self.port) if self.is_wildcard else self
+
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 

@@ -15,6 +15,8 @@ RECORD_INFO = b"voxpop flow record v1"
 HEARTBEAT_INFO = b"voxpop heartbeat v1"
 SESSION_INFO = b"voxpop session id v1"
 CLIENT_SECRET_INFO = b"voxpop client secret v1"
+MAC_INFOS = (PASSWORD_INFO, REFERRAL_INFO, RECORD_INFO, HEARTBEAT_INFO, SESSION_INFO, CLIENT_SECRET_INFO)
+"""What HMAC-SHA-256 is used for, with a key of its own for each."""
 PASSWORD_CHARS = 32
 
 
@@ -32,16 +34,7 @@ class Keyring:
     `masters` maps key id (0–31) to 32 secret bytes; `mint_with` is the id that new tokens carry.
     """
 
-    __slots__ = (
-        "_client_secret_keys",
-        "_heartbeat_keys",
-        "_password_keys",
-        "_record_keys",
-        "_referral_keys",
-        "_session_keys",
-        "_tag_keys",
-        "mint_with",
-    )
+    __slots__ = ("_mac_keys", "_tag_keys", "mint_with")
 
     def __init__(self, masters: Mapping[int, bytes], mint_with: int) -> None:
         if mint_with not in masters:
@@ -53,12 +46,9 @@ class Keyring:
                 raise ValueError(f"key {key_id} has {len(master)} bytes, not {MASTER_BYTES}")
         self.mint_with = mint_with
         self._tag_keys = {k: hkdf_sha256(m, TAG_INFO, 16) for k, m in masters.items()}
-        self._password_keys = {k: hkdf_sha256(m, PASSWORD_INFO, 32) for k, m in masters.items()}
-        self._referral_keys = {k: hkdf_sha256(m, REFERRAL_INFO, 32) for k, m in masters.items()}
-        self._record_keys = {k: hkdf_sha256(m, RECORD_INFO, 32) for k, m in masters.items()}
-        self._heartbeat_keys = {k: hkdf_sha256(m, HEARTBEAT_INFO, 32) for k, m in masters.items()}
-        self._session_keys = {k: hkdf_sha256(m, SESSION_INFO, 32) for k, m in masters.items()}
-        self._client_secret_keys = {k: hkdf_sha256(m, CLIENT_SECRET_INFO, 32) for k, m in masters.items()}
+        self._mac_keys = {
+            info: {k: hkdf_sha256(m, info, 32) for k, m in masters.items()} for info in MAC_INFOS
+        }
 
     def __repr__(self) -> str:
         return f"Keyring(ids={sorted(self._tag_keys)}, mint_with={self.mint_with})"
@@ -74,25 +64,28 @@ class Keyring:
 
     def ice_password(self, key_id: int, ufrag: bytes) -> bytes:
         """The ICE password that belongs to a token: 32 ice-chars. KeyError for an unknown id."""
-        digest = hmac.digest(self._password_keys[key_id], ufrag, "sha256")
+        digest = self._mac(PASSWORD_INFO, key_id, ufrag)
         return binascii.b2a_base64(digest[:24], newline=False)
 
     def referral_mac(self, key_id: int, message: bytes) -> bytes:
         """The HMAC-SHA-256 by which regions vouch for callers. KeyError for an unknown id."""
-        return hmac.digest(self._referral_keys[key_id], message, "sha256")
+        return self._mac(REFERRAL_INFO, key_id, message)
 
     def client_secret_mac(self, key_id: int, message: bytes) -> bytes:
         """The HMAC-SHA-256 that makes a client secret ours. KeyError for an unknown id."""
-        return hmac.digest(self._client_secret_keys[key_id], message, "sha256")
+        return self._mac(CLIENT_SECRET_INFO, key_id, message)
 
     def record_mac(self, key_id: int, text: bytes) -> bytes:
         """HMAC-SHA-256 by which relays know each other's flow records. KeyError for an unknown id."""
-        return hmac.digest(self._record_keys[key_id], text, "sha256")
+        return self._mac(RECORD_INFO, key_id, text)
 
     def heartbeat_mac(self, key_id: int, text: bytes) -> bytes:
         """HMAC-SHA-256 by which hosts know each other's heartbeats. KeyError for an unknown id."""
-        return hmac.digest(self._heartbeat_keys[key_id], text, "sha256")
+        return self._mac(HEARTBEAT_INFO, key_id, text)
 
     def session_mac(self, key_id: int, message: bytes) -> bytes:
         """HMAC-SHA-256 by which hosts of a cluster know their session ids. KeyError for an unknown id."""
-        return hmac.digest(self._session_keys[key_id], message, "sha256")
+        return self._mac(SESSION_INFO, key_id, message)
+
+    def _mac(self, info: bytes, key_id: int, message: bytes) -> bytes:
+        return hmac.digest(self._mac_keys[info][key_id], message, "sha256")

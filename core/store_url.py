@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 DEFAULT_PORT = 6379
 DEFAULT_SENTINEL_PORT = 26379
@@ -45,6 +46,17 @@ class StoreUrl:
             return "memory"
         where = self.path or ", ".join(f"{host}:{port}" for host, port in self.nodes)
         return f"{self.kind} at {where}{' with TLS' if self.tls else ''}"
+
+
+class StoreSecrets(NamedTuple):
+    """What the files say that [store] names."""
+
+    password: str | None = None
+    ca_pem: str | None = None
+    """Certificates to trust, in place of the system's."""
+
+    def __repr__(self) -> str:
+        return "StoreSecrets(…)"
 
 
 _SCHEMES: dict[str, tuple[StoreKind, bool]] = {

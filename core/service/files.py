@@ -86,8 +86,7 @@ def load_password(path: Path) -> str:
     """The one line of a file that others must not read. Raises ConfigError, without what is in it."""
     try:
         with path.open("rb") as file:
-            if _others_can_read(file):
-                raise ConfigError([f"{path}: holds secrets but others can read it; run: chmod 600 {path}"])
+            _check_secrecy(path, file)
             lines = file.read(PASSWORD_BYTES + 2).decode().splitlines()
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
@@ -102,7 +101,7 @@ def load_certificates(path: Path) -> str:
     """A file of certificates in PEM. Raises ConfigError."""
     try:
         text = path.read_text("ascii")
-        ssl.create_default_context(cadata=text)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
     except OSError as error:
         raise ConfigError([f"{path}: cannot be used: {error.strerror or error}"]) from None
     except ValueError:
@@ -166,13 +165,19 @@ def _write_new(path: Path, text: str) -> None:
 def _load(path: Path, is_secret: bool) -> dict[str, object]:
     try:
         with path.open("rb") as file:
-            if is_secret and _others_can_read(file):
-                raise ConfigError([f"{path}: holds secrets but others can read it; run: chmod 600 {path}"])
+            if is_secret:
+                _check_secrecy(path, file)
             return tomllib.load(file)
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {reason(error)}"]) from None
     except (ValueError, RecursionError) as error:  # bad TOML, bad UTF-8, a number of 5,000 digits
         raise ConfigError([f"{path}: is not TOML: {error}"]) from None
+
+
+def _check_secrecy(path: Path, file: BinaryIO) -> None:
+    """Raises ConfigError."""
+    if _others_can_read(file):
+        raise ConfigError([f"{path}: holds secrets but others can read it; run: chmod 600 {path}"])
 
 
 def _others_can_read(file: BinaryIO) -> bool:

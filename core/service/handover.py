@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from core.config import Config, parse
 from core.errors import ConfigError
@@ -28,6 +28,7 @@ from core.service.files import (
     validate,
 )
 from core.service.supervisor import MESSAGE_BYTES, Message
+from core.store_url import StoreSecrets
 
 SETTINGS = "settings"
 DRAIN = "drain"
@@ -49,16 +50,6 @@ DRAIN_ROOM_BYTES = 16
 
 STORE = "store_secrets"
 """The key of a message for what `decode_store_secrets` reads."""
-
-
-class StoreSecrets(NamedTuple):
-    """What the files say that [store] names."""
-
-    password: str | None
-    ca_pem: str | None
-
-    def __repr__(self) -> str:
-        return "StoreSecrets(…)"
 
 
 class WorkerSettings(Protocol):
@@ -168,19 +159,15 @@ def load_store_secrets(config: Config, path: Path) -> StoreSecrets | None:
     store = config.store
     if store is None:
         return None
+    password = ca_pem = None
     problems: list[str] = []
-
-    def read(load_file: Callable[[Path], str], name: str | None) -> str | None:
-        try:
-            return None if name is None else load_file(path.parent / name)
-        except ConfigError as error:
-            problems.extend(error.problems)
-            return None
-
-    secrets = StoreSecrets(read(load_password, store.password_file), read(load_certificates, store.ca_file))
+    with _collected(problems):
+        password = None if store.password_file is None else load_password(path.parent / store.password_file)
+    with _collected(problems):
+        ca_pem = None if store.ca_file is None else load_certificates(path.parent / store.ca_file)
     if problems:
         raise ConfigError(problems)
-    return secrets
+    return StoreSecrets(password, ca_pem)
 
 
 def decode_store_secrets(message: Message) -> StoreSecrets | None:

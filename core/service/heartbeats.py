@@ -18,13 +18,13 @@ from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version
 
 from core.config import StoreSettings
-from core.service.handover import StoreSecrets
 from core.store.base import StoreError, StoreReason
 from core.store.guarded import GuardedStore
 from core.store.heartbeat import PERIOD_S
 from core.store.keys import HostKind
 from core.store.open import open_guarded
 from core.store.registry import Beat, Registry
+from core.store_url import StoreSecrets
 
 logger = logging.getLogger(__name__)
 
@@ -113,9 +113,7 @@ def open_heartbeats(
     """For the store of a configuration; None without one."""
     if settings is None:
         return None
-    password, ca_pem = secrets or (None, None)
-    store = open_guarded(settings, password, ca_pem, "heartbeats")
-    return Heartbeats(store, kind, make)
+    return Heartbeats(open_guarded(settings, secrets, "heartbeats"), kind, make)
 
 
 def own_name() -> str:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple, Protocol
 
 from core.errors import VoxpopError
+from core.geo import Position
 
 MAX_VALUE_BYTES: Final = 512
 """The longest value that anybody of ours writes."""
@@ -63,6 +64,11 @@ class Place(NamedTuple):
     member: bytes
     longitude: float
     latitude: float
+
+    @property
+    def position(self) -> Position:
+        """Without the name."""
+        return Position(self.latitude, self.longitude)
 
 
 class Announcement(NamedTuple):

@@ -14,8 +14,6 @@ calls outlive their tokens (RFC 7675 consent is what keeps them), and UNTIL stan
 
 from __future__ import annotations
 
-import binascii
-import hmac
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -23,13 +21,11 @@ from core.addr import Endpoint
 from core.errors import WireError
 from core.keyring import Keyring
 from core.store.base import MAX_VALUE_BYTES, NOT_A_STRING
+from core.store.mac import CLOCK_TOLERANCE_S, is_right, read_mac_untrusted, seal
 from core.token import Token, verify_untrusted
 
 VERSION = b"1"
-MAC_BYTES = 16
 MAX_LEASE_S = 3600
-CLOCK_TOLERANCE_S = 120
-"""How far apart the clocks of two relays may be. The store's own expiry does not depend on it."""
 
 
 class RecordReason(StrEnum):
@@ -59,8 +55,7 @@ def encode(vip: Endpoint, client: Endpoint, ufrag: bytes, until_s: int, keyring:
     """The value of a flow's record. Raises TokenError for a ufrag whose key is in the keyring no more."""
     token = verify_untrusted(ufrag, keyring)
     until = b"%d" % until_s
-    mac = _mac(keyring, token.key_id, vip, client, ufrag, until)
-    return b" ".join((VERSION, ufrag, until, binascii.b2a_base64(mac, newline=False).rstrip(b"=")))
+    return seal(b" ".join((VERSION, ufrag, until)), _digest(keyring, token.key_id, vip, client, ufrag, until))
 
 
 def decode_untrusted(
@@ -72,7 +67,7 @@ def decode_untrusted(
     """
     ufrag, until, mac = _fields_untrusted(value)
     token = verify_untrusted(ufrag, keyring)
-    if not hmac.compare_digest(mac, _mac(keyring, token.key_id, vip, client, ufrag, until)):
+    if not is_right(mac, _digest(keyring, token.key_id, vip, client, ufrag, until)):
         raise RecordError(RecordReason.BAD_MAC)
     until_s = int(until)
     if until_s + CLOCK_TOLERANCE_S < now_s:
@@ -95,12 +90,13 @@ def _fields_untrusted(value: bytes) -> tuple[bytes, bytes, bytes]:
     if not until.isdigit() or len(until) > 12:
         raise RecordError(RecordReason.MALFORMED)
     try:
-        mac = binascii.a2b_base64(text + b"==", strict_mode=True)
-    except binascii.Error:
+        return ufrag, until, read_mac_untrusted(text)
+    except ValueError:
         raise RecordError(RecordReason.MALFORMED) from None
-    return ufrag, until, mac
 
 
-def _mac(keyring: Keyring, key_id: int, vip: Endpoint, client: Endpoint, ufrag: bytes, until: bytes) -> bytes:
+def _digest(
+    keyring: Keyring, key_id: int, vip: Endpoint, client: Endpoint, ufrag: bytes, until: bytes
+) -> bytes:
     text = b"\n".join((str(vip).encode(), str(client).encode(), ufrag, until))
-    return keyring.record_mac(key_id, text)[:MAC_BYTES]
+    return keyring.record_mac(key_id, text)

@@ -12,8 +12,6 @@ can put back what a host has said within the last two minutes, which readers who
 
 from __future__ import annotations
 
-import binascii
-import hmac
 import re
 from dataclasses import dataclass
 from enum import StrEnum
@@ -21,9 +19,10 @@ from typing import Final
 
 from core.addr import Endpoint, parse_endpoint
 from core.errors import WireError
+from core.geo import Position
 from core.keyring import Keyring
 from core.store.base import MAX_VALUE_BYTES, NOT_A_STRING
-from core.store.flow_record import CLOCK_TOLERANCE_S, MAC_BYTES
+from core.store.mac import CLOCK_TOLERANCE_S, is_right, read_mac_untrusted, seal
 
 VERSION = b"1"
 PERIOD_S: Final = 2.0
@@ -113,13 +112,12 @@ def encode(heartbeat: Heartbeat, key: bytes, keyring: Keyring) -> bytes:
     """The value for a key in the store, signed with the key that new tokens are minted with."""
     version = heartbeat.version[:24]
     load = f"{heartbeat.taken}/{heartbeat.room}"
-    fields = ["1", str(keyring.mint_with), str(heartbeat.at_ms), heartbeat.state, load, version]
+    fields = [VERSION.decode(), str(keyring.mint_with), str(heartbeat.at_ms), heartbeat.state, load, version]
     if isinstance(heartbeat, PopHeartbeat):
         place = "-" if heartbeat.place is None else f"{heartbeat.place[0]:.4f},{heartbeat.place[1]:.4f}"
         fields += [heartbeat.forwarder, place, ",".join(map(str, heartbeat.vips))]
     body = " ".join(fields).encode()
-    mac = binascii.b2a_base64(_mac(keyring, keyring.mint_with, key, body), newline=False).rstrip(b"=")
-    value = body + b" " + mac
+    value = seal(body, _digest(keyring, keyring.mint_with, key, body))
     assert len(value) <= MAX_VALUE_BYTES, "eight VIPs and the longest of everything else fit"
     return value
 
@@ -164,13 +162,13 @@ def _open_untrusted(value: bytes, key: bytes, keyring: Keyring, count: int) -> l
     if len(fields) != count or not _DIGITS.fullmatch(fields[1]):
         raise HeartbeatError(_MALFORMED)
     try:
-        mac = binascii.a2b_base64(text + b"==", strict_mode=True)
-    except binascii.Error:
+        mac = read_mac_untrusted(text)
+    except ValueError:
         raise HeartbeatError(_MALFORMED) from None
     key_id = int(fields[1])
     if key_id not in keyring.key_ids:
         raise HeartbeatError(HeartbeatReason.UNKNOWN_KEY)
-    if not hmac.compare_digest(mac, _mac(keyring, key_id, key, body)):
+    if not is_right(mac, _digest(keyring, key_id, key, body)):
         raise HeartbeatError(HeartbeatReason.BAD_MAC)
     return fields
 
@@ -200,14 +198,14 @@ def _word(text: bytes) -> str:
     return text.decode()
 
 
-def _place(text: bytes) -> tuple[float, float]:
+def _place(text: bytes) -> Position:
     match = _DEGREES.fullmatch(text)
     if match is None:
         raise HeartbeatError(_MALFORMED)
-    latitude, longitude = float(match[1]), float(match[2])
-    if abs(latitude) > 90 or abs(longitude) > 180:
+    place = Position(float(match[1]), float(match[2]))
+    if not place.is_on_globe:
         raise HeartbeatError(HeartbeatReason.OFF_GLOBE)
-    return latitude, longitude
+    return place
 
 
 def _vips(text: bytes) -> tuple[Endpoint, ...]:
@@ -220,5 +218,5 @@ def _vips(text: bytes) -> tuple[Endpoint, ...]:
         raise HeartbeatError(_MALFORMED) from None
 
 
-def _mac(keyring: Keyring, key_id: int, key: bytes, body: bytes) -> bytes:
-    return keyring.heartbeat_mac(key_id, key + b"\n" + body)[:MAC_BYTES]
+def _digest(keyring: Keyring, key_id: int, key: bytes, body: bytes) -> bytes:
+    return keyring.heartbeat_mac(key_id, key + b"\n" + body)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 
+from core.geo import Position, distance_km
 from core.store.base import READ_BYTES, Announcement, Entry, Place, StoreError, StoreReason
 
-EARTH_RADIUS_KM = 6372.797560856
-"""As Redis has it, so that both sort alike."""
 NEVER_NS = 1 << 63
 
 
@@ -87,8 +85,8 @@ class MemoryStore:
 
     async def places(self, key: bytes, longitude: float, latitude: float, limit: int) -> list[Place]:
         """See Store."""
-        found = self._places.get(key, {}).values()
-        return sorted(found, key=lambda place: distance_km(longitude, latitude, place))[:limit]
+        found, here = self._places.get(key, {}).values(), Position(latitude, longitude)
+        return sorted(found, key=lambda place: distance_km(here, place.position))[:limit]
 
     async def close(self) -> None:
         """See Store."""
@@ -97,11 +95,3 @@ class MemoryStore:
 def _by_score(members: Mapping[bytes, float]) -> list[bytes]:
     """The highest first; of equals, the last by name, as Redis has it."""
     return sorted(members, key=lambda member: (members[member], member), reverse=True)
-
-
-def distance_km(longitude: float, latitude: float, place: Place) -> float:
-    """The great-circle distance, by the haversine formula. Degrees in, kilometres out."""
-    phi, other_phi = math.radians(latitude), math.radians(place.latitude)
-    u = math.sin((other_phi - phi) / 2)
-    v = math.sin(math.radians(place.longitude - longitude) / 2)
-    return 2 * EARTH_RADIUS_KM * math.asin(math.sqrt(u * u + math.cos(phi) * math.cos(other_phi) * v * v))

@@ -6,14 +6,15 @@ written to the file, the kernel receives by the interface (Documentation/network
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import socket
 import struct
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from ebpf.errors import DataplaneError
-from ebpf.net.netns import inside
 
 DEVICE = "/dev/net/tun"
 QUEUE_PACKETS = 8192
@@ -47,7 +48,7 @@ def open_device(
     name_and_length = struct.pack("16si20x", interface.encode(), QUEUE_PACKETS)
     request = struct.pack("16sH22x", interface.encode(), flags)
     try:
-        with inside(namespace):
+        with _inside(namespace):
             opened = os.open(DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
                 fcntl.ioctl(opened, _TUNSETIFF, request)
@@ -66,7 +67,7 @@ def open_device(
 
 def dropped(namespace: str | None, interface: str) -> int:
     """Packets that the kernel dropped since nobody read them in time; 0 of a device that is gone."""
-    with inside(namespace):
+    with _inside(namespace):
         lines = Path("/proc/thread-self/net/dev").read_text().splitlines()
     columns = next(
         (
@@ -90,3 +91,11 @@ def switch_on(interface: str) -> None:
             )
     except OSError as error:
         raise DataplaneError(f"cannot switch {interface} on: {error.strerror}") from error
+
+
+def _inside(namespace: str | None) -> AbstractContextManager[None]:
+    if namespace is None:
+        return contextlib.nullcontext()
+    from ebpf.net.netns import inside  # with pyroute2, which takes a third of a second: not for everyone
+
+    return inside(namespace)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import aiohttp
 
-from core.addr import Endpoint, IpFamily
+from core.addr import Endpoint
 from core.config import AnnounceSettings
 from core.errors import ConfigError
 from core.service.files import load_config
@@ -54,10 +54,7 @@ def load(path: Path) -> Loaded:
     config = load_config(path)
     if config.relay is None:
         raise ConfigError([f"{path}: [relay] is missing: it is asked at relay.metrics"])
-    at = config.relay.metrics
-    if at.is_wildcard:
-        at = Endpoint("::1" if at.family is IpFamily.V6 else "127.0.0.1", at.port)
-    return Loaded(config.announce or AnnounceSettings(), at)
+    return Loaded(config.announce or AnnounceSettings(), config.relay.metrics.from_here)
 
 
 def policy(settings: AnnounceSettings) -> Policy:

@@ -11,8 +11,9 @@ from core.config import Config, RelaySettings
 from core.errors import ConfigError
 from core.keyring import Keyring
 from core.service import handover
-from core.service.handover import Loaded, StoreSecrets
+from core.service.handover import Loaded
 from core.service.supervisor import Message
+from core.store_url import StoreSecrets
 
 XDP = "xdp"
 """The key of a message for what `XdpHost.message` says."""

@@ -152,10 +152,9 @@ class Worker:
         from core.store.open import open_guarded
         from edge.recall.recall import Clocks, StoreRecall
 
-        password, ca_pem = settings.store_secrets or (None, None)
         recall = StoreRecall(
             slow_path,
-            open_guarded(table, password, ca_pem),
+            open_guarded(table, settings.store_secrets),
             [from_sockaddr(vip.getsockname()) for vip in self._vips],
             table.flow_lease_s,
             self._counters,

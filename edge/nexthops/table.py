@@ -128,7 +128,7 @@ class NextHops:
 
     def leg_addresses(self) -> list[NetworkAddress]:
         """The routers of routes with several legs, of which one has to take another's flows soon."""
-        return sorted({gateway for legs in self._legs_in(self._views) for gateway, _ in legs.gateways})
+        return sorted({gateway for legs in _legs_in(self._views) for gateway, _ in legs.gateways})
 
     def neighbour(self, address: NetworkAddress) -> tuple[Link, Neighbour | None] | None:
         """The link of a neighbour, and what the kernel knows of it; None where the link is gone."""
@@ -154,13 +154,12 @@ class NextHops:
     def _adopt(self, views: Views, changes: Changes) -> None:
         """Take new routes in the place of the old, if there are not too many."""
         assert self._network is not None
-        count = sum(len(rows) for of_family in views.intervals.values() for rows in of_family)
-        if count > MAX_INTERVALS:
+        if sum(1 for _ in views.targets()) > MAX_INTERVALS:
             self._complain(
                 changes, f"more than {MAX_INTERVALS} routes that differ in their next hop: the old stay"
             )
             return
-        if len(set(self._legs_in(views))) > MAX_SPREADS:
+        if len(_legs_in(views)) > MAX_SPREADS:
             self._complain(changes, f"more than {MAX_SPREADS} routes that differ in their legs: the old stay")
             return
         self._views = views
@@ -173,20 +172,9 @@ class NextHops:
         if len(self.unfollowed) > MAX_NAMED:
             self._complain(changes, "more is not followed by the fast path: `voxpop doctor` names all of it")
 
-    @staticmethod
-    def _legs_in(views: Views) -> Iterable[Legs]:
-        for of_family in views.intervals.values():
-            for rows in of_family:
-                for _, target in rows:
-                    if isinstance(target, Legs):
-                        yield target
-
     def _gateways(self) -> set[Gateway]:
-        targets = {
-            target for of_family in self._views.intervals.values() for rows in of_family for _, target in rows
-        }
-        single = {target for target in targets if isinstance(target, Gateway)}
-        return single | {g for legs in targets if isinstance(legs, Legs) for g, _ in legs.gateways}
+        single = {target for target in self._views.targets() if isinstance(target, Gateway)}
+        return single | {gateway for legs in _legs_in(self._views) for gateway, _ in legs.gateways}
 
     def _spread(self, legs: Legs) -> tuple[SpreadLeg, ...]:
         """The legs that flows can take: those whose router answers; if none does, those with an adjacency, of
@@ -344,6 +332,10 @@ class NextHops:
                 self._complained.clear()
             self._complained.add(text)
             changes.complaints.append(text)
+
+
+def _legs_in(views: Views) -> set[Legs]:
+    return {target for target in views.targets() if isinstance(target, Legs)}
 
 
 def _lookup(rows: Sequence[Interval], address: int) -> RouteTarget:

@@ -15,7 +15,7 @@ from ebpf.ids import VipId
 from ebpf.net.messages import Link
 from ebpf.net.routes import Route
 from ebpf.net.snapshot import Network
-from edge.nexthops.fib import MAX_LEGS, Interval
+from edge.nexthops.fib import MAX_LEGS, Interval, RouteTarget
 from edge.nexthops.policy import Lookup, Step, for_source, intervals, steps, unread
 from edge.nexthops.unfollowed import Unfollowed, UnfollowedKind
 
@@ -50,6 +50,13 @@ class Views(NamedTuple):
     downstream: Mapping[VipId, int]
     tables: Mapping[IpFamily, Sequence[int]]
     """Which tables are asked at all, in the order of the rules."""
+
+    def targets(self) -> Iterator[RouteTarget]:
+        """What the intervals lead to, of all views: many times the same."""
+        for of_family in self.intervals.values():
+            for rows in of_family:
+                for _, target in rows:
+                    yield target
 
 
 def views_of(network: Network, sources: Sources) -> Views:

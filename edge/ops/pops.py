@@ -61,11 +61,13 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 
 def _place(text: str) -> tuple[float, float]:
+    from core.geo import Position
+
     try:
         latitude, longitude = map(float, text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not LATITUDE,LONGITUDE, such as 50.11,8.68") from None
-    if not (abs(latitude) <= 90 and abs(longitude) <= 180):
+    if not Position(latitude, longitude).is_on_globe:
         raise argparse.ArgumentTypeError(f"{text!r} is nowhere: degrees, north and east positive")
     return latitude, longitude
 
@@ -89,15 +91,14 @@ async def _look(
     config: Config, path: Path, keyring: Keyring, near: tuple[float, float] | None
 ) -> tuple[list[Found], dict[str, float]]:
     """All hosts, and how far the PoPs are from a place. Raises UnavailableError."""
+    from core.geo import Position, distance_km
     from core.service.handover import load_store_secrets
     from core.store.base import StoreError
     from core.store.keys import HostKind
-    from core.store.memory import distance_km
     from core.store.open import open_guarded
     from core.store.registry import Registry
 
-    password, ca_pem = load_store_secrets(config, path) or (None, None)
-    registry = Registry(open_guarded(config.store, password, ca_pem))
+    registry = Registry(open_guarded(config.store, load_store_secrets(config, path)))
     now_ms = int(time.time() * 1000)
     kms = dict[str, float]()
     try:
@@ -108,7 +109,7 @@ async def _look(
         ]
         if near is not None:
             for place in await registry.nearest(*near):
-                kms[place.member.decode(errors="replace")] = distance_km(near[1], near[0], place)
+                kms[place.member.decode(errors="replace")] = distance_km(Position(*near), place.position)
     except StoreError as error:
         raise UnavailableError(f"the store, {config.store and config.store.url}: {error}") from None
     finally:

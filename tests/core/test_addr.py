@@ -122,6 +122,8 @@ def test_an_endpoint_that_cannot_be_used_is_refused_with_the_reason(text: str, c
 def test_kinds_of_addresses(host: str, is_loopback: bool, is_wildcard: bool) -> None:
     endpoint = Endpoint(host, 1)
     assert (endpoint.is_loopback, endpoint.is_wildcard) == (is_loopback, is_wildcard)
+    loopback = Endpoint("::1" if ":" in host else "127.0.0.1", 1)
+    assert endpoint.from_here == (loopback if is_wildcard else endpoint)
 
 
 @pytest.mark.parametrize(

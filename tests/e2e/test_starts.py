@@ -14,6 +14,7 @@ SERVED = {"asyncio", "aiohttp", "prometheus_client"}
 PROCESSES = {
     "edge.host.service": SERVED | {"uvloop"},
     "edge.host.worker": {"asyncio", "uvloop"},
+    "edge.health.service": SERVED,
     "edge.host.dataplane": {"asyncio", "numpy", "pyroute2"},
     "transceiver.host.supervisor": SERVED | {"uvloop"},
 }

@@ -15,8 +15,9 @@ from core.config import HOST_FROM_ADDRESS, Config, PopSettings, TransceiverSetti
 from core.errors import ConfigError, UnavailableError
 from core.keyring import Keyring
 from core.service import handover
-from core.service.handover import Loaded, StoreSecrets
+from core.service.handover import Loaded
 from core.service.supervisor import Message
+from core.store_url import StoreSecrets
 from transceiver.backends.registry import ChosenBackend, choose
 from transceiver.host.locations import Copy, LocationShelf, check_database
 from transceiver.signaling.apikeys import ApiKeys, load_api_keys

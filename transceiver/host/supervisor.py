@@ -111,8 +111,7 @@ class TransceiverService(Daemon[WorkerSettings]):
         config, secrets, store = self.started_as.config, self.started_as.store_secrets, None
         self.heartbeats = open_heartbeats(config.store, secrets, HostKind.TRANSCEIVER, self._beat)
         if config.store is not None:
-            password, ca_pem = secrets or (None, None)
-            store = open_guarded(config.store, password, ca_pem, "the heartbeats of PoPs")
+            store = open_guarded(config.store, secrets, "the heartbeats of PoPs")
         return PopReports(config.pops, self.started_as.keyring, store, self._client)
 
     def _beat(self, now_s: float) -> Beat:

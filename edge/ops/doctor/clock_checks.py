@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from core.addr import Endpoint, IpFamily
+from core.addr import Endpoint
 from core.clocks import TOLERANCE_S, describe
 from core.service.files import load_config
 from edge.ops.doctor.checks import Check, note, ok, skipped
@@ -17,7 +17,6 @@ NAME = "clocks"
 TIMEOUT_S = 2.0
 MAX_BYTES = 1 << 16
 MAX_NAMED = 4
-LOOPBACK = {IpFamily.V4: "127.0.0.1", IpFamily.V6: "::1"}
 
 
 def check(config_path: Path) -> Iterator[Check]:
@@ -45,8 +44,7 @@ def _judge(status: Endpoint) -> Check:
 
 def _ask(status: Endpoint) -> Any:  # noqa: ANN401 - JSON
     """/healthz of the relay. Raises OSError, HTTPException, ValueError."""
-    host = LOOPBACK[status.family] if status.is_wildcard else status.host
-    connection = http.client.HTTPConnection(host, status.port, timeout=TIMEOUT_S)
+    connection = http.client.HTTPConnection(*status.from_here, timeout=TIMEOUT_S)
     try:
         connection.request("GET", "/healthz")
         return json.loads(connection.getresponse().read(MAX_BYTES))

@@ -10,12 +10,13 @@ from pathlib import Path
 from core.config import StoreSettings
 from core.errors import ConfigError
 from core.service.files import load_config
-from core.service.handover import StoreSecrets, load_store_secrets
+from core.service.handover import load_store_secrets
 from core.store.base import StoreError, StoreReason
 from core.store.guarded import GuardedStore
 from core.store.keys import EPOCH, HostKind
 from core.store.open import open_guarded
 from core.store.registry import Registry
+from core.store_url import StoreSecrets
 from edge.ops.doctor.checks import Check, Status, failed, note, ok
 
 _FIXES = {
@@ -33,20 +34,19 @@ def check(config_path: Path) -> Iterator[Check]:
     """Two checks, of which the second stands on the first; none without a [store]. Raises ConfigError where
     the configuration cannot be used.
     """
-    settings = load_config(config_path).store
-    if settings is None:
+    config = load_config(config_path)
+    if config.store is None:
         return
     try:
-        secrets = load_store_secrets(load_config(config_path), config_path)
+        secrets = load_store_secrets(config, config_path)
     except ConfigError as error:
         yield failed("store", "; ".join(error.problems), "mend the file")
         return
-    yield from asyncio.run(_look(settings, secrets))
+    yield from asyncio.run(_look(config.store, secrets))
 
 
 async def _look(settings: StoreSettings, secrets: StoreSecrets | None) -> list[Check]:
-    password, ca_pem = secrets or (None, None)
-    store = open_guarded(settings, password, ca_pem)
+    store = open_guarded(settings, secrets)
     try:
         used = await _use(settings, store)
         return [used] if used.status is Status.FAILED else [used, await _hear(settings, store)]

@@ -174,8 +174,9 @@ def test_certificates_are_looked_at_before_they_are_used(tmp_path: Path) -> None
     assert problem(load_certificates, path) == "cannot be used: No such file or directory"
     path.write_text("no certificate")
     assert problem(load_certificates, path).startswith("cannot be used: ")
-    path.write_text("ä")
-    assert problem(load_certificates, path) == "is not PEM"
+    for text in ("ä", ""):  # with none at all, the client would trust the system's
+        path.write_text(text)
+        assert problem(load_certificates, path) == "is not PEM"
     pem = ssl.DER_cert_to_PEM_cert(ssl.create_default_context().get_ca_certs(binary_form=True)[0])
     path.write_text(pem)
     assert load_certificates(path) == pem

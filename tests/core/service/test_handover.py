@@ -16,6 +16,7 @@ from core.service import handover, keysfile
 from core.service.files import load_config, load_keyring
 from core.service.handover import DRAIN_ROOM_BYTES
 from core.service.supervisor import MESSAGE_BYTES, Message
+from core.store_url import StoreSecrets
 from tests.core.service.tiny_kit import CONFIG
 
 
@@ -74,7 +75,7 @@ def test_what_the_store_s_files_say_goes_the_same_way_and_is_not_shown(path: Pat
     password.chmod(0o600)
     message = json.loads(json.dumps(handover.load(path, nothing, decode).message))
     secrets = handover.decode_store_secrets(message)
-    assert secrets == handover.StoreSecrets("s3cret", None)
+    assert secrets == StoreSecrets("s3cret", None)
     assert "s3cret" not in repr(secrets)
 
 

@@ -13,13 +13,12 @@ from pathlib import Path
 import pytest
 
 from core.config import StoreSettings
-from core.service.handover import StoreSecrets
 from core.service.heartbeats import Heartbeats, open_heartbeats, own_name
 from core.store.base import StoreReason
 from core.store.heartbeat import TTL_S
 from core.store.keys import HostKind
 from core.store.registry import Beat
-from core.store_url import parse_store_url
+from core.store_url import StoreSecrets, parse_store_url
 from tests.redis_server import SERVERS, Server, running
 
 NAME = b"fra:fra-1"

@@ -11,13 +11,13 @@ from core.errors import TokenError, WireError
 from core.keyring import Keyring
 from core.store.base import MAX_VALUE_BYTES, NOT_A_STRING
 from core.store.flow_record import (
-    CLOCK_TOLERANCE_S,
     MAX_LEASE_S,
     RecordError,
     RecordReason,
     decode_untrusted,
     encode,
 )
+from core.store.mac import CLOCK_TOLERANCE_S
 from core.token import Token, TokenReason, expiry_after, mint
 
 KEYRING = Keyring({1: bytes(range(32)), 2: bytes(range(32, 64))}, 1)

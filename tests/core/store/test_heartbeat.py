@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from core.addr import Endpoint, parse_endpoint
 from core.keyring import Keyring
 from core.store.base import MAX_VALUE_BYTES, NOT_A_STRING
-from core.store.flow_record import CLOCK_TOLERANCE_S
 from core.store.heartbeat import (
     MAX_ROOM,
     MAX_VIPS,
@@ -28,6 +27,7 @@ from core.store.heartbeat import (
     pop_and_host_untrusted,
 )
 from core.store.keys import HostKind
+from core.store.mac import CLOCK_TOLERANCE_S
 
 KEYRING = Keyring({1: bytes(range(32)), 2: bytes(range(32, 64))}, 2)
 NOW_MS = 1_796_000_000_123

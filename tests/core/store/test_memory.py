@@ -7,8 +7,9 @@ import time
 
 import pytest
 
+from core.geo import Position, distance_km
 from core.store.base import Entry, Place, StoreError, StoreReason
-from core.store.memory import MemoryStore, distance_km
+from core.store.memory import MemoryStore
 from tests.core.store.kit import OSAKA, TOKYO, announcement, forgets_in_time, keeps_the_contract
 
 
@@ -57,6 +58,6 @@ def test_names_and_places_take_room_too() -> None:
 
 
 def test_the_distance_is_that_of_a_great_circle() -> None:
-    assert distance_km(TOKYO.longitude, TOKYO.latitude, OSAKA) == pytest.approx(397, abs=2)
-    assert distance_km(179.9, 0, Place(b"", -179.9, 0)) == pytest.approx(22.2, abs=0.1)
-    assert distance_km(0, 90, Place(b"", 0, -90)) == pytest.approx(20_020, abs=5)
+    assert distance_km(TOKYO.position, OSAKA.position) == pytest.approx(397, abs=2)
+    assert distance_km(Position(0, 179.9), Place(b"", -179.9, 0).position) == pytest.approx(22.2, abs=0.1)
+    assert distance_km(Position(90, 0), Place(b"", 0, -90).position) == pytest.approx(20_020, abs=5)

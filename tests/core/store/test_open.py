@@ -9,14 +9,14 @@ from pathlib import Path
 
 from core.config import StoreSettings
 from core.store.open import open_guarded
-from core.store_url import parse_store_url
+from core.store_url import StoreSecrets, parse_store_url
 from tests.core.store.kit import keeps_the_contract
 from tests.redis_server import Server, running
 
 
 def test_a_table_gives_a_server_and_none_gives_memory(tmp_path: Path) -> None:
     async def works(settings: StoreSettings | None, password: str | None = None) -> None:
-        store = open_guarded(settings, password)
+        store = open_guarded(settings, StoreSecrets(password))
         try:
             await keeps_the_contract(store)
         finally:
