@@ -85,7 +85,7 @@ venv: .venv/.stamp-dev
 ## clean: remove what was built; the next command sets up again
 .PHONY: clean
 clean:
-	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench.json drills.json
+	rm -rf .venv .tools tests/peers/npm/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench.json drills.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 ## help: this list
@@ -123,6 +123,13 @@ $(UV):
 	@.ci/need $*
 	@touch $@
 
-.venv/.stamp-fuzz .venv/.stamp-peers: .venv/.stamp-%: .venv/.stamp-test
-	@$(UV) sync --quiet --locked --inexact --group $*
+.venv/.stamp-fuzz: .venv/.stamp-test
+	@$(UV) sync --quiet --locked --inexact --group fuzz
+	@touch $@
+
+# Node.js is a wheel of uv.lock too: the distribution's is too old for what these packages want.
+.venv/.stamp-peers: .venv/.stamp-test tests/peers/npm/package-lock.json
+	@$(UV) sync --quiet --locked --inexact --group peers
+	@echo "Installing the npm packages of tests/peers/npm/package-lock.json …"
+	@PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/npm ci --prefix tests/peers/npm --silent
 	@touch $@

@@ -165,7 +165,7 @@ class Parrot:
             previous_item_id=self._last_item,
             voxpop={"audio_ms": self._turn.duration_ms, "dropped_ms": self._turn.dropped_ms},
         )
-        item = message_item(item_id, "user", "completed", [{"type": "input_audio"}])
+        item = message_item(item_id, "user", "completed", [{"type": "input_audio", "transcript": None}])
         self._channel.send("conversation.item.added", previous_item_id=self._last_item, item=item)
         self._channel.send("conversation.item.done", previous_item_id=self._last_item, item=item)
         self._last_item = item_id

@@ -7,7 +7,7 @@ Members that Voxpop adds are in an object named `voxpop`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import count
 
 from core.errors import ConfigError
@@ -120,9 +120,11 @@ class ResponseEvents:
 
 
 def message_item(
-    item_id: str, role: str, status: str, content: list[dict[str, object]] | list[dict[str, str]]
+    item_id: str, role: str, status: str, content: Sequence[Mapping[str, object]]
 ) -> dict[str, object]:
-    """A message of the conversation. Audio has no transcript where nobody understood the words."""
+    """A message of the conversation. What was heard has a `transcript`, null until there is one: OpenAI's
+    Agents SDK leaves an item without it out of its history.
+    """
     return {
         "id": item_id,
         "object": "realtime.item",

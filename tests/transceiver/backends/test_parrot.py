@@ -128,6 +128,8 @@ def test_the_events_of_one_turn_say_when_and_belong_together() -> None:
     assert stopped["voxpop"] == {"speech_end_ms": 500 + said_ms}
     assert stopped["audio_end_ms"] == 500 + said_ms + DEFAULT_SILENCE_MS
     assert committed["voxpop"] == {"audio_ms": 300 + said_ms + 100, "dropped_ms": 0}
+    heard = next(event["item"] for event in call.events if event["type"] == "conversation.item.done")
+    assert heard["content"] == [{"type": "input_audio", "transcript": None}]  # type: ignore[index]
     done = call.last("response.done")["response"]
     assert isinstance(done, dict)
     assert (done["status"], done["status_details"]) == ("completed", None)

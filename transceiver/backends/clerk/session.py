@@ -154,7 +154,7 @@ class ClerkSession:
         assert turn is not None
         turn.stages.turn_ended_ns = self._desk.clock()
         self._client.send("input_audio_buffer.committed", item_id=turn.item_id)
-        item = message_item(turn.item_id, "user", "completed", [{"type": "input_audio"}])
+        item = message_item(turn.item_id, "user", "completed", [{"type": "input_audio", "transcript": None}])
         self._client.send("conversation.item.added", item=item)
         self._client.send("conversation.item.done", item=item)
         turn.end()

@@ -55,6 +55,8 @@ def test_a_caller_is_understood_answered_and_remembered() -> None:
             await say(talk, "call me robert")
             transcript = await talk.until(TRANSCRIBED)
             assert (transcript["transcript"], transcript["content_index"]) == ("call me robert", 0)
+            added = next(event["item"] for event in talk.events if event["type"] == "conversation.item.added")
+            assert added["content"] == [{"type": "input_audio", "transcript": None}]  # type: ignore[index]
             assert await answered(talk) == ("completed", "Hello, Robert.")
             assert len(talk.audio()) > 24_000
             stages = talk.events[-1]["voxpop"]["stages_ms"]  # type: ignore[index]

@@ -1,0 +1,147 @@
+"""The Agents SDK of OpenAI in a browser, with nothing but the base URL set."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import numpy as np
+import pytest
+from openai import AsyncOpenAI
+from openai.types.realtime import RealtimeSessionCreateResponse
+
+from tests.browser.driver import Browser
+from tests.browser.test_calls import decode
+from tests.peers.front import Front
+from tests.peers.judge import judge, strangers
+from tests.peers.packages import visiting
+from tests.sound import Samples, likeness_in_pieces, silence
+from tests.transceiver.backends.clerk.kit import words
+from transceiver.backends.clerk.voice import EspeakVoice
+
+pytestmark = pytest.mark.browser
+
+LEAST_LIKENESS = 0.5
+"""Two passes of Opus and a jitter buffer leave more than that of the waveform; other words come to 0.2."""
+LONG = "repeat alligator september butterfly telephone washington elephant"
+SOUNDS = {"time": words("what time is it"), "repeat": words(LONG), "name": words("call me robert")}
+ANSWER_TIMEOUT_S = 30
+
+
+@dataclass
+class Visit:
+    """An application on a page, in a call."""
+
+    page: Browser
+    front: Front
+    call: str = ""
+
+    async def connect(self) -> None:
+        """As the SDK's documentation has it: the application's server makes a secret for the page."""
+        async with AsyncOpenAI(api_key=self.front.key, base_url=self.front.url) as server:
+            secret = await server.realtime.client_secrets.create(
+                expires_after={"anchor": "created_at", "seconds": 60},
+                session={"type": "realtime", "instructions": "Say little."},
+            )
+        assert isinstance(secret.session, RealtimeSessionCreateResponse)
+        assert not list(strangers(secret))
+        url = json.dumps(f"{self.front.url}/realtime/calls")
+        self.call = await self.page.evaluate(f"return await connect({url}, {json.dumps(secret.value)})")
+
+    async def say(self, sound: str) -> None:
+        await self.page.evaluate(f"await say({sound!r})")
+
+    async def count(self, kind: str) -> int:
+        return int(await self.page.evaluate(f"return count({kind!r})"))
+
+    async def until(self, kind: str, times: int = 1) -> None:
+        await self.page.wait_for(f"count({kind!r}) >= {times}", ANSWER_TIMEOUT_S)
+
+    async def heard(self) -> Samples:
+        return decode(base64.b64decode(await self.page.evaluate("return await recorded()")))
+
+    async def state(self) -> Any:
+        return await self.page.evaluate("return voxpop")
+
+    async def status_of_call(self) -> int:
+        headers = {"Authorization": f"Bearer {self.front.key}"}
+        url = f"{self.front.url}/realtime/calls/{self.call}"
+        async with aiohttp.ClientSession(headers=headers) as http, http.get(url) as response:
+            return response.status
+
+
+async def spoken(text: str) -> Samples:
+    """As the clerk says it."""
+    return np.frombuffer(b"".join([pcm async for pcm in EspeakVoice().speak(text)]), "<i2")
+
+
+def test_an_agent_talks_has_its_tool_called_is_interrupted_and_keeps_its_history(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with visiting(tmp_path, "agents.js", "clerk", SOUNDS) as (page, front):
+            visit = Visit(page, front)
+            await visit.connect()
+            assert await visit.status_of_call() == 204
+            await asks_for_the_time(visit)
+            await breaks_in(visit)
+            await presses_stop(visit)
+            await page.evaluate("session.close()")
+            await page.wait_for("voxpop.status === 'disconnected'")
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                while await visit.status_of_call() != 404:
+                    pass
+            state = await visit.state()
+            assert state["errors"] == []
+            events = judge(state["received"])
+            assert [event.type for event in events[:2]] == ["session.created", "session.updated"]
+            assert events[0].session.instructions == "Say little."
+            assert events[1].session.instructions == "Be short."
+            assert [tool.name for tool in events[1].session.tools] == ["get_time"]
+
+    asyncio.run(scenario())
+
+
+async def asks_for_the_time(visit: Visit) -> None:
+    """The function is called in the page, and its result is heard in words."""
+    await visit.page.evaluate("record()")
+    await visit.say("time")
+    await visit.until("output_audio_buffer.stopped")
+    expected = await spoken("It is half past two.")
+    heard = await visit.heard()
+    assert likeness_in_pieces(expected, heard) > LEAST_LIKENESS
+    state = await visit.state()
+    assert state["calls"] == ["get_time"]
+    user, call, assistant = state["history"]
+    assert (user["role"], user["content"][0]["transcript"]) == ("user", "what time is it")
+    assert (call["name"], call["status"], call["output"]) == ("get_time", "completed", "half past two")
+    assert (assistant["role"], assistant["content"][0]["transcript"]) == ("assistant", "It is half past two.")
+
+
+async def breaks_in(visit: Visit) -> None:
+    """By voice, in the middle of a long answer, which is truncated to what was heard."""
+    await visit.say("repeat")
+    await visit.until("output_audio_buffer.started", 2)
+    await visit.say("name")
+    await visit.until("output_audio_buffer.cleared")
+    await visit.until("conversation.item.truncated")
+    await visit.until("output_audio_buffer.stopped", 2)
+    state = await visit.state()
+    said = [part["transcript"] for item in state["history"][3:] for part in item["content"]]
+    assert said[0] == LONG
+    assert said[2:] == ["call me robert", "Hello, Robert."]
+
+
+async def presses_stop(visit: Visit) -> None:
+    """`interrupt()`, and nothing more of the answer is heard."""
+    await visit.say("repeat")
+    await visit.until("output_audio_buffer.started", 4)
+    await visit.page.evaluate("session.interrupt()")
+    await visit.until("output_audio_buffer.cleared", 2)
+    await visit.page.evaluate("record()")
+    await visit.page.evaluate("await new Promise((resolve) => setTimeout(resolve, 1000))")
+    heard = await visit.heard()
+    assert np.abs(heard[len(silence(300)) :]).max() < 50
