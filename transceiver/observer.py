@@ -65,6 +65,11 @@ TURN_LATENCY = histogram(
     "300 ms, beyond which talking does not feel like talking.",
     buckets=(0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.75, 1.0, 2.0, 5.0),
 )
+SESSIONS_MADE = counter(
+    "voxpop_transceiver_sessions_made_total",
+    "Sessions that were made, by the API of their client: realtime, which includes WHIP, or live.",
+    api=("realtime", "live", OTHER),
+)
 SESSIONS_ENDED = counter(
     "voxpop_transceiver_sessions_ended_total", "Sessions that ended, by reason.", reason=(*EndReason, OTHER)
 )
@@ -73,7 +78,7 @@ BACKEND_LOST = counter(
     "Connections of calls to their backend over the network that were lost, by reason.",
     reason=BackendLoss,
 )
-EVENTS: tuple[Series, ...] = (SETUP, TURN_LATENCY, SESSIONS_ENDED, BACKEND_LOST)
+EVENTS: tuple[Series, ...] = (SETUP, TURN_LATENCY, SESSIONS_MADE, SESSIONS_ENDED, BACKEND_LOST)
 """What `count` and `observe` take. To report something new, declare it here and call one of them. Refusals
 are in `transceiver.host.catalogue`, since the parts above own their reasons.
 """

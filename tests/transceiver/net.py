@@ -34,7 +34,8 @@ from transceiver.observer import NullObserver
 from transceiver.realtime.event import Event
 from transceiver.sdp import LocalDescription, Offer, build_offer, parse_offer_untrusted
 from transceiver.session.manager import SessionManager
-from transceiver.session.session import CallRequest, Session, Shared
+from transceiver.session.request import CallRequest
+from transceiver.session.session import Session, Shared
 from transceiver.transport.certificate import Certificate
 from transceiver.transport.channels import CHANNEL_LABEL
 from transceiver.transport.ice import Credentials

@@ -1,8 +1,8 @@
 """What a client that is not trusted may send over its event channel, and what it is shown.
 
 A page is in the hands of whoever uses it. The server that makes its call, or its client secret, says in
-`session.client.data_channel` which events go through, as the API has it: `allowed_client_events` and
-`allowed_server_events`, lists of types. What is left out allows all.
+`session.client.data_channel` which events go through, as GPT-Live has it: `allowed_client_events` and
+`allowed_server_events`, lists of types. What is left out, and "all", allows all.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ MEMBER: Final = "client"
 CHANNEL: Final = "data_channel"
 SENDS: Final = "allowed_client_events"
 SEES: Final = "allowed_server_events"
+ALL: Final = "all"
+NESTED: Final = "response.event"
+"""A type of GPT-Live's that stands for as many as are nested in it; a list has them one by one."""
 MAX_TYPES: Final = 128
 MAX_TYPE_CHARS: Final = 128
 
@@ -37,6 +40,11 @@ class Permissions:
     def shows(self, event: Event) -> bool:
         """Whether the client gets it."""
         return self.sees is None or event.get("type") in self.sees
+
+    def describe(self) -> str:
+        """A sentence for who programs the client."""
+        sends, sees = (_listed(types) for types in (self.sends, self.sees))
+        return f"This client may send {sends}, and is sent {sees}."
 
     def updated(self, client: object) -> Permissions:
         """With what a `session.client` has; lists that are not there do not change. Raises ConfigError, also
@@ -73,13 +81,30 @@ def _members(value: object, known: tuple[str, ...], place: str) -> Mapping[str, 
 
 
 def _types(value: object, name: str) -> frozenset[str] | None:
-    if value is None:
+    if value is None or value == ALL:
         return None
-    if isinstance(value, list) and len(value) <= MAX_TYPES and all(map(_is_type, value)):
-        return frozenset(value)
+    if isinstance(value, list) and len(value) <= MAX_TYPES:
+        types = [_type(each) for each in value]
+        if None not in types:
+            return frozenset(each for each in types if each is not None)
     place = f"session.{MEMBER}.{CHANNEL}.{name}"
-    raise ConfigError([f"{place} must be a list of at most {MAX_TYPES} types of events"])
+    raise ConfigError([f"{place} must be {ALL!r}, or a list of at most {MAX_TYPES} types of events"])
 
 
-def _is_type(value: object) -> bool:
-    return isinstance(value, str) and len(value) <= MAX_TYPE_CHARS
+def _type(value: object) -> str | None:
+    """A type, as text or as GPT-Live's selector; None for what is neither."""
+    if isinstance(value, str):
+        return value if len(value) <= MAX_TYPE_CHARS else None
+    if not isinstance(value, Mapping) or not value.keys() <= {"type", "response_event"}:
+        return None
+    outer, inner = value.get("type"), value.get("response_event")
+    if not isinstance(outer, str) or (outer == NESTED) != isinstance(inner, str):
+        return None
+    whole = outer if inner is None else f"{outer} {inner}"
+    return whole if len(whole) <= MAX_TYPE_CHARS else None
+
+
+def _listed(types: frozenset[str] | None) -> str:
+    if types is None:
+        return "every event"
+    return ", ".join(sorted(types)) or "none"

@@ -24,7 +24,7 @@ class EventChannel:
     """Numbers and sends the events of one session. Nothing leaves before `open`."""
 
     def __init__(self, session_id: str, emit: EmitEvent) -> None:
-        self._suffix = session_id.removeprefix("rtc_")
+        self._suffix = session_id.partition("_")[2]
         self._emit = emit
         self._counts = count(1)
         self.is_open = False

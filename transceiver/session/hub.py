@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import Final, Protocol, TypeVar
 
@@ -19,13 +19,13 @@ from core.errors import ConfigError
 from transceiver.realtime.client_events import NOT_AN_EVENT, EventStats, decode_event_untrusted
 from transceiver.realtime.event import Event
 from transceiver.realtime.permissions import MEMBER, Permissions, take_permissions
+from transceiver.session.api import REALTIME, ClientApi
 
 T = TypeVar("T")
 
 MAX_WATCHERS: Final = 8
 MAX_ECHOED: Final = 256
 """Characters of a client's own text that an error repeats to it."""
-_STATES: Final = frozenset({"session.created", "session.updated"})
 _UPDATE: Final = "session.update"
 
 
@@ -43,7 +43,7 @@ class Receiver(Protocol):
     """What of a backend has to do with events; see `Backend`."""
 
     def opened(self) -> None:
-        """Somebody expects `session.created`."""
+        """Somebody expects the session's first event."""
 
     def receive_event(self, event: Event) -> None:
         """An event of a client."""
@@ -58,16 +58,17 @@ class NotAllowedError(Exception):
 
 
 class EventHub:
-    """Of one session."""
+    """Of one session, whose client speaks `api`."""
 
-    def __init__(self, session_id: str, permissions: Permissions) -> None:
+    def __init__(self, session_id: str, permissions: Permissions, api: ClientApi = REALTIME) -> None:
+        self._api = api
         self.permissions = permissions
         """Of who is not trusted; a sideband may change them."""
         self.stats = EventStats()
         """What clients sent, over channel and sidebands, and what went out by the channel."""
         self.backend: Receiver | None = None
         """None before there is one, and once the session is over."""
-        self._suffix = session_id.removeprefix("rtc_")
+        self._suffix = session_id.partition("_")[2]
         self._numbers = count(1)
         self._watchers: dict[Watcher, bool] = {}
         """With whether each is trusted."""
@@ -78,7 +79,7 @@ class EventHub:
     def publish(self, event: Event) -> str:
         """Show an event to all sidebands that may see it; its text, for the channel."""
         text = encode(event)
-        if event.get("type") in _STATES:
+        if event.get("type") in self._api.states:
             self._state = event
         is_shown = self.permissions.shows(event)
         for watcher, is_trusted in list(self._watchers.items()):
@@ -103,7 +104,7 @@ class EventHub:
         event = decode_event_untrusted(text)
         if event is None:
             self.stats.invalid += 1
-            raise NotAllowedError(NOT_AN_EVENT)
+            raise NotAllowedError(self.word(NOT_AN_EVENT))
         try:
             taken = self._judge(event, is_trusted=is_trusted)
         except NotAllowedError:
@@ -116,7 +117,9 @@ class EventHub:
         if not is_trusted and not self.permissions.lets(event):
             raise self._objection(event, f"This client may not send {_shortened(event['type'])}.")
         session = event.get("session")
-        if event["type"] != _UPDATE or not isinstance(session, Mapping) or MEMBER not in session:
+        if self._api.has_fixed_permissions or event["type"] != _UPDATE:
+            return event
+        if not isinstance(session, Mapping) or MEMBER not in session:
             return event
         if not is_trusted:
             raise self._objection(event, f"This client may not set session.{MEMBER}.")
@@ -134,8 +137,15 @@ class EventHub:
             "param": None,
             "event_id": _shortened(event.get("event_id")),
         }
-        own_id = f"event_{self._suffix}_hub{next(self._numbers)}"
-        return NotAllowedError({"type": "error", "event_id": own_id, "error": error})
+        own_id = self._new_id()
+        return NotAllowedError(self._api.word({"type": "error", "event_id": own_id, "error": error}, own_id))
+
+    def word(self, error: Event) -> Event:
+        """An `error` of the Realtime API's, as the client's API has it."""
+        return self._api.word(error, self._new_id())
+
+    def _new_id(self) -> str:
+        return f"event_{self._suffix}_hub{next(self._numbers)}"
 
     # Sidebands
 
@@ -149,9 +159,21 @@ class EventHub:
         """Whether any does."""
         return bool(self._watchers)
 
+    @property
+    def wants_audio(self) -> bool:
+        """Whether any does that may have the audio; see `Audience` of `transceiver.live`."""
+        return any(self._watchers.values())
+
+    def reflect(self, event: Event) -> None:
+        """Show what is for those alone."""
+        text = encode(event)
+        for watcher, is_trusted in list(self._watchers.items()):
+            if is_trusted and not watcher.show(text):
+                self.detach(watcher)
+
     def attach(self, watcher: Watcher, *, is_trusted: bool) -> bool:
-        """Show all events to one more, or those that the client may see, from `session.created` on, which has
-        the session as it is by now. False where there are too many, or the session is over.
+        """Show all events to one more, or those that the client may see, from the session's first on, which
+        has it as it is by now. False where there are too many, or the session is over.
         """
         if self.backend is None or not self.has_room:
             return False
@@ -159,7 +181,8 @@ class EventHub:
         if self._state is None:
             self.backend.opened()
             return True
-        created = {**self._state, "type": "session.created"}
+        created = {key: value for key, value in self._state.items() if key != "client_event_id"}
+        created["type"] = self._api.opening
         if is_trusted or self.permissions.shows(created):
             watcher.show(encode(created))
         return True
@@ -179,13 +202,12 @@ class EventHub:
         """It watches no more. Idempotent."""
         self._watchers.pop(watcher, None)
 
-    def close(self, last: Event | None) -> None:
-        """The session is over; `last` says why, where there is something to say."""
+    def close(self, last_words: Sequence[Event]) -> None:
+        """The session is over; `last_words` say why, where there is something to say."""
         self.backend = None
-        text = None if last is None else encode(last)
         for watcher in self._watchers:
-            if text is not None:
-                watcher.show(text)
+            for event in last_words:
+                watcher.show(encode(event))
             watcher.end()
         self._watchers.clear()
 

@@ -2,6 +2,8 @@
 
     rtc_ process - base64url of (16 random bytes, key id, host number in 4 bytes, MAC of 16 bytes)
 
+A session that was made by GPT-Live's API has live_ in place of rtc_, as its clients expect.
+
 With the owner in it, any process of any host of a cluster knows where a request about the session belongs;
 with the random part, nobody can name a session that they were not told of. The MAC is what lets a request go
 on to another host: without it, whoever has an API key could have us connect to each address of the cluster's
@@ -25,7 +27,9 @@ MAC_BYTES = 16
 
 _PLACE = struct.Struct("!BI")
 _CLUSTER = struct.Struct("!H")
-_ID = re.compile(r"(rtc_([0-9]{1,3})-)([A-Za-z0-9_-]{50})")
+PREFIXES = ("rtc_", "live_")
+"""Of calls, and of GPT-Live sessions."""
+_ID = re.compile(rf"((?:{'|'.join(PREFIXES)})([0-9]{{1,3}})-)([A-Za-z0-9_-]{{50}})")
 
 
 class Owner(NamedTuple):
@@ -35,9 +39,9 @@ class Owner(NamedTuple):
     process: int
 
 
-def new_session_id(owner: Owner, cluster: int, keyring: Keyring) -> str:
+def new_session_id(owner: Owner, cluster: int, keyring: Keyring, prefix: str = PREFIXES[0]) -> str:
     """A fresh id of a session of `owner`, which is in the cluster of that number."""
-    begin = f"rtc_{owner.process}-"
+    begin = f"{prefix}{owner.process}-"
     named = secrets.token_bytes(RANDOM_BYTES) + _PLACE.pack(keyring.mint_with, owner.host)
     mac = _mac(begin, named, cluster, keyring)
     assert mac is not None  # a keyring has the key that it mints with

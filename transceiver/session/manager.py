@@ -17,12 +17,13 @@ from core.token import Token
 from core.ufrag import shorten
 from transceiver.media import path
 from transceiver.media.path import PathStats
-from transceiver.observer import EndReason
+from transceiver.observer import SESSIONS_MADE, EndReason
 from transceiver.realtime import client_events
 from transceiver.sdp import LocalDescription, Offer
 from transceiver.session.gone import Place, turn_away_untrusted
 from transceiver.session.ids import Owner, new_session_id
-from transceiver.session.session import CallRequest, Session, Shared
+from transceiver.session.request import CallRequest
+from transceiver.session.session import Session, Shared
 from transceiver.session.state import SessionState
 from transceiver.transport.ice import Credentials
 
@@ -85,7 +86,7 @@ class SessionManager:
         refusal = self.refusal()
         if refusal is not None:
             raise AdmissionError(refusal)
-        session_id = new_session_id(self._owner, self._cluster.id, self.keyring)
+        session_id = new_session_id(self._owner, self._cluster.id, self.keyring, request.api.prefix)
         ufrag = self._mint(now_min)
         answer = self._describe(request.offer, ufrag)
         try:
@@ -95,6 +96,7 @@ class SessionManager:
             raise
         self._sessions[session_id] = session
         self._shared.mux.register(ufrag, session)
+        self._shared.observer.count(SESSIONS_MADE, request.api.name)
         logger.info("session %s made, ufrag %s", session_id, shorten(ufrag))
         return session
 

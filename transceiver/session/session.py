@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final, Literal
+from typing import Literal
 
 from core.addr import Endpoint
 from core.config import TransceiverSettings
 from core.demux import is_rtcp
 from core.stun import TRANSACTION_BYTES, Message
 from transceiver.backends.base import Backend, BackendFactory, SessionContext
+from transceiver.live.bridge import LiveBridge, LiveContext
 from transceiver.media import FRAME_MS
 from transceiver.media.keys import SrtpKeys
 from transceiver.media.path import AudioPath, PathStats
@@ -26,9 +27,10 @@ from transceiver.observer import EndReason, Observer
 from transceiver.realtime import errors
 from transceiver.realtime.client_events import EventStats
 from transceiver.realtime.event import Event
-from transceiver.realtime.permissions import EVERYTHING, Permissions
-from transceiver.sdp import LocalDescription, Offer
+from transceiver.sdp import LocalDescription
+from transceiver.session.api import LAST_WORDS
 from transceiver.session.hub import EventHub, encode, weakly
+from transceiver.session.request import CallRequest
 from transceiver.session.state import SessionEvent, SessionReason, SessionState, advance
 from transceiver.transport.certificate import Certificate
 from transceiver.transport.ice import Credentials, IceLite
@@ -36,15 +38,6 @@ from transceiver.transport.mux import Mux
 from transceiver.transport.peer import ChannelTerms, Peer
 from transceiver.transport.reasons import ChannelReason, IceReason
 from transceiver.transport.spares import SpareChecks
-
-LAST_WORDS: Final[dict[str, Event]] = {
-    EndReason.TOO_LONG: errors.EXPIRED,
-    EndReason.DRAINED: errors.DRAINED,
-    EndReason.CRASHED: errors.CRASHED,
-    EndReason.SILENT: errors.SILENT,
-    EndReason.BACKEND_GONE: errors.BACKEND_GONE,
-}
-"""What a client is told before its session ends. Who has hung up knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +50,6 @@ class Shared:
     certificate: Certificate
     backend_factory: BackendFactory
     observer: Observer
-
-
-@dataclass(frozen=True, slots=True)
-class CallRequest:
-    """What a caller asks for."""
-
-    offer: Offer
-    settings: Event
-    """For the backend: the `session` object of the request, possibly empty."""
-    owner: str
-    """Whose call it is: the name of the API key that it is made with."""
-    permissions: Permissions = EVERYTHING
-    """Of its event channel."""
 
 
 class Session:
@@ -107,16 +87,30 @@ class Session:
         self._tick_handle: Handle | None = None
         self._ssrc: bytes | None = None
         self._end_reason = ""
+        self._last: str | None = None
+        """The last message to the channel, which is said until it is heard."""
         self._is_listening = offer.audio_direction in ("sendrecv", "recvonly")
         """Whether the client wants to hear us; a WHIP client that only publishes does not."""
         self.created_ns = self._stage_ns = now_ns
-        self.events = EventHub(session_id, request.permissions)
-        # The backend must not keep its session: the two would live until a collection.
-        context = SessionContext(
-            session_id, request.settings, weakly(self._emit), shared.observer, weakly(self._end_by_backend)
-        )
-        self._backend: Backend = shared.backend_factory.create(context)
+        self.events = EventHub(session_id, request.permissions, request.api)
+        self._live: LiveBridge | None = None
+        """Between the backend and a client that speaks GPT-Live."""
+        self._backend = self._make_backend(request)
         self.events.backend = self._backend
+
+    def _make_backend(self, request: CallRequest) -> Backend:
+        # It must not keep its session: the two would live until a collection.
+        emit, end = weakly(self._emit), weakly(self._end_by_backend)
+        context = SessionContext(self.id, request.settings, emit, self._shared.observer, end)
+        if request.live is None:
+            return self._shared.backend_factory.create(context)
+        expires_s = request.begins_s + self._shared.settings.max_session_s
+        told = weakly(self._tell)
+        live = LiveBridge(LiveContext(self.id, request.live, expires_s, emit, told, self.events, end))
+        behind = replace(context, emit=weakly(live.receive_server_event_untrusted))
+        self._live = live
+        live.backend = self._shared.backend_factory.create(behind)
+        return live
 
     @property
     def remote(self) -> Endpoint | None:
@@ -260,7 +254,7 @@ class Session:
         """Something of the client's was dropped, there or here."""
         self._shared.observer.packet_refused(str(reason))
         if reason is ChannelReason.OTHER_CHANNEL:
-            self._tell(errors.ANOTHER_CHANNEL)
+            self._tell(self.events.word(errors.ANOTHER_CHANNEL))
 
     def peer_closed(self, reason: str) -> None:
         """The client has hung up, or never got as far."""
@@ -356,6 +350,9 @@ class Session:
             return
         self._end_reason = reason
         self.state = advance(self.state, SessionEvent.ENDED)
+        words = self._last_words(reason)
+        for event in words[:-1]:
+            self._tell(event)
         self._peer.mute()
         if self._tick_handle is not None:
             self._tick_handle.cancel()
@@ -367,14 +364,22 @@ class Session:
         if self._path is not None:
             self._send(self._path.bye())
             self._path.close()
-        self.events.close(LAST_WORDS.get(reason))
+        self._last = encode(words[-1]) if words else None
+        self.events.close(words)
         self._backend.close()
+
+    def _last_words(self, reason: str) -> list[Event]:
+        """What a client is told of the end. One of GPT-Live hears of each, and of ours why."""
+        error = LAST_WORDS.get(reason)
+        if self._live is None:
+            return [] if error is None else [error]
+        closed = self._live.closed(reason)
+        return [closed] if error is None else [self.events.word(error), closed]
 
     async def free(self) -> None:
         """After `end`: tell the client why, close the DTLS association, and wait until its tasks are gone."""
-        event = LAST_WORDS.get(self._end_reason)
-        words = None if event is None else encode(event)
-        await self._peer.part(words, self._end_reason)
+        is_asked = self._end_reason not in LAST_WORDS
+        await self._peer.part(self._last, self._end_reason, is_asked=is_asked)
 
     # ICE restart
 

@@ -20,13 +20,12 @@ from aiohttp.http_exceptions import HttpProcessingError
 from core.errors import SdpError
 from transceiver.observer import Observer
 from transceiver.signaling.apikeys import OPEN_CALLER, ApiKeys
-from transceiver.signaling.bodies import ACCEPT_POST, JSON_TYPE, MAX_REQUEST_BYTES
+from transceiver.signaling.bodies import JSON_TYPE, MAX_REQUEST_BYTES
 from transceiver.signaling.calls import (
     CALLER,
     FRAGMENT_TYPE,
     IS_HANDED_OVER,
     IS_LIMITED,
-    OFFER_PATHS,
     REFERRAL,
     SECRET,
     Calls,
@@ -40,6 +39,7 @@ from transceiver.signaling.client_secrets import (
     SecretKeys,
     read_client_secret_untrusted,
 )
+from transceiver.signaling.live_unsupported import register_unsupported
 from transceiver.signaling.page import Page
 from transceiver.signaling.pops import PopDirectory
 from transceiver.signaling.referrals import (
@@ -50,6 +50,7 @@ from transceiver.signaling.referrals import (
 )
 from transceiver.signaling.refusals import HttpReason, Refusal, allow, from_framework, from_sdp
 from transceiver.signaling.secret_requests import CLIENT_SECRETS, create
+from transceiver.signaling.shapes import OFFER_PATHS
 from transceiver.signaling.siblings import CALLER_HEADER, LIMITED_HEADER, STEERING
 from transceiver.signaling.sideband import Sidebands, register_sidebands
 from transceiver.signaling.websockets import presented_key
@@ -114,6 +115,7 @@ def public_app(
 
     register_calls(app.router, calls)
     register_sidebands(app.router, Sidebands(calls, observer))
+    register_unsupported(app.router, calls)
     for end in ("", "/"):
         app.router.add_post(CLIENT_SECRETS + end, create_secret)
         app.router.add_get("/v1/pops" + end, list_pops)
@@ -279,8 +281,9 @@ def _options_headers(request: web.Request) -> dict[str, str]:
     is_preflight = is_api and "Access-Control-Request-Method" in request.headers
     if isinstance(error, web.HTTPMethodNotAllowed):
         headers["Allow"] = allow(error)
-        if request.path.rstrip("/") in OFFER_PATHS:
-            headers["Accept-Post"] = ACCEPT_POST
+        shape = OFFER_PATHS.get(request.path.rstrip("/"))
+        if shape is not None:
+            headers["Accept-Post"] = shape.accept_post
         elif request.path.rstrip("/") == CLIENT_SECRETS:
             headers["Accept-Post"] = JSON_TYPE
         if "PATCH" in error.allowed_methods:

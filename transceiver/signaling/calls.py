@@ -1,4 +1,5 @@
-"""The signaling API: `POST /v1/realtime/calls` and what can be done with the call that it made.
+"""The signaling API: `POST /v1/realtime/calls` or `/v1/live/sessions`, and what can be done with the call
+that it made.
 
 Handlers of aiohttp, thin: what they read goes to `sdp` and to the session manager, and each way to fail
 is a `Refusal`. The same handlers serve the public port and the hand-over socket of sibling processes;
@@ -12,7 +13,7 @@ import dataclasses
 import logging
 import re
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -20,7 +21,7 @@ from aiohttp import web
 
 from core.errors import ConfigError
 from transceiver.observer import Observer
-from transceiver.realtime.permissions import take_permissions
+from transceiver.realtime.event import Event
 from transceiver.sdp import (
     LocalDescription,
     build_answer,
@@ -30,18 +31,13 @@ from transceiver.sdp import (
 )
 from transceiver.session.ids import Owner, owner_of
 from transceiver.session.manager import AdmissionError, SessionManager
-from transceiver.session.session import CallRequest, Session
-from transceiver.signaling.bodies import (
-    BODY_TIMEOUT_S,
-    SDP_TYPE,
-    decode_sdp_untrusted,
-    read_call_untrusted,
-    read_untrusted,
-)
+from transceiver.session.session import Session
+from transceiver.signaling.bodies import BODY_TIMEOUT_S, decode_sdp_untrusted, read_untrusted
 from transceiver.signaling.client_secrets import ClientSecret
 from transceiver.signaling.hosts import VOUCHER_HEADER, OtherHosts
 from transceiver.signaling.referrals import PARAMETER, REFERRALS, Referral, Referrer, refuse_other_offer
 from transceiver.signaling.refusals import HttpReason, Refusal, no_such_call
+from transceiver.signaling.shapes import CALLS, SHAPES, Shape, secret_settings, shape_of
 from transceiver.signaling.siblings import (
     CALLER_HEADER,
     EVIDENCE_HEADER,
@@ -60,10 +56,6 @@ from transceiver.transport.ice import Credentials
 
 logger = logging.getLogger(__name__)
 
-CALLS = "/v1/realtime/calls"
-OLDER_CALLS = "/v1/realtime"
-"""Where the OpenAI API took offers before it had calls, as `POST /v1/realtime?model=…`."""
-OFFER_PATHS = (CALLS, OLDER_CALLS)
 NO_POP_RETRY_S = 3
 """A little longer than the pause between two questions to a PoP."""
 FRAGMENT_TYPE = "application/trickle-ice-sdpfrag"
@@ -120,20 +112,22 @@ class Calls:
 
     async def create(self, request: web.Request) -> web.Response:
         """An offer in, a session and its answer out; placed with a sibling when this process is full."""
-        sdp, settings = await read_call_untrusted(request, self._body_timeout_s)
+        shape = shape_of(request)
+        sdp, settings = await shape.read_untrusted(request, self._body_timeout_s)
         secret = request.get(SECRET)
         if secret is not None:
-            settings = secret.settings(settings)
+            settings = secret_settings(secret, settings, shape)
         referral = request.get(REFERRAL)
         if referral is not None and "Authorization" not in request.headers and not referral.covers(sdp):
             raise refuse_other_offer()
         caller, evidence = request[CALLER], self._evidence(request)
         try:
-            return self._answer(sdp, settings, caller, evidence)
+            return self._answer(shape, sdp, settings, caller, evidence)
         except AdmissionError as error:
             placed, why = None, _no_room(error)
             if not request[IS_HANDED_OVER]:
-                placed = await self._siblings.place(CALLS, NewCall(sdp, settings, caller, evidence))
+                body = shape.hand_over(sdp, settings)
+                placed = await self._siblings.place(NewCall(shape.path, body, caller, evidence))
             return self._refer(request, caller, sdp, why) if placed is None else placed
         except NoPopError as error:  # for any process of this host
             return self._refer(request, caller, sdp, error)
@@ -188,26 +182,22 @@ class Calls:
         )
 
     def _answer(
-        self, sdp: str, settings: Mapping[str, object], caller: str, evidence: Evidence
+        self, shape: Shape, sdp: str, settings: Event, caller: str, evidence: Evidence
     ) -> web.Response:
         started_ns = time.monotonic_ns()
         offer = parse_offer_untrusted(sdp)
         choice = self._choose(evidence)
         try:
-            rest, permissions = take_permissions(settings)
-            call = CallRequest(offer, rest, caller, permissions)
+            call = shape.call(offer, settings, caller, int(time.time()))
             session = self._manager.create(call, started_ns, _now_min())
         except ConfigError as error:
-            raise Refusal(400, HttpReason.BAD_SESSION, f"session: {'; '.join(error.problems)}") from None
+            raise bad_session(error) from None
         local = _named(session.answer, choice)
         self._steering.note(choice, session.id)
         self._observer.setup_stage("signaling", (time.monotonic_ns() - started_ns) / 1e9)
-        return web.Response(
-            status=201,
-            body=build_answer(offer, local).encode(),
-            content_type=SDP_TYPE,
-            headers={"Location": f"{CALLS}/{session.id}", "ETag": _etag(local), STEERING: choice.header},
-        )
+        where = f"{shape.path}/{session.id}"
+        headers = {"Location": where, "ETag": _etag(local), STEERING: choice.header}
+        return shape.answer(session.id, build_answer(offer, local), headers)
 
     def _refer(self, request: web.Request, caller: str, sdp: str, why: Refusal) -> web.Response:
         """Send the caller to a region that takes calls. One hop: who was sent here is not sent on. Raises
@@ -221,7 +211,7 @@ class Calls:
         self._observer.count(REFERRALS, why.reason)
         logger.info("a call is referred to %s: %s", region, why.reason)
         query = self._referrer.query(caller, sdp, int(time.time()))
-        headers = {"Location": f"{region}{CALLS}?{query}", "Cache-Control": "no-store"}
+        headers = {"Location": f"{region}{shape_of(request).path}?{query}", "Cache-Control": "no-store"}
         return web.Response(status=307, headers=headers)
 
     def _choose(self, evidence: Evidence) -> Choice:
@@ -244,8 +234,10 @@ class Calls:
 
     def own_session(self, request: web.Request, session_id: str) -> Session | None:
         """The session if this process has it and the caller made it; None when it is another process'. A
-        stranger's call and one that never was look the same: 404.
+        stranger's call, one of the other API's and one that never was look the same: 404.
         """
+        if not session_id.startswith(shape_of(request).prefix):
+            raise no_such_call()
         owner = owner_of(session_id)
         if owner is not None and self._goes_on(request, owner):
             return None
@@ -277,11 +269,11 @@ class Calls:
             key = presented_key(request)
             if key is not None:
                 handed = handed.also(Authorization=f"Bearer {key}")
-            return Way(None, f"http://{self._hosts.find(session_id, owner)}", handed, {"call_id": session_id})
+            return Way(None, f"http://{self._hosts.find(session_id, owner)}", handed, request.query)
         handed = handed.also(**{CALLER_HEADER: quote(handed.caller)})
         if request[IS_LIMITED]:
             handed = handed.also(**{LIMITED_HEADER: "1"})
-        return Way(self._siblings.find(owner.process), "http://sibling", handed, {"call_id": session_id})
+        return Way(self._siblings.find(owner.process), "http://sibling", handed, request.query)
 
     def _onward(self, request: web.Request, session_id: str, body: bytes) -> tuple[Owner, Handed]:
         """To whom a request goes on, and as what."""
@@ -297,13 +289,15 @@ class Calls:
 def register_calls(router: web.UrlDispatcher, calls: Calls) -> None:
     """The same routes on the public port and between siblings, with and without a slash at their end."""
     for end in ("", "/"):
-        for path in OFFER_PATHS:
-            router.add_post(path + end, calls.create)
+        for shape in SHAPES:
+            for path in shape.paths:
+                router.add_post(path + end, calls.create)
+            one = shape.path + "/{id}"
+            router.add_get(one + end, calls.show)
+            router.add_delete(one + end, calls.hang_up)
+            router.add_patch(one + end, calls.patch)
+            router.add_post(f"{one}/hangup{end}", calls.hang_up)
         router.add_get(CALLS + end, calls.endpoint)
-        router.add_get(CALLS + "/{id}" + end, calls.show)
-        router.add_delete(CALLS + "/{id}" + end, calls.hang_up)
-        router.add_patch(CALLS + "/{id}" + end, calls.patch)
-        router.add_post(CALLS + "/{id}/hangup" + end, calls.hang_up)
 
 
 def _handed(request: web.Request, body: bytes) -> Handed:
@@ -317,6 +311,12 @@ def _handed(request: web.Request, body: bytes) -> Handed:
 def _of(request: web.Request, names: Collection[str]) -> dict[str, str]:
     """Those of these headers that there are."""
     return {name: ", ".join(request.headers.getall(name)) for name in names if name in request.headers}
+
+
+def bad_session(error: ConfigError) -> Refusal:
+    """What is wrong with a session object; `param` is the first member at fault."""
+    param = error.problems[0].split(maxsplit=1)[0] if error.problems[0].startswith("session.") else None
+    return Refusal(400, HttpReason.BAD_SESSION, f"session: {'; '.join(error.problems)}", param=param)
 
 
 def _named(local: LocalDescription, choice: Choice) -> LocalDescription:

@@ -31,6 +31,8 @@ class HttpReason(StrEnum):
     NO_IF_MATCH = "http_no_if_match"
     TOO_LARGE = "http_too_large"
     BAD_CONTENT_TYPE = "http_bad_content_type"
+    NOT_SUPPORTED = "http_not_supported"
+    """A part of an API that nobody here can do."""
     FULL = "full"
     OVERLOADED = "overloaded"
     DRAINING = "draining"
@@ -87,7 +89,7 @@ def owner_is_silent(what: str) -> Refusal:
 OF_STATUS = {
     404: (
         HttpReason.NOT_FOUND,
-        "There is nothing at this path. Calls are made by POST to /v1/realtime/calls.",
+        "There is nothing at this path. Calls are made by POST to /v1/realtime/calls or /v1/live/sessions.",
     ),
     405: (HttpReason.METHOD_NOT_ALLOWED, "This path does not take that method; the Allow header says which."),
     413: (HttpReason.TOO_LARGE, "The request is too large."),

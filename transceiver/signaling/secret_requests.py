@@ -10,8 +10,8 @@ from typing import Final
 from aiohttp import web
 
 from core.errors import ConfigError
+from transceiver.live.settings import KIND
 from transceiver.realtime.event import Event
-from transceiver.realtime.permissions import take_permissions
 from transceiver.signaling.bodies import BODY_TIMEOUT_S, JSON_TYPE, json_object_untrusted, read_untrusted
 from transceiver.signaling.client_secrets import (
     LIFETIME_S,
@@ -22,6 +22,7 @@ from transceiver.signaling.client_secrets import (
     mint_client_secret,
 )
 from transceiver.signaling.refusals import HttpReason, Refusal
+from transceiver.signaling.shapes import is_live, judge_secret_session
 
 CLIENT_SECRETS: Final = "/v1/realtime/client_secrets"
 ANCHOR: Final = "created_at"
@@ -48,11 +49,12 @@ def answer(body: Mapping[str, object], keys: SecretKeys, caller: str, now_s: int
     session = _session(body)
     expires_s = now_s + _lifetime_s(body.get("expires_after"))
     value = mint_client_secret(keys, ClientSecret(caller, expires_s, session))
-    named = {"id": f"sess_{secrets.token_urlsafe(16)}", "object": "realtime.session"}
+    kind = KIND if is_live(session) else "realtime"
+    named = {"id": f"sess_{secrets.token_urlsafe(16)}", "object": f"{kind}.session"}
     return {
         "value": value,
         "expires_at": expires_s,
-        "session": {"type": "realtime", **session, **named},
+        "session": {"type": kind, **session, **named},
     }
 
 
@@ -70,10 +72,11 @@ def _session(body: Mapping[str, object]) -> Event:
     if not isinstance(session, dict):
         raise Refusal(400, HttpReason.BAD_SESSION, "session must be a JSON object.", param="session")
     try:
-        take_permissions(session)
+        judge_secret_session(session)
     except ConfigError as error:
         what = "; ".join(error.problems)
-        raise Refusal(400, HttpReason.BAD_SESSION, what, param="session.client") from None
+        param = "session" if is_live(session) else "session.client"
+        raise Refusal(400, HttpReason.BAD_SESSION, what, param=param) from None
     return session
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,8 +61,10 @@ class Handed:
 class NewCall:
     """A call that is still to be placed."""
 
-    sdp: str
-    settings: Mapping[str, object]
+    path: str
+    """Where calls of its API are made."""
+    body: bytes
+    """JSON, as that API has it."""
     caller: str
     evidence: Evidence
 
@@ -106,11 +107,10 @@ class Siblings:
         except (aiohttp.ClientError, TimeoutError):
             raise owner_is_silent("process") from None
 
-    async def place(self, path: str, call: NewCall) -> web.Response | None:
+    async def place(self, call: NewCall) -> web.Response | None:
         """Offer a call to others in turn; None when none of those asked has room."""
-        body = json.dumps({"sdp": call.sdp, "session": call.settings}).encode()
         headers = {"Content-Type": "application/json", EVIDENCE_HEADER: call.evidence.encode()}
-        handed = Handed("POST", path, call.caller, headers, body)
+        handed = Handed("POST", call.path, call.caller, headers, call.body)
         for other in self._turn():
             try:
                 response = await _ask(self._clients[other], handed)

@@ -1,4 +1,5 @@
-"""Sidebands: `GET /v1/realtime?call_id=rtc_…`, a WebSocket by which a server watches and steers a call.
+"""Sidebands: `GET /v1/realtime?call_id=rtc_…` and `GET /v1/live/sessions/live_…/attach`, a WebSocket by which
+a server watches and steers a call.
 
 It may come to any process of any host of the cluster. The owner of the call serves it; any other passes the
 messages on, to its sibling's Unix socket or to the call's host, as it does with requests.
@@ -16,9 +17,10 @@ from aiohttp import web
 from transceiver.observer import Observer
 from transceiver.realtime.client_events import MAX_EVENT_CHARS
 from transceiver.session.session import Session
-from transceiver.signaling.calls import IS_LIMITED, OLDER_CALLS, Calls
+from transceiver.signaling.calls import IS_LIMITED, Calls
 from transceiver.signaling.outbox import Outbox
 from transceiver.signaling.refusals import HttpReason, Refusal
+from transceiver.signaling.shapes import LIVE_SESSIONS, OLDER_CALLS
 from transceiver.signaling.websockets import (
     CALL_ENDED,
     CLOSE_TIMEOUT_S,
@@ -49,12 +51,12 @@ class Sidebands:
 
     async def open(self, request: web.Request) -> web.StreamResponse:
         """The handler. Raises Refusal."""
-        call_id = request.query.get(CALL_ID)
+        call_id = request.match_info.get("id") or request.query.get(CALL_ID)
         if not is_websocket(request):
             raise Refusal(
                 426,
                 HttpReason.NO_UPGRADE,
-                f"GET {OLDER_CALLS} is for WebSockets; calls are made by POST.",
+                f"GET {request.path} is for WebSockets; calls are made by POST.",
                 {"Upgrade": "websocket", "Connection": "Upgrade"},
             )
         if call_id is None:
@@ -141,3 +143,4 @@ def register_sidebands(router: web.UrlDispatcher, sidebands: Sidebands) -> None:
     """On the public port and between siblings."""
     for end in ("", "/"):
         router.add_get(OLDER_CALLS + end, sidebands.open, allow_head=False)
+        router.add_get(f"{LIVE_SESSIONS}/{{id}}/attach{end}", sidebands.open, allow_head=False)

@@ -185,11 +185,11 @@ class Peer:
         self._is_over = True
         self._cancel_deadline()
 
-    async def part(self, last_words: str | None, cause: str) -> None:
+    async def part(self, last_words: str | None, cause: str, *, is_asked: bool) -> None:
         """Say goodbye so that it is heard though packets are lost, and then `close`: a last message, an ABORT
         that gives `cause` (RFC 9260 §3.3.10.12) and an alert, each repeated; takes a second. The alert is
-        close_notify, or an error where there are last words, since then the other side has not asked for
-        this, and it speaks DTLS 1.3. Who never had keys is told nothing.
+        close_notify, or an error where the other side has not asked for this, and it speaks DTLS 1.3. Who
+        never had keys is told nothing.
         """
         self.mute()
         if self._dtls.state == "connected":
@@ -200,7 +200,7 @@ class Peer:
             if self._sctp is not None:
                 self._sctp.farewell = cause
             self._link.remember()
-            await self._say_goodbye(is_error=last_words is not None and self._acts_on_alerts)
+            await self._say_goodbye(is_error=not is_asked and self._acts_on_alerts)
             await self._link.say_again(GOODBYE_AFTER_S)
         await self.close()
 

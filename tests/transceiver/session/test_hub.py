@@ -96,7 +96,7 @@ def test_who_comes_before_the_session_has_said_anything_is_told_of_it() -> None:
 
 def test_nobody_joins_a_session_that_is_over_or_has_no_backend_yet() -> None:
     one, sideband = hub(), Sideband()
-    one.close(None)
+    one.close([])
     for each in (one, EventHub("rtc_0-x", EVERYTHING)):
         assert not each.attach(sideband, is_trusted=True)
         assert each.receive_untrusted(json.dumps(CANCEL), is_trusted=True) is None
@@ -125,7 +125,7 @@ def test_one_that_is_too_slow_is_left_behind_and_the_others_are_not() -> None:
     for _ in range(3):
         one.publish(DONE)
     assert (len(slow.got), len(quick.got)) == (2, 4)
-    one.close(None)
+    one.close([])
     assert (slow.is_over, quick.is_over) == (False, True)
 
 
@@ -146,7 +146,7 @@ def test_there_are_so_many_and_one_that_goes_makes_room() -> None:
 def test_the_end_comes_with_its_reason() -> None:
     one, sideband = hub(LIMITED), Sideband()
     one.attach(sideband, is_trusted=False)
-    one.close(LAST)
+    one.close([LAST])
     assert (sideband.got, sideband.is_over, one.is_watched) == ([LAST], True, False)
 
 

@@ -25,7 +25,7 @@ from tests.transceiver.signaling.kit import (
 )
 from transceiver.sdp import parse_answer_untrusted, parse_fragment_untrusted
 from transceiver.session.ids import owner_of
-from transceiver.signaling.calls import OLDER_CALLS
+from transceiver.signaling.shapes import OLDER_CALLS
 
 OTHER_PROCESS = f"{CALLS}/rtc_1-{'A' * 50}"
 """Of a call that there is not; always the same, as tests are named by it."""

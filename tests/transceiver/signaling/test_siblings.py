@@ -34,7 +34,8 @@ from transceiver.signaling.siblings import (
 )
 from transceiver.steering.evidence import Evidence, Source, decode_evidence
 
-CALL = NewCall("v=0", {}, "alice", Evidence(Source.DATABASE, None, Position(35.7, 139.7)))
+EVIDENCE = Evidence(Source.DATABASE, None, Position(35.7, 139.7))
+CALL = NewCall("/v1/realtime/calls", b'{"sdp": "v=0", "session": {}}', "alice", EVIDENCE)
 
 
 def test_nobody_becomes_another_by_a_header_of_the_hand_over(host: Host, call: str) -> None:
@@ -104,12 +105,12 @@ def test_a_call_is_offered_to_a_few_in_turn_and_to_those_that_answer(tmp_path: P
     async def run() -> None:
         others = {index: Other(is_full=True) for index in (1, 2, 4, 5)}
         async with siblings(tmp_path, others, 6) as ours:
-            assert await ours.place("/v1/realtime/calls", CALL) is None
+            assert await ours.place(CALL) is None
             asked = [index for index, other in others.items() if other.callers]
             assert asked == [1, 2], "3 is gone, and that was one of them"
             assert len(asked) + 1 == SIBLINGS_ASKED
             others[4].is_full = False
-            placed = await ours.place("/v1/realtime/calls", CALL)
+            placed = await ours.place(CALL)
             assert placed is not None
             assert placed.status == 201
             assert placed.headers["Location"] == "/v1/realtime/calls/x"

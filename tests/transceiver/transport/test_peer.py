@@ -405,7 +405,7 @@ def test_an_end_that_was_not_asked_for_is_an_error_to_who_acts_on_alerts(
             ssl = other.peer._dtls._ssl
             assert ssl is not None
             ssl.set_info_callback(lambda _, where, value: told.extend([value] * (where == READ_ALERT)))
-            await ours.peer.part(last_words, "too_long")
+            await ours.peer.part(last_words, "too_long", is_asked=last_words is None)
             assert told == [alert]
             assert other.messages == ([] if last_words is None else [last_words])
 

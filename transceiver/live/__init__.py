@@ -1,0 +1,1 @@
+"""GPT-Live before a backend that speaks the Realtime protocol. docs/live.md has it from outside."""
