@@ -36,6 +36,7 @@ from transceiver.sdp import LocalDescription, Offer, build_offer, parse_offer_un
 from transceiver.session.manager import SessionManager
 from transceiver.session.request import CallRequest
 from transceiver.session.session import Session, Shared
+from transceiver.signaling.shapes import LiveShape
 from transceiver.transport.certificate import Certificate
 from transceiver.transport.channels import CHANNEL_LABEL
 from transceiver.transport.ice import Credentials
@@ -140,9 +141,12 @@ class Server:
         shared = Shared(settings, self.mux, self.ticker, Certificate.generate(), Factory(), self.counts)
         self.manager = SessionManager(shared, CLUSTER, KEYRING, 7)
 
-    def create(self, offer: Offer, owner: str = "me") -> Session:
-        """A session, now."""
-        return self.manager.create(CallRequest(offer, {}, owner), time.monotonic_ns(), now_min())
+    def create(self, offer: Offer, owner: str = "me", live: Event | None = None) -> Session:
+        """A session, now; of GPT-Live where there are settings of it."""
+        request = CallRequest(offer, {}, owner)
+        if live is not None:
+            request = LiveShape().call(offer, live, owner, int(time.time()))
+        return self.manager.create(request, time.monotonic_ns(), now_min())
 
     def restart_ice(self, session: Session, remote_ufrag: str) -> LocalDescription:
         """New credentials, now."""
@@ -361,12 +365,13 @@ async def calling(
     has_channel: bool = True,
     direction: str = "sendrecv",
     packet_ms: int = FRAME_MS,
+    live: Event | None = None,
 ) -> AsyncIterator[tuple[Client, Session]]:
     """A session, and a client that has its answer and has sent nothing yet."""
     certificate = Certificate.generate()
     offer = make_offer(certificate, setup, has_channel=has_channel, direction=direction)
     offer = replace(offer, codec=replace(offer.codec, packet_ms=packet_ms))
-    session = server.create(offer)
+    session = server.create(offer, live=live)
     client = Client(to or server.endpoint, session.offer, session.answer, certificate)
     try:
         yield client, session

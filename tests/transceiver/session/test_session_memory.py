@@ -39,6 +39,7 @@ def parts(session: Session) -> list[weakref.ref[object]]:
         peer._sctp,
         session._path,
         session._backend,
+        session._live and session._live.backend,
     ]
     return [weakref.ref(part) for part in found if part is not None]
 
@@ -57,7 +58,8 @@ async def end(server: Server, client: Client, session: Session, way: int) -> Non
 
 
 async def talk(server: Server, way: int) -> list[weakref.ref[object]]:
-    async with calling(server, setup=("actpass", "passive")[way % 2]) as (client, session):
+    live = {"model": "x", "client": {}} if way > 1 else None
+    async with calling(server, setup=("actpass", "passive")[way % 2], live=live) as (client, session):
         await client.connect()
         if way != 3:
             async with asyncio.timeout(20.0):

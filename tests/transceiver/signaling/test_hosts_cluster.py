@@ -14,6 +14,8 @@ import pytest
 from tests.transceiver.descriptions import CHROMIUM
 from tests.transceiver.host_kit import CALLS, FRAGMENT, Host, kill
 from tests.transceiver.signaling.kit import RESTART, TRICKLE, patch
+from tests.transceiver.signaling.live import make, socket
+from tests.transceiver.signaling.sidebands import event, run
 from transceiver.session.ids import owner_of
 from transceiver.signaling.hosts import VOUCHER_HEADER
 
@@ -68,6 +70,22 @@ def test_a_request_reaches_the_owner_through_any_host(hosts: tuple[Host, Host]) 
             assert asked.request(method, path + tail).status == 404
             assert owner.request(method, path + tail).status == 404
     assert one.metrics()[f"{HERE}{{result=answered}}"] - before == 10, "of both calls, each request"
+
+
+def test_a_live_session_is_found_and_attached_to_through_any_host(hosts: tuple[Host, Host]) -> None:
+    one, two = hosts
+    for asked, owner in ((one, two), (two, one)):
+        path = make(owner)
+        assert patch(asked, path, RESTART, **IF_MATCH).status == 200
+
+        async def attach(asked: Host = asked, path: str = path) -> None:
+            async with socket(asked, path + "/attach") as opened:
+                assert (await event(opened, "session.started"))["session"]["id"] == path.rpartition("/")[2]
+                await opened.send_json({"type": "session.close"})
+                assert (await event(opened, "session.closed"))["reason"] == "close_requested"
+
+        run(attach())
+        assert asked.request("POST", path + "/hangup").status == 404, "it is over"
 
 
 def test_the_owner_of_a_call_is_asked_for_by_its_own_key(hosts: tuple[Host, Host]) -> None:

@@ -16,6 +16,7 @@ from tests.transceiver.asked import asked
 from tests.transceiver.descriptions import CHROMIUM
 from tests.transceiver.host_kit import CALLS, Host, Response
 from tests.transceiver.signaling.kit import SDP
+from tests.transceiver.signaling.live import LIVE_SESSIONS, body, post
 from tests.transceiver.signaling.regions import PAGE, two_regions
 from transceiver.caller.api import SignalingClient, calls_url
 
@@ -60,6 +61,19 @@ def test_a_full_region_sends_a_caller_on_who_needs_no_key_there(regions: tuple[H
     assert east.metrics()["voxpop_transceiver_referrals_total{reason=full}"] >= 1
     region = f"voxpop_transceiver_region_up{{region=http://127.0.0.1:{west.http}}}"
     assert east.metrics()[region] == 1
+
+
+def test_a_live_session_is_sent_on_to_its_own_path(regions: tuple[Host, Host]) -> None:
+    east, west = regions
+    refer(east)
+    referred = post(east, body())
+    assert referred.status == 307
+    assert referred.headers["Location"].startswith(f"http://127.0.0.1:{west.http}{LIVE_SESSIONS}?referral=")
+    other = post(west, body(sdp=OTHER_OFFER), None, path_of(referred))
+    assert (other.status, other.code) == (401, "http_bad_referral")
+    made = post(west, body(), None, path_of(referred))
+    assert made.status == 201
+    assert west.request("DELETE", made.headers["Location"]).status == 200
 
 
 def test_a_referral_is_for_one_offer_and_only_to_make_a_call(regions: tuple[Host, Host]) -> None:
