@@ -43,6 +43,22 @@ def test_the_backend_does_not_get_them() -> None:
     assert take_permissions({"instructions": "x"}) == ({"instructions": "x"}, EVERYTHING)
 
 
+def test_the_forms_of_gpt_live_are_taken_too() -> None:
+    """Text, or a selector; of the type that has others nested in it, each by its name."""
+    both = client(allowed_client_events="all", allowed_server_events="all")
+    assert take_permissions(both, HELD)[1] == EVERYTHING
+    nested = {"type": "response.event", "response_event": DONE}
+    _, found = take_permissions(client(allowed_server_events=[{"type": DONE}, CANCEL, nested]))
+    assert (found.shows({"type": DONE}), found.shows({"type": CANCEL})) == (True, True)
+    assert not found.shows({"type": "response.event"})
+
+
+def test_they_are_told_in_a_sentence() -> None:
+    found = Permissions(frozenset({UPDATE, CANCEL}), frozenset())
+    assert found.describe() == "This client may send response.cancel, session.update, and is sent none."
+    assert EVERYTHING.describe() == "This client may send every event, and is sent every event."
+
+
 HELD = Permissions(frozenset({CANCEL}), frozenset({DONE}))
 
 
@@ -73,8 +89,23 @@ def test_only_what_is_there_changes(session: dict[str, object], after: Permissio
         (client(allowed_client_events=[1]), "data_channel.allowed_client_events must"),
         (client(allowed_server_events=["x"] * (MAX_TYPES + 1)), "data_channel.allowed_server_events must"),
         (client(allowed_server_events=["x" * (MAX_TYPE_CHARS + 1)]), "allowed_server_events must"),
+        (client(allowed_server_events=[{"type": "response.event"}]), "allowed_server_events must"),
+        (client(allowed_server_events=[{"type": DONE, "response_event": "x"}]), "allowed_server_events must"),
+        (client(allowed_server_events=[{"type": DONE, "x": 1}]), "allowed_server_events must"),
     ],
-    ids=["number", "mistyped", "array", "mistyped list", "text", "types", "many", "long"],
+    ids=[
+        "number",
+        "mistyped",
+        "array",
+        "mistyped list",
+        "text",
+        "types",
+        "many",
+        "long",
+        "nothing nested",
+        "nested elsewhere",
+        "mistyped selector",
+    ],
 )
 def test_what_is_wrong_is_named(wrong: dict[str, object], where: str) -> None:
     with pytest.raises(ConfigError, match=where):

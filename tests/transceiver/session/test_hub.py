@@ -11,6 +11,7 @@ import pytest
 
 from transceiver.realtime.event import Event
 from transceiver.realtime.permissions import EVERYTHING, Permissions
+from transceiver.session.api import LIVE
 from transceiver.session.hub import MAX_ECHOED, MAX_WATCHERS, EventHub, NotAllowedError, weakly
 
 CREATED = {"type": "session.created", "event_id": "event_1", "session": {"model": "parrot"}}
@@ -92,6 +93,42 @@ def test_who_comes_before_the_session_has_said_anything_is_told_of_it() -> None:
     for each in (sideband, other):
         assert one.attach(each, is_trusted=True)
     assert (sideband.got, other.got) == ([CREATED], [CREATED]), "to each once"
+
+
+def test_who_comes_later_does_not_hear_whose_update_it_was() -> None:
+    one, sideband = EventHub("live_0-x", EVERYTHING, LIVE), Sideband()
+    one.backend = Backend(one)
+    one.publish({"type": "session.updated", "client_event_id": "theirs", "session": {}})
+    assert one.attach(sideband, is_trusted=True)
+    assert sideband.got == [{"type": "session.started", "session": {}}]
+
+
+def test_what_is_reflected_is_for_those_who_are_trusted_alone() -> None:
+    one, trusted, slow, page = hub(), Sideband(), Sideband(room=1), Sideband()
+    one.attach(page, is_trusted=False)
+    assert not one.wants_audio
+    for sideband in (trusted, slow):
+        one.attach(sideband, is_trusted=True)
+    assert one.wants_audio
+    one.reflect(DONE)
+    assert [len(sideband.got) for sideband in (trusted, slow, page)] == [2, 1, 1]
+    one.close([])
+    assert (trusted.is_over, slow.is_over) == (True, False), "it was left behind"
+
+
+def test_a_client_of_gpt_live_is_refused_in_its_words_and_its_permissions_stay() -> None:
+    one = EventHub("live_0-x", LIMITED, LIVE)
+    one.backend = Backend(one)
+    for text in ("no", json.dumps({"type": "session.close", "event_id": "mine"})):
+        with pytest.raises(NotAllowedError) as caught:
+            one.take_untrusted(text, is_trusted=False)
+        answer: Any = caught.value.answer
+        assert answer["event_id"].startswith("event_0-x_hub")
+        assert "event_id" not in answer["error"]
+    assert answer["client_event_id"] == answer["error"]["client_event_id"] == "mine"
+    update = {"type": "session.update", "session": {"client": None}}
+    assert take(one, update, is_trusted=True) == update, "for who stands behind, to refuse"
+    assert one.permissions == LIMITED
 
 
 def test_nobody_joins_a_session_that_is_over_or_has_no_backend_yet() -> None:

@@ -39,6 +39,14 @@ def _bytes(session_id: str) -> tuple[str, bytes]:
     return begin, base64.urlsafe_b64decode(text + "==")
 
 
+@given(owners)
+def test_one_of_gpt_live_begins_as_its_clients_expect_and_is_no_other_s(owner: Owner) -> None:
+    made = new_session_id(owner, 1, KEYRING, "live_")
+    assert made.startswith(f"live_{owner.process}-")
+    assert (owner_of(made), is_minted(made, 1, KEYRING)) == (owner, True)
+    assert not is_minted(made.replace("live_", "rtc_"), 1, KEYRING), "what it begins with is proved as well"
+
+
 def test_its_text_is_fixed_for_hosts_of_other_versions() -> None:
     assert owner_of(GOOD) == Owner(1, 7)
     assert is_minted(GOOD, 1, KEYRING)

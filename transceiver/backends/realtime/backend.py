@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from core.errors import ConfigError, UnavailableError
 from transceiver.backends.base import SessionContext
@@ -16,7 +17,7 @@ from transceiver.backends.realtime.settings import RealtimeSettings
 from transceiver.backends.realtime.terms import BridgePlan
 from transceiver.observer import BACKEND_LOST, BackendLoss, EndReason
 from transceiver.realtime.event import Event
-from transceiver.realtime.settings import DEFAULTS
+from transceiver.realtime.settings import DEFAULTS, SessionSettings, audio_side
 
 
 class RemoteBackend:
@@ -25,7 +26,7 @@ class RemoteBackend:
     def __init__(self, context: SessionContext, shared: RemoteBackends) -> None:
         self._context = context
         self._dialect = shared.plan.dialect
-        settings = DEFAULTS.updated(context.settings)
+        settings = shared.with_transcription(DEFAULTS.updated(context.settings))
         model = shared.choose_model(settings.model)
         self.bridge = Bridge(
             shared.plan, context.session_id, settings, context.observer, context.emit, self._send
@@ -116,6 +117,14 @@ class RemoteBackends:
         if settings.model or not settings.models:
             return settings.model or wanted
         raise ConfigError(["session.model must be one that is served here"])
+
+    def with_transcription(self, settings: SessionSettings) -> SessionSettings:
+        """With the model for transcripts, where some are wanted and it is ours to say by which."""
+        wanted = audio_side(settings.members, "input").get("transcription")
+        model = self._settings.transcription
+        if not model or not isinstance(wanted, Mapping) or wanted.get("model") is not None:
+            return settings
+        return settings.updated({"audio": {"input": {"transcription": {**wanted, "model": model}}}})
 
     def connect(self, call: RemoteBackend, name: str, model: str) -> Link:
         """A line to the backend for a call."""

@@ -61,6 +61,11 @@ class RealtimeSettings:
             "reloadable": False,
         },
     )
+    transcription: str = setting(
+        _or_nothing(pattern(_MODEL_WORDS, _MODEL.pattern)),
+        "the model that writes down what is said where a client wants that and names none, as GPT-Live's do",
+        default="",
+    )
     key_file: str = setting(_FILE, "a file with the key alone, which others cannot read", default="")
     key_header: str = setting(
         _TOKEN, "the header for it; `Authorization` gets `Bearer` before it", default="Authorization"

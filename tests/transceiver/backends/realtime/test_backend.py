@@ -16,7 +16,10 @@ from tests.tones import voice
 from tests.transceiver.backends.realtime.calls import calling
 from tests.transceiver.backends.realtime.server import TONE, Line, echo, run, serving, talkative
 from tests.transceiver.net import until
+from transceiver.backends.realtime.backend import RemoteBackends
+from transceiver.backends.realtime.settings import RealtimeSettings
 from transceiver.media import FRAME_MS
+from transceiver.realtime.settings import DEFAULTS, audio_side
 
 
 @pytest.mark.slow
@@ -171,3 +174,22 @@ def test_events_of_the_client_reach_the_backend_as_they_are() -> None:
             assert (await call.told("error"))["error"]["event_id"] == "mine"  # type: ignore[index]
 
     run(scenario())
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("wanted", "model"),
+    [({}, "ours"), ({"language": "de"}, "ours"), ({"model": "theirs"}, "theirs"), (None, None)],
+    ids=["empty", "no model", "model", "none"],
+)
+def test_transcripts_are_by_our_model_where_they_are_wanted_and_none_is_named(
+    wanted: dict[str, str] | None, model: str | None
+) -> None:
+    asked = DEFAULTS.updated({"audio": {"input": {"transcription": wanted}}})
+    for ours in ("ours", ""):
+        factory = RemoteBackends(RealtimeSettings(url="ws://127.0.0.1:9/", model="any", transcription=ours))
+        found = audio_side(factory.with_transcription(asked).members, "input")["transcription"]
+        expected = None if wanted is None else {**wanted, **({"model": model} if ours else {})}
+        assert found == expected
