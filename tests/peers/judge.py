@@ -10,29 +10,32 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from openai.types.live import ConnectServerEvent
 from openai.types.realtime import RealtimeServerEvent
 from pydantic import BaseModel, TypeAdapter
 
 EVENTS: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
+LIVE: TypeAdapter[Any] = TypeAdapter(ConnectServerEvent)
+"""Of GPT-Live, where reflected audio has no ids."""
 OURS = frozenset({"voxpop"})
 """Members that only we send, wherever they are."""
 UNTYPED = frozenset({"session.id", "session.object"})
 """What OpenAI's service sends too; the types of client secrets have it, those of events do not."""
 
 
-def judged(text: str) -> Any:
+def judged(text: str, events: TypeAdapter[Any] = EVENTS) -> Any:
     """An event as its type; ValidationError or AssertionError where it is none."""
-    event = EVENTS.validate_json(text, strict=True)
+    event = events.validate_json(text, strict=True)
     assert event.type == json.loads(text)["type"]
-    assert event.event_id
+    assert getattr(event, "event_id", "none")
     unknown = sorted(set(strangers(event)))
     assert not unknown, f"{event.type} has {', '.join(unknown)}: {text}"
     return event
 
 
-def judge(texts: Iterable[str]) -> list[Any]:
+def judge(texts: Iterable[str], events: TypeAdapter[Any] = EVENTS) -> list[Any]:
     """All of them."""
-    return [judged(text) for text in texts]
+    return [judged(text, events) for text in texts]
 
 
 def strangers(value: object, path: str = "") -> Iterator[str]:
