@@ -41,6 +41,10 @@ class SessionContext:
 class Backend(Protocol):
     """One session's counterpart. What `hear` or `speak` raises ends the session as crashed; what is raised
     elsewhere is logged. Other sessions do not notice.
+
+    Nothing of it knows of turns. A full-duplex backend speaks while it hears, and sends no events of turns;
+    one that writes transcripts adds `start_ms` and `end_ms` to their deltas, milliseconds from its first
+    `hear`. Events are the Realtime protocol's, whatever the session's client speaks.
     """
 
     def opened(self) -> None:
