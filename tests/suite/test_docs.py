@@ -11,7 +11,11 @@ import pytest
 from tests.paths import ROOT
 
 PAGES = sorted(
-    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "tests").rglob("README.md")],
+    [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *(page for page in (ROOT / "tests").rglob("README.md") if "node_modules" not in page.parts),
+    ],
     key=str,
 )
 COLUMNS = 100

@@ -7,6 +7,7 @@ from transceiver.observer import (
     BACKEND_LOST,
     EVENTS,
     SESSIONS_ENDED,
+    SESSIONS_MADE,
     SETUP,
     TURN_LATENCY,
     BackendLoss,
@@ -31,11 +32,13 @@ def test_each_short_name_is_one_event() -> None:
     observer = Remembering()
     observer.setup_stage(Stage.ICE, 0.02)
     observer.turn(0.25)
+    observer.count(SESSIONS_MADE, "live")
     observer.session_ended(EndReason.SILENT)
     observer.count(BACKEND_LOST, BackendLoss.NO_PONG)
     assert observer.told == [
         (SETUP, 0.02, (Stage.ICE,)),
         (TURN_LATENCY, 0.25, ()),
+        (SESSIONS_MADE, 1.0, ("live",)),
         (SESSIONS_ENDED, 1.0, (EndReason.SILENT,)),
         (BACKEND_LOST, 1.0, (BackendLoss.NO_PONG,)),
     ]
