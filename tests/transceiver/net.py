@@ -113,13 +113,13 @@ class Factory:
     """A backend that shares nothing among its sessions."""
 
     def __init__(self, create: Callable[[SessionContext], Backend] = Echo) -> None:
-        self._create = create
+        self.make = create
 
     async def start(self) -> None:
         pass
 
     def create(self, context: SessionContext) -> Backend:
-        return self._create(context)
+        return self.make(context)
 
     async def close(self) -> None:
         pass
@@ -138,7 +138,8 @@ class Server:
         self.host = settings.host
         self.ticker = Ticker()
         self.mux = Mux(open_udp_port(addresses, 0), self.counts)
-        shared = Shared(settings, self.mux, self.ticker, Certificate.generate(), Factory(), self.counts)
+        self.factory = Factory()
+        shared = Shared(settings, self.mux, self.ticker, Certificate.generate(), self.factory, self.counts)
         self.manager = SessionManager(shared, CLUSTER, KEYRING, 7)
 
     def create(self, offer: Offer, owner: str = "me", live: Event | None = None) -> Session:

@@ -13,11 +13,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import numpy as np
-import pytest
 
 from tests.tones import heard, voice
-from tests.transceiver.net import PATIENCE_S, Client, Server, calling, running, until, with_settings
-from transceiver.media import FRAME_BYTES, FRAME_SAMPLES
+from tests.transceiver.net import PATIENCE_S, Client, Echo, Server, calling, running, until, with_settings
+from transceiver.backends.base import SessionContext
+from transceiver.media import FRAME_BYTES, FRAME_MS, FRAME_SAMPLES
 from transceiver.realtime.event import Event
 from transceiver.session.session import Session
 
@@ -118,7 +118,7 @@ def test_both_speak_at_once_and_a_muted_caller_is_still_watched() -> None:
             await until(lambda: not page.hears())
             before = len(watcher.of("session.input_audio.append"))
             await until(lambda: len(watcher.of("session.input_audio.append")) > before + 8)
-            assert is_voice(watcher.audio("session.input_audio.append", "audio")), "who watches hears it"
+            await until(lambda: is_voice(watcher.audio("session.input_audio.append", "audio")))
             assert not page.hears(), "the backend does not"
 
             page.send("session.input_audio.unmute")
@@ -144,21 +144,18 @@ def test_both_speak_at_once_and_a_muted_caller_is_still_watched() -> None:
     run(scenario())
 
 
-@pytest.mark.parametrize(
-    ("end", "reason", "errors"),
-    [
-        ("hangup", "close_requested", []),
-        ("too_long", "expired", ["session_expired"]),
-        ("silent", "connection_lost", ["session_silent"]),
-        ("backend_gone", "connection_lost", ["backend_gone"]),
-        ("drained", "connection_lost", ["server_shutting_down"]),
-        ("crashed", "connection_lost", ["session_crashed"]),
-    ],
+ENDS: tuple[tuple[str, str, list[str]], ...] = (
+    ("hangup", "close_requested", []),
+    ("too_long", "expired", ["session_expired"]),
+    ("silent", "connection_lost", ["session_silent"]),
+    ("backend_gone", "connection_lost", ["backend_gone"]),
+    ("drained", "connection_lost", ["server_shutting_down"]),
+    ("crashed", "connection_lost", ["session_crashed"]),
 )
-def test_the_end_has_its_reason_on_the_channel_and_beside_it(
-    end: str, reason: str, errors: list[str]
-) -> None:
-    async def scenario() -> None:
+
+
+def test_each_end_has_its_reason_on_the_channel_and_beside_it() -> None:
+    async def one(end: str, reason: str, errors: list[str]) -> None:
         async with talking() as (server, page, session, watcher):
             await page.event()
             server.manager.close(session, end)
@@ -168,6 +165,47 @@ def test_the_end_has_its_reason_on_the_channel_and_beside_it(
             last = [event for event in watcher.got if "audio" not in event["type"]]
             assert last[-len(told) :] == told
             assert all(event["event_id"] for event in told)
+
+    async def scenario() -> None:
+        await asyncio.gather(*(one(*end) for end in ENDS))
+
+    run(scenario())
+
+
+class Duplex(Echo):
+    """A backend that writes down what both say while both speak, and says when."""
+
+    def __init__(self, context: SessionContext) -> None:
+        super().__init__(context)
+        self._told = 0
+
+    def hear(self, pcm: bytes, now_ns: int) -> None:
+        super().hear(pcm, now_ns)
+        self._told += FRAME_MS
+        if self._told % 100 == 0:
+            times = {"delta": f" {self._told}", "start_ms": self._told - 100, "end_ms": self._told}
+            self._emit({"type": "conversation.item.input_audio_transcription.delta", "item_id": "a", **times})
+            self._emit({"type": "response.output_audio_transcript.delta", "response_id": "r", **times})
+
+
+def test_transcripts_of_a_backend_without_turns_come_while_both_speak() -> None:
+    async def scenario() -> None:
+        async with running() as server:
+            server.factory.make = Duplex
+            async with calling(server, live=LIVE) as (client, _):
+                await client.connect()
+                async with asyncio.timeout(PATIENCE_S):
+                    await client.opened.wait()
+                page = Page(server, client)
+                assert (await page.event())["type"] == "session.started"
+                told = [await page.event() for _ in range(20)]
+                await until(page.hears)
+            kinds = ["session.input_transcript.delta", "session.output_transcript.delta"]
+            assert [event["type"] for event in told] == kinds * 10
+            spans = [(event["start_ms"], event["end_ms"]) for event in told[::2]]
+            assert all(end - start == 100 for start, end in spans)
+            assert all(one[1] == other[0] for one, other in itertools.pairwise(spans)), "on one time line"
+            assert [(event["start_ms"], event["end_ms"]) for event in told[1::2]] == spans
 
     run(scenario())
 

@@ -28,6 +28,9 @@ def test_a_server_attaches_steers_and_hears_of_the_end(host: Host) -> None:
                 assert started["session"]["instructions"] == "Be brief."
                 await opened.send_json({"type": "session.input_audio.mute", "event_id": "m"})
                 assert (await event(opened, "session.input_audio.muted"))["client_event_id"] == "m"
+                await opened.send_json({"type": "session.thinking.append", "event_id": "t", "content": "x"})
+                error = (await event(opened, "error"))["error"]
+                assert (error["code"], error["client_event_id"]) == ("unknown_event", "t"), "it is a parrot"
         async with socket(host, path + "/attach/") as opened, socket(host, path + "/attach") as other:
             await event(other, "session.started")
             await opened.send_json({"type": "session.close", "event_id": "bye"})
