@@ -16,6 +16,7 @@ import aiohttp
 import numpy as np
 import pytest
 from openai import AsyncOpenAI, UnprocessableEntityError
+from openai.lib.live import TranscriptGrouper, TranscriptSegmentClosedEvent
 from openai.types.live import ServerEvent
 from pydantic import TypeAdapter
 from yarl import URL
@@ -135,6 +136,17 @@ def test_a_page_talks_is_muted_and_closes_while_its_server_watches(tmp_path: Pat
     asyncio.run(scenario())
 
 
+def dialogue(told: list[Any]) -> list[tuple[str, str]]:
+    """As the package's helper makes it of fragments: who has said what, and why that was over."""
+    closed: list[TranscriptSegmentClosedEvent] = []
+    with TranscriptGrouper() as grouper:
+        grouper.on("segment.closed", closed.append)
+        for event in told:
+            grouper.push(event)
+    assert "timestamp_reset" not in [event.reason for event in closed]
+    return [(event.segment.speaker, event.segment.text) for event in closed]
+
+
 def judge_page(told: list[Any], side: Side) -> None:
     """What a page is told of two turns, one of which it was muted in between; its server is told as much."""
     assert [event.type for event in told] == [
@@ -154,6 +166,11 @@ def judge_page(told: list[Any], side: Side) -> None:
         assert "robert" in one.delta
         assert 1000 < one.end_ms - one.start_ms < 4000
         assert one.end_ms <= other.start_ms <= other.end_ms
+    assert dialogue(told) == [
+        (who, text)
+        for one, other in zip(heard, said, strict=True)
+        for who, text in (("user", one.delta), ("assistant", other.delta))
+    ]
     assert [event.client_event_id for event in told if event.type != "session.started"][2] == "hush"
     assert (told[-1].reason, told[-1].client_event_id) == ("close_requested", "bye")
     assert told[-1].usage.seconds >= 3

@@ -6,7 +6,7 @@ the Realtime protocol. docs/live.md has the rules, event by event.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
@@ -16,7 +16,13 @@ from core.errors import ConfigError
 from transceiver.live.events import APPENDS, CLOSED_BY, LOST, NOT_SUPPORTED, error_event
 from transceiver.live.reflection import Audience, Reflection
 from transceiver.live.settings import LiveSettings, text_item
-from transceiver.live.transcripts import BackendTranscripts, CallerTranscripts, Fragment, TimeLine
+from transceiver.live.transcripts import (
+    MAX_HELD,
+    BackendTranscripts,
+    CallerTranscripts,
+    Fragment,
+    TimeLine,
+)
 from transceiver.media import FRAME_BYTES
 from transceiver.observer import EndReason
 from transceiver.realtime.event import EmitEvent, Event
@@ -97,6 +103,8 @@ class LiveBridge:
         self._line = TimeLine()
         self._caller = CallerTranscripts(self._line)
         self._voice = BackendTranscripts(self._line)
+        self._unwritten: deque[Fragment] = deque()
+        """What the backend has said, while the caller's words before it are still to come."""
         self._reflection = Reflection(context.audience, self._line)
         self._asked: OrderedDict[str, Asked] = OrderedDict()
         """By the `event_id` that it has towards the backend."""
@@ -126,11 +134,16 @@ class LiveBridge:
         self._line.tick(now_ns)
         pcm = None if self.backend is None else self.backend.speak(now_ns)
         self._reflection.speak(pcm)
+        if self._unwritten:
+            self._write_answer()
         return pcm
 
     def closed(self, reason: str) -> Event:
-        """`session.closed`, for a session that ends by that `EndReason`; the last audio is reflected."""
+        """`session.closed`, for a session that ends by that `EndReason`. What is still to be written or
+        reflected comes before it.
+        """
         self._reflection.close()
+        self._write_answer(is_last=True)
         by_client = {} if self._closing_id is None else {"client_event_id": self._closing_id}
         return {
             "type": "session.closed",
@@ -219,6 +232,7 @@ class LiveBridge:
             case "response.done":
                 self._done_untrusted(event.get("response"))
             case "conversation.item.input_audio_transcription.failed":
+                self._caller.failed_untrusted(event)
                 self._error_untrusted(event.get("error"))
             case kind:
                 self._transcript_untrusted(kind, event)
@@ -296,23 +310,30 @@ class LiveBridge:
                 self._voice_untrusted(kind, event)
         if fragment is not None:
             self._write("session.input_transcript.delta", fragment)
+        self._write_answer()
 
     def _voice_untrusted(self, kind: object, event: Event) -> None:
-        fragments: list[Fragment | None] = []
+        fragment: Fragment | None = None
         match kind:
             case "response.created":
                 self._voice.created_untrusted(event)
             case "output_audio_buffer.started":
-                fragments += self._voice.started_untrusted(event)
+                self._unwritten += self._voice.started_untrusted(event)
             case "output_audio_buffer.cleared":
                 self._voice.cleared_untrusted(event)
             case "response.output_audio_transcript.delta":
-                fragments.append(self._voice.delta_untrusted(event))
+                fragment = self._voice.delta_untrusted(event)
             case "response.output_audio_transcript.done":
-                fragments.append(self._voice.done_untrusted(event))
-        for fragment in fragments:
-            if fragment is not None:
-                self._write("session.output_transcript.delta", fragment)
+                fragment = self._voice.done_untrusted(event)
+        if fragment is not None:
+            self._unwritten.append(fragment)
+
+    def _write_answer(self, *, is_last: bool = False) -> None:
+        """The backend's words, unless those of the caller that they answer are about to come."""
+        if self._caller.is_due and len(self._unwritten) < MAX_HELD and not is_last:
+            return
+        while self._unwritten:
+            self._write("session.output_transcript.delta", self._unwritten.popleft())
 
     def _write(self, kind: str, fragment: Fragment) -> None:
         self._send(kind, delta=fragment.text, start_ms=fragment.start_ms, end_ms=fragment.end_ms)

@@ -15,6 +15,8 @@ from transceiver.realtime.event import Event
 
 MAX_KEPT: Final = 64
 """Items of the caller, and responses, of which something may still be said."""
+MAX_WAIT_MS: Final = 1_000
+"""That the backend's words wait for those of the caller that they answer."""
 MAX_HELD: Final = 256
 """Fragments of a response that is not heard yet."""
 NS_PER_MS: Final = 1_000_000
@@ -66,6 +68,7 @@ class Span:
     start_ms: int
     end_ms: int | None = None
     has_text: bool = False
+    """Or it is known that there will be none."""
 
 
 @dataclass(slots=True)
@@ -83,8 +86,18 @@ class CallerTranscripts:
 
     def __init__(self, line: TimeLine) -> None:
         self._line = line
-        self._last = Span(0, 0)
+        self._last = Span(0, 0, has_text=True)
         self._spans: OrderedDict[str, Span] = OrderedDict()
+        self._has_written = False
+
+    @property
+    def is_due(self) -> bool:
+        """Whether words of the caller's last turn are about to come: it is over, this backend writes what it
+        hears, and there was no time to. Clients take fragments in the order of their beginnings.
+        """
+        if not self._has_written or self._last.has_text or self._last.end_ms is None:
+            return False
+        return self._line.now_ms - self._last.end_ms < MAX_WAIT_MS
 
     def started_untrusted(self, event: Event) -> None:
         """`input_audio_buffer.speech_started`."""
@@ -111,18 +124,24 @@ class CallerTranscripts:
 
     def delta_untrusted(self, event: Event) -> Fragment | None:
         """`conversation.item.input_audio_transcription.delta`."""
-        text, span = event.get("delta"), self._span(event)
-        if not isinstance(text, str) or not text:
-            return None
-        span.has_text = True
-        return _timed(event, text, self._line) or self._placed(text, span)
+        return self._written(event, event.get("delta"), self._span(event))
 
     def completed_untrusted(self, event: Event) -> Fragment | None:
         """`….completed`: all of it, where nothing of it has come before."""
-        text, span = event.get("transcript"), self._span(event)
-        if span.has_text or not isinstance(text, str) or not text:
+        span = self._span(event)
+        if span.has_text:
             return None
         span.has_text = True
+        return self._written(event, event.get("transcript"), span)
+
+    def failed_untrusted(self, event: Event) -> None:
+        """`….failed`: no words come."""
+        self._span(event).has_text = True
+
+    def _written(self, event: Event, text: object, span: Span) -> Fragment | None:
+        if not isinstance(text, str) or not text:
+            return None
+        span.has_text = self._has_written = True
         return _timed(event, text, self._line) or self._placed(text, span)
 
     def _span(self, event: Event) -> Span:

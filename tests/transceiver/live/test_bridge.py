@@ -120,6 +120,65 @@ def test_both_are_written_on_one_time_line_and_nothing_else_of_a_turn_is_told() 
     ]
 
 
+def turn(scene: Scene, item_id: str) -> None:
+    """The caller has said something, up to now."""
+    now_ms = len(scene.backend.heard) * 20
+    scene.say("input_audio_buffer.speech_started", item_id=item_id, audio_start_ms=now_ms - 500)
+    scene.say("input_audio_buffer.speech_stopped", item_id=item_id, audio_end_ms=now_ms)
+    scene.say("input_audio_buffer.committed", item_id=item_id)
+
+
+def answer(scene: Scene, response_id: str, text: str) -> None:
+    """The backend answers, and is heard."""
+    scene.say("response.created", response={"id": response_id})
+    scene.say("output_audio_buffer.started", response_id=response_id)
+    scene.say("response.output_audio_transcript.delta", response_id=response_id, delta=text)
+
+
+WORDS = "conversation.item.input_audio_transcription"
+
+
+@pytest.mark.parametrize("end", ["completed", "failed", "nothing"])
+def test_an_answer_waits_a_while_for_the_words_that_it_answers(end: str) -> None:
+    """Of a backend that writes what it hears, but not before it answers."""
+    scene = Scene().start()
+    scene.tick(50)
+    turn(scene, "a")
+    answer(scene, "r", "Hello.")
+    assert scene.only()["delta"] == "Hello.", "nobody knows yet that it writes what it hears"
+    scene.say(f"{WORDS}.completed", item_id="a", transcript="Hi")
+    assert scene.only()["delta"] == "Hi"
+    scene.tick(50)
+    turn(scene, "b")
+    answer(scene, "s", "Noon.")
+    scene.tick(10)
+    assert scene.told == []
+    if end == "completed":
+        scene.say(f"{WORDS}.completed", item_id="b", transcript="What time is it?")
+    elif end == "failed":
+        scene.say(f"{WORDS}.failed", item_id="b", error={"code": "x", "message": "No."})
+        scene.tick()
+    else:
+        scene.tick(39)
+        assert scene.told == []
+        scene.tick(3)
+    assert scene.told[-1]["delta"] == "Noon."
+    starts = [event["start_ms"] for event in scene.told if "start_ms" in event]
+    assert starts == sorted(starts)
+
+
+def test_an_answer_that_waits_is_told_before_the_end() -> None:
+    scene = Scene().start()
+    scene.tick(50)
+    turn(scene, "a")
+    scene.say(f"{WORDS}.completed", item_id="a", transcript="Hi")
+    turn(scene, "b")
+    answer(scene, "s", "Noon.")
+    scene.told.clear()
+    scene.live.closed(EndReason.HANGUP)
+    assert scene.only()["delta"] == "Noon."
+
+
 # Text from the client
 
 
