@@ -13,7 +13,8 @@ import aiohttp
 import numpy as np
 import pytest
 from openai import AsyncOpenAI
-from openai.types.realtime import RealtimeSessionCreateResponse
+from openai.types.realtime import ClientSecretCreateResponse, RealtimeSessionCreateResponse
+from pydantic import TypeAdapter
 
 from tests.browser.driver import Browser
 from tests.browser.test_calls import decode
@@ -23,13 +24,14 @@ from tests.peers.packages import visiting
 from tests.sound import Samples, likeness_in_pieces, silence
 from tests.transceiver.backends.clerk.kit import words
 from transceiver.backends.clerk.voice import EspeakVoice
+from transceiver.media import SAMPLE_RATE
 
 pytestmark = pytest.mark.browser
 
 LEAST_LIKENESS = 0.5
 """Two passes of Opus and a jitter buffer leave more than that of the waveform; other words come to 0.2."""
 LONG = "repeat alligator september butterfly telephone washington elephant"
-SOUNDS = {"time": words("what time is it"), "repeat": words(LONG), "name": words("call me robert")}
+SOUNDS = {"time": words("what time is it"), "name": words("call me robert")}
 ANSWER_TIMEOUT_S = 30
 
 
@@ -44,10 +46,11 @@ class Visit:
     async def connect(self) -> None:
         """As the SDK's documentation has it: the application's server makes a secret for the page."""
         async with AsyncOpenAI(api_key=self.front.key, base_url=self.front.url) as server:
-            secret = await server.realtime.client_secrets.create(
+            made = await server.realtime.client_secrets.with_raw_response.create(
                 expires_after={"anchor": "created_at", "seconds": 60},
                 session={"type": "realtime", "instructions": "Say little."},
             )
+        secret = TypeAdapter(ClientSecretCreateResponse).validate_json(made.content, strict=True)
         assert isinstance(secret.session, RealtimeSessionCreateResponse)
         assert not list(strangers(secret))
         url = json.dumps(f"{self.front.url}/realtime/calls")
@@ -56,8 +59,8 @@ class Visit:
     async def say(self, sound: str) -> None:
         await self.page.evaluate(f"await say({sound!r})")
 
-    async def count(self, kind: str) -> int:
-        return int(await self.page.evaluate(f"return count({kind!r})"))
+    async def write(self, text: str) -> None:
+        await self.page.evaluate(f"session.sendMessage({text!r})")
 
     async def until(self, kind: str, times: int = 1) -> None:
         await self.page.wait_for(f"count({kind!r}) >= {times}", ANSWER_TIMEOUT_S)
@@ -123,21 +126,30 @@ async def asks_for_the_time(visit: Visit) -> None:
 
 async def breaks_in(visit: Visit) -> None:
     """By voice, in the middle of a long answer, which is truncated to what was heard."""
-    await visit.say("repeat")
+    await visit.write(LONG)
     await visit.until("output_audio_buffer.started", 2)
     await visit.say("name")
     await visit.until("output_audio_buffer.cleared")
     await visit.until("conversation.item.truncated")
     await visit.until("output_audio_buffer.stopped", 2)
     state = await visit.state()
-    said = [part["transcript"] for item in state["history"][3:] for part in item["content"]]
-    assert said[0] == LONG
-    assert said[2:] == ["call me robert", "Hello, Robert."]
+    assert [item["role"] for item in state["history"][3:]] == ["user", "assistant"] * 2
+    asked, _, *said = (item["content"][0] for item in state["history"][3:])
+    assert asked["text"] == LONG
+    assert [part["transcript"] for part in said] == ["call me robert", "Hello, Robert."]
+    events = judge(state["received"])
+    (truncated,) = (event for event in events if event.type == "conversation.item.truncated")
+    assert truncated.item_id == state["history"][4]["itemId"]
+    assert 0 < truncated.audio_end_ms < len(await spoken(LONG)) / SAMPLE_RATE * 1000
+    # It is for its history that the SDK asks for the item; words that nobody has heard are not in it.
+    retrieved = [event.item for event in events if event.type == "conversation.item.retrieved"]
+    (cut,) = (item for item in retrieved if item.id == truncated.item_id)
+    assert cut.content[0].transcript is None
 
 
 async def presses_stop(visit: Visit) -> None:
     """`interrupt()`, and nothing more of the answer is heard."""
-    await visit.say("repeat")
+    await visit.write(LONG)
     await visit.until("output_audio_buffer.started", 4)
     await visit.page.evaluate("session.interrupt()")
     await visit.until("output_audio_buffer.cleared", 2)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from transceiver.realtime.event import Event
@@ -17,9 +17,12 @@ from transceiver.realtime.event import Event
 MAX_ITEMS = 256
 MAX_CHARS = 262_144
 """Of all items as JSON."""
+MAX_PARTS = 64
+"""Of an item, of which a truncation is remembered."""
 MAX_ITEM_CHARS = 65_536
 """A longer one is not remembered: it would not fit into an answer beside its event's other members."""
 
+_SPOKEN: Final = ("output_audio", "audio")
 _WITH_ITEM: Final = (
     "conversation.item.added",
     "conversation.item.done",
@@ -34,6 +37,8 @@ class Conversation:
 
     def __init__(self) -> None:
         self._items: OrderedDict[str, tuple[Event, int]] = OrderedDict()
+        self._truncated: dict[str, set[int]] = {}
+        """Parts of items, whose whole transcript may come only now."""
         self._chars = 0
 
     def __len__(self) -> int:
@@ -61,15 +66,22 @@ class Conversation:
         elif kind == "conversation.item.deleted":
             self._forget(item_id)
         elif kind == "conversation.item.truncated":
-            self._change_part(item_id, event, ("output_audio", "audio"), without="transcript")
+            self.truncate(item_id, event.get("content_index", 0))
         elif kind == "conversation.item.input_audio_transcription.completed":
             self._change_part(item_id, event, ("input_audio",), transcript=event.get("transcript"))
         elif kind == "response.output_audio_transcript.done":
-            self._change_part(item_id, event, ("output_audio", "audio"), transcript=event.get("transcript"))
+            self._change_part(item_id, event, _SPOKEN, transcript=event.get("transcript"))
 
-    def _change_part(
-        self, item_id: str, event: Event, kinds: tuple[str, ...], without: str = "", **members: object
-    ) -> None:
+    def truncate(self, item_id: str, content_index: object) -> None:
+        """A part was not heard to its end. From here on it has no transcript, whatever is still to come: that
+        would have words which nobody has heard.
+        """
+        item = self.find(item_id)
+        if item is not None and isinstance(content_index, int) and 0 <= content_index < MAX_PARTS:
+            self._truncated.setdefault(item_id, set()).add(content_index)
+            self._hold(item_id, item)
+
+    def _change_part(self, item_id: str, event: Event, kinds: tuple[str, ...], **members: object) -> None:
         """Change the content part that an event is about, if it is of one of these kinds."""
         item, index = self.find(item_id), event.get("content_index", 0)
         content = item.get("content") if item is not None else None
@@ -79,40 +91,50 @@ class Conversation:
             return
         part = content[index]
         if part.get("type") in kinds:
-            changed = {key: value for key, value in {**part, **members}.items() if key != without}
+            changed = {**part, **members}
             self._hold(item_id, {**item, "content": [*content[:index], changed, *content[index + 1 :]]})
 
     def _hold(self, item_id: str, item: Event) -> None:
-        """The item as it is from now on, without the audio that some servers put into it."""
-        item = _without_audio(item)
+        """The item as it is from now on: without the audio that some servers put into it, and without words
+        that were not heard.
+        """
+        item = _heard(item, self._truncated.get(item_id, ()))
         length = len(json.dumps(item))
         if item_id in self._items:
             self._chars -= self._items[item_id][1]
         if length > MAX_ITEM_CHARS:
             self._items.pop(item_id, None)
+            self._truncated.pop(item_id, None)
             return
         self._items[item_id] = (item, length)
         self._chars += length
         while len(self._items) > MAX_ITEMS or self._chars > MAX_CHARS:
-            self._chars -= self._items.popitem(last=False)[1][1]
+            oldest, (_, its_length) = self._items.popitem(last=False)
+            self._truncated.pop(oldest, None)
+            self._chars -= its_length
 
     def _forget(self, item_id: str) -> None:
         held = self._items.pop(item_id, None)
+        self._truncated.pop(item_id, None)
         if held is not None:
             self._chars -= held[1]
 
     def clear(self) -> None:
         """Forget everything."""
         self._items.clear()
+        self._truncated.clear()
         self._chars = 0
 
 
-def _without_audio(item: Event) -> Event:
+def _heard(item: Event, truncated: Collection[int]) -> Event:
     content = item.get("content")
     if not isinstance(content, list):
         return item
-    kept = [
-        {key: value for key, value in part.items() if key != "audio"} if isinstance(part, Mapping) else part
-        for part in content
-    ]
-    return {**item, "content": kept}
+    return {**item, "content": [_part(part, index in truncated) for index, part in enumerate(content)]}
+
+
+def _part(part: object, is_truncated: bool) -> object:
+    if not isinstance(part, Mapping):
+        return part
+    absent = {"audio", "transcript"} if is_truncated and part.get("type") in _SPOKEN else {"audio"}
+    return {key: value for key, value in part.items() if key not in absent}

@@ -49,6 +49,25 @@ def test_transcripts_come_to_their_part_and_go_with_a_truncation() -> None:
     assert conversation.find("a") == message("a", {"type": "output_audio"})
 
 
+def test_what_was_not_heard_is_not_learnt_later() -> None:
+    part = {"type": "output_audio", "transcript": "Good day."}
+    conversation = learned(
+        {"type": "conversation.item.added", "item": message("a")},
+        {"type": "conversation.item.truncated", "item_id": "a", "content_index": 1, "audio_end_ms": 5},
+        {"type": "conversation.item.done", "item": message("a", part, part)},
+        {
+            "type": "response.output_audio_transcript.done",
+            "item_id": "a",
+            "content_index": 1,
+            "transcript": "Good day.",
+        },
+    )
+    assert conversation.find("a") == message("a", part, {"type": "output_audio"})
+    conversation.learn_untrusted({"type": "conversation.item.deleted", "item_id": "a"})
+    conversation.learn_untrusted({"type": "conversation.item.done", "item": message("a", part, part)})
+    assert conversation.find("a") == message("a", part, part)
+
+
 def test_audio_in_an_item_is_not_kept() -> None:
     item = message("a", {"type": "input_audio", "audio": "A" * 100_000, "transcript": "x"})
     conversation = learned({"type": "conversation.item.retrieved", "item": item})

@@ -18,6 +18,7 @@ from transceiver.backends.realtime.outbox import Outbox
 from transceiver.backends.realtime.playout import MAX_PARTS, Cut, Place, Playout
 from transceiver.observer import Observer
 from transceiver.realtime.event import Event
+from transceiver.realtime.items import Conversation
 from transceiver.realtime.server_events import EventChannel
 
 MAX_RESPONSES: Final = 32
@@ -56,11 +57,19 @@ class Response:
 
 
 class Answers:
-    """`audio` is what the backend gives; `limit_ms` bounds what waits to be heard."""
+    """`limit_ms` bounds what waits to be heard; `conversation` learns what was not heard."""
 
-    def __init__(self, channel: EventChannel, outbox: Outbox, observer: Observer, limit_ms: int) -> None:
+    def __init__(
+        self,
+        channel: EventChannel,
+        outbox: Outbox,
+        conversation: Conversation,
+        observer: Observer,
+        limit_ms: int,
+    ) -> None:
         self._channel = channel
         self._outbox = outbox
+        self._conversation = conversation
         self._observer = observer
         self.playout = Playout(limit_ms)
         self.generation = 0
@@ -292,6 +301,7 @@ class Answers:
         if not response.is_lost:
             self._truncated.append(cut.place.item_id)
             self._outbox.send("conversation.item.truncate", **where)
+        self._conversation.truncate(cut.place.item_id, cut.place.content_index)
         self._channel.send("conversation.item.truncated", **where)
 
     def _drop_requests(self, message: str) -> None:

@@ -59,8 +59,8 @@ class Bridge:
         self._session_id = session_id
         self._channel = EventChannel(session_id, emit)
         self._outbox = Outbox(send)
-        self._answers = Answers(self._channel, self._outbox, observer, plan.limit_ms)
         self._conversation = Conversation()
+        self._answers = Answers(self._channel, self._outbox, self._conversation, observer, plan.limit_ms)
         self._terms = Terms(plan, session_id, settings, self._channel, self._outbox)
         self._turns: LocalTurns | None = None
         self._turn_item = ""

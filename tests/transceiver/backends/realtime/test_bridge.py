@@ -102,6 +102,9 @@ def test_a_caller_who_breaks_in_silences_the_answer_and_the_backend_learns_what_
     wire.delta(4000)
     if is_done:
         wire.done()
+    part = {"type": "output_audio", "transcript": "Four seconds of words."}
+    item = {"id": "item_1", "type": "message", "role": "assistant", "content": [part]}
+    wire.say("conversation.item.done", item=item)
     wire.wait(500)
     wire.forget()
     begin = len(wire.spoken)
@@ -123,6 +126,9 @@ def test_a_caller_who_breaks_in_silences_the_answer_and_the_backend_learns_what_
     assert wire.told("conversation.item.truncated")["audio_end_ms"] == truncate["audio_end_ms"]
     wire.say("conversation.item.truncated", item_id="item_1", content_index=0, audio_end_ms=1)
     assert wire.kinds().count("conversation.item.truncated") == 1
+    wire.ask("conversation.item.retrieve", item_id="item_1")
+    retrieved = wire.told("conversation.item.retrieved")["item"]
+    assert retrieved == {**item, "content": [{"type": "output_audio"}]}
 
 
 def test_what_was_truncated_is_never_more_than_what_came() -> None:
