@@ -10,7 +10,7 @@ from agents import function_tool
 from agents.realtime import RealtimeAgent, RealtimeRunner
 from openai import AsyncOpenAI
 
-from tests.peers.test_openai_python import Talk
+from tests.e2e.test_openai import Talk
 from tests.sound import silence
 from tests.transceiver.backends.clerk.kit import words
 from tests.transceiver.backends.server.kit import PATIENCE_S, serving

@@ -50,7 +50,7 @@ def test_transcripts_come_to_their_part_and_go_with_a_truncation() -> None:
 
 
 def test_what_was_not_heard_is_not_learnt_later() -> None:
-    part = {"type": "output_audio", "transcript": "Good day."}
+    part: dict[str, object] = {"type": "output_audio", "transcript": "Good day."}
     conversation = learned(
         {"type": "conversation.item.added", "item": message("a")},
         {"type": "conversation.item.truncated", "item_id": "a", "content_index": 1, "audio_end_ms": 5},

@@ -1,23 +1,31 @@
-"""OpenAI's Python package against our servers: its client drives, and its types judge every event."""
+"""OpenAI's Python package, unchanged: its client drives what we serve, and its types judge every event. Other
+clients are in tests/peers.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
+import pytest
 from openai import AsyncOpenAI
-from openai.types.realtime import RealtimeServerEvent
-from pydantic import TypeAdapter
 
+from tests.peers.judge import judge, judged
 from tests.sound import find, silence, speech
 from tests.transceiver.backends.server.kit import PATIENCE_S, parrots, samples, serving
+from tests.transceiver.host_calls import calling
+from tests.transceiver.host_kit import Host
+from transceiver.backends.clerk.backend import Clerks
 from transceiver.backends.server.app import Access
 
-EVENTS: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
 KEY = "vpk_not-a-secret"
+WORDS: Any = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "repeat seven"}]}
 
 
 class Talk:
@@ -29,8 +37,7 @@ class Talk:
 
     async def receive(self) -> Any:
         async with asyncio.timeout(PATIENCE_S):
-            event = EVENTS.validate_json(await self.connection.recv_bytes())
-        assert event.event_id
+            event = judged((await self.connection.recv_bytes()).decode())
         self.events.append(event)
         return event
 
@@ -117,3 +124,42 @@ def test_the_client_ends_turns_itself_and_mistakes_are_told_by_event() -> None:
             assert find(speech()[:24_000], samples(talk.audio())).likeness > 0.999
 
     asyncio.run(scenario())
+
+
+@pytest.mark.slow
+def test_a_running_call_is_steered_and_every_event_of_it_is_one_of_the_protocol(tmp_path: Path) -> None:
+    """Those of the event channel as well as those of the sideband."""
+
+    async def scenario(host: Host) -> None:
+        url = f"//{host.address}:{host.http}/v1"
+        client = AsyncOpenAI(
+            api_key=host.keys["alice"], base_url=f"http:{url}", websocket_base_url=f"ws:{url}"
+        )
+        async with calling(host, 2 * PATIENCE_S) as call, client:
+            assert call.record.session_id is not None
+            async with client.realtime.connect(call_id=call.record.session_id) as connection:
+                talk = Talk(connection)
+                assert (await talk.receive()).type == "session.created"
+                await connection.session.update(session={"type": "realtime", "instructions": "Be short."})
+                assert (await talk.until("session.updated")).session.instructions == "Be short."
+                await connection.conversation.item.create(item=WORDS)
+                await connection.response.create()
+                (said,) = (await talk.until("response.done")).response.output
+                assert said.content[0].transcript == "Seven."
+                await talk.until("output_audio_buffer.stopped")
+            await client.realtime.calls.hangup(call.record.session_id)
+        seen = [event.type for event in judge(json.dumps(event.event) for event in call.record.events)]
+        assert seen[0] == "session.created"
+        assert {event.type for event in talk.events} <= set(seen)
+
+    async def whole() -> None:
+        async with serving(Clerks(1, time.monotonic_ns, lambda: "noon")) as served:
+            tables = f'[backend.realtime]\nurl = "{served.url}"\nmodel = "clerk"\n'
+            host = Host(tmp_path, {"backend": '"realtime"'}, processes=2, tables=tables, is_reachable=True)
+            await asyncio.to_thread(host.__enter__)
+            try:
+                await scenario(host)
+            finally:
+                await asyncio.to_thread(host.__exit__, None, None, None)
+
+    asyncio.run(whole())
