@@ -66,12 +66,10 @@ def decode_server_event_untrusted(text: str) -> dict[str, object]:
     if kind in GA_NAMES:
         event["type"] = GA_NAMES[kind]
     if isinstance(event.get("item"), Mapping):
-        event["item"] = _with_parts(event["item"], _GA_PARTS)
+        event["item"] = _ga_item(event["item"])
     response = event.get("response")
     if isinstance(response, Mapping) and isinstance(response.get("output"), list):
-        output = [
-            _with_parts(each, _GA_PARTS) if isinstance(each, Mapping) else each for each in response["output"]
-        ]
+        output = [_ga_item(each) if isinstance(each, Mapping) else each for each in response["output"]]
         event["response"] = {**response, "output": output}
     return event
 
@@ -134,6 +132,22 @@ def _beta_event(event: Event) -> Event:
 def _beta_modalities(modalities: object) -> object:
     """The beta's speech comes with text."""
     return ["text", "audio"] if modalities == ["audio"] else modalities
+
+
+def _ga_item(item: Event) -> Event:
+    """As the GA version has it. What was heard has a `transcript`, null until there is one: stock clients take
+    an item without it for none of theirs.
+    """
+    content = item.get("content")
+    if item.get("role") != "user" or not isinstance(content, list):
+        return _with_parts(item, _GA_PARTS)
+    return {**item, "content": [_with_transcript(part) for part in content]}
+
+
+def _with_transcript(part: object) -> object:
+    if isinstance(part, Mapping) and part.get("type") == "input_audio":
+        return {"transcript": None, **part}
+    return part
 
 
 def _with_parts(item: Event, names: Mapping[str, str]) -> Event:

@@ -44,6 +44,14 @@ def test_content_parts_of_the_assistant_have_their_later_names() -> None:
     assert decoded(type="conversation.item.added", item=theirs)["item"] == theirs
 
 
+def test_what_was_heard_has_a_transcript_though_it_be_none() -> None:
+    heard: dict[str, object] = {"type": "input_audio"}
+    known: dict[str, object] = {"type": "input_audio", "transcript": "x"}
+    item = {"id": "i", "role": "user", "content": [heard, known, 7]}
+    parts = [{**heard, "transcript": None}, known, 7]
+    assert decoded(type="conversation.item.added", item=item)["item"]["content"] == parts
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "{", "[]", "null", "7", '{"type": 1}', '{"type": "x", "y": NaN}', "[" * 10**5, '{"a": 1}', '"type"'],
