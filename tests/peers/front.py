@@ -16,6 +16,8 @@ PATIENT = {"max_loop_lag_ms": 10_000}
 """On a machine that runs other things too, lateness is no reason to refuse a test's call."""
 START_TIMEOUT_S = 30.0
 KEYS = "api-keys.toml"
+IN_PROCESS = "in process"
+"""In place of a backend's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,32 +49,34 @@ def backend(name: str, folder: Path, *options: str) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def before(
-    url: str, folder: Path, origins: Sequence[str] = (), **settings: object
+async def standing(
+    folder: Path, origins: Sequence[str] = (), table: str = "", **settings: object
 ) -> AsyncIterator[Front]:
-    """A host whose calls are answered by the backend at `url`. Pages of the origins may call; `settings` are
-    those of [backend.realtime]. The logs are in `folder`.
+    """A host that pages of the origins may call. `settings` are those of [transceiver], `table` is TOML after
+    them; without either it answers by the parrot. The logs are in `folder`.
     """
     key = create_api_key(folder / KEYS, "alice")
-    plan = plan_host(
-        transceiver_settings={
-            **PATIENT,
-            "open": False,
-            "page": False,
-            "api_keys_file": KEYS,
-            "cors_origins": list(origins),
-            "backend": "realtime",
-        }
-    )
+    usual = {**PATIENT, "open": False, "page": False, "api_keys_file": KEYS, "cors_origins": list(origins)}
+    plan = plan_host(transceiver_settings={**usual, **settings})
     host = LocalHost(plan, folder)
-    lines = [f"{key} = {_toml(value)}" for key, value in {"url": url, "model": "any", **settings}.items()]
     with (folder / CONFIG_FILE).open("a") as file:
-        file.write("\n".join(["[backend.realtime]", *lines, ""]))
+        file.write(table)
     try:
         await host.start()
         yield Front(plan, key)
     finally:
         await host.stop()
+
+
+@asynccontextmanager
+async def before(
+    url: str, folder: Path, origins: Sequence[str] = (), **settings: object
+) -> AsyncIterator[Front]:
+    """A host whose calls are answered by the backend at `url`; `settings` are those of [backend.realtime]."""
+    lines = [f"{key} = {_toml(value)}" for key, value in {"url": url, "model": "any", **settings}.items()]
+    table = "\n".join(["[backend.realtime]", *lines, ""])
+    async with standing(folder, origins, table, backend="realtime") as here:
+        yield here
 
 
 def _toml(value: object) -> str:
@@ -83,7 +87,11 @@ def _toml(value: object) -> str:
 async def front(
     folder: Path, name: str, origins: Sequence[str] = (), **settings: object
 ) -> AsyncIterator[Front]:
-    """A host before `voxpop backend NAME`."""
+    """A host before `voxpop backend NAME`, or one that answers by its own backend, with IN_PROCESS."""
+    if name == IN_PROCESS:
+        async with standing(folder, origins) as here:
+            yield here
+        return
     with backend(name, folder) as url:
         async with before(url, folder, origins, **settings) as here:
             yield here

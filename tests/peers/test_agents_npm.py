@@ -18,10 +18,10 @@ from pydantic import TypeAdapter
 
 from tests.browser.driver import Browser
 from tests.browser.test_calls import decode
-from tests.peers.front import Front
+from tests.peers.front import IN_PROCESS, Front
 from tests.peers.judge import judge, strangers
 from tests.peers.packages import visiting
-from tests.sound import Samples, likeness_in_pieces, silence
+from tests.sound import Samples, likeness_in_pieces, silence, speech
 from tests.transceiver.backends.clerk.kit import words
 from transceiver.backends.clerk.voice import EspeakVoice
 from transceiver.media import SAMPLE_RATE
@@ -30,9 +30,13 @@ pytestmark = pytest.mark.browser
 
 LEAST_LIKENESS = 0.5
 """Two passes of Opus and a jitter buffer leave more than that of the waveform; other words come to 0.2."""
+FAINT = 50
+"""What silence may come to behind Opus, of 32,768."""
 LONG = "repeat alligator september butterfly telephone washington elephant"
 SOUNDS = {"time": words("what time is it"), "name": words("call me robert")}
 ANSWER_TIMEOUT_S = 30
+NOTICE_S = 5
+"""Less than ICE needs to find out."""
 
 
 @dataclass
@@ -108,6 +112,37 @@ def test_an_agent_talks_has_its_tool_called_is_interrupted_and_keeps_its_history
     asyncio.run(scenario())
 
 
+def test_an_agent_interrupts_the_parrot_and_is_hung_up_on(tmp_path: Path) -> None:
+    """The backend that everybody meets first. It has no words, and its items are asked for all the same."""
+
+    async def scenario() -> None:
+        sounds = {"speech": speech(), "name": SOUNDS["name"]}
+        async with visiting(tmp_path, "agents.js", IN_PROCESS, sounds) as (page, front):
+            visit = Visit(page, front)
+            await visit.connect()
+            await visit.say("speech")
+            await visit.until("output_audio_buffer.started")
+            await visit.say("name")
+            await visit.until("output_audio_buffer.stopped")
+            await visit.until("conversation.item.retrieved")
+            state = await visit.state()
+            assert state["errors"] == []
+            assert [(item["role"], item["status"]) for item in state["history"]] == [
+                ("user", "completed"),
+                ("assistant", "incomplete"),
+                ("user", "completed"),
+                ("assistant", "completed"),
+            ]
+            events = judge(state["received"])
+            (updated, _) = (event.session for event in events if event.type == "session.updated")
+            assert updated.instructions == "Be short."
+            async with AsyncOpenAI(api_key=front.key, base_url=front.url) as server:
+                await server.realtime.calls.hangup(visit.call)
+            await page.wait_for("voxpop.status === 'disconnected'", NOTICE_S)
+
+    asyncio.run(scenario())
+
+
 async def asks_for_the_time(visit: Visit) -> None:
     """The function is called in the page, and its result is heard in words."""
     await visit.page.evaluate("record()")
@@ -148,12 +183,12 @@ async def breaks_in(visit: Visit) -> None:
 
 
 async def presses_stop(visit: Visit) -> None:
-    """`interrupt()`, and nothing more of the answer is heard."""
+    """`interrupt()`, and nothing more of the answer is heard, but what its jitter buffer had already."""
     await visit.write(LONG)
     await visit.until("output_audio_buffer.started", 4)
-    await visit.page.evaluate("session.interrupt()")
+    await visit.page.evaluate("record(); session.interrupt()")
     await visit.until("output_audio_buffer.cleared", 2)
-    await visit.page.evaluate("record()")
-    await visit.page.evaluate("await new Promise((resolve) => setTimeout(resolve, 1000))")
+    await visit.page.evaluate("await new Promise((resolve) => setTimeout(resolve, 2000))")
     heard = await visit.heard()
-    assert np.abs(heard[len(silence(300)) :]).max() < 50
+    assert len(await spoken(LONG)) > len(silence(3_000))
+    assert np.abs(heard[-len(silence(500)) :]).max() < FAINT

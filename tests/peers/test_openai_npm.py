@@ -22,7 +22,7 @@ from tests.certificates import self_signed
 from tests.peers.front import Front
 from tests.peers.judge import judge, judged
 from tests.peers.packages import script, visiting
-from tests.peers.test_agents_npm import LEAST_LIKENESS, spoken
+from tests.peers.test_agents_npm import LEAST_LIKENESS, NOTICE_S, spoken
 from tests.peers.tls import tls_before
 from tests.sound import likeness_in_pieces
 from tests.transceiver.backends.clerk.kit import words
@@ -30,8 +30,6 @@ from tests.transceiver.backends.clerk.kit import words
 pytestmark = pytest.mark.browser
 
 PATIENCE_S = 30
-NOTICE_S = 5
-"""Less than ICE needs to find out."""
 TRANSCRIPT = "response.output_audio_transcript.done"
 SESSION: Any = {"type": "realtime", "instructions": "Set by the server."}
 SOUNDS = {"name": words("call me robert")}

@@ -12,14 +12,15 @@ from core.errors import ConfigError
 from transceiver.backends.base import SessionContext
 from transceiver.backends.recording import Frame, Recording, Turn
 from transceiver.media import FRAME_MS, FRAME_SAMPLES, SAMPLE_RATE
-from transceiver.realtime.event import Event
+from transceiver.realtime.event import EmitEvent, Event
+from transceiver.realtime.items import Conversation
 from transceiver.realtime.server_events import (
     EventChannel,
     ResponseEvents,
     message_item,
-    session_object,
     shortened,
 )
+from transceiver.realtime.settings import DEFAULTS, override
 from transceiver.turns.rule import START_WINDOW, Transition, TurnRule, to_frames
 from transceiver.turns.settings import ServerVad, TurnDetection, read_turn_detection, wire_turn_detection
 from transceiver.turns.vad import SpeechDetector
@@ -72,13 +73,16 @@ class Parrot:
 
     def __init__(self, context: SessionContext, defaults: ServerVad) -> None:
         self._session_id = context.session_id
-        self._channel = EventChannel(context.session_id, context.emit)
+        self._conversation = Conversation()
+        self._channel = EventChannel(context.session_id, _overheard(context.emit, self._conversation))
         self._observer = context.observer
         self._recording = Recording()
         self._rule = TurnRule(0)
         self._detector: SpeechDetector | None = None
-        self._settings: TurnDetection | None = None
-        self._apply(read_turn_detection(context.settings, defaults))
+        self._settings: TurnDetection | None = defaults
+        self._told = DEFAULTS
+        """What the client has set, whether it is our business or not."""
+        self._follow(context.settings)
         self._turn: Turn | None = None
         self._turn_item = ""
         self._last_item: str | None = None
@@ -215,6 +219,8 @@ class Parrot:
                 self._cancel(event)
             case "output_audio_buffer.clear":
                 self._interrupt("client_cancelled")
+            case "conversation.item.retrieve":
+                self._retrieve(event)
             case other:
                 message = (
                     f"The parrot has no use for {shortened(other)!r}; docs/parrot.md lists what it takes."
@@ -226,7 +232,7 @@ class Parrot:
         try:
             if not isinstance(session, dict):
                 raise ConfigError(["session must be an object"])
-            self._apply(read_turn_detection(session, self._settings))
+            self._follow(session)
         except ConfigError as error:
             self._channel.refuse_settings(event, error)
         else:
@@ -268,7 +274,20 @@ class Parrot:
         else:
             self._interrupt("client_cancelled")
 
+    def _retrieve(self, event: Event) -> None:
+        item = self._conversation.find(event.get("item_id"))
+        if item is None:
+            self._channel.refuse(event, "item_not_found", "There is no such item any more.", "item_id")
+        else:
+            self._channel.send("conversation.item.retrieved", item=item)
+
     # Settings
+
+    def _follow(self, session: Event) -> None:
+        """Raises ConfigError, and then nothing has changed."""
+        turns = read_turn_detection(session, self._settings)
+        self._told = self._told.updated(session)
+        self._apply(turns)
 
     def _apply(self, settings: TurnDetection | None) -> None:
         if settings is None:
@@ -285,7 +304,19 @@ class Parrot:
         self._settings = settings
 
     def _session(self) -> dict[str, object]:
-        return session_object(self._session_id, MODEL, wire_turn_detection(self._settings))
+        heard = {"transcription": None, "turn_detection": wire_turn_detection(self._settings)}
+        ours = {"model": MODEL, "output_modalities": ["audio"], "audio": {"input": heard}}
+        return override(self._told.wire(self._session_id), ours)
+
+
+def _overheard(emit: EmitEvent, conversation: Conversation) -> EmitEvent:
+    """`emit`, of which the conversation learns."""
+
+    def tell(event: Event) -> None:
+        conversation.learn_untrusted(event)
+        emit(event)
+
+    return tell
 
 
 class Parrots:

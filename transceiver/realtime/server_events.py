@@ -135,28 +135,6 @@ def message_item(
     }
 
 
-def session_object(
-    session_id: str, model: str, turn_detection: Mapping[str, object] | None
-) -> dict[str, object]:
-    """The session as it is in force."""
-    return {
-        "type": "realtime",
-        "object": "realtime.session",
-        "id": session_id,
-        "model": model,
-        "output_modalities": ["audio"],
-        "audio": {
-            "input": {
-                "format": AUDIO_FORMAT,
-                "transcription": None,
-                "noise_reduction": None,
-                "turn_detection": turn_detection,
-            },
-            "output": {"format": AUDIO_FORMAT},
-        },
-    }
-
-
 def shortened(value: object) -> str | None:
     """A client's text, short enough to repeat; None for what is no text."""
     return value[:MAX_ECHOED] if isinstance(value, str) else None

@@ -15,7 +15,7 @@ from tests.sound import Samples, find, frames, noise, silence, speech
 from tests.tones import heard, pitch, voice
 from transceiver.backends.base import Backend, SessionContext
 from transceiver.backends.built_in import PARROT
-from transceiver.backends.parrot import FADE_MS, FADE_SAMPLES
+from transceiver.backends.parrot import FADE_MS, FADE_SAMPLES, MODEL
 from transceiver.backends.recording import MAX_FRAMES
 from transceiver.media import FRAME_BYTES, FRAME_MS, FRAME_NS
 from transceiver.observer import NullObserver
@@ -264,7 +264,12 @@ def test_a_cancelled_answer_is_over_with_its_fade() -> None:
     call = answering()
     call.wait(100)
     call.send("response.cancel", event_id="mine")
-    assert call.last("conversation.item.truncated")["audio_end_ms"] == 120 + FADE_MS
+    truncated = call.last("conversation.item.truncated")
+    assert truncated["audio_end_ms"] == 120 + FADE_MS
+    call.send("conversation.item.retrieve", item_id=truncated["item_id"])
+    item = call.last("conversation.item.retrieved")["item"]
+    assert isinstance(item, dict)
+    assert (item["id"], item["status"]) == (truncated["item_id"], "incomplete")
     done = call.last("response.done")["response"]
     assert isinstance(done, dict)
     assert done["status_details"] == {"type": "cancelled", "reason": "client_cancelled"}
@@ -312,6 +317,8 @@ def error(call: Call) -> tuple[object, object]:
         ({"type": "input_audio_buffer.commit"}, "input_audio_buffer_commit_empty"),
         ({"type": "response.create"}, "nothing_to_say"),
         ({"type": "response.cancel"}, "response_cancel_not_active"),
+        ({"type": "conversation.item.retrieve", "item_id": "item_x"}, "item_not_found"),
+        ({"type": "session.update", "session": {"audio": {"output": {"speed": 9}}}}, "invalid_value"),
         ({"type": "session.update"}, "invalid_value"),
         ({"type": "session.update", "session": []}, "invalid_value"),
         ({"type": "session.update", "session": {"turn_detection": {"threshold": 2}}}, "invalid_value"),
@@ -386,6 +393,10 @@ def test_a_session_of_the_agents_sdk_is_taken() -> None:
     call.send("session.update", session={"type": "realtime", "tracing": "auto"})
     assert call.kinds() == ["session.created", "session.updated", "session.updated"]
     assert turn_detection(call)["type"] == "semantic_vad"
+    told = call.last("session.updated")["session"]
+    assert isinstance(told, dict)
+    assert (told["model"], told["instructions"], told["tracing"]) == (MODEL, "You are helpful.", "auto")
+    assert (told["truncation"], told["audio"]["output"]["voice"]) == ("auto", "marin")
 
 
 def test_a_call_with_impossible_settings_is_not_made() -> None:

@@ -11,7 +11,6 @@ from transceiver.realtime.server_events import (
     MAX_ECHOED,
     EventChannel,
     ResponseEvents,
-    session_object,
     shortened,
 )
 
@@ -108,12 +107,3 @@ def test_an_error_names_the_clients_event_in_few_characters(channel: EventChanne
 def test_only_text_is_repeated(value: object) -> None:
     assert shortened(value) is None
     assert shortened("x") == "x"
-
-
-def test_a_session_is_shown_as_it_is_in_force() -> None:
-    shown = session_object("rtc_1-abc", "parrot", {"type": "server_vad"})
-    assert json.loads(json.dumps(shown)) == shown
-    assert (shown["id"], shown["model"]) == ("rtc_1-abc", "parrot")
-    audio = shown["audio"]
-    assert isinstance(audio, dict)
-    assert audio["input"]["turn_detection"] == {"type": "server_vad"}

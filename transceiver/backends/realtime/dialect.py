@@ -135,8 +135,8 @@ def _beta_modalities(modalities: object) -> object:
 
 
 def _ga_item(item: Event) -> Event:
-    """As the GA version has it. What was heard has a `transcript`, null until there is one: stock clients pass
-    over an item without.
+    """As the GA version has it. What was heard has a `transcript`, null until there is one: stock clients do
+    not take an item without.
     """
     content = item.get("content")
     if item.get("role") != "user" or not isinstance(content, list):
