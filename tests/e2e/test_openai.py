@@ -26,6 +26,11 @@ from transceiver.backends.server.app import Access
 
 KEY = "vpk_not-a-secret"
 WORDS: Any = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "repeat seven"}]}
+TOO_FAST: Any = {
+    "type": "session.update",
+    "event_id": "too-fast",
+    "session": {"type": "realtime", "audio": {"output": {"speed": 9}}},
+}
 
 
 class Talk:
@@ -142,6 +147,8 @@ def test_a_running_call_is_steered_and_every_event_of_it_is_one_of_the_protocol(
                 assert (await talk.receive()).type == "session.created"
                 await connection.session.update(session={"type": "realtime", "instructions": "Be short."})
                 assert (await talk.until("session.updated")).session.instructions == "Be short."
+                await connection.send(TOO_FAST)
+                assert (await talk.until("error")).error.event_id == TOO_FAST["event_id"]
                 await connection.conversation.item.create(item=WORDS)
                 await connection.response.create()
                 (said,) = (await talk.until("response.done")).response.output
@@ -150,12 +157,12 @@ def test_a_running_call_is_steered_and_every_event_of_it_is_one_of_the_protocol(
             await client.realtime.calls.hangup(call.record.session_id)
         seen = [event.type for event in judge(json.dumps(event.event) for event in call.record.events)]
         assert seen[0] == "session.created"
-        assert {event.type for event in talk.events} <= set(seen)
+        assert {event.type for event in talk.events} - {"error"} <= set(seen)
 
     async def whole() -> None:
         async with serving(Clerks(1, time.monotonic_ns, lambda: "noon")) as served:
             tables = f'[backend.realtime]\nurl = "{served.url}"\nmodel = "clerk"\n'
-            host = Host(tmp_path, {"backend": '"realtime"'}, processes=2, tables=tables, is_reachable=True)
+            host = Host(tmp_path, {"backend": '"realtime"'}, processes=1, tables=tables, is_reachable=True)
             await asyncio.to_thread(host.__enter__)
             try:
                 await scenario(host)
