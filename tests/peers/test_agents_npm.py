@@ -188,7 +188,6 @@ async def presses_stop(visit: Visit) -> None:
     await visit.until("output_audio_buffer.started", 4)
     await visit.page.evaluate("record(); session.interrupt()")
     await visit.until("output_audio_buffer.cleared", 2)
-    await visit.page.evaluate("await new Promise((resolve) => setTimeout(resolve, 2000))")
     heard = await visit.heard()
     assert len(await spoken(LONG)) > len(silence(3_000))
     assert np.abs(heard[-len(silence(500)) :]).max() < FAINT

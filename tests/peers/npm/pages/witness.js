@@ -58,9 +58,10 @@ export function record() {
   recording = { recorder, chunks };
 }
 
-/** The file of it, in base64. */
+/** The file of it, in base64, with what a jitter buffer has still to play. */
 export async function recorded() {
   const { recorder, chunks } = recording;
+  await new Promise((resolve) => setTimeout(resolve, 1000));
   await new Promise((resolve) => {
     recorder.onstop = resolve;
     recorder.stop();
