@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -16,6 +17,9 @@ SAME_ANSWER_NS = 1_000_000_000
 """Between the sound of an answer and the event that announces it."""
 LONGEST_MS = 600_000.0
 MAX_BACKEND_STAGES = 16
+LINE_CHARS = 86
+"""With the label before it, 100 columns."""
+_NO_BREAK = "\u00a0"
 PLAYOUT, REST = "playout", "rest"
 PARTS = (*(str(stage) for stage in TurnStage), PLAYOUT, REST)
 """All that a turn's time is split into, in order."""
@@ -114,8 +118,9 @@ def words(part: str) -> str:
 
 def budget_lines(budget: TurnBudget) -> list[str]:
     """The sum, and what the backend says of its part."""
-    parts = [f"{words(part)} {ms:.1f}" for part, ms in budget.stages_ms.items()]
-    lines = [f"= {' + '.join(parts)}"]
+    terms = [f"{words(part)} {ms:.1f}".replace(" ", _NO_BREAK) for part, ms in budget.stages_ms.items()]
+    whole = f"={_NO_BREAK}" + f" +{_NO_BREAK}".join(terms)
+    lines = [line.replace(_NO_BREAK, " ") for line in textwrap.wrap(whole, LINE_CHARS)]
     if budget.backend_stages_ms:
         own = ", ".join(f"{words(name)} {ms:.1f}" for name, ms in budget.backend_stages_ms.items())
         lines.append(f"backend: {own}")

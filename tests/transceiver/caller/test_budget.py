@@ -12,6 +12,7 @@ from transceiver.caller.budget import (
     MAX_BACKEND_STAGES,
     PARTS,
     TurnBudget,
+    budget_lines,
     find_budget_untrusted,
     spread_lines,
     spread_stages,
@@ -134,6 +135,15 @@ JSON = st.recursive(
 def test_no_answer_of_a_server_is_too_odd(told: object, stages: object, extra: Mapping[str, object]) -> None:
     for each in (told, {**TOLD, **extra}):
         find_budget_untrusted(turn(), [started(1205, each), done(stages)])
+
+
+def test_a_long_sum_breaks_between_its_terms() -> None:
+    budget = TurnBudget(dict.fromkeys(PARTS, 100.0), "last_word", None, {"recognition": 17.0, "speech": 30.5})
+    assert budget_lines(budget) == [
+        "= network 100.0 + jitter buffer 100.0 + end of turn 100.0 + backend 100.0",
+        "+ pacing 100.0 + way out 100.0 + own buffer 100.0 + rest 100.0",
+        "backend: recognition 17.0, speech 30.5",
+    ]
 
 
 def test_the_spread_of_a_part_is_over_the_turns_that_have_it() -> None:
