@@ -15,8 +15,10 @@ from tests.transceiver.media.simulation import (
 from transceiver.media import FRAME_NS
 from transceiver.media.codec import AudioCodec
 from transceiver.media.path import AudioPath
+from transceiver.media.playout import Playout
 from transceiver.media.reception import ntp_from_ns
 from transceiver.media.rtcp import ReceiverReport, ReportBlock, build_rtcp
+from transceiver.media.sender import silent_packet
 
 FRAMES = long_frames(2.0)
 NETWORK_NS = int(NETWORK_MS * MS)
@@ -58,6 +60,19 @@ def test_jitter_does_not_make_a_frame_younger() -> None:
     told = listen(20, jitter_ms=15)
     for number, (arrived_ns, unplayed_ns) in enumerate(told[3:], 3):
         assert arrived_ns - unplayed_ns == number * FRAME_NS + NETWORK_NS
+
+
+@pytest.mark.parametrize("jump", [2**30, -(2**30)])
+def test_what_was_fastest_before_a_stream_began_anew_counts_no_more(jump: int) -> None:
+    playout = Playout()
+    arrived = []
+    for number in range(200):
+        now_ns = 10**12 + number * FRAME_NS
+        stamp = (number * 960 + (0 if number < 100 else jump)) % 2**32
+        playout.insert(number, stamp, silent_packet(), now_ns)
+        if playout.pull(now_ns + 5 * MS) is not None and playout.arrived_ns is not None:
+            arrived.append((now_ns - playout.arrived_ns) // MS)
+    assert set(arrived) <= {0, 20, 40}
 
 
 def test_before_the_first_packet_nothing_is_known() -> None:

@@ -172,6 +172,14 @@ def test_of_turns_that_are_the_backends_what_is_before_its_word_is_absent() -> N
     assert wire.observer.turns == []
 
 
+def test_what_a_backend_says_more_to_the_same_turn_has_no_budget() -> None:
+    wire = Timed(QUICK, turns="backend")
+    wire.say("input_audio_buffer.speech_stopped", item_id="item_1", audio_end_ms=700)
+    answer(wire)
+    answer(wire, number=2)
+    assert [bool(each) for each in wire.budgets()] == [True, False]
+
+
 @pytest.mark.parametrize("kind", ["speech_started", "lost"])
 def test_a_turn_of_the_backends_that_is_not_answered_leaves_nothing_for_the_next(kind: str) -> None:
     wire = Timed(QUICK, turns="backend")
