@@ -121,7 +121,7 @@ def test_where_the_time_of_a_turn_went_and_that_a_slow_voice_is_the_backends_par
         assert set(PARTS) - set(slow.stages_ms) == set(), "all is known by the second turn"
         assert slow.backend_stages_ms["speech"] >= PAUSE_MS
         assert slow.stages_ms["backend"] >= PAUSE_MS
-        assert slow.stages_ms["end_of_turn"] == usual.stages_ms["end_of_turn"] == 500
+        assert all(500 <= each.stages_ms["end_of_turn"] < 500 + PAUSE_MS for each in (usual, slow))
         others = ("network", "jitter_buffer", "pacing", "way_out", "playout", "rest")
         assert [part for part in others if abs(slow.stages_ms[part]) >= PAUSE_MS] == []
         seen = await asyncio.to_thread(host.metrics)
