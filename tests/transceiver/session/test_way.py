@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ MS = 1_000_000
 FRAME_MS = 20
 SILENCE_MS, PATIENT_MS = 160, 400
 JITTER_S = 0.06
+TRIES = 5
 STAGES = ("network", "jitter_buffer", "end_of_turn", "backend", "pacing", "way_out")
 
 
@@ -101,11 +102,23 @@ async def talk(server: Server, silence_ms: int, jitter_s: float = 0.0) -> tuple[
         return budget, (caller.answered_ns + LOOKAHEAD_NS - caller.said_ns) / MS
 
 
+async def undisturbed(server: Server) -> Sequence[tuple[Mapping[str, Any], float]]:
+    """Three turns: a usual one, a patient one, and one on a way with jitter. Where this machine has stood
+    still, callers have left out what they had to say, which looks like a way that was slower; so once more.
+    """
+    for _ in range(TRIES):
+        skipped = server.ticker.skipped_ticks
+        calls = (talk(server, SILENCE_MS), talk(server, PATIENT_MS), talk(server, SILENCE_MS, JITTER_S))
+        results = await asyncio.gather(*calls)
+        if server.ticker.skipped_ticks == skipped:
+            break
+    return results
+
+
 def test_the_parts_are_the_whole_and_what_is_slow_shows_where_it_is() -> None:
     async def scenario() -> None:
         async with running(factory=Parrots(ServerVad())) as server:
-            calls = (talk(server, SILENCE_MS), talk(server, PATIENT_MS), talk(server, SILENCE_MS, JITTER_S))
-            results = await asyncio.gather(*calls)
+            results = await undisturbed(server)
             for budget, heard_ms in results:
                 assert budget["since"] == "last_word"
                 assert budget["backend_ms"] == budget["pacing_ms"] == 0
