@@ -103,9 +103,9 @@ WALKS: Mapping[str, Walk] = {
     "an event of a transceiver": Walk(
         {
             "transceiver/observer.py": (
-                "EVENTS: tuple[Series, ...] = (SETUP,",
+                "EVENTS: tuple[Series, ...] = (\n    SETUP,",
                 'ODD = counter("voxpop_transceiver_odd_total", "Events of which there was an odd number.")\n'
-                "EVENTS: tuple[Series, ...] = (ODD, SETUP,",
+                "EVENTS: tuple[Series, ...] = (\n    ODD,\n    SETUP,",
             )
         },
         proof="""

@@ -52,6 +52,24 @@ class Stage(StrEnum):
     AUDIO = "audio"
 
 
+class TurnStage(StrEnum):
+    """What the time from a caller's last word to the answer consists of, in that order; a metric label."""
+
+    NETWORK = "network"
+    JITTER_BUFFER = "jitter_buffer"
+    END_OF_TURN = "end_of_turn"
+    BACKEND = "backend"
+    PACING = "pacing"
+    WAY_OUT = "way_out"
+
+
+class TurnOutcome(StrEnum):
+    """Whether an answer came within 300 ms; a metric label."""
+
+    WITHIN = "within"
+    OVER = "over"
+
+
 SETUP = histogram(
     "voxpop_transceiver_session_setup_seconds",
     "Time of each stage of a call's set-up: signaling from offer to answer, then ice until the first check, "
@@ -64,6 +82,19 @@ TURN_LATENCY = histogram(
     "From the end of the caller's speech to the first audio of the answer. Buckets lie close together around "
     "300 ms, beyond which talking does not feel like talking.",
     buckets=(0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.75, 1.0, 2.0, 5.0),
+)
+TURN_STAGE = histogram(
+    "voxpop_transceiver_turn_stage_seconds",
+    "Stages of the time from a caller's last word to the first audio of the answer (docs/budget.md): network "
+    "and way_out have half the round trip each, where it is known. What is not known of a turn is not in it.",
+    buckets=(0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 2.0, 5.0),
+    stage=TurnStage,
+)
+TURNS = counter(
+    "voxpop_transceiver_turns_total",
+    "Answered turns, by whether the sum of their stages is within 300 ms or over. Turns that a backend tells "
+    "apart are not in it: when the caller fell silent, only the backend knows.",
+    outcome=TurnOutcome,
 )
 SESSIONS_MADE = counter(
     "voxpop_transceiver_sessions_made_total",
@@ -78,7 +109,15 @@ BACKEND_LOST = counter(
     "Connections of calls to their backend over the network that were lost, by reason.",
     reason=BackendLoss,
 )
-EVENTS: tuple[Series, ...] = (SETUP, TURN_LATENCY, SESSIONS_MADE, SESSIONS_ENDED, BACKEND_LOST)
+EVENTS: tuple[Series, ...] = (
+    SETUP,
+    TURN_LATENCY,
+    TURN_STAGE,
+    TURNS,
+    SESSIONS_MADE,
+    SESSIONS_ENDED,
+    BACKEND_LOST,
+)
 """What `count` and `observe` take. To report something new, declare it here and call one of them. Refusals
 are in `transceiver.host.catalogue`, since the parts above own their reasons.
 """

@@ -158,6 +158,8 @@ def test_the_page_shows_the_numbers_that_matter(
             name: await page.evaluate(f"return document.getElementById('{name}').textContent")
             for name in [*names, *["turn"] * has_meters]
         }
+        if has_meters:
+            await assert_budget(page)
         turn_ms = [turn["ms"] for turn in await page.evaluate("return voxpop.turns")]
         say(f"{shown}; end of speech to first answer {turn_ms} ms")
         assert all(text.endswith(" ms") for text in shown.values())
@@ -173,6 +175,62 @@ def test_the_page_shows_the_numbers_that_matter(
         await page.wait_for("voxpop.state === 'ended' && !document.getElementById('call').disabled")
 
     in_call(kind, tmp_path, microphone, check)
+
+
+SHOWN = """
+const shown = (turn, item) => {
+  const style = getComputedStyle(item);
+  const pieces = [...item.querySelectorAll('i')];
+  return {
+    ...turn,
+    height: item.getBoundingClientRect().height,
+    chart: document.getElementById('turns').getBoundingClientRect().height,
+    text: item.textContent,
+    isOver: item.classList.contains('over'),
+    pieces: pieces.map((each) => [each.dataset.part, each.getBoundingClientRect().height]),
+    isReversed: style.flexDirection === 'column-reverse',
+  };
+};
+const items = [...document.querySelectorAll('#turns li')];
+return {
+  turns: voxpop.turns.map((turn, index) => shown(turn, items[index])),
+  legend: [...document.querySelectorAll('#budget div')].map((row) => row.textContent),
+  events: voxpop.events.filter(({ event }) => event.type === 'output_audio_buffer.started'),
+  bounded: (() => {
+    const { bar, split } = window.budgetOfPage;
+    return bar({ ms: 250, parts: split(250, { network_ms: 'x', backend_ms: -1, pacing_ms: 400 }) }).title;
+  })(),
+};
+"""
+
+
+async def assert_budget(page: Browser) -> None:
+    """Each turn is a bar of parts against 300 ms, and says in words what they are."""
+    await page.evaluate("window.budgetOfPage = await import('/budget.js')")
+    shown = await page.evaluate(SHOWN)
+    (turn, *_) = shown["turns"]
+    told = turn["budget"]
+    assert told in [started["event"]["voxpop"]["budget"] for started in shown["events"]]
+    parts = {part["name"]: part["ms"] for part in turn["parts"]}
+    assert sum(parts.values()) == pytest.approx(turn["ms"])
+    assert parts["rest"] == pytest.approx(turn["ms"] - told["total_ms"])
+    silence_ms = parts["end_of_turn"]
+    assert silence_ms >= 160
+    assert list(parts)[-1] == "rest"
+    is_over = turn["ms"] > 300
+    assert turn["isOver"] == is_over
+    assert ("over the bar" in turn["text"]) == is_over
+    assert f"end of turn {silence_ms:.1f}" in turn["text"]
+    assert turn["height"] == pytest.approx(turn["chart"] * min(1, turn["ms"] / 600), abs=4)
+    heights = dict(turn["pieces"])
+    assert list(heights) == list(parts)
+    shares = [heights[name] / heights["end_of_turn"] for name in ("jitter_buffer", "way_out")]
+    assert shares == pytest.approx(
+        [parts[name] / silence_ms for name in ("jitter_buffer", "way_out")], abs=0.03
+    )
+    assert f"End of turn{shown['turns'][-1]['budget']['end_of_turn_ms']:.1f} ms" in shown["legend"]
+    assert len(shown["legend"]) == 7
+    assert shown["bounded"] == "250 ms: pacing 400.0 + your device, and the rest -150.0"
 
 
 @BROWSERS

@@ -17,6 +17,7 @@ from transceiver.media import FRAME_NS, SAMPLE_RATE
 from transceiver.observer import NullObserver
 from transceiver.realtime.event import Event
 from transceiver.realtime.settings import DEFAULTS
+from transceiver.turns.budget import NO_WAY, Budgets
 
 LIMIT_MS = 1000
 _FORMATS = tuple(FORMATS.values())
@@ -33,12 +34,13 @@ def test_one_input(data: bytes) -> None:
         has_tone=True,
     )
     told: list[Event] = []
-    bridge = Bridge(plan, "rtc_fuzz", DEFAULTS, NullObserver(), told.append, lambda event: None)
+    budgets = Budgets(NullObserver(), NO_WAY)
+    bridge = Bridge(plan, "rtc_fuzz", DEFAULTS, budgets, told.append, lambda event: None)
     bridge.connected()
     bridge.opened()
     for number, line in enumerate(data[1:].decode("utf-8", "replace").split("\n")):
         try:
-            bridge.receive_server_event_untrusted(decode_server_event_untrusted(line))
+            bridge.receive_server_event_untrusted(decode_server_event_untrusted(line), number * FRAME_NS)
         except BackendError:
             continue
         bridge.speak(number * FRAME_NS)

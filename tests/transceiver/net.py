@@ -25,7 +25,7 @@ from core.config import TransceiverSettings
 from core.demux import PacketKind, classify_untrusted
 from core.keyring import Keyring
 from core.stun import Attribute, Message, MessageType
-from transceiver.backends.base import Backend, SessionContext
+from transceiver.backends.base import Backend, BackendFactory, SessionContext
 from transceiver.media import FRAME_BYTES, FRAME_MS
 from transceiver.media.keys import SrtpKeys
 from transceiver.media.path import AudioPath
@@ -133,18 +133,23 @@ def now_min() -> int:
 class Server:
     """What a transceiver process has without its HTTP side."""
 
-    def __init__(self, settings: TransceiverSettings, addresses: Sequence[str]) -> None:
+    def __init__(
+        self, settings: TransceiverSettings, addresses: Sequence[str], factory: BackendFactory | None = None
+    ) -> None:
         self.counts = Counts()
         self.host = settings.host
         self.ticker = Ticker()
         self.mux = Mux(open_udp_port(addresses, 0), self.counts)
         self.factory = Factory()
-        shared = Shared(settings, self.mux, self.ticker, Certificate.generate(), self.factory, self.counts)
+        behind = factory or self.factory
+        shared = Shared(settings, self.mux, self.ticker, Certificate.generate(), behind, self.counts)
         self.manager = SessionManager(shared, CLUSTER, KEYRING, 7)
 
-    def create(self, offer: Offer, owner: str = "me", live: Event | None = None) -> Session:
+    def create(
+        self, offer: Offer, owner: str = "me", live: Event | None = None, settings: Event | None = None
+    ) -> Session:
         """A session, now; of GPT-Live where there are settings of it."""
-        request = CallRequest(offer, {}, owner)
+        request = CallRequest(offer, settings or {}, owner)
         if live is not None:
             request = LiveShape().call(offer, live, owner, int(time.time()))
         return self.manager.create(request, time.monotonic_ns(), now_min())
@@ -165,9 +170,11 @@ class Server:
 
 @contextlib.asynccontextmanager
 async def running(
-    settings: TransceiverSettings = SETTINGS, addresses: Sequence[str] = ("127.0.0.1",)
+    settings: TransceiverSettings = SETTINGS,
+    addresses: Sequence[str] = ("127.0.0.1",),
+    factory: BackendFactory | None = None,
 ) -> AsyncIterator[Server]:
-    server = Server(settings, addresses)
+    server = Server(settings, addresses, factory)
     try:
         yield server
     finally:
@@ -367,12 +374,13 @@ async def calling(
     direction: str = "sendrecv",
     packet_ms: int = FRAME_MS,
     live: Event | None = None,
+    settings: Event | None = None,
 ) -> AsyncIterator[tuple[Client, Session]]:
     """A session, and a client that has its answer and has sent nothing yet."""
     certificate = Certificate.generate()
     offer = make_offer(certificate, setup, has_channel=has_channel, direction=direction)
     offer = replace(offer, codec=replace(offer.codec, packet_ms=packet_ms))
-    session = server.create(offer, live=live)
+    session = server.create(offer, live=live, settings=settings)
     client = Client(to or server.endpoint, session.offer, session.answer, certificate)
     try:
         yield client, session

@@ -10,10 +10,14 @@ from transceiver.observer import (
     SESSIONS_MADE,
     SETUP,
     TURN_LATENCY,
+    TURN_STAGE,
+    TURNS,
     BackendLoss,
     EndReason,
     NullObserver,
     Stage,
+    TurnOutcome,
+    TurnStage,
 )
 
 
@@ -32,12 +36,16 @@ def test_each_short_name_is_one_event() -> None:
     observer = Remembering()
     observer.setup_stage(Stage.ICE, 0.02)
     observer.turn(0.25)
+    observer.observe(TURN_STAGE, 0.1, TurnStage.PACING)
+    observer.count(TURNS, TurnOutcome.OVER)
     observer.count(SESSIONS_MADE, "live")
     observer.session_ended(EndReason.SILENT)
     observer.count(BACKEND_LOST, BackendLoss.NO_PONG)
     assert observer.told == [
         (SETUP, 0.02, (Stage.ICE,)),
         (TURN_LATENCY, 0.25, ()),
+        (TURN_STAGE, 0.1, (TurnStage.PACING,)),
+        (TURNS, 1.0, (TurnOutcome.OVER,)),
         (SESSIONS_MADE, 1.0, ("live",)),
         (SESSIONS_ENDED, 1.0, (EndReason.SILENT,)),
         (BACKEND_LOST, 1.0, (BackendLoss.NO_PONG,)),

@@ -17,6 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from transceiver.observer import EndReason, Observer
 from transceiver.realtime.event import EmitEvent, Event
+from transceiver.turns.budget import NO_WAY, Way
 
 S = TypeVar("S")
 
@@ -31,11 +32,13 @@ class SessionContext:
     emit: EmitEvent
     """Sends an event to the client; drops it, counted, while the channel is not open or full."""
     observer: Observer
-    """Is told of turns."""
+    """Is told of turns; `transceiver.turns.budget` has how."""
     end: Callable[[EndReason], None]
     """Ends the session, `close` included, before it returns: for a backend that cannot go on. Not to be
     called from `hear`, `speak` or before `create` has returned.
     """
+    way: Way = NO_WAY
+    """For the budget of turns: how the frame that is heard has come, and how what is spoken goes."""
 
 
 class Backend(Protocol):

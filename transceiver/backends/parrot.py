@@ -21,6 +21,7 @@ from transceiver.realtime.server_events import (
     shortened,
 )
 from transceiver.realtime.settings import DEFAULTS, override
+from transceiver.turns.budget import Budgets, TurnAccount
 from transceiver.turns.rule import START_WINDOW, Transition, TurnRule, to_frames
 from transceiver.turns.settings import ServerVad, TurnDetection, read_turn_detection, wire_turn_detection
 from transceiver.turns.vad import SpeechDetector
@@ -30,20 +31,18 @@ TAIL_FRAMES = 5
 """Kept after the last speech frame: the decay of a word is quieter than the word."""
 FADE_MS = 5
 FADE_SAMPLES = SAMPLE_RATE * FADE_MS // 1000
-NS_PER_MS = 1_000_000
 
 
 class Answer:
     """A turn on its way back to the caller. Dropping the object is what stops it: nothing else holds
     frames of it, so none can come late.
 
-    `heard_until_ns` is when the caller's last speech frame arrived, for answers that follow it by rule;
-    None for those that the client asked for.
+    `account` is of the turn that it follows by rule; None for answers that the client asked for.
     """
 
-    def __init__(self, frames: list[bytes], events: ResponseEvents, heard_until_ns: int | None) -> None:
+    def __init__(self, frames: list[bytes], events: ResponseEvents, account: TurnAccount | None) -> None:
         self.events = events
-        self.heard_until_ns = heard_until_ns
+        self.account = account
         self._frames = frames
         self._played = 0
 
@@ -75,7 +74,8 @@ class Parrot:
         self._session_id = context.session_id
         self._conversation = Conversation()
         self._channel = EventChannel(context.session_id, _overheard(context.emit, self._conversation))
-        self._observer = context.observer
+        self._budgets = Budgets(context.observer, context.way)
+        self._last_word = self._budgets.last_word()
         self._recording = Recording()
         self._rule = TurnRule(0)
         self._detector: SpeechDetector | None = None
@@ -86,7 +86,6 @@ class Parrot:
         self._turn: Turn | None = None
         self._turn_item = ""
         self._last_item: str | None = None
-        self._heard_until_ns = 0
         self._answer: Answer | None = None
         self._fading: bytes | None = None
 
@@ -106,12 +105,12 @@ class Parrot:
         position = self._recording.end
         self._recording.append(Frame(pcm, hearing.is_audible))
         if hearing.is_speech:
-            self._heard_until_ns = now_ns
+            self._last_word.renew(now_ns)
         transition = self._rule.push(position, hearing.is_speech)
         if transition is Transition.STARTED:
             self._turn_started(self._settings)
         elif transition is Transition.STOPPED:
-            self._turn_stopped(self._settings)
+            self._turn_stopped(self._settings, now_ns)
         elif not self._rule.in_turn:
             padding = to_frames(self._settings.prefix_padding_ms)
             self._recording.keep_from(self._recording.end - START_WINDOW - padding)
@@ -150,7 +149,7 @@ class Parrot:
         if settings.interrupt_response:
             self._interrupt("turn_detected")
 
-    def _turn_stopped(self, settings: TurnDetection) -> None:
+    def _turn_stopped(self, settings: TurnDetection, now_ns: int) -> None:
         self._channel.send(
             "input_audio_buffer.speech_stopped",
             item_id=self._turn_item,
@@ -159,7 +158,9 @@ class Parrot:
         )
         self._commit(self._turn_item, self._rule.after_voiced + TAIL_FRAMES)
         if settings.create_response and self._answer is None:
-            self._respond(self._heard_until_ns)
+            account = TurnAccount(now_ns, self._last_word)
+            account.audio_came(now_ns)
+            self._respond(account)
 
     def _commit(self, item_id: str, until: int) -> None:
         self._turn = self._recording.take(until)
@@ -176,20 +177,16 @@ class Parrot:
 
     # Answers
 
-    def _respond(self, heard_until_ns: int | None) -> None:
+    def _respond(self, account: TurnAccount | None) -> None:
         assert self._turn is not None
         events = ResponseEvents(self._channel)
-        self._answer = Answer(self._turn.audible(), events, heard_until_ns)
+        self._answer = Answer(self._turn.audible(), events, account)
         events.created(self._last_item)
         self._last_item = events.item_id
 
     def _answer_started(self, answer: Answer, now_ns: int) -> None:
-        measured: dict[str, object] = {}
-        if answer.heard_until_ns is not None:
-            since_speech_ns = now_ns - answer.heard_until_ns
-            self._observer.turn(since_speech_ns / 1e9)
-            measured["since_speech_ms"] = round(since_speech_ns / NS_PER_MS)
-        answer.events.started(measured)
+        account = answer.account
+        answer.events.started({} if account is None else self._budgets.close(account, now_ns))
 
     def _interrupt(self, reason: str) -> None:
         """Silence from the next frame on, but for a fade of 5 ms, so that breaking off does not click."""
@@ -263,7 +260,7 @@ class Parrot:
         elif self._turn is None:
             self._channel.refuse(event, "nothing_to_say", "The parrot has heard nothing to say back yet.")
         else:
-            self._respond(heard_until_ns=None)
+            self._respond(account=None)
 
     def _cancel(self, event: Event) -> None:
         wanted = event.get("response_id")

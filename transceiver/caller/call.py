@@ -195,7 +195,8 @@ class Call:
         heard = transport.hear(now_ns)
         if len(self.record.heard) < self._heard_frames:
             self.record.heard.append(heard or SILENCE)
-        saying = None if self.conversation is None else self.conversation.tick(heard, now_ns)
+        arrived_ns = None if transport.path is None else transport.path.arrived_ns
+        saying = None if self.conversation is None else self.conversation.tick(heard, now_ns, arrived_ns)
         transport.say(saying, now_ns)
 
     def _finish(self) -> None:

@@ -38,11 +38,20 @@ class Turn:
     """When the first audible frame came out of the jitter buffer after that."""
     answer_frames: int = 0
     """Audible frames of the answer."""
+    arrived_ns: int | None = None
+    """When the packet came that the first audible frame is from."""
 
     @property
     def response_ms(self) -> float | None:
         """End of speech to first sound of the answer, as heard; None without an answer."""
         return None if self.answer_ns is None else (self.answer_ns - self.speech_end_ns) / 1e6
+
+    @property
+    def playout_ms(self) -> float | None:
+        """From that packet's arrival to its playing."""
+        if self.answer_ns is None or self.arrived_ns is None:
+            return None
+        return max(0, self.answer_ns - self.arrived_ns) / 1e6
 
 
 class Conversation:
@@ -64,19 +73,22 @@ class Conversation:
         done = self.turns[:-1] if self.phase is Phase.WAITING else self.turns
         return bool(done) and all(turn.answer_ns is not None for turn in done)
 
-    def tick(self, heard: bytes | None, now_ns: int) -> bytes | None:
-        """20 ms heard, None before the first; returns 20 ms to say, None for silence."""
+    def tick(self, heard: bytes | None, now_ns: int, arrived_ns: int | None = None) -> bytes | None:
+        """20 ms heard, None before the first, from a packet that came at `arrived_ns`, where that is known;
+        returns 20 ms to say, None for silence.
+        """
         audible = heard is not None and is_audible(heard)
         self._silent_frames = 0 if audible else self._silent_frames + 1
         if self.phase in (Phase.WAITING, Phase.LISTENING):
-            self._listen(audible, now_ns)
+            self._listen(audible, now_ns, arrived_ns)
         return self._speak(now_ns) if self.phase is Phase.SPEAKING else None
 
-    def _listen(self, audible: bool, now_ns: int) -> None:
+    def _listen(self, audible: bool, now_ns: int, arrived_ns: int | None) -> None:
         turn = self.turns[-1]
         if audible:
             turn.answer_frames += 1
-            turn.answer_ns = turn.answer_ns or now_ns
+            if turn.answer_ns is None:
+                turn.answer_ns, turn.arrived_ns = now_ns, arrived_ns
             self.phase = Phase.LISTENING
         patience = QUIET_FRAMES if self.phase is Phase.LISTENING else PATIENCE_FRAMES
         if self._silent_frames >= patience:

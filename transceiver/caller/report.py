@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
-from transceiver.caller.call import Call
+from transceiver.caller.budget import (
+    TurnBudget,
+    budget_lines,
+    find_budget_untrusted,
+    spread_lines,
+    spread_stages,
+)
+from transceiver.caller.call import Call, HeardEvent
 from transceiver.caller.conversation import Turn
+from transceiver.caller.spread import Spread
 from transceiver.caller.steering import SteeringReport, describe
 from transceiver.media import FRAME_MS, FRAME_NS
 from transceiver.media.path import PathStats
+from transceiver.turns.budget import BAR_MS
 
-RESPONSE_BAR_MS = 300
+RESPONSE_BAR_MS = BAR_MS
 """From the end of speech to the first sound of the answer: what still feels like talking."""
 LATE_NS = 250_000_000
 """A packet that is later than that will not come: far above what jitter and a busy machine do to a packet."""
@@ -73,6 +83,8 @@ class TurnReport:
 
     response_ms: float | None
     answer_ms: int
+    budget: TurnBudget | None = None
+    """What `response_ms` consists of; None where the server does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +107,8 @@ class Report:
     restarts: int = 0
     steering: SteeringReport | None = None
     referred_to: str | None = None
+    stages_ms: dict[str, Spread] = field(default_factory=dict)
+    """Of all turns, by part of their budgets."""
 
     def as_json(self) -> dict[str, object]:
         """Plain values."""
@@ -106,7 +120,8 @@ def make_report(call: Call, error: str | None) -> Report:
     record, transport = call.record, call.transport
     vip = None if transport is None else transport.ice.selected
     local = None if transport is None else transport.local_address
-    turns = [] if call.conversation is None else call.conversation.turns
+    said = [] if call.conversation is None else call.conversation.turns
+    turns = [_turn(turn, record.events) for turn in said]
     return Report(
         answered=error is None and call.conversation is not None and call.conversation.is_answered,
         error=error,
@@ -117,12 +132,13 @@ def make_report(call: Call, error: str | None) -> Report:
         local_address=None if local is None else str(local),
         setup=_setup(call),
         quality=_quality(call),
-        turns=[_turn(turn) for turn in turns],
+        turns=turns,
         response_bar_ms=RESPONSE_BAR_MS,
         moves=0 if transport is None else transport.moves,
         restarts=0 if transport is None else transport.restarts,
         steering=record.steering,
         referred_to=None if record.referred_to is None else str(record.referred_to),
+        stages_ms=spread_stages([turn.budget for turn in turns]),
         events=[
             {"at_ms": _span_ms(record.offered_ns, heard.at_ns), "type": heard.type} for heard in record.events
         ],
@@ -188,9 +204,13 @@ def missing_at_end(open_gap_ns: int) -> int:
     return 0 if open_gap_ns < LATE_NS else open_gap_ns // FRAME_NS - 1
 
 
-def _turn(turn: Turn) -> TurnReport:
+def _turn(turn: Turn, events: Sequence[HeardEvent]) -> TurnReport:
     response_ms = turn.response_ms
-    return TurnReport(None if response_ms is None else round(response_ms, 1), turn.answer_frames * FRAME_MS)
+    return TurnReport(
+        None if response_ms is None else round(response_ms, 1),
+        turn.answer_frames * FRAME_MS,
+        find_budget_untrusted(turn, events),
+    )
 
 
 def render(report: Report) -> str:
@@ -202,7 +222,8 @@ def render(report: Report) -> str:
         ("through", _route(report)),
         ("set-up", _setup_text(report.setup)),
         *_quality_rows(report.quality),
-        *[(f"turn {number}", _turn_text(turn)) for number, turn in enumerate(report.turns, 1)],
+        *[row for number, turn in enumerate(report.turns, 1) for row in _turn_rows(number, turn)],
+        *_stage_rows(report),
         *_event_rows(report.events),
     ]
     return "\n".join(f"  {label:<12}{text}" for label, text in rows if text)
@@ -254,6 +275,17 @@ def _quality_rows(quality: Quality | None) -> list[tuple[str, str]]:
             f"jitter there {_ms(quality.remote_jitter_ms)} ms",
         ),
     ]
+
+
+def _turn_rows(number: int, turn: TurnReport) -> list[tuple[str, str]]:
+    lines = [] if turn.budget is None else budget_lines(turn.budget)
+    return [(f"turn {number}", _turn_text(turn)), *(("", line) for line in lines)]
+
+
+def _stage_rows(report: Report) -> list[tuple[str, str]]:
+    """Of several turns; one says it all itself."""
+    lines = spread_lines(report.stages_ms) if len(report.turns) > 1 else []
+    return [("" if number else "stages", line) for number, line in enumerate(lines)]
 
 
 def _turn_text(turn: TurnReport) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
-from core.compare import percentile
+from transceiver.caller.budget import spread_lines, spread_stages
 from transceiver.caller.report import Report
+from transceiver.caller.spread import Spread
 
 
 class EventKind(StrEnum):
@@ -47,22 +48,6 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
-    """Of one figure over all calls, ms; the percentiles are calls' own figures, by nearest rank."""
-
-    p50: float
-    p95: float
-    longest: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Spread | None:
-        """None where there are no values."""
-        if not values:
-            return None
-        return cls(percentile(values, 50), percentile(values, 95), max(values))
-
-
-@dataclass(frozen=True, slots=True)
 class Summary:
     """Of a crowd."""
 
@@ -83,6 +68,8 @@ class Summary:
     moves: int
     restarts: int
     response_ms: Spread | None
+    stages_ms: dict[str, Spread] = field(default_factory=dict)
+    """Of the turns' budgets, by part."""
 
     def as_json(self) -> dict[str, object]:
         """Plain values."""
@@ -110,6 +97,7 @@ def summarise(reports: Sequence[Report], lost: int, was_interrupted: bool) -> Su
         moves=sum(report.moves for report in reports),
         restarts=sum(report.restarts for report in reports),
         response_ms=Spread.of([each for each in responses if each is not None]),
+        stages_ms=spread_stages([turn.budget for report in reports for turn in report.turns]),
     )
 
 
@@ -140,6 +128,9 @@ def render_summary(summary: Summary) -> str:
         ("received", f"{summary.packets_received} packets, {summary.packets_lost} lost"),
         ("sent", f"{summary.packets_sent} packets, {summary.remote_lost} lost on the way"),
         ("moved", f"{summary.moves} times to another candidate, ICE restarted {summary.restarts} times"),
+    ]
+    rows += [
+        ("" if number else "stages", line) for number, line in enumerate(spread_lines(summary.stages_ms))
     ]
     return "\n".join(f"  {label:<13}{text}" for label, text in rows)
 

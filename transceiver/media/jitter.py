@@ -46,7 +46,8 @@ _DTX_BYTES = 2
 """Packets up to this size carry no frame: the sender pauses (RFC 6716 §2.1.9)."""
 
 
-def _ns(ticks: int) -> int:
+def ticks_ns(ticks: int) -> int:
+    """Media time, in nanoseconds."""
     return ticks * 62_500 // 3
 
 
@@ -81,6 +82,8 @@ class Step(NamedTuple):
     ticks: int
     packet: bytes = b""
     skip: int = 0
+    arrived_ns: int = 0
+    """When `packet` came, without what jitter has held it back."""
 
 
 class _Packet(NamedTuple):
@@ -89,6 +92,8 @@ class _Packet(NamedTuple):
     """Media time."""
     ticks: int
     payload: bytes
+    arrived_ns: int
+    """When it came; or earlier, when it would have come, had it been as fast as the fastest of late."""
 
     @property
     def end(self) -> int:
@@ -120,6 +125,10 @@ class JitterBuffer:
         """Whether the position is where `_last` ended: nothing has been made up since."""
         self._pausing = False
         self._worst_transit_ns = self._best_transit_ns = 0
+        self._former_best_ns = 0
+        """Of the window before this one."""
+        self._has_window = False
+        """Whether there was one on this timeline."""
         self._window_end_ns: int | None = None
         self._calm_windows = 0
         self._spare_frames = 0
@@ -149,14 +158,15 @@ class JitterBuffer:
         if not ticks:
             return Arrival.MALFORMED
         media_time = self.timeline.place(sequence, timestamp, ticks, now_ns)
-        packet = _Packet(sequence, media_time, ticks, payload)
         if self._is_other_timeline(media_time, now_ns):
-            self._restart(packet, now_ns)
+            self._restart(_Packet(sequence, media_time, ticks, payload, now_ns), now_ns)
             return Arrival.RESTART
+        arrived_ns = now_ns
         if self._position is not None:
             if not self.timeline.doubts:
                 self._observe(media_time, now_ns)
-            if not self._is_seamless and packet.end <= self._position:
+                arrived_ns = ticks_ns(media_time) + min(self._best_transit_ns, self._former_best_ns)
+            if not self._is_seamless and media_time + ticks <= self._position:
                 return Arrival.LATE  # something has been played in its place
         if self._last is not None and sequence <= self._last.sequence:
             return Arrival.LATE  # a successor has been played
@@ -166,7 +176,7 @@ class JitterBuffer:
             index -= 1
         if index < len(packets) and packets[index].sequence == sequence:
             return Arrival.DUPLICATE
-        packets.insert(index, packet)
+        packets.insert(index, _Packet(sequence, media_time, ticks, payload, arrived_ns))
         self._newest_timestamp = max(self._newest_timestamp, media_time)
         self._bound()
         return Arrival.KEPT
@@ -189,6 +199,7 @@ class JitterBuffer:
         self.surplus = 0
         self._calm_windows = 0
         self._window_end_ns = None
+        self._has_window = False
 
     def _bound(self) -> None:
         packets = self._packets
@@ -209,14 +220,16 @@ class JitterBuffer:
     # Adaptation
 
     def _slack(self, timestamp: int, now_ns: int) -> int:
-        return self._offset_ns + _ns(timestamp) - now_ns
+        return self._offset_ns + ticks_ns(timestamp) - now_ns
 
     def _observe(self, timestamp: int, now_ns: int) -> None:
         slack_ns = self._slack(timestamp, now_ns)
         self.slack_ns += (slack_ns - self.slack_ns) >> 4
-        transit_ns = now_ns - _ns(timestamp)
+        transit_ns = now_ns - ticks_ns(timestamp)
         if self._window_end_ns is None:
             self._window_end_ns = now_ns + _WINDOW_NS
+            self._former_best_ns = self._best_transit_ns if self._has_window else transit_ns
+            self._has_window = True
             self._worst_transit_ns = self._best_transit_ns = transit_ns
         elif transit_ns > self._worst_transit_ns:
             self._worst_transit_ns = transit_ns
@@ -283,7 +296,7 @@ class JitterBuffer:
             if self._start_ns is None or now_ns < self._start_ns:
                 return False
             self._position = self._packets[0].timestamp
-        self._offset_ns = now_ns - _ns(self._position + self._stalled - buffered_ticks)
+        self._offset_ns = now_ns - ticks_ns(self._position + self._stalled - buffered_ticks)
         if self.surplus:
             self._waiting += 1
         return True
@@ -330,7 +343,7 @@ class JitterBuffer:
         self._packets.pop(0)
         self._last = head
         self._pausing = len(head.payload) <= _DTX_BYTES
-        return Step(Action.DECODE, head.ticks - skip, head.payload, skip)
+        return Step(Action.DECODE, head.ticks - skip, head.payload, skip, head.arrived_ns)
 
     def _fill(self, head: _Packet, gap: int) -> Step:
         """Media time between what was played last and `head`."""
@@ -339,5 +352,5 @@ class JitterBuffer:
         if not has_fec(head.payload):
             return Step(Action.CONCEAL, min(gap, RTP_FRAME_TICKS))
         if gap <= head.ticks:
-            return Step(Action.DECODE_FEC, gap, head.payload)
+            return Step(Action.DECODE_FEC, gap, head.payload, 0, head.arrived_ns)
         return Step(Action.CONCEAL, min(gap - head.ticks, RTP_FRAME_TICKS))

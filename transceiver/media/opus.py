@@ -20,6 +20,8 @@ MAX_FRAME_SAMPLES = SAMPLE_RATE * 120 // 1000
 """The longest Opus packet is 120 ms (RFC 6716 §3.1)."""
 MAX_PACKET_BYTES = 1275
 """The longest Opus frame (RFC 6716 §3.4)."""
+LOOKAHEAD_NS = 6_500_000
+"""By which sound lies later in what the encoder makes than in what it was given: OPUS_GET_LOOKAHEAD."""
 _PACKET_PCM_BYTES = tuple(SAMPLE_RATE * ms // 1000 * 2 for ms in PACKET_MS)
 
 _APPLICATION_VOIP = 2048

@@ -7,6 +7,7 @@ grows. What cannot be used is counted in `PathStats` and dropped.
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -17,7 +18,7 @@ from transceiver.media import RTP_CLOCK
 from transceiver.media.codec import AudioCodec
 from transceiver.media.keys import SrtpKeys
 from transceiver.media.load import NORMAL_COMPLEXITY
-from transceiver.media.opus import Encoder
+from transceiver.media.opus import LOOKAHEAD_NS, Encoder
 from transceiver.media.playout import Playout
 from transceiver.media.reception import Reception, ntp_from_ns, round_trip_ns
 from transceiver.media.rtcp import (
@@ -38,6 +39,10 @@ from transceiver.media.srtp import Srtp
 REPORT_INTERVAL_NS = 1_000_000_000
 """Mean time between reports; each is drawn from 0.5–1.5 of it (RFC 3550 §6.3.1). Two parties under the
 AVPF profile need no 5 s minimum (RFC 4585 §3.4); a report a second is 1 % of the audio's bandwidth."""
+_ROUND_TRIPS: Final = 5
+"""Of which the least counts: what jitter has added to the others is the jitter buffer's."""
+_LONGEST_ROUND_TRIP_NS: Final = 10_000_000_000
+"""Of what a stranger reports, more than that is no path that somebody talks over."""
 
 
 @dataclass(slots=True)
@@ -140,6 +145,7 @@ class AudioPath:
         self._reception: Reception | None = None
         self._last_push_ns = now_ns
         self._report_at_ns = now_ns + self._report_delay_ns() // 2
+        self._round_trips: deque[int] = deque(maxlen=_ROUND_TRIPS)
         self._counts = PathStats(complexity=complexity())
         self.remote_left = False
         """The far end has sent BYE for its audio."""
@@ -217,6 +223,8 @@ class AudioPath:
         round_trip = round_trip_ns(block, now_ns)
         if round_trip is not None:
             counts.rtt_ms = round_trip / 1e6
+            if round_trip <= _LONGEST_ROUND_TRIP_NS:
+                self._round_trips.append(round_trip)
         counts.remote_lost = block.lost
         counts.remote_jitter_ms = block.jitter * 1000 / RTP_CLOCK
         loss = block.fraction_lost / 256
@@ -228,6 +236,30 @@ class AudioPath:
     def pull(self, now_ns: int) -> bytes | None:
         """The next `FRAME_BYTES` of what the caller says; None before the first. Call every 20 ms."""
         return self._playout.pull(now_ns)
+
+    # Times
+
+    @property
+    def arrived_ns(self) -> int | None:
+        """When the packet came that the end of the last pulled frame is from, without what jitter has held it
+        back; None before the first.
+        """
+        return self._playout.arrived_ns
+
+    @property
+    def unplayed_ns(self) -> int:
+        """How much of that packet is still to be pulled."""
+        return self._playout.unplayed_ns
+
+    @property
+    def least_round_trip_ns(self) -> int | None:
+        """The least of the last few that RTCP has told; None until the far end has answered a report."""
+        return min(self._round_trips, default=None)
+
+    @property
+    def leaving_ns(self) -> int:
+        """From the next push to where the sound that is pushed is in a packet that leaves."""
+        return self._sender.waits_ms * 1_000_000 + LOOKAHEAD_NS
 
     # Sending
 

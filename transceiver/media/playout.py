@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transceiver.media import FRAME_BYTES, FRAME_SAMPLES
-from transceiver.media.jitter import Action, Arrival, JitterBuffer, Step
+from transceiver.media.jitter import Action, Arrival, JitterBuffer, Step, ticks_ns
 from transceiver.media.opus import Decoder, OpusError
 
 MAX_CONCEALED = 5
@@ -43,6 +43,7 @@ class Playout:
         self._decoder = Decoder()
         self._pcm = b""
         """Decoded but not yet pulled: less than a frame, or the rest of a longer packet."""
+        self._arrived_ns: int | None = None
         self._last = _SILENCE
         self._started = False
         self._in_a_row = 0
@@ -64,6 +65,20 @@ class Playout:
     def jitter(self) -> JitterBuffer:
         """For its depth and target; not to be driven by others."""
         return self._jitter
+
+    @property
+    def arrived_ns(self) -> int | None:
+        """When the packet came that the end of the last pulled frame is from, without what jitter has held it
+        back; of what was made up, when it would have come at the sender's pace. None before the first.
+        """
+        return self._arrived_ns
+
+    @property
+    def unplayed_ns(self) -> int:
+        """How much of that packet is still to be played: by so much it can have left later than the frame's
+        sound was there.
+        """
+        return ticks_ns(len(self._pcm))
 
     def insert(self, sequence: int, timestamp: int, payload: bytes, now_ns: int) -> None:
         """Take a packet: extended sequence number, 32-bit RTP timestamp, Opus payload."""
@@ -110,7 +125,10 @@ class Playout:
     def _render(self, step: Step) -> bytes:
         """A step as PCM. A tick of the 48 kHz clock is a byte of 16-bit PCM at 24 kHz."""
         if step.action is Action.DECODE:
+            self._arrived_ns = step.arrived_ns
             return self._decode(step)
+        if self._arrived_ns is not None:
+            self._arrived_ns += ticks_ns(step.ticks)
         if step.action is Action.DECODE_FEC and step.ticks % _PLC_TICKS == 0:
             return self._decode_fec(step)
         if step.action is Action.SILENCE:

@@ -69,6 +69,11 @@ class Sender:
         """Payload bytes, as sender reports count them."""
         self.encoded_frames = 0
 
+    @property
+    def waits_ms(self) -> int:
+        """How long the next frame waits for the rest of its packet."""
+        return max(0, self._packet_ms - FRAME_MS * (len(self._gathered) + 1))
+
     def next_packet(self, pcm: bytes | None) -> bytes | None:
         """The RTP packet of this tick; None while one is being gathered. `pcm` None is silence.
 

@@ -77,6 +77,10 @@ class Ticker:
         phase[handle] = member
         return handle
 
+    def late_ns(self) -> int:
+        """How far behind its deadline the tick under way is by now. For calling within one."""
+        return max(0, time.monotonic_ns() - self._tick * _PHASE_NS)
+
     def __len__(self) -> int:
         return sum(map(len, self._phases))
 

@@ -32,6 +32,7 @@ from transceiver.session.api import LAST_WORDS
 from transceiver.session.hub import EventHub, encode, weakly
 from transceiver.session.request import CallRequest
 from transceiver.session.state import SessionEvent, SessionReason, SessionState, advance
+from transceiver.session.way import SessionWay
 from transceiver.transport.certificate import Certificate
 from transceiver.transport.ice import Credentials, IceLite
 from transceiver.transport.mux import Mux
@@ -92,6 +93,7 @@ class Session:
         self._is_listening = offer.audio_direction in ("sendrecv", "recvonly")
         """Whether the client wants to hear us; a WHIP client that only publishes does not."""
         self.created_ns = self._stage_ns = now_ns
+        self._way = SessionWay(shared.ticker.late_ns)
         self.events = EventHub(session_id, request.permissions, request.api)
         self._live: LiveBridge | None = None
         """Between the backend and a client that speaks GPT-Live."""
@@ -101,7 +103,7 @@ class Session:
     def _make_backend(self, request: CallRequest) -> Backend:
         # It must not keep its session: the two would live until a collection.
         emit, end = weakly(self._emit), weakly(self._end_by_backend)
-        context = SessionContext(self.id, request.settings, emit, self._shared.observer, end)
+        context = SessionContext(self.id, request.settings, emit, self._shared.observer, end, self._way)
         if request.live is None:
             return self._shared.backend_factory.create(context)
         expires_s = request.begins_s + self._shared.settings.max_session_s
@@ -231,6 +233,7 @@ class Session:
             now_ns,
             complexity=lambda: ticker.load.complexity,
         )
+        self._way.path = self._path
         has_second = self.offer.codec.packet_ms < FRAME_MS
         self._tick_handle = ticker.add(self._tick, halfway=self._tick_halfway if has_second else None)
         # The ticker's turn may be 20 ms off; the caller hears us that much earlier.

@@ -1,10 +1,10 @@
 // The page. `window.voxpop` shows tests and the curious what it knows; its members are listed there.
 
+import { BAR_MS, bar, legend, split } from './budget.js';
 import { Call } from './call.js';
 import { Levels, SILENT_DB } from './levels.js';
 import { Timeline } from './timeline.js';
 
-const BAR_MS = 300;
 const MAX_EVENTS = 200;
 const MAX_TURNS = 16;
 const STATS_EVERY_MS = 500;
@@ -27,7 +27,7 @@ const voxpop = (window.voxpop = {
   state: 'idle', // idle, microphone, calling, connected, reconnecting, ended
   problem: null, // the sentence shown to the user, if something went wrong
   setup: {}, // ms: signaling, ice, dtls, audio, total
-  turns: [], // { ms, from, to }: end of speech to first answer; times in s of the audio clock
+  turns: [], // { ms, from, to, budget, parts }: end of speech to first answer; times in s of the audio clock
   stats: {}, // rtt, jitterIn, jitterOut, buffer in ms; lossIn, lossOut as shares; packetsIn; remote
   path: {}, // pop, forwarder
   steering: [], // which PoPs the answer named: { pop, source, why, km }, source and why of the first alone
@@ -43,6 +43,8 @@ $('threshold').addEventListener('input', () => ($('threshold-value').value = $('
 for (const id of ['silence', 'threshold']) {
   $(id).addEventListener('change', () => call?.send({ type: 'session.update', session: session() }));
 }
+
+$('budget').replaceChildren(...legend([]));
 
 function session() {
   const turn_detection = {
@@ -123,6 +125,7 @@ function reset() {
   $('problem').hidden = true;
   $('events').replaceChildren();
   $('turns').replaceChildren();
+  $('budget').replaceChildren(...legend([]));
   $('turn').className = '';
   for (const id of ['turn', 'setup', 'rtt', 'jitter', 'loss', 'buffer', 'pop', 'steering', 'forwarder', 'remote', 'session']) {
     $(id).textContent = '—';
@@ -157,18 +160,13 @@ function meter(name, db) {
 
 function turn(detail) {
   timeline.turn(detail);
-  voxpop.turns = [...voxpop.turns, detail].slice(-MAX_TURNS);
-  const { ms } = detail;
+  const { ms, budget } = detail;
+  const parts = split(ms, budget);
+  voxpop.turns = [...voxpop.turns, { ...detail, parts }].slice(-MAX_TURNS);
   $('turn').textContent = `${Math.round(ms)} ms`;
   $('turn').className = ms <= BAR_MS ? 'good' : 'bad';
-  $('turns').replaceChildren(...voxpop.turns.map(({ ms: each }) => {
-    const item = document.createElement('li');
-    item.textContent = `${Math.round(each)} ms`;
-    item.title = item.textContent;
-    item.classList.toggle('over', each > BAR_MS);
-    item.style.height = `${Math.min(100, (each / (2 * BAR_MS)) * 100)}%`;
-    return item;
-  }));
+  $('turns').replaceChildren(...voxpop.turns.map(bar));
+  $('budget').replaceChildren(...legend(parts));
 }
 
 // Events of the data channel
@@ -194,7 +192,7 @@ function react(event) {
       break;
     case 'output_audio_buffer.started':
       says(true, 'speaking');
-      levels?.answerStarted();
+      levels?.answerStarted(event.voxpop?.budget);
       if (event.voxpop?.since_speech_ms !== undefined) {
         $('turn-note').textContent = `${event.voxpop.since_speech_ms} ms in the server`;
       }
@@ -241,11 +239,16 @@ function log(direction, event) {
 
 function describe(event) {
   const parts = TOLD.filter((key) => key in event).map((key) => `${key} ${event[key]}`);
-  for (const [key, value] of Object.entries(event.voxpop ?? {})) parts.push(`${key} ${value}`);
+  for (const [key, value] of Object.entries(event.voxpop ?? {})) parts.push(`${key} ${words(value)}`);
   if (event.response?.status) parts.push(event.response.status);
   if (event.response?.status_details?.reason) parts.push(event.response.status_details.reason);
   if (event.error) parts.push(event.error.message);
   return parts.join(' · ');
+}
+
+function words(value) {
+  if (typeof value !== 'object' || value === null) return String(value);
+  return Object.entries(value).map(([key, each]) => `${key} ${each}`).join(', ');
 }
 
 // Numbers

@@ -31,9 +31,9 @@ export class Levels extends EventTarget {
     this.sources.push(source); // or it may be collected as garbage
   }
 
-  // The agent says that an answer begins: the sound that comes with it is one.
-  answerStarted() {
-    this.turns.answerStarted(this.context.currentTime);
+  // The agent says that an answer begins: the sound that comes with it is one. `budget` is what it says of it.
+  answerStarted(budget) {
+    this.turns.answerStarted(this.context.currentTime, budget);
   }
 
   close() {
@@ -59,8 +59,8 @@ class TurnClock {
     else this.#agent(time, db);
   }
 
-  answerStarted(time) {
-    this.#announced = time;
+  answerStarted(time, budget) {
+    this.#announced = { time, budget };
     this.#match();
   }
 
@@ -82,8 +82,8 @@ class TurnClock {
 
   #match() {
     if (this.#onset === null || this.#announced === null) return;
-    if (Math.abs(this.#onset.to - this.#announced) > SAME_ANSWER_S) return;
-    this.#report({ ...this.#onset, ms: (this.#onset.to - this.#onset.from) * 1000 });
+    if (Math.abs(this.#onset.to - this.#announced.time) > SAME_ANSWER_S) return;
+    this.#report({ ...this.#onset, budget: this.#announced.budget, ms: (this.#onset.to - this.#onset.from) * 1000 });
     this.#onset = this.#announced = null;
   }
 }

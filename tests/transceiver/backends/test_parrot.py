@@ -148,7 +148,36 @@ def test_it_answers_in_the_frame_that_ends_the_turn(silence_ms: int) -> None:
     first = next(index for index, frame in enumerate(call.spoken) if frame is not None)
     assert first == said - 1 + silence_ms // FRAME_MS
     assert call.observer.turns == [pytest.approx(silence_ms / 1000)]
-    assert call.last("output_audio_buffer.started")["voxpop"] == {"since_speech_ms": silence_ms}
+    told = call.last("output_audio_buffer.started")["voxpop"]
+    budget = {
+        "since": "last_word",
+        "end_of_turn_ms": silence_ms,
+        "backend_ms": 0,
+        "pacing_ms": 0,
+        "way_out_ms": 0,
+        "total_ms": silence_ms,
+    }
+    assert told == {"since_speech_ms": silence_ms, "budget": budget}
+
+
+def test_an_answer_that_the_client_has_asked_for_has_no_budget() -> None:
+    call = Call({"turn_detection": {"create_response": False, "silence_duration_ms": 200}})
+    call.say(voice(pitch(0), 0.5))
+    call.wait(400)
+    call.send("response.create")
+    call.wait(40)
+    assert call.last("output_audio_buffer.started")["voxpop"] == {}
+
+
+def test_a_turn_that_breaks_in_has_a_budget_of_its_own() -> None:
+    call = Call({"turn_detection": {"silence_duration_ms": 100}})
+    call.say(voice(pitch(0), 1.0))
+    call.wait(200)
+    call.say(voice(pitch(1), 0.5))
+    call.wait(200)
+    budgets = [event["voxpop"] for event in call.events if event["type"] == "output_audio_buffer.started"]
+    assert len(budgets) == 2
+    assert budgets[0] == budgets[1], "each from its own last word"
 
 
 @pytest.mark.parametrize("pause_ms", [300, 400, 480])

@@ -48,6 +48,23 @@ def test_the_answer_is_timed_from_the_last_audible_frame() -> None:
     assert clock.conversation.phase is Phase.LISTENING
 
 
+def test_an_answers_first_sound_is_known_by_its_packet() -> None:
+    clock = Clock(Conversation(SPEECH, 1))
+    clock.run(15)
+    answered_ns = clock.now_ns
+    for age_ms in (33, 35):
+        arrived_ns = clock.now_ns - age_ms * 1_000_000
+        clock.conversation.tick(LOUD, clock.now_ns, arrived_ns)
+        clock.now_ns += FRAME_NS
+    (turn,) = clock.conversation.turns
+    assert (turn.answer_ns, turn.arrived_ns) == (answered_ns, answered_ns - 33_000_000)
+    assert turn.playout_ms == 33
+    without = Clock(Conversation(SPEECH, 1))
+    without.run(15)
+    without.run(1, LOUD)
+    assert without.conversation.turns[0].playout_ms is None
+
+
 def test_silence_inside_the_recording_is_played() -> None:
     recording = [LOUD, SILENCE, SILENCE, LOUD]
     assert Clock(Conversation(recording, 1)).run(4) == recording

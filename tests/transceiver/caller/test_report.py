@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.paths import ROOT
+from transceiver.caller.budget import TurnBudget
 from transceiver.caller.report import (
     MAX_EVENTS_SHOWN,
     GapReport,
@@ -19,6 +20,7 @@ from transceiver.caller.report import (
     missing_at_end,
     render,
 )
+from transceiver.caller.spread import Spread
 from transceiver.caller.steering import SteeredPop, SteeringReport
 
 SETUP = Setup(3.4, 1.7, 2.5, 1.3, 8.9)
@@ -38,6 +40,9 @@ QUALITY = Quality(
     gaps=[GapReport(at_ns=5_000_000_000, ms=80.0, lost=3, is_open=False)],
 )
 STEERING = SteeringReport("database", "nearest", [SteeredPop("nrt", 12.0), SteeredPop("fra", None)])
+BUDGET = TurnBudget(
+    {"jitter_buffer": 30.0, "end_of_turn": 160.0, "rest": -2.5}, "last_word", None, {"in_between": 12.0}
+)
 ANSWERED = Report(
     answered=True,
     error=None,
@@ -66,6 +71,15 @@ ANSWERED = Report(
         ({}, "answered 260 ms after speech ended, within the bar of 300; 2.2 s of sound"),
         ({}, "12 ms  session.created"),
         ({}, "1 more with --json"),
+        (
+            {"turns": [TurnReport(187.5, 20, BUDGET)]},
+            "= jitter buffer 30.0 + end of turn 160.0 + rest -2.5\n",
+        ),
+        ({"turns": [TurnReport(187.5, 20, BUDGET)]}, "  backend: in between 12.0\n"),
+        (
+            {"turns": [TurnReport(187.5, 20, BUDGET)] * 2, "stages_ms": {"playout": Spread(1, 2, 3)}},
+            "stages      own buffer    p50 1.0, p95 2.0 ms\n",
+        ),
         ({"moves": 2}, "moved 2 times"),
         ({"referred_to": "https://us.example"}, "referred to https://us.example"),
         ({"steering": STEERING}, "steered to  nrt (nearest by our address, 12 km), then fra"),
@@ -99,14 +113,14 @@ def test_json_has_every_field() -> None:
         "why": "nearest",
         "pops": [{"pop": "nrt", "km": 12.0}, {"pop": "fra", "km": None}],
     }
-    assert report["turns"] == [{"response_ms": 260.0, "answer_ms": 2240}]
+    assert report["turns"] == [{"response_ms": 260.0, "answer_ms": 2240, "budget": None}]
 
 
 def test_the_page_about_it_names_every_key() -> None:
     page = (ROOT / "docs" / "call.md").read_text()
     names = [
         field.name
-        for kind in (Report, Quality, GapReport, Setup, TurnReport)
+        for kind in (Report, Quality, GapReport, Setup, TurnReport, TurnBudget)
         for field in dataclasses.fields(kind)
     ]
     spoken_of = {"packets_received": "…_received", "packets_lost": "…_lost"}

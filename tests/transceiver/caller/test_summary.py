@@ -10,10 +10,10 @@ import pytest
 from tests.paths import ROOT
 from tests.transceiver.caller.test_report import ANSWERED, QUALITY, SETUP
 from transceiver.caller.report import Report, Setup, TurnReport
+from transceiver.caller.spread import Spread
 from transceiver.caller.summary import (
     Event,
     EventKind,
-    Spread,
     Summary,
     render_event,
     render_summary,

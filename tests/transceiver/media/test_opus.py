@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 import sys
 
@@ -12,8 +13,16 @@ from hypothesis import strategies as st
 
 from core.errors import UnavailableError
 from tests.sound import Samples, find, frames, speech
-from transceiver.media import FRAME_BYTES, FRAME_SAMPLES, opus
-from transceiver.media.opus import Decoder, Encoder, OpusError, has_fec, library_version, packet_ticks
+from transceiver.media import FRAME_BYTES, FRAME_SAMPLES, SAMPLE_RATE, opus
+from transceiver.media.opus import (
+    LOOKAHEAD_NS,
+    Decoder,
+    Encoder,
+    OpusError,
+    has_fec,
+    library_version,
+    packet_ticks,
+)
 
 
 def encode(*, bitrate: int = 28_000, fec: bool = True, loss: int = 0, dtx: bool = False) -> list[bytes]:
@@ -163,6 +172,13 @@ def test_closing_twice_is_harmless_and_use_after_it_an_error_not_a_crash() -> No
     ):
         with pytest.raises(ValueError, match="closed"):
             use()
+
+
+def test_the_look_ahead_is_what_the_library_says() -> None:
+    encoder, samples = Encoder(28_000, complexity=5, fec=True, dtx=False), ctypes.c_int32()
+    get_lookahead = 4027
+    assert opus._library().opus_encoder_ctl(encoder._state, get_lookahead, ctypes.byref(samples)) == 0
+    assert samples.value * 1_000_000_000 // SAMPLE_RATE == LOOKAHEAD_NS
 
 
 def test_library_says_its_version() -> None:

@@ -176,6 +176,28 @@ def test_lag_is_forgotten(run: Callable[[Scenario], None]) -> None:
     run(scenario)
 
 
+def test_a_member_can_ask_how_late_it_is(run: Callable[[Scenario], None]) -> None:
+    async def scenario(ticker: Ticker) -> None:
+        told: list[tuple[int, int]] = []
+        done = asyncio.Event()
+
+        def member(now_ns: int) -> None:
+            before_ns = time.monotonic_ns() - now_ns
+            late_ns = ticker.late_ns()
+            assert max(0, before_ns) <= late_ns <= max(0, time.monotonic_ns() - now_ns)
+            told.append((now_ns, late_ns))
+            done.set()
+
+        ticker.add(member)
+        await done.wait()
+        done.clear()
+        time.sleep(0.05)  # noqa: ASYNC251
+        await done.wait()
+        assert told[1][1] > 5_000_000
+
+    run(scenario)
+
+
 def test_load_is_sampled(run: Callable[[Scenario], None]) -> None:
     async def scenario(ticker: Ticker) -> None:
         def busy(now_ns: int) -> None:

@@ -16,10 +16,10 @@ from transceiver.backends.realtime.audio import Downlink
 from transceiver.backends.realtime.formats import AudioFormat
 from transceiver.backends.realtime.outbox import Outbox
 from transceiver.backends.realtime.playout import MAX_PARTS, Cut, Place, Playout
-from transceiver.observer import Observer
 from transceiver.realtime.event import Event
 from transceiver.realtime.items import Conversation
 from transceiver.realtime.server_events import EventChannel
+from transceiver.turns.budget import Budgets, TurnAccount
 
 MAX_RESPONSES: Final = 32
 """That are remembered; one runs at a time, and of those out of band a few."""
@@ -29,7 +29,6 @@ CANCEL_GRACE_NS: Final = 3_000_000_000
 """Within which a backend ends a response that was cancelled; then we do, so that others may follow."""
 BEGIN_GRACE_NS: Final = 15_000_000_000
 """Within which a response that was asked for begins; then others may be asked for."""
-NS_PER_MS: Final = 1_000_000
 
 
 @dataclass(slots=True)
@@ -39,7 +38,8 @@ class Request:
     event: Event | None
     """The client's; None for an answer to a turn that we have ended."""
     generation: int
-    heard_until_ns: int | None
+    account: TurnAccount | None
+    """Of the turn that it answers."""
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ class Response:
 
     id: str
     generation: int
-    heard_until_ns: int | None
+    account: TurnAccount | None
     in_conversation: bool
     is_done: bool = False
     is_cancelled: bool = False
@@ -64,13 +64,13 @@ class Answers:
         channel: EventChannel,
         outbox: Outbox,
         conversation: Conversation,
-        observer: Observer,
+        budgets: Budgets,
         limit_ms: int,
     ) -> None:
         self._channel = channel
         self._outbox = outbox
         self._conversation = conversation
-        self._observer = observer
+        self._budgets = budgets
         self.playout = Playout(limit_ms)
         self.generation = 0
         self._responses: OrderedDict[str, Response] = OrderedDict()
@@ -78,6 +78,8 @@ class Answers:
         self._waiting: deque[Request] = deque()
         self._asked: Request | None = None
         """Sent, and not begun yet."""
+        self._unanswered: TurnAccount | None = None
+        """Of a turn that the backend has ended, and will answer by itself."""
         self._running: Response | None = None
         """The one that writes to the conversation."""
         self._begin_by_ns: int | None = None
@@ -87,16 +89,18 @@ class Answers:
 
     # Asking
 
-    def request(self, event: Event | None, heard_until_ns: int | None = None) -> bool:
+    def request(self, event: Event | None, account: TurnAccount | None = None) -> bool:
         """Ask for a response as soon as none is running. False where too many wait already."""
         if event is not None and _is_out_of_band(event):
             self._outbox.pass_on(event)
             return True
-        request = Request(event, self.generation, heard_until_ns)
+        request = Request(event, self.generation, account)
         if self._asked is None and self._running is None:
             self._ask(request)
             return True
-        if event is None and any(each.event is None for each in self._waiting):
+        same = next((each for each in self._waiting if event is None and each.event is None), None)
+        if same is not None:
+            same.account = account  # one answer for both turns, after the last word of the second
             return True
         if len(self._waiting) == MAX_REQUESTS:
             return False
@@ -113,6 +117,10 @@ class Answers:
     def _ask_next(self) -> None:
         if self._waiting and self._asked is None and self._running is None:
             self._ask(self._waiting.popleft())
+
+    def turn_ended(self, account: TurnAccount | None) -> None:
+        """The backend says that a turn is over; or, with None, that another has begun."""
+        self._unanswered = account
 
     @property
     def asked(self) -> Request | None:
@@ -141,8 +149,10 @@ class Answers:
         if in_conversation:
             if self._asked is not None:
                 response.generation = self._asked.generation
-                response.heard_until_ns = self._asked.heard_until_ns
+                response.account = self._asked.account
                 self._asked = self._begin_by_ns = None
+            else:
+                response.account, self._unanswered = self._unanswered, None
             self._running = response
         self._responses[response_id] = response
         if len(self._responses) > MAX_RESPONSES:
@@ -150,7 +160,7 @@ class Answers:
         if not self.playout.is_live(response.generation):
             self._cancel(response)
 
-    def delta_untrusted(self, event: Event, given: AudioFormat) -> None:
+    def delta_untrusted(self, event: Event, given: AudioFormat, now_ns: int) -> None:
         """Audio. It is heard if its response has begun and was not cut off. Raises BackendError."""
         place, delta = _place(event), event.get("delta")
         response = self._responses.get(place.response_id) if place is not None else None
@@ -163,6 +173,8 @@ class Answers:
             if len(self._downlinks) >= MAX_PARTS:
                 return
             downlink = self._downlinks[place] = Downlink(given)
+        if response.account is not None:
+            response.account.audio_came(now_ns)
         if not self.playout.append(place, response.generation, downlink.decode_untrusted(delta)):
             self._cancel(response)
             cut = self.playout.cut_short(place)
@@ -242,11 +254,9 @@ class Answers:
 
     def _measure(self, response_id: str, now_ns: int) -> dict[str, object]:
         response = self._responses.get(response_id)
-        if response is None or response.heard_until_ns is None:
+        if response is None or response.account is None:
             return {}
-        since_speech_ns = now_ns - response.heard_until_ns
-        self._observer.turn(since_speech_ns / 1e9)
-        return {"since_speech_ms": round(since_speech_ns / NS_PER_MS)}
+        return self._budgets.close(response.account, now_ns)
 
     def _let_go(self, response_id: str) -> None:
         for place in [place for place in self._downlinks if place.response_id == response_id]:
@@ -324,6 +334,7 @@ class Answers:
             self._end(response)
             response.is_lost = True
         self._truncated.clear()
+        self._unanswered = None
 
     def _tell_end(self, response: Response, status: str, details: Mapping[str, object]) -> None:
         self._channel.send(

@@ -18,6 +18,7 @@ from transceiver.backends.realtime.terms import BridgePlan
 from transceiver.observer import BACKEND_LOST, BackendLoss, EndReason
 from transceiver.realtime.event import Event
 from transceiver.realtime.settings import DEFAULTS, SessionSettings, audio_side
+from transceiver.turns.budget import Budgets
 
 
 class RemoteBackend:
@@ -29,7 +30,12 @@ class RemoteBackend:
         settings = shared.with_transcription(DEFAULTS.updated(context.settings))
         model = shared.choose_model(settings.model)
         self.bridge = Bridge(
-            shared.plan, context.session_id, settings, context.observer, context.emit, self._send
+            shared.plan,
+            context.session_id,
+            settings,
+            Budgets(context.observer, context.way),
+            context.emit,
+            self._send,
         )
         self._link = shared.connect(self, context.session_id, model)
         self.bridge.connected()
@@ -59,9 +65,9 @@ class RemoteBackend:
 
     # What the link brings
 
-    def receive_untrusted(self, event: Event) -> None:
+    def receive_untrusted(self, event: Event, now_ns: int) -> None:
         """An event of the backend. Raises BackendError."""
-        self.bridge.receive_server_event_untrusted(event)
+        self.bridge.receive_server_event_untrusted(event, now_ns)
 
     def connected(self) -> None:
         """See CallSide."""

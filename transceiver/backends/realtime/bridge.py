@@ -16,11 +16,11 @@ from transceiver.backends.realtime.loss import LossTone
 from transceiver.backends.realtime.outbox import Asked, Outbox
 from transceiver.backends.realtime.terms import BridgePlan, Terms
 from transceiver.backends.realtime.turns import LocalTurns, local_settings
-from transceiver.observer import Observer
 from transceiver.realtime.event import EmitEvent, Event
 from transceiver.realtime.items import Conversation
 from transceiver.realtime.server_events import EventChannel, shortened
 from transceiver.realtime.settings import SessionSettings
+from transceiver.turns.budget import Budgets, TurnAccount
 from transceiver.turns.rule import Transition
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Bridge:
         plan: BridgePlan,
         session_id: str,
         settings: SessionSettings,
-        observer: Observer,
+        budgets: Budgets,
         emit: EmitEvent,
         send: Callable[[Event], None],
     ) -> None:
@@ -59,8 +59,9 @@ class Bridge:
         self._session_id = session_id
         self._channel = EventChannel(session_id, emit)
         self._outbox = Outbox(send)
+        self._budgets = budgets
         self._conversation = Conversation()
-        self._answers = Answers(self._channel, self._outbox, self._conversation, observer, plan.limit_ms)
+        self._answers = Answers(self._channel, self._outbox, self._conversation, budgets, plan.limit_ms)
         self._terms = Terms(plan, session_id, settings, self._channel, self._outbox)
         self._turns: LocalTurns | None = None
         self._turn_item = ""
@@ -148,7 +149,7 @@ class Bridge:
             return
         settings = local_settings(wanted)
         if self._turns is None or self._turns.settings != settings:
-            self._turns = LocalTurns(settings)
+            self._turns = LocalTurns(settings, self._budgets.last_word())
 
     def _turn_started(self, turns: LocalTurns) -> None:
         self._turn_item = self._channel.new_id("item")
@@ -168,7 +169,7 @@ class Bridge:
         self._outbox.send_audio(self._terms.uplink.flush())
         self._outbox.send("input_audio_buffer.commit")
         if turns.settings.create_response:
-            self._answers.request(None, turns.heard_until_ns)
+            self._answers.request(None, TurnAccount(self._now_ns, turns.last_word))
 
     # The client's events
 
@@ -226,23 +227,23 @@ class Bridge:
 
     # The backend's events
 
-    def receive_server_event_untrusted(self, event: Event) -> None:
-        """Do and tell what it says. Takes any event in any order. Raises BackendError for audio that is
-        none.
+    def receive_server_event_untrusted(self, event: Event, now_ns: int) -> None:
+        """Do and tell what it says, which came at `now_ns`. Takes any event in any order. Raises
+        BackendError for audio that is none.
         """
         kind = event.get("type")
         if not self._has_spoken:
             self._has_spoken = True
             self._channel.send("session.created", session=self._terms.wire())
         if kind == "response.output_audio.delta":
-            self._answers.delta_untrusted(event, self._terms.given)
+            self._answers.delta_untrusted(event, self._terms.given, now_ns)
         elif kind == "session.updated":
             self._terms.answered_untrusted(event)
             self._follow_turns()
         elif kind == "error":
             self._error(event)
         elif kind in SPEECH:
-            self._speech(event)
+            self._speech(event, now_ns)
         elif kind not in NOT_TOLD:
             self._tell(event)
 
@@ -264,14 +265,20 @@ class Bridge:
         members = {key: value for key, value in event.items() if key not in ("type", "event_id")}
         self._channel.send(str(event["type"]), **members)
 
-    def _speech(self, event: Event) -> None:
+    def _speech(self, event: Event, now_ns: int) -> None:
         """The backend's ear, if it is the one that counts."""
         if not self._plan.has_own_turns:
             return
         self._forward(event)
+        if event["type"] == "input_audio_buffer.speech_stopped":
+            self._answers.turn_ended(TurnAccount(now_ns))
+            return
+        if event["type"] != "input_audio_buffer.speech_started":
+            return
+        self._answers.turn_ended(None)
         wanted = self._terms.settings.turn_detection
         does_interrupt = wanted is None or wanted.get("interrupt_response") is not False
-        if event["type"] == "input_audio_buffer.speech_started" and does_interrupt:
+        if does_interrupt:
             self._answers.interrupt(self._now_ns, by_backend=True)
 
     def _error(self, event: Event) -> None:

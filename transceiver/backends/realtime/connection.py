@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+import time
 from collections import deque
 from pathlib import Path
 from typing import Final, NoReturn, Protocol
@@ -47,8 +48,8 @@ class LinkError(Exception):
 class Listener(Protocol):
     """Who a connection tells. It raises nothing but `BackendError`."""
 
-    def receive_untrusted(self, event: Event) -> None:
-        """An event of the backend's."""
+    def receive_untrusted(self, event: Event, now_ns: int) -> None:
+        """An event of the backend's, and when it came."""
 
 
 class Connection:
@@ -126,7 +127,7 @@ class Connection:
     def _take_event(self, event: Event) -> None:
         self.has_spoken.set()
         if self._listener is not None:
-            self._listener.receive_untrusted(event)
+            self._listener.receive_untrusted(event, time.monotonic_ns())
         elif len(self._early) == MAX_EARLY:
             raise LinkError(BackendLoss.GARBAGE, "it talks without being spoken to")
         else:
@@ -134,7 +135,7 @@ class Connection:
 
     def _deliver(self, event: Event, listener: Listener) -> None:
         try:
-            listener.receive_untrusted(event)
+            listener.receive_untrusted(event, time.monotonic_ns())
         except BackendError:
             self._invalid += 1
 

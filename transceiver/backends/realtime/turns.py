@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from transceiver.media import FRAME_MS
+from transceiver.turns.budget import LastWord
 from transceiver.turns.rule import START_WINDOW, Transition, TurnRule, to_frames
 from transceiver.turns.settings import WIRE_TYPES, TurnDetection, read_turn_detection
 from transceiver.turns.vad import SpeechDetector
@@ -28,7 +29,7 @@ class Heard(NamedTuple):
 class LocalTurns:
     """The turns of one caller by one `turn_detection`."""
 
-    def __init__(self, settings: TurnDetection) -> None:
+    def __init__(self, settings: TurnDetection, last_word: LastWord) -> None:
         self.settings = settings
         self._detector = SpeechDetector(settings.threshold)
         self._rule = TurnRule(settings.silence_duration_ms)
@@ -36,8 +37,7 @@ class LocalTurns:
         self._position = 0
         self.start_ms = 0
         """Where in the call the audio of the current or last turn begins."""
-        self.heard_until_ns = 0
-        """When the caller's last speech frame came."""
+        self.last_word = last_word
 
     @property
     def in_turn(self) -> bool:
@@ -58,7 +58,7 @@ class LocalTurns:
         """The next 20 ms."""
         hearing = self._detector.judge(pcm)
         if hearing.is_speech:
-            self.heard_until_ns = now_ns
+            self.last_word.renew(now_ns)
         was_in_turn = self._rule.in_turn
         transition = self._rule.push(self._position, hearing.is_speech)
         self._position += 1

@@ -243,7 +243,7 @@ def test_what_the_client_says_passes_whole_under_an_id_of_ours(kind: str) -> Non
 def test_what_the_backend_says_passes_whole_under_an_id_of_ours() -> None:
     wire = Wire()
     wire.bridge.receive_server_event_untrusted(
-        {"type": "response.function_call_arguments.done", "call_id": "call_1", "arguments": "{}"}
+        {"type": "response.function_call_arguments.done", "call_id": "call_1", "arguments": "{}"}, 0
     )
     (told,) = wire.client
     assert {key: value for key, value in told.items() if key != "event_id"} == {

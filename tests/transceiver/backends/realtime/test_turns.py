@@ -6,6 +6,7 @@ from tests.sound import frames, silence, speech
 from transceiver.backends.realtime.turns import Heard, LocalTurns, local_settings
 from transceiver.media import FRAME_MS, FRAME_NS
 from transceiver.realtime.settings import TURN_DEFAULTS
+from transceiver.turns.budget import NO_WAY, LastWord
 from transceiver.turns.rule import START_WINDOW, Transition
 from transceiver.turns.settings import SemanticVad, ServerVad
 
@@ -21,7 +22,7 @@ def hear(turns: LocalTurns, *pieces: object) -> list[Heard]:
 
 
 def test_only_a_turn_is_sent_with_a_little_from_before_it() -> None:
-    turns = LocalTurns(SETTINGS)
+    turns = LocalTurns(SETTINGS, LastWord(NO_WAY))
     told = hear(turns, silence(1000), speech(), silence(1000))
     transitions = [(index, heard.transition) for index, heard in enumerate(told) if heard.transition]
     assert [transition for _, transition in transitions] == [Transition.STARTED, Transition.STOPPED]
@@ -35,7 +36,7 @@ def test_only_a_turn_is_sent_with_a_little_from_before_it() -> None:
 
 
 def test_an_abandoned_turn_leaves_nothing_behind() -> None:
-    turns = LocalTurns(SETTINGS)
+    turns = LocalTurns(SETTINGS, LastWord(NO_WAY))
     hear(turns, speech()[: 24 * 600])
     assert turns.in_turn
     turns.abandon()

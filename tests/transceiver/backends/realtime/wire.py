@@ -16,6 +16,7 @@ from transceiver.media import FRAME_BYTES, FRAME_MS, FRAME_NS, SAMPLE_RATE
 from transceiver.observer import NullObserver
 from transceiver.realtime.event import Event
 from transceiver.realtime.settings import DEFAULTS
+from transceiver.turns.budget import NO_WAY, Budgets, Way
 
 SILENT = bytes(FRAME_BYTES)
 
@@ -40,17 +41,20 @@ class Wire:
         dialect: Dialect = Dialect.GA,
         limit_ms: int = 60_000,
         is_opened: bool = True,
+        way: Way | None = None,
     ) -> None:
         plan = BridgePlan(FORMATS[audio], dialect, turns == "backend", limit_ms, has_tone=True)
         self.client: list[Event] = []
         self.backend: list[Event] = []
         self.spoken: list[bytes | None] = []
+        self.late_ns = 0
         self.observer = TurnObserver()
+        self.way = NO_WAY if way is None else way
         self.bridge = Bridge(
             plan,
             "rtc_test",
             DEFAULTS.updated(session or {}),
-            self.observer,
+            Budgets(self.observer, self.way),
             self.client.append,
             self.backend.append,
         )
@@ -69,8 +73,9 @@ class Wire:
     # What the ends say
 
     def say(self, kind: str, **members: object) -> None:
-        """An event of the backend's."""
-        self.bridge.receive_server_event_untrusted({"type": kind, "event_id": "event_b", **members})
+        """An event of the backend's, `late_ns` after the last tick."""
+        event = {"type": kind, "event_id": "event_b", **members}
+        self.bridge.receive_server_event_untrusted(event, len(self.spoken) * FRAME_NS + self.late_ns)
 
     def ask(self, kind: str, **members: object) -> None:
         """An event of the client's."""
