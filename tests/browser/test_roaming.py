@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from tests.browser.driver import Browser, Chromium, Firefox, browser
 from tests.browser.roaming import Roamer, roaming
 from tests.browser.test_calls import answers
 from tests.e2e.kit import Callers, is_answered
-from tests.paths import ROOT
+from tests.pages import only
 from tests.sound import silence, speech, write_wav
 
 BROWSERS = pytest.mark.parametrize("kind", [Chromium, Firefox], ids=lambda kind: kind.program)
@@ -114,8 +113,7 @@ return true;
 def test_the_example_of_the_readme_finds_its_way_from_another_network(
     kind: type[Browser], roamer: Roamer, tmp_path: Path, microphone: Path, say: Say
 ) -> None:
-    blocks = re.findall(r"```js\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    example = "\n".join(blocks).replace("http://127.0.0.1:8080", roamer.url)
+    example = "\n".join(only("README.md", "js")).replace("http://127.0.0.1:8080", roamer.url)
 
     async def run() -> None:
         async with browser(kind, tmp_path, microphone) as page:

@@ -10,29 +10,24 @@ from pathlib import Path
 import pytest
 
 from core.token import TokenReason
+from tests.pages import only
 from tests.paths import ROOT
 
-PAGE = (ROOT / "docs/token.md").read_text()
+PAGE = "docs/token.md"
 VECTORS = ROOT / "tests/vectors/token-v1.json"
 
 
-def block(language: str) -> str:
-    """The only code block of a language in the page."""
-    found: str
-    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    return found
-
-
 def test_every_reason_is_in_the_page() -> None:
-    assert set(re.findall(r"`(token_\w+)`", PAGE)) == set(TokenReason)
+    assert set(re.findall(r"`(token_\w+)`", (ROOT / PAGE).read_text())) == set(TokenReason)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("go") is None, reason="Go is not installed")
 def test_the_go_example_agrees_with_the_vectors(tmp_path: Path) -> None:
     source = tmp_path / "token.go"
-    source.write_text(block("go"))
-    command, expected = block("console").splitlines()
+    (code,) = only(PAGE, "go")
+    source.write_text(code)
+    ((command, expected),) = map(str.splitlines, only(PAGE, "console"))
     assert command == "$ go run token.go tests/vectors/token-v1.json"
     done = subprocess.run(
         ["go", "run", source, VECTORS], capture_output=True, text=True, timeout=300, check=False

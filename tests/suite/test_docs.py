@@ -8,16 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.pages import PAGES
 from tests.paths import ROOT
 
-PAGES = sorted(
-    [
-        *ROOT.glob("*.md"),
-        *(ROOT / "docs").rglob("*.md"),
-        *(page for page in (ROOT / "tests").rglob("README.md") if "node_modules" not in page.parts),
-    ],
-    key=str,
-)
 COLUMNS = 100
 
 

@@ -3,61 +3,73 @@
 from __future__ import annotations
 
 import asyncio
-import re
+import sys
 import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.paths import ROOT
+from core.errors import ConfigError
+from tests.pages import block, only
 from tests.sound import frames, likeness_in_pieces, speech
 from tests.transceiver.backends.packages import install
 from tests.transceiver.host_calls import calling
 from tests.transceiver.host_kit import Host
 from tests.transceiver.net import until
+from transceiver.backends.registry import choose
 from transceiver.caller.call import Call
 from transceiver.caller.sound import is_audible
 from transceiver.media import FRAME_MS, SAMPLE_RATE
 
-PAGE = (ROOT / "docs" / "backends.md").read_text()
+PAGE = "docs/backends.md"
+SOURCE = "voxpop_echo.py"
+CODE = block(PAGE, SOURCE)
+CONFIGURATION = only(PAGE, "toml")[1]
 MAX_LINES = 40
 
 
-def block(language: str, number: int = 0) -> str:
-    blocks: list[str] = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
-    return blocks[number]
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """Where the page's package is installed."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    project = tomllib.loads(block(PAGE, "pyproject.toml"))["project"]
+    offered = project["entry-points"]["voxpop.backends"]
+    (entry_point,) = offered.values()
+    module = entry_point.partition(":")[0]
+    assert f"{module}.py" == SOURCE
+    install(folder, project["name"], offered, {module: CODE}, project["version"])
+    return folder
 
 
 @pytest.fixture
-def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+def host(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     """A transceiver that has the page's package beside it and the page's configuration in its own."""
-    site = tmp_path / "site"
-    site.mkdir()
-    project = tomllib.loads(block("toml", 0))["project"]
-    (entry_point,) = project["entry-points"]["voxpop.backends"].values()
-    install(
-        site,
-        project["name"],
-        project["entry-points"]["voxpop.backends"],
-        {entry_point.partition(":")[0]: block("python")},
-        project["version"],
-    )
     monkeypatch.setenv("PYTHONPATH", str(site))
-    chosen, tables = block("toml", 1).split("\n\n")
+    chosen, tables = CONFIGURATION.split("\n\n")
     name = tomllib.loads(chosen)["transceiver"]["backend"]
     return Host(tmp_path, {"backend": f'"{name}"'}, processes=1, tables=tables, is_reachable=True)
 
 
 def test_it_is_short() -> None:
-    lines = [line for line in block("python").splitlines() if line.strip()]
+    lines = [line for line in CODE.splitlines() if line.strip()]
     assert len(lines) <= MAX_LINES
+
+
+def test_faults_are_told_in_the_words_of_the_page(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(site)
+    with pytest.raises(ConfigError) as refused:
+        choose("ecko", {"echo": {"delay": 500}})
+    monkeypatch.delitem(sys.modules, SOURCE.removesuffix(".py"))
+    told = "\n".join(refused.value.problems) + "\n"
+    assert told in only(PAGE, "")
 
 
 @pytest.mark.slow
 def test_a_caller_hears_himself_later_and_is_told_what_an_echo_does_not_do(host: Host) -> None:
     said = speech()
-    delay_ms = tomllib.loads(block("toml", 1))["backend"]["echo"]["delay_ms"]
+    delay_ms = tomllib.loads(CONFIGURATION)["backend"]["echo"]["delay_ms"]
 
     async def scenario() -> Call:
         async with calling(host) as call:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,20 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.pages import block
 from tests.paths import ROOT
 from tests.ports import free_tcp_port
 from tests.processes import end
 from tests.transceiver.backends.server.kit import talking
 from transceiver.media import SAMPLE_RATE
 
-PAGE = (ROOT / "docs" / "backends.md").read_text()
-
 
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
-    (source,) = re.findall(r"`beeper\.py`:\n\n```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
     file = tmp_path / "beeper.py"
-    file.write_text(source)
+    file.write_text(block("docs/backends.md", file.name))
     command = [sys.executable, str(file), f"127.0.0.1:{free_tcp_port()}"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as started:
