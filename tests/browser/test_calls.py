@@ -5,21 +5,19 @@ from __future__ import annotations
 import asyncio
 import base64
 import dataclasses
-import io
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 
 from core.addr import Endpoint
 from tests.browser.driver import Browser, Chromium, Firefox, FirefoxWithSound, browser
 from tests.browser.nat import Nat, nat
+from tests.decoding import decode
 from tests.sound import Samples, likeness_in_pieces, silence, speech, write_wav
 from transceiver.demo.host import POP_ID, HostPlan, LocalHost, plan_host
-from transceiver.media import SAMPLE_RATE
 
 pytestmark = pytest.mark.browser
 
@@ -104,14 +102,6 @@ async def call(page: Browser, plan: HostPlan) -> None:
 async def recorded(page: Browser) -> Samples:
     """What the page has played since RECORD."""
     return decode(base64.b64decode(await page.evaluate(RECORDED)))
-
-
-def decode(file: bytes) -> Samples:
-    """An audio file of any kind that a browser writes."""
-    resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
-    with av.open(io.BytesIO(file), "r") as container:
-        decoded = [part for frame in container.decode(audio=0) for part in resampler.resample(frame)]
-    return np.concatenate([part.to_ndarray()[0] for part in decoded])
 
 
 async def answers(page: Browser, count: int) -> None:
