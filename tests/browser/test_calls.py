@@ -32,7 +32,7 @@ PATIENT = {"max_loop_lag_ms": 10_000}
 """On a machine that runs other things too, lateness is no reason to refuse a test's call."""
 
 RECORD = """
-const recorder = new MediaRecorder(voxpop.call.remoteStream, { audioBitsPerSecond: 128000 });
+const recorder = new MediaRecorder(%s, { audioBitsPerSecond: 128000 });
 const chunks = [];
 recorder.ondataavailable = ({ data }) => chunks.push(data);
 recorder.start();
@@ -99,8 +99,13 @@ async def call(page: Browser, plan: HostPlan) -> None:
     assert await page.evaluate("return voxpop.problem") is None
 
 
+async def record(page: Browser, stream: str = "voxpop.call.remoteStream") -> None:
+    """Begin to record what the page plays, a script's expression."""
+    await page.evaluate(RECORD % stream)
+
+
 async def recorded(page: Browser) -> Samples:
-    """What the page has played since RECORD."""
+    """What the page has played since then."""
     return decode(base64.b64decode(await page.evaluate(RECORDED)))
 
 
@@ -124,7 +129,7 @@ def test_a_browser_gets_its_own_words_back(
     kind: type[Browser], tmp_path: Path, microphone: Path, say: Say
 ) -> None:
     async def check(page: Browser) -> None:
-        await page.evaluate(RECORD)
+        await record(page)
         await answers(page, 1)
         assert_own_words(await recorded(page), say)
 
@@ -237,7 +242,7 @@ def test_a_call_survives_a_change_of_the_clients_port(
             await call(page, plan)
             await answers(page, 1)
             await moved(router, say)
-            await page.evaluate(RECORD)
+            await record(page)
             await answers(page, 2)  # the first may have begun before the move
             assert await page.evaluate("return [voxpop.problem, voxpop.state]") == [None, "connected"]
             assert_own_words(await recorded(page), say)

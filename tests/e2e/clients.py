@@ -1,0 +1,76 @@
+"""What docs/clients.md says that each of its examples wants: a server with a key, in two variables."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.e2e.kit import metric, running
+from transceiver.demo.host import LocalHost
+from transceiver.signaling.apikeys import create_api_key
+
+PAGE = "docs/clients.md"
+API_KEYS = "api-keys.toml"
+PATIENCE_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A relay and a transceiver, and the folder in which clients run."""
+
+    host: LocalHost
+    key: str
+    folder: Path
+
+    @property
+    def url(self) -> str:
+        """Without a path."""
+        return self.host.plan.url
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of a client."""
+        return {**os.environ, "VOXPOP_URL": self.url, "VOXPOP_KEY": self.key}
+
+    def filled_in(self, code: str) -> str:
+        """Code that has no environment, with this server in place of the variables."""
+        return code.replace("VOXPOP_URL", self.url).replace("VOXPOP_KEY", self.key)
+
+    async def run(self, *command: str | Path) -> str:
+        """A client to its end, which has to be a good one; what it has printed."""
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            cwd=self.folder,
+            env=self.environment,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                printed, _ = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        assert process.returncode == 0, printed.decode()
+        return printed.decode()
+
+    async def ended(self, reason: str) -> float:
+        """How many calls have ended so."""
+        name = "voxpop_transceiver_sessions_ended_total"
+        return await metric(self.host.plan.transceiver_metrics, name, reason=reason)
+
+
+@asynccontextmanager
+async def serving(folder: Path, **settings: object) -> AsyncIterator[Server]:
+    """A server of one process with an API key; its files are in `folder`, with one for clients."""
+    key = create_api_key(folder / API_KEYS, "shop")
+    settings = {"open": False, "api_keys_file": API_KEYS, **settings}
+    clients = folder / "clients"
+    await asyncio.to_thread(clients.mkdir)
+    async with running(folder, transceiver=settings, processes=1) as host:
+        yield Server(host, key, clients)
