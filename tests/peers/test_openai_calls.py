@@ -1,0 +1,103 @@
+"""OpenAI's Python package on a server beside callers: the examples of the pages, as they stand there."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import FunctionType
+
+import aiohttp
+from openai import AsyncOpenAI
+from yarl import URL
+
+from tests.e2e.clients import PAGE, Server, serving
+from tests.pages import block, only
+from tests.ports import free_tcp_port
+from tests.transceiver.net import until
+from transceiver.caller.api import SignalingClient
+from transceiver.caller.call import Call
+from transceiver.media.ticker import Ticker
+from transceiver.transport.certificate import Certificate
+
+PATIENCE_S = 60
+
+
+@asynccontextmanager
+async def calling(url: str, key: str | None) -> AsyncIterator[Call]:
+    """A caller whose offers go to that URL."""
+    ticker = Ticker()
+    async with aiohttp.ClientSession() as http, asyncio.timeout(PATIENCE_S):
+        call = Call(SignalingClient(http, URL(url), key), ticker, Certificate.generate())
+        try:
+            await call.connect()
+            yield call
+        finally:
+            await call.hang_up()
+            ticker.close()
+
+
+@asynccontextmanager
+async def brokering(server: Server) -> AsyncIterator[tuple[str, asyncio.StreamReader]]:
+    """The broker of the page: where it takes offers, and what it prints."""
+    port = free_tcp_port()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "broker.py"),
+        cwd=server.folder,
+        env={**server.environment, "PORT": str(port)},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        assert str(port).encode() in await process.stdout.readline()
+        yield f"http://127.0.0.1:{port}/call", process.stdout
+    finally:
+        process.send_signal(signal.SIGINT)
+        await process.wait()
+
+
+def test_a_server_places_the_call_of_its_page_and_watches_it(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with serving(tmp_path) as server:
+            (server.folder / "broker.py").write_text(block(PAGE, "broker.py"))
+            async with brokering(server) as (url, printed), calling(url, None) as call:
+                line = b""
+                while not line.startswith(b"rtc_"):
+                    line = await printed.readline()
+                call_id, kind = line.decode().split()
+                assert kind == "session.created"
+                await until(lambda: call.record.events)
+                async with AsyncOpenAI(base_url=f"{server.url}/v1", api_key=server.key) as client:
+                    await client.realtime.calls.hangup(call_id)
+            assert await server.ended("hangup") == 1
+
+    asyncio.run(scenario())
+
+
+def test_the_sideband_of_the_page_steers_a_call_to_its_end(tmp_path: Path) -> None:
+    (code,) = [each for each in only("docs/signaling.md", "python") if "connect(call_id=" in each]
+
+    async def scenario() -> None:
+        async with (
+            serving(tmp_path) as server,
+            calling(f"{server.url}/v1/realtime/calls", server.key) as call,
+            AsyncOpenAI(base_url=f"{server.url}/v1", api_key=server.key) as client,
+        ):
+            call_id = call.record.session_id
+            assert call_id is not None
+            filled_in = compile(
+                code.replace("rtc_1-…", call_id),
+                "docs/signaling.md",
+                "exec",
+                flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
+            )
+            steering = asyncio.ensure_future(FunctionType(filled_in, {"client": client})())
+            await until(lambda: any(event.type == "session.updated" for event in call.record.events))
+            await client.realtime.calls.hangup(call_id)
+            await steering
+
+    asyncio.run(scenario())
