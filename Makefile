@@ -129,6 +129,7 @@ $(UV):
 
 # Node.js is a wheel of uv.lock too: the distribution's is too old for what these packages want.
 .venv/.stamp-peers: .venv/.stamp-test tests/peers/npm/package-lock.json
+	@.ci/need peers
 	@$(UV) sync --quiet --locked --inexact --group peers
 	@echo "Installing the npm packages of tests/peers/npm/package-lock.json …"
 	@PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/npm ci --prefix tests/peers/npm --silent

@@ -9,7 +9,11 @@ from pathlib import Path
 from tests.paths import ROOT
 
 PAGES = sorted(
-    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "tests").rglob("README.md")],
+    (
+        page
+        for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("tests/**/README.md"))
+        if "node_modules" not in page.parts
+    ),
     key=str,
 )
 _BLOCK = re.compile(

@@ -17,7 +17,7 @@ from openai.types.realtime import ClientSecretCreateResponse, RealtimeSessionCre
 from pydantic import TypeAdapter
 
 from tests.browser.driver import Browser
-from tests.browser.test_calls import decode
+from tests.decoding import decode
 from tests.peers.front import IN_PROCESS, Front
 from tests.peers.judge import judge, strangers
 from tests.peers.packages import visiting

@@ -41,14 +41,14 @@ async def make_certificate(folder: Path, key: str, options: list[str]) -> tuple[
 
 
 @asynccontextmanager
-async def device(role: str, folder: Path, port: int) -> AsyncIterator[Process]:
+async def device(role: str, folder: Path, port: int, *options: str) -> AsyncIterator[Process]:
     """`openssl s_server` or `s_client` over UDP, with its certificate, which asks for ours."""
     at = ["s_server", "-accept", f"127.0.0.1:{port}", "-4"] if role == "server" else ["s_client", "-4"]
     if role == "client":
         at += ["-connect", f"127.0.0.1:{port}"]
     process = await asyncio.create_subprocess_exec(
         *("openssl", *at, "-dtls1_2", "-use_srtp", SRTP, "-cipher", "ALL:@SECLEVEL=0", "-verify", "1"),
-        *("-cert", str(folder / "certificate"), "-key", str(folder / "key")),
+        *("-cert", str(folder / "certificate"), "-key", str(folder / "key"), *options),
         stdin=PIPE,
         stdout=DEVNULL,
         stderr=DEVNULL,
@@ -70,6 +70,8 @@ class Wire(Told):
         self.socket.bind(("127.0.0.1", port))
         self.to: tuple[str, int] | None = None
         self.peer: Peer | None = None
+        self.longest = 0
+        """Of the datagrams that came."""
         asyncio.get_running_loop().add_reader(self.socket, self._read)
 
     def send_dtls(self, datagram: bytes) -> None:
@@ -82,6 +84,7 @@ class Wire(Told):
             datagram, self.to = self.socket.recvfrom(65_536)
         except ConnectionRefusedError:
             return  # the device is not there yet
+        self.longest = max(self.longest, len(datagram))
         if self.peer is not None:
             self.peer.receive_untrusted(datagram)
 
@@ -90,26 +93,40 @@ class Wire(Told):
         self.socket.close()
 
 
-@pytest.mark.parametrize(("key", "options"), KEYS.values(), ids=KEYS)
-@pytest.mark.parametrize("role", ["client", "server"])
-def test_a_device_connects_in_either_role_whatever_its_key(
-    role: str, key: str, options: list[str], tmp_path: Path
-) -> None:
-    async def scenario() -> None:
-        fingerprint = await make_certificate(tmp_path, key, options)
+def handshake(role: str, key: str, options: list[str], folder: Path, *of_device: str) -> int:
+    """Ours in that role with a device that has such a key: both sides have keys of SRTP in the end. How long
+    the device's longest datagram was.
+    """
+
+    async def scenario() -> int:
+        fingerprint = await make_certificate(folder, key, options)
         port = free_port("127.0.0.1", socket.SOCK_DGRAM)
         wire = Wire(0 if role == "client" else port)
         ours = Certificate.generate()
         try:
             wire.peer = Peer(ours, "client" if role == "client" else "server", [fingerprint], wire, None)
             wire.to = ("127.0.0.1", port) if role == "client" else None
-            async with device("server" if role == "client" else "client", tmp_path, port):
+            async with device("server" if role == "client" else "client", folder, port, *of_device):
                 wire.peer.start()
                 await until(lambda: wire.keys or wire.closed)
             assert [k.profile for k in wire.keys] == [SRTP]
             assert wire.closed == []
             await wire.peer.close()
+            return wire.longest
         finally:
             wire.close()
 
-    asyncio.run(scenario())
+    return asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("key", "options"), KEYS.values(), ids=KEYS)
+@pytest.mark.parametrize("role", ["client", "server"])
+def test_a_device_connects_in_either_role_whatever_its_key(
+    role: str, key: str, options: list[str], tmp_path: Path
+) -> None:
+    handshake(role, key, options, tmp_path)
+
+
+@pytest.mark.parametrize("role", ["client", "server"])
+def test_a_device_may_send_its_flights_in_small_pieces(role: str, tmp_path: Path) -> None:
+    assert handshake(role, *KEYS["RSA 2048"], tmp_path, "-mtu", "256") <= 256

@@ -1,0 +1,79 @@
+"""The examples of docs/clients.md with packages of npm, as they stand there, in Chromium."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.browser.driver import Browser, Chromium, browser
+from tests.browser.test_clients import serving_page
+from tests.e2e.clients import PAGE, serving
+from tests.pages import block
+from tests.peers.packages import NPM, run
+from tests.ports import free_tcp_port
+from tests.sound import silence, speech, write_wav
+
+pytestmark = pytest.mark.browser
+
+HANG_UP = {"agent.js": "close", "helper.js": "close", "whip.js": "stop"}
+"""What each example returns, and how that ends the call."""
+ANSWER_TIMEOUT_S = 60
+IS_HEARD = """
+const until = performance.now() + %d;
+while (performance.now() < until) {
+  const reports = [...(await witness.connections.at(-1).getStats()).values()];
+  if ((reports.find(({ type }) => type === 'inbound-rtp')?.totalAudioEnergy ?? 0) > 0.001) return true;
+  await new Promise((resolve) => setTimeout(resolve, 100));
+}
+return false;
+"""
+
+
+async def bundled(folder: Path) -> str:
+    """A page with all examples: `clients` has them by their file's name, `witness` what they do."""
+    lines = [f"import * as witness from {str(NPM / 'pages/witness.js')!r};"]
+    for number, name in enumerate(HANG_UP):
+        (folder / name).write_text(block(PAGE, name))
+        lines.append(f"import {{ call as call{number} }} from './{name}';")
+    calls = ", ".join(f"{name!r}: call{number}" for number, name in enumerate(HANG_UP))
+    (folder / "entry.js").write_text(
+        "\n".join([*lines, f"Object.assign(window, {{ witness, clients: {{ {calls} }} }});"])
+    )
+    environment = {"NODE_PATH": str(NPM / "node_modules")}
+    code = await run(
+        "node_modules/esbuild/bin/esbuild",
+        folder / "entry.js",
+        *("--bundle", "--format=esm", "--charset=utf8", "--log-level=warning"),
+        environment=environment,
+    )
+    return f'<!doctype html><meta charset="utf-8"><script type="module">{code}</script>'
+
+
+async def talk(page: Browser, name: str) -> None:
+    """Call by an example, hear the answer, hang up."""
+    await page.evaluate(f"window.client = await clients[{name!r}]()")
+    assert await page.evaluate(IS_HEARD % (ANSWER_TIMEOUT_S * 1000)), name
+    await page.evaluate(f"await client.{HANG_UP[name]}()")
+
+
+def test_each_is_answered_and_hangs_up(tmp_path: Path) -> None:
+    microphone, port = tmp_path / "microphone.wav", free_tcp_port()
+    write_wav(microphone, np.concatenate((silence(500), speech(), silence(3500))))
+
+    async def scenario() -> None:
+        async with serving(tmp_path, cors_origins=[f"http://127.0.0.1:{port}"]) as server:
+            (server.folder / "server.py").write_text(block(PAGE, "server.py"))
+            (server.folder / "page.html").write_text(await bundled(server.folder))
+            async with serving_page(server, port) as url, browser(Chromium, tmp_path, microphone) as page:
+                await page.open(url)
+                await page.wait_for("window.clients")
+                for name in HANG_UP:
+                    await talk(page, name)
+                async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                    while await server.ended("remote_closed") + await server.ended("hangup") < len(HANG_UP):
+                        pass
+
+    asyncio.run(scenario())
