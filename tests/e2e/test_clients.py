@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -18,12 +19,16 @@ from tests.sound import likeness_in_pieces, speech, write_wav
 
 pytestmark = pytest.mark.slow
 
+SIGNALING = "docs/signaling.md"
+
 
 def test_clients_of_the_page_call_and_hang_up(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with serving(tmp_path) as server:
             await python(server)
             await curl(server)
+            await first_request_of_signaling(server)
+            await client_secret_of_signaling(server)
             assert await server.ended("hangup") == 2
 
     async def python(server: Server) -> None:
@@ -43,4 +48,23 @@ def test_clients_of_the_page_call_and_hang_up(tmp_path: Path) -> None:
         printed = await server.run("bash", "-euo", "pipefail", "-c", steps)
         assert str(server.host.plan.vips[0].port) in printed
 
+    async def first_request_of_signaling(server: Server) -> None:
+        printed = await server.run("bash", "-c", of_signaling(server, "offer.sdp"))
+        assert printed.partition("\r\n")[0].split()[1] == "201"
+        assert "a=ice-lite" in printed
+
+    async def client_secret_of_signaling(server: Server) -> None:
+        printed = await server.run("bash", "-c", of_signaling(server, "client_secrets"))
+        (shown,) = [each for each in only(SIGNALING, "json") if "ek_…" in each]
+        made, told = json.loads(printed), json.loads(shown)
+        assert (made.keys(), made["session"].keys()) == (told.keys(), told["session"].keys())
+        assert made["session"]["instructions"] == told["session"]["instructions"]
+
     asyncio.run(scenario())
+
+
+def of_signaling(server: Server, word: str) -> str:
+    """The command of docs/signaling.md that has this word, for that server, and without a progress meter."""
+    (command,) = [each for each in only(SIGNALING, "sh") if word in each]
+    command = command.replace("http://127.0.0.1:8080", server.url).replace("vpk_…", server.key)
+    return f"{command.strip()} --no-progress-meter"

@@ -51,8 +51,8 @@ class Backend(Protocol):
     """
 
     def opened(self) -> None:
-        """The client's event channel has opened, for the first time or anew after it was closed; it expects
-        `session.created` as first event.
+        """Somebody expects `session.created` as first event: the client's event channel has opened, for the
+        first time or anew after it was closed, or a sideband watches a session that has had none yet.
         """
 
     def hear(self, pcm: bytes, now_ns: int) -> None:
@@ -66,7 +66,9 @@ class Backend(Protocol):
         """
 
     def receive_event(self, event: Event) -> None:
-        """An event of the client. What it does not understand is answered with an `error` event."""
+        """An event of the client, or of a sideband. What it does not understand is answered with an `error`
+        event.
+        """
 
     def close(self) -> None:
         """The session has ended; nothing is called after this."""
