@@ -44,11 +44,11 @@ return %s.filter((code) => { try { new AsyncFunction(code); return false; } catc
 
 
 @asynccontextmanager
-async def serving_page(server: Server, port: int) -> AsyncIterator[str]:
-    """The page by its own server; its URL."""
+async def serving_page(server: Server, port: int, program: str = "server.py") -> AsyncIterator[str]:
+    """The page by its own server, a program of docs/clients.md; its URL."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        "server.py",
+        program,
         cwd=server.folder,
         env={**server.environment, "PORT": str(port)},
         stdout=asyncio.subprocess.PIPE,
