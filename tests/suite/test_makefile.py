@@ -14,7 +14,7 @@ from tests.paths import ROOT
 TIMEOUT_S = 300
 TOOLS = ("pytest", "ruff", "mypy", "lint-imports")
 """What only developers need."""
-LEFT_OUT = shutil.ignore_patterns(".venv", ".git", ".*_cache", ".hypothesis", "__pycache__")
+LEFT_OUT = shutil.ignore_patterns(".venv", ".git", "node_modules", ".*_cache", ".hypothesis", "__pycache__")
 
 pytestmark = pytest.mark.slow
 
