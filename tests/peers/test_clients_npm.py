@@ -11,7 +11,8 @@ import pytest
 from tests.browser.driver import Browser, Chromium, browser
 from tests.browser.test_clients import serving_page
 from tests.e2e.clients import PAGE, serving
-from tests.pages import block
+from tests.pages import block, blocks
+from tests.paths import ROOT
 from tests.peers.packages import NPM, run
 from tests.ports import free_tcp_port
 from tests.sound import silence, speech, write_wav
@@ -57,6 +58,11 @@ async def talk(page: Browser, name: str) -> None:
     await page.evaluate(f"window.client = await clients[{name!r}]()")
     assert await page.evaluate(IS_HEARD % (ANSWER_TIMEOUT_S * 1000)), name
     await page.evaluate(f"await client.{HANG_UP[name]}()")
+
+
+def test_every_module_of_the_page_has_its_turn() -> None:
+    scripts = [each for each in blocks(ROOT / PAGE) if each.language == "js"]
+    assert {each.name for each in scripts if each.text.startswith("import ")} == HANG_UP.keys()
 
 
 def test_each_is_answered_and_hangs_up(tmp_path: Path) -> None:

@@ -33,7 +33,19 @@ COMMENT = re.compile(r"(^|(?<=\s))#.*", re.MULTILINE)
 LEFT_OUT = re.compile(r"\[.*?\]|…|\|\S+")
 """Of a command in a sentence: what it may have, what is not said, and other words for the one before."""
 PLACEHOLDER = re.compile(r"\b[A-Z][A-Z_]*\b")
-RUN_BY_THEIR_OWN_TESTS = {"go": "compiled and run", "html": "opened in a browser", "js": "run in a browser"}
+RUN_BY = {
+    ("README.md", "js"): "tests/browser/test_roaming.py",
+    ("docs/clients.md", "go"): "tests/peers/test_pion.py",
+    ("docs/clients.md", "html"): "tests/browser/test_clients.py",
+    ("docs/clients.md", "js"): "tests/peers/test_clients_npm.py",
+    ("docs/steering.md", "js"): "tests/browser/test_clients.py",
+    ("docs/token.md", "go"): "tests/core/test_token_docs.py",
+}
+"""What takes no less than a browser or a compiler, and the test that has it."""
+
+
+def relative(page: Path) -> str:
+    return str(page.relative_to(ROOT))
 
 
 def commands(script: str) -> Iterator[list[str]]:
@@ -122,18 +134,17 @@ def test_code_is_taken_by_what_it_is_for(block: Block) -> None:
 
 
 def test_every_block_has_a_language_that_is_judged_or_none() -> None:
-    known = {"", *JUDGES, *RUN_BY_THEIR_OWN_TESTS}
-    assert [str(block) for block in BLOCKS if block.language not in known] == []
+    others = {(relative(block.page), block.language) for block in BLOCKS} - {
+        (relative(page), language) for page in PAGES for language in ("", *JUDGES)
+    }
+    assert others == RUN_BY.keys()
+    assert [test for test in RUN_BY.values() if not (ROOT / test).exists()] == []
 
 
 def test_commands_are_marked_as_such() -> None:
     """Else nobody would judge them."""
     first = re.compile(r"^(voxpop|make|pip|curl|apt|ip|kubectl) [a-z-]", re.MULTILINE)
     assert [str(block) for block in BLOCKS if not block.language and first.search(block.text)] == []
-
-
-def relative(page: Path) -> str:
-    return str(page.relative_to(ROOT))
 
 
 INLINE = [
