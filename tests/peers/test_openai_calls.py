@@ -6,10 +6,11 @@ import ast
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import FunctionType
+from typing import Any
 
 import aiohttp
 from openai import AsyncOpenAI
@@ -19,7 +20,7 @@ from tests.e2e.clients import PAGE, Server, serving
 from tests.pages import block, only
 from tests.ports import free_tcp_port
 from tests.transceiver.net import until
-from transceiver.caller.api import SignalingClient
+from transceiver.caller.api import Placed, SignalingClient
 from transceiver.caller.call import Call
 from transceiver.media.ticker import Ticker
 from transceiver.transport.certificate import Certificate
@@ -27,12 +28,34 @@ from transceiver.transport.certificate import Certificate
 PATIENCE_S = 60
 
 
+async def run(code: str, names: dict[str, Any]) -> None:
+    """Code of a page that stands in no function and yet awaits; what it assigns is in `names` then."""
+    await FunctionType(compile(code, "page", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), names)()
+
+
+class ByPage(SignalingClient):
+    """Has docs/live.md make a GPT-Live session of the offer, and attach to it."""
+
+    def __init__(self, http: aiohttp.ClientSession, url: URL, key: str | None) -> None:
+        super().__init__(http, url, key)
+        self._where = url
+        self._client = AsyncOpenAI(base_url=str(url.parent.parent), api_key=key)
+
+    async def place(self, offer_sdp: str, session: Mapping[str, object]) -> Placed:
+        names: dict[str, Any] = {"client": self._client, "offer": offer_sdp}
+        async with self._client:
+            await run(only("docs/live.md", "python")[0], names)
+        return Placed(names["answer"], self._where / names["made"].session.id)
+
+
 @asynccontextmanager
-async def calling(url: str, key: str | None) -> AsyncIterator[Call]:
+async def calling(
+    url: str, key: str | None, kind: type[SignalingClient] = SignalingClient
+) -> AsyncIterator[Call]:
     """A caller whose offers go to that URL."""
     ticker = Ticker()
     async with aiohttp.ClientSession() as http, asyncio.timeout(PATIENCE_S):
-        call = Call(SignalingClient(http, URL(url), key), ticker, Certificate.generate())
+        call = Call(kind(http, URL(url), key), ticker, Certificate.generate())
         try:
             await call.connect()
             yield call
@@ -89,15 +112,21 @@ def test_the_sideband_of_the_page_steers_a_call_to_its_end(tmp_path: Path) -> No
         ):
             call_id = call.record.session_id
             assert call_id is not None
-            filled_in = compile(
-                code.replace("rtc_1-…", call_id),
-                "docs/signaling.md",
-                "exec",
-                flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
-            )
-            steering = asyncio.ensure_future(FunctionType(filled_in, {"client": client})())
+            steering = asyncio.create_task(run(code.replace("rtc_1-…", call_id), {"client": client}))
             await until(lambda: any(event.type == "session.updated" for event in call.record.events))
             await client.realtime.calls.hangup(call_id)
             await steering
+
+    asyncio.run(scenario())
+
+
+def test_a_live_session_is_made_and_attached_to_as_the_page_has_it(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with (
+            serving(tmp_path) as server,
+            calling(f"{server.url}/v1/live/sessions", server.key, ByPage) as call,
+        ):
+            await until(lambda: call.record.events)
+            assert call.record.events[0].type == "session.started"
 
     asyncio.run(scenario())

@@ -21,7 +21,7 @@ from openai.types.live import ServerEvent
 from pydantic import TypeAdapter
 from yarl import URL
 
-from tests.browser.test_calls import decode
+from tests.decoding import decode
 from tests.peers.front import Front, front
 from tests.peers.judge import LIVE, judge, judged
 from tests.peers.packages import visiting

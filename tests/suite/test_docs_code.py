@@ -38,6 +38,7 @@ RUN_BY = {
     ("docs/clients.md", "go"): "tests/peers/test_pion.py",
     ("docs/clients.md", "html"): "tests/browser/test_clients.py",
     ("docs/clients.md", "js"): "tests/peers/test_clients_npm.py",
+    ("docs/live.md", "js"): "tests/peers/test_clients_npm.py",
     ("docs/steering.md", "js"): "tests/browser/test_clients.py",
     ("docs/token.md", "go"): "tests/core/test_token_docs.py",
 }
