@@ -17,8 +17,8 @@ import pytest
 from openai import AsyncOpenAI
 
 from tests.browser.driver import Browser
-from tests.browser.test_calls import decode
 from tests.certificates import self_signed
+from tests.decoding import decode
 from tests.peers.front import Front
 from tests.peers.judge import judge, judged
 from tests.peers.packages import script, visiting
