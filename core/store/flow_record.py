@@ -82,10 +82,10 @@ def _fields_untrusted(value: bytes) -> tuple[bytes, bytes, bytes]:
     if len(value) > MAX_VALUE_BYTES:
         raise RecordError(RecordReason.TOO_LONG)
     version, *fields = value.split(b" ")
-    if value == NOT_A_STRING or len(fields) != 3:
-        raise RecordError(RecordReason.MALFORMED)
-    if version != VERSION:
+    if version != VERSION and version.isdigit() and fields:  # whatever a later one has behind its number
         raise RecordError(RecordReason.OTHER_SCHEMA)
+    if value == NOT_A_STRING or version != VERSION or len(fields) != 3:
+        raise RecordError(RecordReason.MALFORMED)
     ufrag, until, text = fields
     if not until.isdigit() or len(until) > 12:
         raise RecordError(RecordReason.MALFORMED)

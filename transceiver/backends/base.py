@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from transceiver.observer import EndReason, Observer
 from transceiver.realtime.event import EmitEvent, Event
@@ -91,6 +91,16 @@ class BackendFactory(Protocol):
         """Let go of everything. Called once, after the last session has been closed, even if `start`
         has failed. A process does not wait for it for long.
         """
+
+
+@runtime_checkable
+class SettingsJudge(Protocol):
+    """What a `BackendFactory` may be besides: one that can say of settings, before there is a call, whether
+    `create` would take them. Client secrets with settings that it would not take are refused.
+    """
+
+    def judge(self, settings: Event) -> None:
+        """Raises `core.errors.ConfigError`, with what `create` would say."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -325,6 +325,10 @@ class Parrots:
     async def start(self) -> None:
         """Nothing to open."""
 
+    def judge(self, settings: Event) -> None:
+        """See SettingsJudge."""
+        read_turn_detection(settings, self._defaults)
+
     def create(self, context: SessionContext) -> Parrot:
         """One more. Raises ConfigError."""
         return Parrot(context, self._defaults)

@@ -137,7 +137,7 @@ class SignalingClient:
             return False
 
     async def restart_ice(self, location: URL, fragment: str) -> str:
-        """PATCH the call for an ICE restart (RFC 9725 §4.3.2); the server's fragment.
+        """PATCH the call for an ICE restart (RFC 9725 §4.3.3); the server's fragment.
 
         Raises RestartRefusedError when it will not, however often it is asked, and CallError when it could
         not.
@@ -157,7 +157,7 @@ class SignalingClient:
             raise CallError(Stage.ICE, f"no restart: {describe_error(error, location)}") from None
         if response.status == 200:
             return body
-        if response.status == 204:  # as for candidates (RFC 9725 §4.3.1)
+        if response.status == 204:  # as for candidates (RFC 9725 §4.3.2)
             raise RestartRefusedError(False, "no restart: the server takes candidates only")
         words = _refusal_untrusted(response, body, location)
         if response.status in FOR_NOW or response.status >= 500:

@@ -35,10 +35,12 @@ class StatusClient:
         if self._client is None:
             self._client = aiohttp.ClientSession(timeout=TIMEOUT, cookie_jar=aiohttp.DummyCookieJar())
         async with self._client.get(url, headers=headers, allow_redirects=False) as response:
-            body = await response.content.read(MAX_BYTES)
+            body = bytearray()
+            while len(body) < MAX_BYTES and (part := await response.content.read(MAX_BYTES - len(body))):
+                body += part  # as it comes: a part may be all of it, or not
             if not response.content.at_eof():
                 response.close()  # what is left of it is of no use, and may have no end
-            return Status(response.status, response.headers.get("Date"), body)
+            return Status(response.status, response.headers.get("Date"), bytes(body))
 
     async def close(self) -> None:
         """Let go of all connections; the next question opens another. Idempotent."""

@@ -21,6 +21,7 @@ from core.service.handover import DRAIN, DRAIN_NUMBER, DRAINED, EXPEL, STOP, UND
 from core.service.metrics.exposition import family
 from core.service.supervisor import ControlChannel, Message
 from core.service.worker import run
+from transceiver.backends.base import SettingsJudge
 from transceiver.host.arguments import TransceiverArguments
 from transceiver.host.http_server import OPEN_FILES, HttpServer
 from transceiver.host.locations import Copy
@@ -180,6 +181,8 @@ class Running:
         place = Place(settings.cluster, transceiver.host, transceiver.http, transceiver.forward_port)
         self._others = Others(siblings, OtherHosts(place, settings.keyring, self.metrics))
         self._access = Access(settings.api_keys, transceiver.cors_origins)
+        if isinstance(self._backends, SettingsJudge):
+            self._access.judge = self._backends.judge
         self._folder = arguments.folder
         self._database: tuple[Copy, LocationDatabase] | None = None
         self._steering = Steering(self.metrics, self._plan(settings))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Final
 
 from transceiver.realtime.event import Event
+from transceiver.realtime.json_text import decode_object_untrusted
 
 MAX_EVENT_CHARS = 262_144
 """Longest client event that is decoded; the size that our answers announce (RFC 8841 §6)."""
@@ -46,12 +46,7 @@ def decode_event_untrusted(text: str, max_chars: int = MAX_EVENT_CHARS) -> Event
     if len(text) > max_chars:
         return None
     try:
-        event = json.loads(text, parse_constant=refuse_constant)
-    except (ValueError, RecursionError):
+        event = decode_object_untrusted(text)
+    except ValueError:
         return None
-    return event if isinstance(event, dict) and isinstance(event.get("type"), str) else None
-
-
-def refuse_constant(name: str) -> float:
-    """NaN and infinities, which Python reads and would write, and RFC 8259 §6 does not have."""
-    raise ValueError(name)
+    return event if isinstance(event.get("type"), str) else None

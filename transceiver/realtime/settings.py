@@ -15,6 +15,7 @@ from typing import Final
 from core.errors import ConfigError
 from core.schema import Kind, boolean, choice, integer, number
 from transceiver.realtime.event import Event
+from transceiver.realtime.json_text import is_shallow
 
 MAX_SESSION_CHARS = 131_072
 """Of a whole session object as JSON: half of what an event may have, so that it fits into one."""
@@ -75,14 +76,6 @@ def audio_side(session: Mapping[str, object], side: str) -> Mapping[str, object]
     audio = session.get("audio")
     found = audio.get(side) if isinstance(audio, Mapping) else None
     return found if isinstance(found, Mapping) else {}
-
-
-def is_shallow(value: object, depth: int) -> bool:
-    """Whether JSON is nested less deep than `depth`. Walks no deeper than that itself."""
-    if not isinstance(value, Mapping | list):
-        return True
-    inner = value.values() if isinstance(value, Mapping) else value
-    return depth > 0 and all(is_shallow(each, depth - 1) for each in inner)
 
 
 def select(members: Event, wanted: Event) -> dict[str, object]:

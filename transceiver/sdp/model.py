@@ -140,7 +140,7 @@ class Fragment:
 
 @dataclass(frozen=True, slots=True)
 class Restarted:
-    """What a server's fragment says after an ICE restart (RFC 9725 §4.3.2), for the client's side."""
+    """What a server's fragment says after an ICE restart (RFC 9725 §4.3.3), for the client's side."""
 
     ufrag: str
     password: str = field(repr=False)

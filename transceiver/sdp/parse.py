@@ -117,7 +117,7 @@ def parse_fragment_untrusted(text: str) -> Fragment:
 
 
 def parse_restarted_untrusted(text: str) -> Restarted:
-    """The fragment that a server answers an ICE restart of ours with (RFC 9725 §4.3.2)."""
+    """The fragment that a server answers an ICE restart of ours with (RFC 9725 §4.3.3)."""
     fragment = parse_fragment_untrusted(text)
     if fragment.ufrag is None or fragment.password is None:
         raise SdpError(SdpReason.BAD_ICE, "The fragment has no a=ice-ufrag and a=ice-pwd.")

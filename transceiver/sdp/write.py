@@ -66,7 +66,7 @@ def build_offer(local: LocalDescription, audio_direction: str = "sendrecv", has_
 
 
 def build_fragment(offer: Offer, local: LocalDescription) -> str:
-    """The new credentials after an ICE restart (RFC 9725 §4.3.2, RFC 8840 §9)."""
+    """The new credentials after an ICE restart (RFC 9725 §4.3.3, RFC 8840 §9)."""
     media = offer.media[offer.audio_index]
     lines = ["a=ice-lite", *_bundle_lines(_accepted_mids(offer))]
     lines.append(f"m=audio {DISCARD_PORT} {media.protocol} {offer.codec.payload_type}")
@@ -77,7 +77,7 @@ def build_fragment(offer: Offer, local: LocalDescription) -> str:
 
 
 def build_restart(local: LocalDescription) -> str:
-    """The fragment by which a client restarts ICE of what `build_offer` offered (RFC 9725 §4.3.2)."""
+    """The fragment by which a client restarts ICE of what `build_offer` offered (RFC 9725 §4.3.3)."""
     lines = [
         *_bundle_lines(["0", "1"]),
         f"m=audio {DISCARD_PORT} UDP/TLS/RTP/SAVPF {OFFERED_PAYLOAD_TYPE}",

@@ -39,9 +39,11 @@ class ClientApi:
         return (self.opening, self.update)
 
 
-REALTIME: Final = ClientApi(
-    "realtime", "rtc_", "session.created", "session.updated", False, lambda error, _: error
-)
+def _numbered(error: Event, event_id: str) -> Event:
+    return {"event_id": event_id, **error}
+
+
+REALTIME: Final = ClientApi("realtime", "rtc_", "session.created", "session.updated", False, _numbered)
 LIVE: Final = ClientApi("live", "live_", "session.started", "session.updated", True, from_realtime)
 
 LAST_WORDS: Final[dict[str, Event]] = {

@@ -375,7 +375,7 @@ class Session:
         """What a client is told of the end. One of GPT-Live hears of each, and of ours why."""
         error = LAST_WORDS.get(reason)
         if self._live is None:
-            return [] if error is None else [error]
+            return [] if error is None else [self.events.word(error)]
         closed = self._live.closed(reason)
         return [closed] if error is None else [self.events.word(error), closed]
 

@@ -19,6 +19,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from core.errors import SdpError
 from transceiver.observer import Observer
+from transceiver.realtime.event import Event
 from transceiver.signaling.apikeys import OPEN_CALLER, ApiKeys
 from transceiver.signaling.bodies import JSON_TYPE, MAX_REQUEST_BYTES
 from transceiver.signaling.calls import (
@@ -49,7 +50,7 @@ from transceiver.signaling.referrals import (
     read_referral_untrusted,
 )
 from transceiver.signaling.refusals import HttpReason, Refusal, allow, from_framework, from_sdp
-from transceiver.signaling.secret_requests import CLIENT_SECRETS, create
+from transceiver.signaling.secret_requests import CLIENT_SECRETS, Judge, create
 from transceiver.signaling.shapes import OFFER_PATHS
 from transceiver.signaling.siblings import CALLER_HEADER, LIMITED_HEADER, STEERING
 from transceiver.signaling.sideband import Sidebands, register_sidebands
@@ -70,6 +71,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 logger = logging.getLogger(__name__)
 
 
+def _take_any(_: Event) -> None:
+    """What a backend says that cannot tell before there is a call."""
+
+
 @dataclass(slots=True)
 class Access:
     """Who may call. Replaced field by field on reload."""
@@ -81,6 +86,8 @@ class Access:
     """None believes no referral."""
     secret_keys: SecretKeys | None = None
     """None makes and takes no client secret."""
+    judge: Judge = _take_any
+    """What the backend says of a client secret's settings."""
 
 
 def public_app(
@@ -111,7 +118,7 @@ def public_app(
         if access.secret_keys is None or SECRET in request:
             what = "A client secret is made with an API key, not with another secret."
             raise Refusal(403, HttpReason.BAD_CLIENT_SECRET, what)
-        return await create(request, access.secret_keys, request[CALLER])
+        return await create(request, access.secret_keys, request[CALLER], access.judge)
 
     register_calls(app.router, calls)
     register_sidebands(app.router, Sidebands(calls, observer))

@@ -8,14 +8,13 @@ what its Python library sends.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from transceiver.realtime.client_events import refuse_constant
+from transceiver.realtime.json_text import MAX_DEPTH, decode_object_untrusted
 from transceiver.sdp import MAX_SDP_BYTES, SdpReason
 from transceiver.signaling.refusals import HttpReason, Refusal
 
@@ -88,12 +87,10 @@ async def _read_form_untrusted(request: web.Request, timeout_s: float) -> dict[s
 def json_object_untrusted(body: str | bytes, what: str) -> Mapping[str, object]:
     """The object in a text. Raises Refusal; `what` begins its sentence."""
     try:
-        parsed = json.loads(body, parse_constant=refuse_constant)
-    except (ValueError, RecursionError):
-        raise Refusal(400, HttpReason.BAD_SESSION, f"{what} is not JSON.") from None
-    if not isinstance(parsed, dict):
-        raise Refusal(400, HttpReason.BAD_SESSION, f"{what} must be a JSON object.")
-    return parsed
+        return decode_object_untrusted(body)
+    except ValueError:
+        words = f"{what} must be a JSON object, nested no deeper than {MAX_DEPTH}."
+        raise Refusal(400, HttpReason.BAD_SESSION, words) from None
 
 
 def _session_untrusted(session: object) -> Mapping[str, object]:

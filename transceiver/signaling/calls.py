@@ -15,7 +15,7 @@ import re
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from aiohttp import web
 
@@ -36,8 +36,8 @@ from transceiver.signaling.bodies import BODY_TIMEOUT_S, decode_sdp_untrusted, r
 from transceiver.signaling.client_secrets import ClientSecret
 from transceiver.signaling.hosts import VOUCHER_HEADER, OtherHosts
 from transceiver.signaling.referrals import PARAMETER, REFERRALS, Referral, Referrer, refuse_other_offer
-from transceiver.signaling.refusals import HttpReason, Refusal, no_such_call
-from transceiver.signaling.shapes import CALLS, SHAPES, Shape, secret_settings, shape_of
+from transceiver.signaling.refusals import HttpReason, Refusal, bad_session, no_such_call
+from transceiver.signaling.shapes import CALLS, MODEL, SHAPES, Shape, secret_settings, shape_of
 from transceiver.signaling.siblings import (
     CALLER_HEADER,
     EVIDENCE_HEADER,
@@ -170,7 +170,7 @@ class Calls:
         if fragment.ufrag is None or fragment.password is None or fragment.ufrag in current:
             return web.Response(status=204)
         if condition is None:
-            raise Refusal(428, HttpReason.NO_IF_MATCH, "An ICE restart needs If-Match: * (RFC 9725 §4.3.2).")
+            raise Refusal(428, HttpReason.NO_IF_MATCH, "An ICE restart needs If-Match: * (RFC 9725 §4.3.3).")
         choice = self._choose(self._evidence(request))
         remote = Credentials(fragment.ufrag, fragment.password)
         local = _named(self._manager.restart_ice(session, remote, _now_min()), choice)
@@ -211,6 +211,8 @@ class Calls:
         self._observer.count(REFERRALS, why.reason)
         logger.info("a call is referred to %s: %s", region, why.reason)
         query = self._referrer.query(caller, sdp, int(time.time()))
+        if MODEL in request.query:
+            query += "&" + urlencode({MODEL: request.query[MODEL]})
         headers = {"Location": f"{region}{shape_of(request).path}?{query}", "Cache-Control": "no-store"}
         return web.Response(status=307, headers=headers)
 
@@ -311,12 +313,6 @@ def _handed(request: web.Request, body: bytes) -> Handed:
 def _of(request: web.Request, names: Collection[str]) -> dict[str, str]:
     """Those of these headers that there are."""
     return {name: ", ".join(request.headers.getall(name)) for name in names if name in request.headers}
-
-
-def bad_session(error: ConfigError) -> Refusal:
-    """What is wrong with a session object; `param` is the first member at fault."""
-    param = error.problems[0].split(maxsplit=1)[0] if error.problems[0].startswith("session.") else None
-    return Refusal(400, HttpReason.BAD_SESSION, f"session: {'; '.join(error.problems)}", param=param)
 
 
 def _named(local: LocalDescription, choice: Choice) -> LocalDescription:

@@ -7,8 +7,12 @@ from enum import StrEnum
 
 from aiohttp import web
 
-from core.errors import SdpError
+from core.errors import ConfigError, SdpError
 from transceiver.sdp import SdpReason
+
+MAX_PARAM_CHARS = 256
+MAX_MESSAGE_CHARS = 1024
+"""Of what a refusal repeats of a stranger's own words."""
 
 
 class HttpReason(StrEnum):
@@ -74,6 +78,14 @@ class Refusal(Exception):  # noqa: N818 - an outcome of a request, not an error 
             "param": self.param,
         }
         return web.json_response({"error": error}, status=self.status, headers=self.headers)
+
+
+def bad_session(error: ConfigError) -> Refusal:
+    """For settings that cannot be followed; the first sentence begins with the member that is to blame."""
+    what = "; ".join(error.problems)
+    member = error.problems[0].split(maxsplit=1)[0][:MAX_PARAM_CHARS]
+    param = member if member.startswith("session") else "session"
+    return Refusal(400, HttpReason.BAD_SESSION, what[:MAX_MESSAGE_CHARS], param=param)
 
 
 def no_such_call() -> Refusal:

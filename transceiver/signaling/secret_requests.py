@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from aiohttp import web
@@ -12,6 +12,8 @@ from aiohttp import web
 from core.errors import ConfigError
 from transceiver.live.settings import KIND
 from transceiver.realtime.event import Event
+from transceiver.realtime.permissions import MEMBER, take_permissions
+from transceiver.realtime.settings import DEFAULTS
 from transceiver.signaling.bodies import BODY_TIMEOUT_S, JSON_TYPE, json_object_untrusted, read_untrusted
 from transceiver.signaling.client_secrets import (
     LIFETIME_S,
@@ -21,8 +23,11 @@ from transceiver.signaling.client_secrets import (
     SecretKeys,
     mint_client_secret,
 )
-from transceiver.signaling.refusals import HttpReason, Refusal
+from transceiver.signaling.refusals import HttpReason, Refusal, bad_session
 from transceiver.signaling.shapes import is_live, judge_secret_session
+
+Judge = Callable[[Event], None]
+"""Raises ConfigError for settings that the backend of this host does not take."""
 
 CLIENT_SECRETS: Final = "/v1/realtime/client_secrets"
 ANCHOR: Final = "created_at"
@@ -44,40 +49,48 @@ async def read_body_untrusted(request: web.Request) -> Mapping[str, object]:
     return json_object_untrusted(body, "The body")
 
 
-def answer(body: Mapping[str, object], keys: SecretKeys, caller: str, now_s: int) -> dict[str, object]:
-    """The API's response to what a body wants. Raises Refusal."""
-    session = _session(body)
+def answer(
+    body: Mapping[str, object], keys: SecretKeys, caller: str, now_s: int, judge: Judge
+) -> dict[str, object]:
+    """The API's response to what a body wants, with the session as it would be in force: the secret has only
+    what was given, for another host may have other defaults. Raises Refusal.
+    """
+    given = body.get("session")
+    session: Event = {}
+    if given is not None:
+        if not isinstance(given, dict):
+            raise Refusal(400, HttpReason.BAD_SESSION, "session must be a JSON object.", param="session")
+        session = given
+    effective = _effective(session, judge)
     expires_s = now_s + _lifetime_s(body.get("expires_after"))
     value = mint_client_secret(keys, ClientSecret(caller, expires_s, session))
-    kind = KIND if is_live(session) else "realtime"
-    named = {"id": f"sess_{secrets.token_urlsafe(16)}", "object": f"{kind}.session"}
-    return {
-        "value": value,
-        "expires_at": expires_s,
-        "session": {"type": kind, **session, **named},
-    }
+    return {"value": value, "expires_at": expires_s, "session": effective}
 
 
-async def create(request: web.Request, keys: SecretKeys, caller: str) -> web.Response:
+async def create(request: web.Request, keys: SecretKeys, caller: str, judge: Judge) -> web.Response:
     """The handler, for a caller that has shown an API key."""
     body = await read_body_untrusted(request)
-    made = answer(body, keys, caller, int(time.time()))
+    made = answer(body, keys, caller, int(time.time()), judge)
     return web.json_response(made, headers={"Cache-Control": "no-store"})
 
 
-def _session(body: Mapping[str, object]) -> Event:
-    session = body.get("session")
-    if session is None:
-        return {}
-    if not isinstance(session, dict):
-        raise Refusal(400, HttpReason.BAD_SESSION, "session must be a JSON object.", param="session")
+def _effective(session: Event, judge: Judge) -> Event:
+    """The session of a call that says nothing itself. Raises Refusal, with the member that is to blame."""
     try:
-        judge_secret_session(session)
+        if is_live(session):
+            judge_secret_session(session)
+            return {**session, **_named(KIND)}
+        rest, _ = take_permissions(session)
+        settings = DEFAULTS.updated(rest)
+        judge(rest)
     except ConfigError as error:
-        what = "; ".join(error.problems)
-        param = "session" if is_live(session) else "session.client"
-        raise Refusal(400, HttpReason.BAD_SESSION, what, param=param) from None
-    return session
+        raise bad_session(error) from None
+    permissions = {MEMBER: session[MEMBER]} if MEMBER in session else {}
+    return {**settings.members, **permissions, **_named("realtime")}
+
+
+def _named(kind: str) -> dict[str, object]:
+    return {"id": f"sess_{secrets.token_urlsafe(16)}", "object": f"{kind}.session"}
 
 
 def _lifetime_s(wanted: object) -> int:

@@ -33,6 +33,8 @@ from transceiver.signaling.refusals import HttpReason, Refusal
 CALLS: Final = "/v1/realtime/calls"
 OLDER_CALLS: Final = "/v1/realtime"
 """Where the OpenAI API took offers before it had calls, as `POST /v1/realtime?model=…`."""
+MODEL: Final = "model"
+"""Of a query."""
 LIVE_SESSIONS: Final = "/v1/live/sessions"
 WEBRTC: Final = "webrtc"
 
@@ -70,8 +72,11 @@ class RealtimeShape:
     accept_post = ACCEPT_POST
 
     async def read_untrusted(self, request: web.Request, timeout_s: float) -> tuple[str, Event]:
-        """See Shape; in three forms."""
-        return await read_call_untrusted(request, timeout_s)
+        """See Shape; in three forms. The query's model counts where the session names none."""
+        sdp, settings = await read_call_untrusted(request, timeout_s)
+        if MODEL in request.query:
+            settings = {MODEL: request.query[MODEL], **settings}
+        return sdp, settings
 
     def hand_over(self, sdp: str, settings: Event) -> bytes:
         """See Shape."""

@@ -1,7 +1,7 @@
 // One call: plain WebRTC, one POST. Emits "state", "setup", "event" and "track"; knows nothing of the page.
 //
 // When the way is lost, because the network is another one say, or audio stops, because the PoP is gone, ICE is
-// restarted: a PATCH of the call with new credentials (RFC 9725 §4.3.2). By itself Chromium takes 3.5 s to leave a
+// restarted: a PATCH of the call with new credentials (RFC 9725 §4.3.3). By itself Chromium takes 3.5 s to leave a
 // way that is silent. Firefox gives DTLS up as soon as there is no network at all; then only a new call
 // helps. A few tries, ever later; then it is over.
 

@@ -65,6 +65,22 @@ def test_what_has_no_end_and_what_leads_elsewhere_is_taken_for_what_it_is() -> N
     asyncio.run(scenario())
 
 
+def test_a_body_that_comes_in_pieces_is_read_to_its_end() -> None:
+    async def scenario() -> None:
+        async def handle(request: web.BaseRequest) -> web.StreamResponse:
+            response = web.StreamResponse()
+            await response.prepare(request)
+            for piece in (b'{"state": ', b'"ready"', b"}"):
+                await response.write(piece)
+                await asyncio.sleep(0.02)
+            return response
+
+        async with asking(handle) as (client, url):
+            assert (await client.get(url)).body == b'{"state": "ready"}'
+
+    asyncio.run(scenario())
+
+
 def test_a_server_that_has_gone_and_come_back_is_asked_anew() -> None:
     """Whoever kept the connection must not take the old one's end for the new one's silence."""
 

@@ -46,3 +46,21 @@ def test_no_sample_is_lost_or_made_up_however_it_is_cut(rates: tuple[int, int], 
         heard = [resampler.push(said[a:b]) for a, b in itertools.pairwise(ends)]
         whole = np.concatenate([*heard, resampler.flush()])
         assert abs(len(whole) - sum(sizes) * rates[1] / rates[0]) <= 1
+
+
+@pytest.mark.parametrize(("from_rate", "to_rate"), RATES)
+def test_silence_stays_silence_and_the_same_is_the_same_again(from_rate: int, to_rate: int) -> None:
+    silent, said = np.zeros(from_rate, np.int16), (tone(from_rate, from_rate) / 2000).astype(np.int16)
+    assert not Resampler(from_rate, to_rate).push(silent).any()
+    first, second = (Resampler(from_rate, to_rate).push(said) for _ in range(2))
+    assert np.array_equal(first, second)
+
+
+def test_what_is_too_loud_is_clipped_and_never_wraps() -> None:
+    """A square wave at full scale overshoots at its edges; between them it stays on its side."""
+    half = 600
+    square = np.repeat(np.array([32767, -32768] * 10, np.int16), half)
+    heard = Resampler(24_000, 16_000).push(square).astype(int)
+    assert (heard.max(), heard.min()) == (32767, -32768)
+    whole = heard[: len(heard) // 400 * 400].reshape(-1, 400)[1:, 50:350]
+    assert (np.sign(whole) == np.sign(whole[:, :1])).all()

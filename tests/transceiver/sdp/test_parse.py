@@ -341,7 +341,7 @@ def test_an_answer_must_choose_a_dtls_role() -> None:
 
 
 def test_fragment_of_a_trickling_client() -> None:
-    """RFC 9725 §4.3.1's example."""
+    """RFC 9725 §4.3.2's example."""
     fragment = parse_fragment_untrusted(
         "a=group:BUNDLE 0 1\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=ice-ufrag:EsAw\r\n"
         "a=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\n"

@@ -213,13 +213,14 @@ def test_objections_have_ids_of_their_own_and_repeat_little() -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"type": 1}', "no"])
 def test_what_is_no_event_is_counted_and_answered(text: str) -> None:
-    one = hub(LIMITED)
+    one, ids = hub(LIMITED), set()
     for is_trusted in (True, False):
         with pytest.raises(NotAllowedError) as caught:
             one.take_untrusted(text, is_trusted=is_trusted)
         error: Any = caught.value.answer["error"]
         assert error["code"] == "invalid_event"
-    assert one.stats.invalid == 2
+        ids.add(caught.value.answer["event_id"])
+    assert (one.stats.invalid, len(ids)) == (2, 2)
 
 
 def update(client: object) -> dict[str, object]:

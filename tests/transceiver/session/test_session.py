@@ -143,6 +143,7 @@ def test_a_message_that_is_no_event_is_answered_with_an_error(text: str) -> None
                 event = json.loads(await client.messages.get())
             assert event["type"] == "error"
             assert event["error"]["code"] == "invalid_event"
+            assert event["event_id"]
             assert session.event_stats.invalid == 1
             assert session.state is SessionState.CONNECTED
 

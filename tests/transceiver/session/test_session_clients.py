@@ -226,7 +226,9 @@ def test_a_channel_too_many_is_closed_with_a_reason() -> None:
                 more = pc.createDataChannel("more")
                 await _connected(server, pc)
                 assert (await _next(events))["type"] == "session.created"
-                assert (await _next(events))["error"]["code"] == "channel_not_ours"  # type: ignore[index]
+                told = await _next(events)
+                assert told["error"]["code"] == "channel_not_ours"  # type: ignore[index]
+                assert told["event_id"]
                 await until(lambda: more.readyState == "closed")
                 assert server.counts.refused["channel_not_ours"] == 1
             finally:
@@ -260,6 +262,7 @@ async def _hear_the_end(server: Server, reason: EndReason) -> list[str]:
         async with asyncio.timeout(2.0):
             await until(lambda: pc.connectionState == "closed" and channel.readyState == "closed")
         told: list[Any] = [events.get_nowait() for _ in range(events.qsize())]
+        assert all(event["event_id"] for event in told)
         return [event["error"]["code"] for event in told]
     finally:
         await pc.close()

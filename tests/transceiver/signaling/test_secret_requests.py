@@ -31,13 +31,18 @@ def secret(host: Host, body: object = None, key: str = "alice") -> str:
 
 def test_a_secret_comes_with_its_expiry_and_its_session(host: Host) -> None:
     before = int(time.time())
-    session = {"type": "realtime", "model": "parrot", "instructions": "Listen."}
+    session: dict[str, object] = {"type": "realtime", "model": "parrot", "instructions": "Listen."}
+    session |= {"audio": {"input": {"turn_detection": {"type": "server_vad", "threshold": 0.6}}}}
     response = new(host, {"session": session, "expires_after": {"anchor": "created_at", "seconds": 60}})
     assert (response.status, response.headers["Cache-Control"]) == (200, "no-store")
     made = json.loads(response.body)
     assert made["value"].startswith("ek_")
     assert before + 60 <= made["expires_at"] <= time.time() + 60
-    assert {**session, "object": "realtime.session"}.items() <= made["session"].items()
+    told = made["session"]
+    assert (told["object"], told["model"], told["instructions"]) == ("realtime.session", "parrot", "Listen.")
+    assert told["audio"]["input"]["turn_detection"]["threshold"] == 0.6
+    assert told["audio"]["input"]["turn_detection"]["silence_duration_ms"] == 500, "the API's default"
+    assert (told["tool_choice"], told["audio"]["output"]["speed"]) == ("auto", 1.0)
     assert made["session"]["id"].startswith("sess_")
     assert set(made) == {"value", "expires_at", "session"}
 
@@ -72,16 +77,46 @@ def test_every_process_takes_it(host: Host) -> None:
 
 
 def test_the_settings_in_it_are_the_defaults_of_its_calls(host: Host) -> None:
-    """A default that the backend refuses is refused with the call, and what the client says comes first."""
-    wrong = {"session": {"audio": {"input": {"turn_detection": {"type": "server_vad", "threshold": 9}}}}}
-    value = secret(host, wrong)
-    refused = host.request("POST", CALLS, CHROMIUM, SDP, value)
-    assert (refused.status, refused.code) == (400, "http_bad_session")
-    assert "threshold" in refused.text
-    body = {"sdp": CHROMIUM, "session": {"audio": {"input": {"turn_detection": None}}}}
-    taken = host.request("POST", CALLS, json.dumps(body), JSON, value)
-    assert taken.status == 201
-    host.request("DELETE", taken.headers["Location"])
+    """A call's own come first, member by member, and are judged together with those of the secret."""
+    value = secret(host, {"session": {"turn_detection": {"type": "server_vad", "threshold": 0.7}}})
+    for threshold, status in ((9, 400), (0.2, 201)):
+        turns = {"type": "server_vad", "threshold": threshold}
+        body = {"sdp": CHROMIUM, "session": {"turn_detection": turns}}
+        response = host.request("POST", CALLS, json.dumps(body), JSON, value)
+        assert response.status == status, response.text
+    host.request("DELETE", response.headers["Location"])
+
+
+def test_settings_that_no_call_could_have_are_refused_when_it_is_made(host: Host) -> None:
+    """By the API's rules and, for the last one, by the backend of this host."""
+    wrong: tuple[tuple[object, str], ...] = (
+        ({"audio": {"input": {"turn_detection": {"threshold": 9}}}}, "session.audio.input.turn_detection"),
+        ({"audio": {"output": {"speed": 7}}}, "session.audio.output.speed"),
+        ({"tools": "all"}, "session.tools"),
+        ({"max_output_tokens": 0}, "session.max_output_tokens"),
+        ({"audio": {"audio": {"audio": 1}}, "output_modalities": []}, "session.output_modalities"),
+        ({"turn_detection": {"type": "server_vad", "pause_ms": 20}}, "session.turn_detection.pause_ms"),
+    )
+    for session, param in wrong:
+        response = new(host, {"session": session})
+        assert (response.status, response.code) == (400, "http_bad_session"), session
+        assert json.loads(response.body)["error"]["param"] == param
+
+
+@pytest.mark.parametrize("depth", [17, 63, 200, 500, 900, 960, 990, 1_500])
+@pytest.mark.parametrize("member", ["audio", "x"])
+def test_depth_is_a_fault_of_the_session_s_and_never_ours(host: Host, member: str, depth: int) -> None:
+    session = f'{{"{member}":' * depth + "1" + "}" * depth
+    secret_body, call_body = (
+        f'{{"session": {session}}}',
+        f'{{"sdp": {json.dumps(CHROMIUM)}, "session": {session}}}',
+    )
+    asked = host.request("POST", SECRETS, secret_body, JSON)
+    assert (asked.status, asked.code) == (400, "http_bad_session")
+    called = host.request("POST", CALLS, call_body, JSON)
+    assert called.status == (201 if depth < 64 else 400), called.text  # a parrot has no use for it
+    if called.status == 201:
+        host.request("DELETE", called.headers["Location"])
 
 
 def test_permissions_are_for_who_has_an_api_key(host: Host) -> None:
@@ -119,7 +154,11 @@ def test_who_has_no_api_key_gets_none(host: Host, key: str | None) -> None:
         ({"expires_after": {"seconds": "60"}}, "expires_after.seconds", "http_bad_body"),
         ({"expires_after": {"seconds": 60.5}}, "expires_after.seconds", "http_bad_body"),
         ({"session": []}, "session", "http_bad_session"),
-        ({"session": {"client": {"data_channel": {"allowed": []}}}}, "session.client", "http_bad_session"),
+        (
+            {"session": {"client": {"data_channel": {"allowed": []}}}},
+            "session.client.data_channel",
+            "http_bad_session",
+        ),
         ({"session": {"instructions": "x" * 70_000}}, "session", "http_bad_session"),
     ],
     ids=["number", "anchor", "short", "long", "bool", "text", "half", "array", "permissions", "large"],
@@ -182,8 +221,8 @@ def test_a_deleted_api_key_takes_its_secrets_along_and_calls_stay(tmp_path: Path
 def test_an_open_host_makes_secrets_for_clients_that_insist_on_one(tmp_path: Path) -> None:
     settings = {"open": "true", "api_keys_file": "", "page": "false"}
     with Host(tmp_path, settings, processes=1) as host:
-        wrong = {"session": {"audio": {"input": {"turn_detection": {"type": "server_vad", "threshold": 9}}}}}
-        assert host.request("POST", CALLS, CHROMIUM, SDP, secret(host, wrong)).status == 400
+        deep: object = {"session": {"client": {"data_channel": {"allowed_client_events": []}}}}
+        host.call(CHROMIUM, secret(host, deep))
         host.call(CHROMIUM, secret(host))
         host.call(CHROMIUM, "ek_of_another_service")
 

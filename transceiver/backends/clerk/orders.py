@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
+
+from transceiver.realtime.json_text import decode_object_untrusted
 
 MAX_WORDS_CHARS = 500
 """Of what is repeated."""
@@ -112,9 +113,7 @@ class Clerk:
 def _told(output: str) -> str:
     """A function's result: text as it is, or the first text in a JSON object."""
     try:
-        told = json.loads(output)
-    except (ValueError, RecursionError):
-        told = output
-    if isinstance(told, Mapping):
-        told = next((value for value in told.values() if isinstance(value, str)), output)
-    return str(told)[:MAX_WORDS_CHARS]
+        told = decode_object_untrusted(output)
+    except ValueError:
+        return output[:MAX_WORDS_CHARS]
+    return next((value for value in told.values() if isinstance(value, str)), output)[:MAX_WORDS_CHARS]

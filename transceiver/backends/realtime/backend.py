@@ -148,6 +148,10 @@ class RemoteBackends:
             task.get_loop().call_exception_handler(message)
             link.give_up()
 
+    def judge(self, settings: Event) -> None:
+        """See SettingsJudge."""
+        self.choose_model(DEFAULTS.updated(settings).model)
+
     def create(self, context: SessionContext) -> RemoteBackend:
         """One more. Raises ConfigError."""
         return RemoteBackend(context, self)

@@ -13,12 +13,9 @@ from typing import Final
 
 from core.errors import BackendError
 from transceiver.backends.realtime.formats import AudioFormat
-from transceiver.realtime.client_events import refuse_constant
 from transceiver.realtime.event import Event
-from transceiver.realtime.settings import audio_side, is_shallow
-
-MAX_DEPTH = 64
-"""Of a server event; a JSON schema of a tool's parameters may be deep, but not as deep."""
+from transceiver.realtime.json_text import decode_object_untrusted
+from transceiver.realtime.settings import audio_side
 
 GA_NAMES: Final[Mapping[str, str]] = {
     "response.text.delta": "response.output_text.delta",
@@ -53,21 +50,17 @@ def decode_server_event_untrusted(text: str) -> dict[str, object]:
     BackendError.
     """
     try:
-        event = json.loads(text, parse_constant=refuse_constant)
-    except (ValueError, RecursionError):
+        event = decode_object_untrusted(text)
+    except ValueError:
         raise BackendError(EventReason.NOT_AN_EVENT) from None
-    if (
-        not isinstance(event, dict)
-        or not isinstance(event.get("type"), str)
-        or not is_shallow(event, MAX_DEPTH)
-    ):
+    kind = event.get("type")
+    if not isinstance(kind, str):
         raise BackendError(EventReason.NOT_AN_EVENT)
-    kind = event["type"]
     if kind in GA_NAMES:
         event["type"] = GA_NAMES[kind]
-    if isinstance(event.get("item"), Mapping):
-        event["item"] = _ga_item(event["item"])
-    response = event.get("response")
+    item, response = event.get("item"), event.get("response")
+    if isinstance(item, Mapping):
+        event["item"] = _ga_item(item)
     if isinstance(response, Mapping) and isinstance(response.get("output"), list):
         output = [_ga_item(each) if isinstance(each, Mapping) else each for each in response["output"]]
         event["response"] = {**response, "output": output}

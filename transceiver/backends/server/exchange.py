@@ -16,13 +16,11 @@ from transceiver.backends.server.contract import FOR_SESSIONS, ServedSession
 from transceiver.realtime.client_events import decode_event_untrusted
 from transceiver.realtime.event import Event
 from transceiver.realtime.server_events import shortened
-from transceiver.realtime.settings import is_shallow
 
 MAX_MESSAGE_CHARS = 16 * 1024 * 1024
 """15 MiB, the most that the API lets a client append at once, and what is around it."""
 MAX_EVENT_CHARS = 262_144
 """Of any event but that one."""
-MAX_DEPTH = 64
 MAX_ID_CHARS = 64
 
 ITEM_TYPES: Final = ("message", "function_call", "function_call_output")
@@ -56,11 +54,7 @@ class Exchange:
         """
         event = decode_event_untrusted(text, MAX_MESSAGE_CHARS)
         is_append = event is not None and event["type"] == "input_audio_buffer.append"
-        if (
-            event is None
-            or not is_shallow(event, MAX_DEPTH)
-            or (len(text) > MAX_EVENT_CHARS and not is_append)
-        ):
+        if event is None or (len(text) > MAX_EVENT_CHARS and not is_append):
             self.refuse_message()
         elif is_append:
             self._append(event)

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from core.errors import BackendError
 from transceiver.backends.realtime.dialect import (
     GA_NAMES,
-    MAX_DEPTH,
     Dialect,
     decode_server_event_untrusted,
     encode_client_event,
     session_update,
 )
 from transceiver.backends.realtime.formats import FORMATS
+from transceiver.realtime.json_text import MAX_DEPTH
 
 
 def decoded(**event: object) -> dict[str, Any]:
