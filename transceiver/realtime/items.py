@@ -49,6 +49,11 @@ class Conversation:
         """Length of all items as JSON; at most `MAX_CHARS`."""
         return self._chars
 
+    @property
+    def items(self) -> list[Event]:
+        """As they are now, in the order in which they were first heard of."""
+        return [item for item, _ in self._items.values()]
+
     def find(self, item_id: object) -> Event | None:
         """The item as it is now; None where it is not known (any more)."""
         held = self._items.get(item_id) if isinstance(item_id, str) else None

@@ -12,8 +12,10 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from transceiver.backends.realtime.answers import Answers
+from transceiver.backends.realtime.item_ids import ItemIds
 from transceiver.backends.realtime.loss import LossTone
 from transceiver.backends.realtime.outbox import Asked, Outbox
+from transceiver.backends.realtime.replay import items_to_retell
 from transceiver.backends.realtime.terms import BridgePlan, Terms
 from transceiver.backends.realtime.turns import LocalTurns, local_settings
 from transceiver.realtime.event import EmitEvent, Event
@@ -40,6 +42,9 @@ SPEECH: Final = (
 )
 
 
+COMMIT_EMPTY: Final = "input_audio_buffer_commit_empty"
+
+
 class Bridge:
     """`emit` takes events for the client, `send` those for the backend, in the words of the GA version.
 
@@ -58,7 +63,8 @@ class Bridge:
         self._plan = plan
         self._session_id = session_id
         self._channel = EventChannel(session_id, emit)
-        self._outbox = Outbox(send)
+        self._ids = ItemIds()
+        self._outbox = Outbox(send, self._ids.to_backend)
         self._budgets = budgets
         self._conversation = Conversation()
         self._answers = Answers(self._channel, self._outbox, self._conversation, budgets, plan.limit_ms)
@@ -78,17 +84,22 @@ class Bridge:
         """A connection is there, whose backend knows nothing yet. Also called after each `lost`."""
         self._tone = None
         self._terms.begin()
+        retold = items_to_retell(self._conversation.items)
+        self._ids.retell(retold)
+        for item in retold:
+            self._outbox.send("conversation.item.create", item=item)
 
     def lost(self) -> None:
         """The connection is gone, and with it what the backend knew."""
         self._answers.lost()
         self._terms.lost()
         self._outbox.clear()
+        self._ids.lost()
         self._follow_turns()
         if self._turns is not None:
             self._turns.abandon()
         self._tone = LossTone()
-        message = "The backend was lost; what was said before, it will not know any more."
+        message = "The backend was lost; another one will be told in words what was said before."
         self._channel.send("error", error=_error("server_error", "backend_lost", message))
 
     @property
@@ -167,7 +178,7 @@ class Bridge:
             voxpop={"speech_end_ms": turns.speech_end_ms},
         )
         self._outbox.send_audio(self._terms.uplink.flush())
-        self._outbox.send("input_audio_buffer.commit")
+        self._ids.commit(self._outbox.send("input_audio_buffer.commit"), self._turn_item, self._now_ns)
         if turns.settings.create_response:
             self._answers.request(None, TurnAccount(self._now_ns, turns.last_word))
 
@@ -198,11 +209,17 @@ class Bridge:
     def _pass_on(self, event: Event) -> None:
         if event.get("type") in ("input_audio_buffer.commit", "input_audio_buffer.clear"):
             rest = self._terms.uplink.flush()
-            if event["type"] == "input_audio_buffer.commit":
+            is_commit = event["type"] == "input_audio_buffer.commit"
+            if is_commit:
                 self._outbox.send_audio(rest)
+            in_turn = self._turns is not None and self._turns.in_turn
             if self._turns is not None:
                 self._turns.abandon()
-        self._outbox.pass_on(event)
+            sent = self._outbox.pass_on(event)
+            if is_commit:
+                self._ids.commit(sent, self._turn_item if in_turn else None, self._now_ns)
+        else:
+            self._outbox.pass_on(event)
 
     def _retrieve(self, event: Event) -> None:
         item = self._conversation.find(event.get("item_id"))
@@ -245,7 +262,9 @@ class Bridge:
         elif kind in SPEECH:
             self._speech(event, now_ns)
         elif kind not in NOT_TOLD:
-            self._tell(event)
+            told = self._ids.from_backend_untrusted(event, self._now_ns)
+            if told is not None:
+                self._tell(told)
 
     def _tell(self, event: Event) -> None:
         """What the client hears of as well, and before what follows from it."""
@@ -287,7 +306,7 @@ class Bridge:
         members = dict(error) if isinstance(error, Mapping) else _error("server_error", "unknown", "")
         event_id = members.get("event_id")
         if not isinstance(event_id, str):
-            event_id, asked = self._guess()
+            event_id, asked = self._guess(members.get("code"))
         else:
             asked = self._outbox.pop_untrusted(event_id)
         if asked is not None:
@@ -300,8 +319,13 @@ class Bridge:
         )
         self._channel.send("error", error=members)
 
-    def _guess(self) -> tuple[str, Asked | None]:
+    def _guess(self, code: object) -> tuple[str, Asked | None]:
         """What an error without an id is about: who waits for an answer would wait for ever without one."""
+        if code == COMMIT_EMPTY and self._ids.oldest_commit:
+            event_id = self._ids.oldest_commit
+            return event_id, self._outbox.pop_untrusted(event_id)
+        if self._ids.refused_retold():
+            return "", Asked("conversation.item.create", None)
         if self._answers.asked is not None:
             return "", Asked("response.create", self._answers.asked.event)
         event_id = self._terms.oldest_update
@@ -309,6 +333,7 @@ class Bridge:
 
     def _failed(self, event_id: str, asked: Asked) -> None:
         self._terms.failed(event_id)
+        self._ids.refused(event_id)
         current = self._answers.asked
         if asked.kind == "response.create" and current is not None and current.event is asked.by:
             self._answers.refused()

@@ -25,13 +25,21 @@ def _nowhere(_: Event) -> None:
     """Where events of an ended session go."""
 
 
+def _as_it_is(event: Event) -> Event:
+    """Both sides use the same ids."""
+    return event
+
+
 class Outbox:
     """Numbers what goes to the backend; `send` takes it further. Ids of clients may repeat, so the backend
-    sees ours.
+    sees ours. `translate` has a client's event in the backend's ids of items.
     """
 
-    def __init__(self, send: Callable[[Event], None]) -> None:
+    def __init__(
+        self, send: Callable[[Event], None], translate: Callable[[Event], Event] = _as_it_is
+    ) -> None:
         self._send = send
+        self._translate = translate
         self._counts = count(1)
         self._asked: OrderedDict[str, Asked] = OrderedDict()
 
@@ -41,7 +49,7 @@ class Outbox:
 
     def pass_on(self, event: Event, /, **changed: object) -> str:
         """A client's event, with some members changed. Its id towards the backend."""
-        return self._number({**event, **changed}, event)
+        return self._number({**self._translate(event), **changed}, event)
 
     def send_audio(self, audio: str) -> None:
         """20 ms of the caller or so. Without an id: nobody would ask for it."""

@@ -50,13 +50,17 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    backend: ServedBackend, access: Access | None = None, ping_s: float = PING_S, connections: int = 64
+    backend: ServedBackend,
+    access: Access | None = None,
+    ping_s: float = PING_S,
+    connections: int = 64,
+    at: Endpoint = LOOPBACK,
 ) -> AsyncIterator[Served]:
     server = Server(backend, access or Access(None, 8), ping_s)
     listener = Listener(server.app(), connections)
     await backend.start()
     try:
-        yield Served(server, await listener.start(LOOPBACK))
+        yield Served(server, await listener.start(at))
     finally:
         server.end_all()
         await listener.close()
