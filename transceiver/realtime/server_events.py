@@ -24,6 +24,7 @@ class EventChannel:
     """Numbers and sends the events of one session. Nothing leaves before `open`."""
 
     def __init__(self, session_id: str, emit: EmitEvent) -> None:
+        self.session_id = session_id
         self._suffix = session_id.partition("_")[2]
         self._emit = emit
         self._counts = count(1)

@@ -7,6 +7,7 @@ dead from its first sample.
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from transceiver.realtime.items import Conversation
 from transceiver.realtime.server_events import EventChannel
 from transceiver.turns.budget import Budgets, TurnAccount
 
+logger = logging.getLogger(__name__)
+
 MAX_RESPONSES: Final = 32
 """That are remembered; one runs at a time, and of those out of band a few."""
 MAX_REQUESTS: Final = 8
@@ -29,6 +32,8 @@ CANCEL_GRACE_NS: Final = 3_000_000_000
 """Within which a backend ends a response that was cancelled; then we do, so that others may follow."""
 BEGIN_GRACE_NS: Final = 15_000_000_000
 """Within which a response that was asked for begins; then others may be asked for."""
+LATE_NS: Final = 1_000_000_000
+"""After a cut, until which audio of what was cut off may be under way; then it is a word in the log."""
 
 
 @dataclass(slots=True)
@@ -54,6 +59,10 @@ class Response:
     is_cancelled: bool = False
     is_lost: bool = False
     """Its backend is gone; only the client can still be told of it."""
+    silent_since_ns: int | None = None
+    """When it was cancelled, or was over."""
+    is_blamed: bool = False
+    """The log has it that it goes on all the same."""
 
 
 class Answers:
@@ -84,6 +93,9 @@ class Answers:
         """The one that writes to the conversation."""
         self._begin_by_ns: int | None = None
         self._give_up_ns: int | None = None
+        self._now_ns = 0
+        self._dry = 0
+        """How often what is heard has run dry."""
         self._truncated: deque[str] = deque(maxlen=MAX_PARTS)
         """Items whose truncation the backend has still to acknowledge."""
 
@@ -164,9 +176,11 @@ class Answers:
         """Audio. It is heard if its response has begun and was not cut off. Raises BackendError."""
         place, delta = _place(event), event.get("delta")
         response = self._responses.get(place.response_id) if place is not None else None
-        if place is None or response is None or response.is_done or not isinstance(delta, str):
+        if place is None or response is None or not isinstance(delta, str):
             return
-        if response.is_cancelled or not self.playout.is_live(response.generation):
+        is_live = self.playout.is_live(response.generation)
+        if response.is_done or response.is_cancelled or not is_live:
+            self._blame(response)
             return
         downlink = self._downlinks.get(place)
         if downlink is None:
@@ -176,10 +190,22 @@ class Answers:
         if response.account is not None:
             response.account.audio_came(now_ns)
         if not self.playout.append(place, response.generation, downlink.decode_untrusted(delta)):
+            self._log("the backend has said more than may wait (buffer_s); the response is cut short")
             self._cancel(response)
             cut = self.playout.cut_short(place)
             if cut is not None:
                 self._truncate(cut)
+
+    def _blame(self, response: Response) -> None:
+        """It goes on although it is over: once, and not for what was under way."""
+        if response.silent_since_ns is None:
+            response.silent_since_ns = self._now_ns
+        elif not response.is_blamed and self._now_ns - response.silent_since_ns >= LATE_NS:
+            response.is_blamed = True
+            self._log("the backend goes on with a response that is over; it is not heard")
+
+    def _log(self, what: str) -> None:
+        logger.warning("session %s: %s", self._channel.session_id, what)
 
     def audio_done_untrusted(self, event: Event) -> None:
         """A part has all its audio."""
@@ -203,6 +229,7 @@ class Answers:
 
     def _end(self, response: Response) -> None:
         response.is_done = True
+        response.silent_since_ns = response.silent_since_ns or self._now_ns
         for place in [place for place in self._downlinks if place.response_id == response.id]:
             self._complete(place)
             if not self.playout.holds(place):
@@ -225,8 +252,13 @@ class Answers:
 
     def speak(self, now_ns: int) -> bytes | None:
         """20 ms for the caller."""
+        self._now_ns = now_ns
         self._lose_patience(now_ns)
+        underruns = self.playout.counts.underruns
         frame = self.playout.next_frame()
+        self._dry += self.playout.counts.underruns - underruns
+        if frame.finished:
+            self._tell_dry()
         for response_id in frame.finished:
             self._let_go(response_id)
             self._channel.send("output_audio_buffer.stopped", response_id=response_id)
@@ -235,6 +267,11 @@ class Answers:
             self._channel.send("output_audio_buffer.started", response_id=response_id, voxpop=measured)
         return frame.pcm
 
+    def _tell_dry(self) -> None:
+        if self._dry:
+            self._log(f"the backend was slower than real time; what it said ran dry {self._dry} times")
+        self._dry = 0
+
     def _lose_patience(self, now_ns: int) -> None:
         """A backend that neither begins nor ends what it should must not keep others from being asked for."""
         if self._asked is None:
@@ -242,6 +279,7 @@ class Answers:
         elif self._begin_by_ns is None:
             self._begin_by_ns = now_ns + BEGIN_GRACE_NS
         elif now_ns >= self._begin_by_ns:
+            self._log("the backend has not begun a response that it was asked for")
             if self._asked.event is not None:
                 self._channel.refuse(
                     self._asked.event, "response_not_created", "The backend did not begin it."
@@ -249,6 +287,7 @@ class Answers:
             self._begin_by_ns = None
             self.refused()
         if self._give_up_ns is not None and now_ns >= self._give_up_ns and self._running is not None:
+            self._log("the backend has not ended a response that was cancelled")
             self._tell_end(self._running, "cancelled", {"type": "cancelled", "reason": "client_cancelled"})
             self._end(self._running)
 
@@ -278,6 +317,7 @@ class Answers:
         `by_backend`: it has cancelled what was running itself, and is not told to.
         """
         self.generation += 1
+        self._tell_dry()
         heard = self.playout.heard()
         cuts = self.playout.cut(self.generation)
         if self._running is not None and not self._running.is_cancelled:
@@ -297,6 +337,7 @@ class Answers:
         """Once, and not what is over."""
         if not response.is_cancelled and not response.is_done:
             response.is_cancelled = True
+            response.silent_since_ns = self._now_ns
             self._outbox.send("response.cancel", response_id=response.id)
 
     def _truncate(self, cut: Cut) -> None:

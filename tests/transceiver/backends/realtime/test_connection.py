@@ -117,7 +117,7 @@ def test_a_file_that_cannot_be_used_is_told_at_the_start(tmp_path: Path, key: st
         run(scenario())
 
 
-def test_garbage_is_borne_for_a_while_and_then_hung_up_on() -> None:
+def test_garbage_is_borne_for_a_while_and_then_hung_up_on(caplog: pytest.LogCaptureFixture) -> None:
     async def garbage(line: Line) -> None:
         await line.greet()
         for text in ("", "{", "[]", "null", '{"type": 1}', "[" * 100_000, '{"type": "x", "y": NaN}'):
@@ -137,12 +137,13 @@ def test_garbage_is_borne_for_a_while_and_then_hung_up_on() -> None:
             await call.told("rate_limits.updated")
             assert (await call.told("error"))["error"]["code"] == "backend_lost"  # type: ignore[index]
             assert call.observer.rows == [("garbage",)]
+            assert "session rtc_test lost its backend: garbage, " in caplog.text
             await call.told("output_audio_buffer.stopped")
 
     run(scenario())
 
 
-def test_a_message_of_ten_megabytes_is_refused_and_costs_no_memory() -> None:
+def test_a_message_of_ten_megabytes_is_refused_and_costs_no_memory(caplog: pytest.LogCaptureFixture) -> None:
     async def huge(line: Line) -> None:
         await line.greet()
         await line.say("response.created", response={"id": "resp_1"})
@@ -154,6 +155,7 @@ def test_a_message_of_ten_megabytes_is_refused_and_costs_no_memory() -> None:
             call = calls.call()
             await call.told("error")
             assert call.observer.rows == [("too_big",)]
+            assert "session rtc_test lost its backend: too_big, " in caplog.text
             assert call.backend.bridge.answers.playout.counts.received == 0
             await call.told("output_audio_buffer.stopped")
 
@@ -164,7 +166,7 @@ def test_a_message_of_ten_megabytes_is_refused_and_costs_no_memory() -> None:
 
 
 @pytest.mark.slow
-def test_one_that_never_answers_a_ping_is_lost() -> None:
+def test_one_that_never_answers_a_ping_is_lost(caplog: pytest.LogCaptureFixture) -> None:
     async def hangs(line: Line) -> None:
         await line.greet()
         await asyncio.Event().wait()  # reads nothing, so answers nothing
@@ -175,6 +177,7 @@ def test_one_that_never_answers_a_ping_is_lost() -> None:
             await call.told("session.created")
             await call.told("error")
             assert call.observer.rows == [("no_pong",)]
+            assert "session rtc_test lost its backend: no_pong, " in caplog.text
             await call.told("output_audio_buffer.stopped")
 
     run(scenario())

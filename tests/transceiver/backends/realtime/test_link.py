@@ -11,7 +11,7 @@ from tests.transceiver.backends.realtime.server import TONE, Line, run, serving,
 from transceiver.observer import EndReason
 
 
-def test_one_that_says_nothing_is_given_up() -> None:
+def test_one_that_says_nothing_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         settings = {"answer_timeout_s": 1, "reconnect_s": 1, "on_loss": "tone"}
         async with serving(Line.to_the_end) as server, calling(server.url, **settings) as calls:
@@ -19,11 +19,14 @@ def test_one_that_says_nothing_is_given_up() -> None:
             await call.until(lambda: bool(call.ended))
             assert call.ended == [EndReason.BACKEND_GONE]
             assert call.observer.rows == [("silent",)]
+            assert "session rtc_test lost its backend: silent, " in caplog.text
 
     run(scenario())
 
 
-def test_a_close_in_mid_response_ends_it_and_the_call_goes_on_with_another() -> None:
+def test_a_close_in_mid_response_ends_it_and_the_call_goes_on_with_another(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async def breaks_off(line: Line) -> None:
         await line.greet()
         await line.say("response.created", response={"id": "resp_9"})
@@ -36,12 +39,13 @@ def test_a_close_in_mid_response_ends_it_and_the_call_goes_on_with_another() -> 
             assert done["response"]["status"] == "failed"  # type: ignore[index]
             await call.told("output_audio_buffer.stopped", times=2)
             assert call.observer.rows == [("closed",)]
+            assert "session rtc_test lost its backend: closed, " in caplog.text
             assert server.lines[1].received[0]["session"]["instructions"] == "Be brief."
 
     run(scenario())
 
 
-def test_one_that_does_not_read_costs_no_more_than_the_queue() -> None:
+def test_one_that_does_not_read_costs_no_more_than_the_queue(caplog: pytest.LogCaptureFixture) -> None:
     async def deaf(line: Line) -> None:
         await line.greet()
         await asyncio.Event().wait()
@@ -60,6 +64,7 @@ def test_one_that_does_not_read_costs_no_more_than_the_queue() -> None:
                 await asyncio.sleep(0)
             await call.told("error")
             assert call.observer.rows == [("stalled",)]
+            assert "session rtc_test lost its backend: stalled, " in caplog.text
 
     run(scenario())
 
