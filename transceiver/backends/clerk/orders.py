@@ -95,15 +95,17 @@ class Clerk:
             case "repeat":
                 return Reply(f"{order.words[:1].upper()}{order.words[1:]}.")
             case "name":
-                self.learn(order)
+                self.remember(order)
                 return Reply(f"Hello, {self.name}.")
             case "who":
                 return Reply("I do not know. Say: call me Robert." if self.name is None else f"{self.name}.")
             case _:
                 return Reply("Sorry? You can say: what time is it, repeat seven elephant, or call me Robert.")
 
-    def learn(self, order: Order) -> None:
-        """What an order that is not answered says of the caller: a conversation may be told again."""
+    def remember(self, order: Order) -> None:
+        """What an order tells of the caller. A client that has lost its connection writes all of the
+        conversation again, which is not answered again.
+        """
         if order.kind == "name":
             self.name = order.words.title()
 

@@ -15,7 +15,6 @@ import struct
 import sys
 from typing import BinaryIO
 
-import numpy as np
 from pocketsphinx import Decoder, get_model_path
 
 from transceiver.backends.clerk.orders import GRAMMAR
@@ -24,13 +23,7 @@ HEAD = struct.Struct("<cI")
 MODEL = "en-us"
 SEARCH = "orders"
 READY = "ready"
-LEVEL = 30.0
-"""Of the noise under what is said, as the standard deviation of 16-bit samples: -61 dBFS."""
-NOISE = (np.random.default_rng(1).standard_normal(16_000) * LEVEL).astype(np.float32)
-"""The model was made of rooms. Digital silence, which callers with DTX have between their words, is none:
-with it half of the orders were misheard. Always the same noise, so that the same words are heard the same.
-"""
-MEAN = "51.7,-3.7,-5.3,16.4,-8.3,-2.9,-1.6,-13.2,-2.1,-9.9,1.9,-3.6,-2.9"
+MEAN = "53.9,-5.4,-3.2,14.1,-4.9,-3.0,-2.0,-11.2,-3.5,-6.5,1.1,-3.3,-3.9"
 """Of the cepstrum of orders, which each utterance begins with: the decoder would go on with that of the one
 before, which another caller has said.
 """
@@ -50,18 +43,10 @@ def make_decoder() -> Decoder:
     return decoder
 
 
-def in_a_room(audio: bytes, position: int) -> bytes:
-    """PCM with noise under it; `position` is how many samples of the utterance came before."""
-    samples = np.frombuffer(audio, "<i2")
-    noise = NOISE[np.arange(position, position + len(samples)) % len(NOISE)]
-    return np.clip(np.rint(samples + noise), -32768, 32767).astype("<i2").tobytes()
-
-
 def recognise(decoder: Decoder, source: BinaryIO) -> str | None:
     """One utterance of what comes; what was said. None at the end of the input, or where it was forgotten."""
     decoder.set_cmn(MEAN)
     decoder.start_utt()
-    heard = 0
     try:
         while len(head := source.read(HEAD.size)) == HEAD.size:
             kind, length = HEAD.unpack(head)
@@ -71,8 +56,7 @@ def recognise(decoder: Decoder, source: BinaryIO) -> str | None:
             if kind == b"E":
                 break
             if audio:
-                decoder.process_raw(in_a_room(audio, heard))
-                heard += len(audio) // 2
+                decoder.process_raw(audio)
         else:
             return None
     finally:

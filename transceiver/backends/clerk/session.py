@@ -207,7 +207,7 @@ class ClerkSession:
             parts = item.get("content")
             texts = [part.get("text") for part in parts if isinstance(part, Mapping)] if parts else []
             self._last = Job(" ".join(text for text in texts if isinstance(text, str)), False, Stages())
-            self._clerk.learn(understand(self._last.text))
+            self._clerk.remember(understand(self._last.text))
 
     def _create(self, event: Event) -> None:
         """An answer to the newest turn or item; a turn that is being recognised is answered after that."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -48,6 +49,17 @@ def test_one_recogniser_serves_one_after_the_other() -> None:
                 await recognizer.hear(frames(words("call me robert"))[20])
                 await recognizer.forget()
                 assert await heard(recognizer, "what time is it") == "what time is it"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.slow
+def test_all_of_them_hear_words_between_digital_silence() -> None:
+    async def scenario() -> None:
+        async with recognizers(6) as shared, contextlib.AsyncExitStack() as stack:
+            for _ in range(6):
+                recognizer = await stack.enter_async_context(shared.one())
+                assert await heard(recognizer, "call me robert") == "call me robert"
 
     asyncio.run(scenario())
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
 import pytest
 
 from tests.transceiver.backends.clerk.kit import words
 from transceiver.backends.clerk.orders import NAMES, WORDS
-from transceiver.backends.clerk.recognizer import PADDING, RATE
+from transceiver.backends.clerk.recognizer import NOISE, PADDING, RATE
 from transceiver.backends.clerk.recognizer_worker import HEAD, make_decoder, recognise
 from transceiver.media import SAMPLE_RATE
 from transceiver.media.resample import Resampler
@@ -20,7 +21,8 @@ def told(kind: bytes, body: bytes = b"") -> bytes:
 
 def audio(text: str) -> bytes:
     resampler = Resampler(SAMPLE_RATE, RATE)
-    return resampler.push(words(text)).tobytes() + resampler.flush().tobytes() + PADDING
+    samples = np.concatenate([resampler.push(words(text)), resampler.flush(), PADDING])
+    return (samples + np.resize(NOISE, len(samples))).astype("<i2").tobytes()
 
 
 @pytest.mark.slow

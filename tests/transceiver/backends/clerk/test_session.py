@@ -158,6 +158,18 @@ def test_text_is_answered_with_text() -> None:
     asyncio.run(scenario())
 
 
+def test_a_conversation_that_is_written_again_is_remembered() -> None:
+    async def scenario() -> None:
+        async with serving(clerks()) as served, talking(served.url) as talk:
+            await talk.ask("session.update", "session.updated", session={"output_modalities": ["text"]})
+            await write(talk, "call me robert")
+            await write(talk, "who am i")
+            await talk.send("response.create")
+            assert await answered(talk) == ("completed", "Robert.")
+
+    asyncio.run(scenario())
+
+
 def test_what_is_no_message_says_nothing_whatever_is_in_it() -> None:
     async def scenario() -> None:
         async with serving(clerks()) as served, talking(served.url) as talk:
