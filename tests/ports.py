@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import random
 import socket
+from collections import deque
 
 FIRST, PER_WORKER = 10_000, 2_000
 """Below those that the kernel gives away itself; those of this many workers side by side do not meet."""
 WORKERS = 10
 ATTEMPTS = 200
+_given: deque[int] = deque(maxlen=PER_WORKER // 4)
+"""The last ones: who asks for several, and listens on none yet, gets different ones."""
 
 
 def free_port(host: str, kind: socket.SocketKind, count: int = 1) -> int:
@@ -18,7 +21,9 @@ def free_port(host: str, kind: socket.SocketKind, count: int = 1) -> int:
     start = FIRST + worker * PER_WORKER
     for _ in range(ATTEMPTS):
         first = random.randrange(start, start + PER_WORKER - count)
-        if all(_is_free(host, kind, port) for port in range(first, first + count)):
+        row = range(first, first + count)
+        if not any(port in _given for port in row) and all(_is_free(host, kind, port) for port in row):
+            _given.extend(row)
             return first
     raise RuntimeError(f"no {count} ports in a row are free on {host}")
 
