@@ -57,9 +57,10 @@ def _metrics_sections() -> Sequence[Section]:
     from core.service.metrics.daemon import SECTION
     from edge.health import metrics as announcing
     from edge.metrics import catalogue as relay
+    from transceiver.backends.server import metrics as backend
     from transceiver.host import catalogue as transceiver
 
-    return SECTION, *relay.SECTIONS, announcing.SECTION, *transceiver.SECTIONS
+    return SECTION, *relay.SECTIONS, announcing.SECTION, *transceiver.SECTIONS, backend.SECTION
 
 
 def main(argv: list[str] | None = None) -> int:

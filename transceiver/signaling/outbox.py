@@ -1,4 +1,8 @@
-"""What waits to be sent to one sideband: bounded, so that a slow one costs a call nothing."""
+"""What waits to be sent to one sideband: bounded, so that a slow one costs a call nothing.
+
+One mark, beyond which it is given up: what it watches cannot be held back for it.
+docs/decisions/0453-slow-readers.md has the queues of others, and why they differ.
+"""
 
 from __future__ import annotations
 

@@ -13,9 +13,10 @@ WIDTH = 100
 PREAMBLE = """\
 # Metrics
 
-Prometheus reads the relay at `relay.metrics`, the transceiver at `transceiver.metrics` and
-`voxpop announce` at `announce.metrics`, path `/metrics`, plain HTTP. `voxpop metrics reference`
-prints this page, which is written from the declarations that the daemons show their numbers by.
+Prometheus reads the relay at `relay.metrics`, the transceiver at `transceiver.metrics`,
+`voxpop announce` at `announce.metrics` and `voxpop backend` at what `--metrics` says, path
+`/metrics`, plain HTTP. `voxpop metrics reference` prints this page, which is written from the
+declarations that the daemons show their numbers by.
 
 A name is `voxpop_`, the part, what is measured, its unit (seconds, bytes or ratio; none where
 things are counted), and `_total` where it only grows. A label has the values that are listed and no

@@ -1,4 +1,8 @@
-"""What waits to be sent to a backend: bounded, and the caller's old audio gives way first. Sans-IO."""
+"""What waits to be sent to a backend: bounded, and the caller's old audio gives way first. Sans-IO.
+
+What a caller says now is worth more than what they said 10 s ago; of events none may be missing.
+docs/decisions/0453-slow-readers.md has the queues of others, and why they differ.
+"""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from aiohttp import web
 from transceiver.backends.server.connection import Connection
 from transceiver.backends.server.contract import ServedBackend
 from transceiver.backends.server.exchange import MAX_MESSAGE_CHARS
+from transceiver.backends.server.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class Server:
 
     def __init__(self, backend: ServedBackend, access: Access, ping_s: float = PING_S) -> None:
         self.access = access
+        self.metrics = Metrics()
         self._ping_s = ping_s
         self._backend = backend
         self._connections: set[Connection] = set()
@@ -91,6 +93,15 @@ class Server:
         reason = self._full()
         return web.json_response({"state": reason or "ready"}, status=503 if reason else 200)
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether another client would be taken."""
+        return self._full() is None
+
+    def summary(self) -> dict[str, object]:
+        """For people."""
+        return {"state": self._full() or "ready", "sessions": self.sessions}
+
     def _full(self) -> str | None:
         if self._is_draining:
             return "draining"
@@ -109,12 +120,15 @@ class Server:
             compress=False,
         )
         session_id = "sess_" + secrets.token_hex(ID_BYTES)
-        connection = Connection(socket, self._backend, session_id, _model(request), self._ping_s)
+        connection = Connection(
+            socket, self._backend, session_id, _model(request), self._ping_s, self.metrics
+        )
         self._connections.add(connection)
         self._empty.clear()
         try:
             await socket.prepare(request)
             end = await connection.run()
+            self.metrics.ended(end)
             logger.info("session %s: %s", session_id, end)
         finally:
             self._connections.discard(connection)
@@ -123,19 +137,25 @@ class Server:
             _let_go(request)
         return socket
 
+    def _error(
+        self, status: int, code: str, message: str, headers: dict[str, str] | None = None
+    ) -> web.Response:
+        self.metrics.refused(code)
+        return _error(status, code, message, headers)
+
     def _refusal(self, request: web.Request) -> web.Response | None:
         owner_of, origin = self.access.owner_of, request.headers.get("Origin")
         if owner_of is not None and owner_of(_presented_key(request)) is None:
             message = "Send a valid API key: Authorization: Bearer KEY, api-key: KEY, or the subprotocol."
-            return _error(401, "invalid_api_key", message, {"WWW-Authenticate": "Bearer"})
+            return self._error(401, "invalid_api_key", message, {"WWW-Authenticate": "Bearer"})
         if owner_of is None and origin is not None and LOOPBACK.fullmatch(origin) is None:
-            return _error(403, "foreign_origin", "Without keys, pages of other sites may not connect.")
+            return self._error(403, "foreign_origin", "Without keys, pages of other sites may not connect.")
         if "call_id" in request.query or "intent" in request.query:
             message = "This server has conversations alone: ?model=NAME, no call_id and no intent."
-            return _error(400, "unsupported_parameter", message)
+            return self._error(400, "unsupported_parameter", message)
         reason = self._full()
         if reason is not None:
-            return _error(503, f"server_{reason}", f"The server is {reason}.", {"Retry-After": "5"})
+            return self._error(503, f"server_{reason}", f"The server is {reason}.", {"Retry-After": "5"})
         return None
 
 

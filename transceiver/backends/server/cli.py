@@ -104,6 +104,12 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="who may connect; made by `voxpop api-key new` (default: everybody on this machine)",
     )
     parser.add_argument(
+        "--metrics",
+        type=_endpoint,
+        metavar="ADDRESS:PORT",
+        help="where Prometheus may read /metrics, in plain HTTP (default: nowhere)",
+    )
+    parser.add_argument(
         "--max-sessions",
         type=whole_number(1, MOST),
         default=MAX_SESSIONS,
@@ -175,6 +181,7 @@ def _serving(arguments: argparse.Namespace) -> Serving:
         listen=listen,
         max_sessions=arguments.max_sessions,
         drain_timeout_s=arguments.drain_timeout,
+        metrics=arguments.metrics,
         load_keys=None if file is None else lambda: load_keys(file),
     )
 

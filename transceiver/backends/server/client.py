@@ -55,6 +55,10 @@ async def _at_once() -> None:
     """Nobody is slow."""
 
 
+def _not_measured(_: str, __: float) -> None:
+    """Nobody counts."""
+
+
 class Client:
     """One connection's other end. `emit` takes events towards it, `is_slow` says whether it has yet to read
     many of those, and `drained` waits until that is over.
@@ -75,6 +79,8 @@ class Client:
         self.settings: SessionSettings = DEFAULTS.updated({"model": model})
         self.is_slow = is_slow
         self.drained = drained
+        self.took: Callable[[str, float], None] = _not_measured
+        """Told what each stage of an answer took, in seconds."""
         self._emit = emit
         self._channel = EventChannel(session_id.partition("_")[2], self.forward)
         self._channel.is_open = True

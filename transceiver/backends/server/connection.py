@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable
-from enum import StrEnum
+from collections.abc import Awaitable, Mapping
 
 from aiohttp import ClientConnectionResetError, WSCloseCode, WSMsgType, web
 
@@ -15,6 +14,7 @@ from core.service.tasks import until_one_ends
 from transceiver.backends.server.client import Client
 from transceiver.backends.server.contract import ServedBackend, ServedSession
 from transceiver.backends.server.exchange import Exchange
+from transceiver.backends.server.metrics import End, Metrics
 from transceiver.backends.server.outbox import Outbox
 from transceiver.realtime.errors import CRASHED, DRAINED
 from transceiver.realtime.event import Event
@@ -25,16 +25,6 @@ FRAMES_AT_ONCE = 16
 """Of one client's audio, before others have their turn: a millisecond of work."""
 GOODBYE_S = 2.0
 """What a client gets to read what still waits for it, and to close."""
-
-
-class End(StrEnum):
-    """Why a connection is over."""
-
-    LEFT = "the client left"
-    HUNG_UP = "the session has ended"
-    TOO_SLOW = "the client does not read what it is sent"
-    CRASHED = "the session has failed"
-    DRAINED = "the server is being stopped"
 
 
 CODES = {
@@ -60,13 +50,16 @@ class Connection:
         session_id: str,
         model: str,
         patience_s: float,
+        metrics: Metrics,
     ) -> None:
         self._socket = socket
+        self._metrics = metrics
         self._patience_s = patience_s
         self._backend = backend
         self._outbox = Outbox()
         outbox = self._outbox
-        self._client = Client(session_id, model, outbox.put, outbox.is_full, outbox.emptied)
+        self._client = Client(session_id, model, self._put, outbox.is_full, outbox.emptied)
+        self._client.took = metrics.stage
         self._drained = asyncio.Event()
         self._end: End | None = None
 
@@ -99,6 +92,12 @@ class Connection:
         """End it, and tell the client why."""
         self._drained.set()
 
+    def _put(self, event: Event) -> None:
+        self._metrics.event("sent" if self._outbox.put(event) else "dropped")
+        error = event.get("error")
+        if event["type"] == "error" and isinstance(error, Mapping):
+            self._metrics.error(error.get("code"))
+
     async def _until(self, end: End, work: Awaitable[object]) -> None:
         await work
         self._end = self._end or end
@@ -107,6 +106,7 @@ class Connection:
         async for message in self._socket:
             if message.type is WSMsgType.ERROR:
                 return
+            self._metrics.event("received")
             if message.type is WSMsgType.TEXT:
                 exchange.receive_untrusted(message.data, time.monotonic_ns())
             else:

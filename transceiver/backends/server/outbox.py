@@ -1,4 +1,8 @@
-"""Events on their way to a client: a queue with two marks, for a client that reads slowly or not at all."""
+"""Events on their way to a client: a queue with two marks, for a client that reads slowly or not at all.
+
+Beyond the first no more speech is made, which is for this client alone and can wait; beyond the second it is
+given up. docs/decisions/0453-slow-readers.md has the queues of others, and why they differ.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +28,8 @@ class Outbox:
         self.has_overflowed = False
         """Something was dropped, so the client has no whole picture any more."""
 
-    def put(self, event: Event) -> None:
-        """One more."""
+    def put(self, event: Event) -> bool:
+        """One more. False where there is no room for it."""
         text = json.dumps(event, separators=(",", ":"))
         if self._chars + len(text) > MOST_CHARS:
             self.has_overflowed = True
@@ -33,6 +37,7 @@ class Outbox:
             self._messages.append(text)
             self._chars += len(text)
         self._arrived.set()
+        return not self.has_overflowed
 
     def is_full(self) -> bool:
         """Whether the client has much to read yet."""

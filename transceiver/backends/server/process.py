@@ -19,6 +19,8 @@ from aiohttp import web
 
 from core.addr import Endpoint
 from core.errors import ConfigError, UnavailableError
+from core.service import status_http
+from core.service.status_http import Status
 from core.service.tasks import until_one_ends
 from transceiver.backends.server.app import Access, KeyOwner, Server
 from transceiver.backends.server.contract import ServedBackend
@@ -44,6 +46,8 @@ class Serving:
     drain_timeout_s: float
     load_keys: Callable[[], KeyOwner] | None
     """Reads the API keys, at the start and at SIGHUP. Raises ConfigError. None takes no keys."""
+    metrics: Endpoint | None = None
+    """Where to show them, with /healthz and /readyz; None for nowhere."""
 
 
 async def serve(backend: ServedBackend, serving: Serving, ready: Callable[[str], None]) -> int:
@@ -56,6 +60,7 @@ async def serve(backend: ServedBackend, serving: Serving, ready: Callable[[str],
     try:
         await backend.start()
         listener = Listener(server.app(), serving.max_sessions + SPARE_CONNECTIONS)
+        status = await _show(server, serving.metrics)
         try:
             at = await listener.start(serving.listen)
             ready(f"ws://{at}/v1/realtime")
@@ -63,8 +68,22 @@ async def serve(backend: ServedBackend, serving: Serving, ready: Callable[[str],
         finally:
             server.end_all()
             await listener.close()
+            if status is not None:
+                await status.cleanup()
     finally:
         await backend.close()
+
+
+async def _show(server: Server, at: Endpoint | None) -> web.AppRunner | None:
+    """Metrics, beside the port of clients. Raises UnavailableError."""
+    if at is None:
+        return None
+
+    async def exposition() -> bytes:
+        return server.metrics.exposition(server.sessions)
+
+    status = Status(exposition, server.summary, lambda: server.is_ready)
+    return await status_http.serve(status, at, "--metrics")
 
 
 class Signals:

@@ -74,8 +74,14 @@ class Response:
         return str(item["call_id"])
 
     def complete(self, **measured: object) -> None:
-        """All was said. `measured` goes into the `voxpop` of the last event."""
+        """All was said. `measured` goes into the `voxpop` of the last event; `stages_ms` of it, which has
+        milliseconds by stage and their `total`, into the metrics too.
+        """
         self._end_message("completed")
+        stages = measured.get("stages_ms")
+        for name, took_ms in stages.items() if isinstance(stages, Mapping) else ():
+            if name != "total":
+                self._client.took(name, took_ms / 1000)
         more = {"voxpop": measured} if measured else {}
         self._client.send("response.done", response=self._object("completed", None), **more)
 
