@@ -71,7 +71,7 @@ KEY = ("Authorization",)
 """Goes on to another host, which checks it by itself, and to no sibling."""
 SECRET: web.RequestKey[ClientSecret] = web.RequestKey("client_secret", ClientSecret)
 """What the client secret says that a request came with, in place of an API key."""
-_ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
+_ENTITY_TAG = re.compile(r'(W/)?("[^"]*")')
 
 
 class NoPopError(Refusal):
@@ -326,10 +326,10 @@ def _condition(request: web.Request) -> str | None:
 
 
 def _holds(condition: str, etag: str) -> bool:
-    """Whether an If-Match (RFC 9110 §13.1.1) names the entity tag. A weak one counts: caches and proxies
-    that compress weaken ours on its way to the client, which could then never restart ICE.
+    """Whether an If-Match names the entity tag, by the strong comparison (RFC 9110 §8.8.3.2, §13.1.1): a weak
+    one is no match, and whose proxy weakens ours can still ask for `*`.
     """
-    return condition.strip() == "*" or etag in _ENTITY_TAG.findall(condition)
+    return condition.strip() == "*" or ("", etag) in _ENTITY_TAG.findall(condition)
 
 
 def _etag(local: LocalDescription) -> str:

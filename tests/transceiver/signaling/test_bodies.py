@@ -35,6 +35,8 @@ from transceiver.signaling.referrals import Referrer
 from transceiver.signaling.steering import Steering, SteeringPlan
 
 TIMEOUT_S = 0.2
+NO_NAME = '; filename=""'
+"""What the openai package of npm writes, and WebKit's FormData for a Blob."""
 
 
 @pytest.mark.parametrize(
@@ -44,6 +46,7 @@ TIMEOUT_S = 0.2
         (FORM, form(("sdp", CHROMIUM, ""))),
         (FORM, form(("sdp", CHROMIUM, AS_SDP), ("session", "{}", AS_JSON))),
         (FORM, form(("sdp", CHROMIUM, '; filename="offer.sdp"'), ("other", "x", ""))),
+        (FORM, form(("sdp", CHROMIUM, NO_NAME + AS_SDP), ("session", "{}", NO_NAME + AS_JSON))),
         (JSON, json.dumps({"sdp": CHROMIUM, "session": {}})),
         (JSON, json.dumps({"sdp": FIREFOX})),
         (SDP | {"X-OpenAI-Agents-SDK": "openai-agents-js.0.20.0"}, CHROMIUM.replace("\n", "\r\n")),
