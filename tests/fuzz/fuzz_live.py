@@ -16,7 +16,8 @@ from tests.transceiver.live.kit import Scene
 from transceiver.live.bridge import MAX_ASKED
 from transceiver.live.transcripts import MAX_KEPT
 from transceiver.observer import EndReason
-from transceiver.realtime.client_events import decode_event_untrusted, refuse_constant
+from transceiver.realtime.client_events import decode_event_untrusted
+from transceiver.realtime.json_text import decode_object_untrusted
 
 MAX_LINES = 64
 
@@ -25,11 +26,11 @@ def test_one_input(data: bytes) -> None:
     """A session, and what both say in it, 20 ms apart."""
     first, *lines = data.decode(errors="replace").split("\n")[:MAX_LINES]
     try:
-        session = json.loads(first, parse_constant=refuse_constant)
-    except (ValueError, RecursionError):
+        session = decode_object_untrusted(first)
+    except ValueError:
         session = {}
     try:
-        scene = Scene(**session) if isinstance(session, dict) else Scene()
+        scene = Scene(**session)
     except ConfigError:
         return
     scene.audience.wants_audio = True

@@ -14,8 +14,9 @@ from typing import Final
 from core.errors import ConfigError
 from core.schema import integer
 from transceiver.realtime.event import Event
+from transceiver.realtime.json_text import is_shallow
 from transceiver.realtime.permissions import EVERYTHING, MEMBER, Permissions
-from transceiver.realtime.settings import MAX_DEPTH, is_shallow
+from transceiver.realtime.settings import MAX_DEPTH
 
 KIND: Final = "live"
 """`type` of a session object, which tells it from a Realtime one where both may stand."""

@@ -148,7 +148,7 @@ def test_a_secret_with_a_session_makes_those_of_its_api_alone(host: Host) -> Non
 
 @pytest.mark.parametrize(
     ("session", "param"),
-    [({"type": "live", "store": True}, "session"), ({"client": 1}, "session.client")],
+    [({"type": "live", "store": True}, "session.store"), ({"client": 1}, "session.client")],
     ids=str,
 )
 def test_a_secret_for_what_cannot_be_is_not_made(host: Host, session: object, param: str) -> None:
