@@ -312,6 +312,19 @@ class TransceiverSettings:
     cors_origins: tuple[str, ...] = setting(
         list_of(origin()), "origins whose pages may call", default=(), reloadable=True
     )
+    ice_servers: tuple[str, ...] = setting(
+        list_of(
+            pattern(
+                "a STUN or TURN URI (RFC 7064, RFC 7065) such as stun:stun.example.net:3478",
+                r"(stuns?|turns?):[A-Za-z0-9.\-\[\]:]{1,255}(\?transport=(udp|tcp))?",
+            ),
+            0,
+            8,
+        ),
+        "told to clients by `Link` with each call (RFC 9725 §4.6); a VIP can be reached without",
+        default=(),
+        reloadable=True,
+    )
     trusted_proxies: tuple[IPNetwork, ...] = setting(
         list_of(any_network(), 0, 64),
         "whose headers tell where a client is; see docs/steering.md",

@@ -181,6 +181,7 @@ class Running:
         place = Place(settings.cluster, transceiver.host, transceiver.http, transceiver.forward_port)
         self._others = Others(siblings, OtherHosts(place, settings.keyring, self.metrics))
         self._access = Access(settings.api_keys, transceiver.cors_origins)
+        self._access.ice_servers = transceiver.ice_servers
         if isinstance(self._backends, SettingsJudge):
             self._access.judge = self._backends.judge
         self._folder = arguments.folder
@@ -211,6 +212,7 @@ class Running:
         """Adopt what may change while calls go on."""
         self._access.api_keys = settings.api_keys
         self._access.cors_origins = settings.transceiver.cors_origins
+        self._access.ice_servers = settings.transceiver.ice_servers
         self._steering.adopt(self._plan(settings))
         self._let_page_follow(settings)
         self._manager.keyring = settings.keyring

@@ -61,7 +61,7 @@ PREFLIGHT_MAX_AGE_S = 7200
 METHODS = "POST, PATCH, DELETE, GET, HEAD, OPTIONS"
 """What a preflight allows at any path, so that a page can read why a method is refused."""
 EXPOSED = "Location, ETag, Retry-After, Link, Allow, Accept-Post, Accept-Patch, WWW-Authenticate, " + STEERING
-"""`Link` is not ours: proxies name STUN and TURN servers by it (RFC 9725 §4.6)."""
+"""`Link` names STUN and TURN servers (RFC 9725 §4.6): those of `transceiver.ice_servers`, or a proxy's."""
 ALLOWED_HEADERS = "Authorization, *"
 """SDKs add headers of their own; what we do not know we ignore. `*` alone would leave out Authorization."""
 
@@ -86,6 +86,8 @@ class Access:
     """None believes no referral."""
     secret_keys: SecretKeys | None = None
     """None makes and takes no client secret."""
+    ice_servers: Collection[str] = ()
+    """URIs of STUN and TURN servers that callers are told."""
     judge: Judge = _take_any
     """What the backend says of a client secret's settings."""
 
@@ -270,6 +272,9 @@ class Guard:
     def _finish(self, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
         origin = request.headers.get("Origin")
         response.headers["Server"] = "voxpop"  # without the versions that aiohttp would tell
+        if response.status == 201:
+            for uri in self._access.ice_servers:
+                response.headers.add("Link", f'<{uri}>; rel="ice-server"')
         if request.path.startswith(API_PREFIX):
             response.headers["Vary"] = "Origin"
             if origin is not None and (self._is_configured(origin) or REFERRAL in request):

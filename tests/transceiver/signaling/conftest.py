@@ -11,13 +11,14 @@ from tests.transceiver.descriptions import (
 )
 from tests.transceiver.host_kit import Host
 from tests.transceiver.signaling.kit import (
+    ICE_SERVERS,
     ORIGIN,
 )
 
 
 @pytest.fixture(scope="package")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    settings = {"max_sessions": "40", "cors_origins": f'["{ORIGIN}"]'}
+    settings = {"max_sessions": "40", "cors_origins": f'["{ORIGIN}"]', "ice_servers": f"{ICE_SERVERS}"}
     with Host(tmp_path_factory.mktemp("host"), settings) as running:
         yield running
     assert running.process.returncode == 130

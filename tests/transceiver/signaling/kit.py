@@ -16,6 +16,7 @@ from transceiver.signaling.siblings import Siblings
 
 SDP = {"Content-Type": "application/sdp"}
 ORIGIN = "https://app.example"
+ICE_SERVERS = ["stun:stun.example.net:3478", "turn:turn.example.net?transport=udp"]
 TRICKLE = (
     "a=ice-ufrag:QEPM\r\na=ice-pwd:uEE0igt6Ac6aTLrDV0M7Uqtt\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n"
     "a=candidate:1 1 udp 2130706431 192.0.2.55 5000 typ host\r\na=end-of-candidates\r\n"

@@ -13,6 +13,7 @@ from tests.transceiver.descriptions import (
 from tests.transceiver.host_kit import CALLS, FRAGMENT, VIP, Host
 from tests.transceiver.signaling.kit import (
     FORM,
+    ICE_SERVERS,
     JSON,
     ORIGIN,
     RESTART,
@@ -317,6 +318,15 @@ def test_preflight_of_a_configured_origin(host: Host) -> None:
     assert response.headers["Access-Control-Allow-Headers"] == "Authorization, *"
     assert response.headers["Vary"] == "Origin"
     assert "application/sdp" in response.headers["Accept-Post"]
+
+
+def test_stun_and_turn_servers_of_the_operator_are_told_with_a_call(host: Host) -> None:
+    """RFC 9725 §4.6, a line for each; and with nothing else."""
+    made = host.request("POST", CALLS, CHROMIUM, SDP)
+    assert made.headers.get_all("Link") == [f'<{uri}>; rel="ice-server"' for uri in ICE_SERVERS]
+    for method in ("GET", "DELETE"):
+        assert "Link" not in host.request(method, made.headers["Location"]).headers
+    assert "Link" not in host.request("POST", CALLS, "no SDP", SDP).headers
 
 
 def test_a_page_of_a_configured_origin_sees_location_and_etag(host: Host) -> None:

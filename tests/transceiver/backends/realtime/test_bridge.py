@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -317,6 +319,14 @@ def test_the_caller_hears_the_rest_and_then_a_tone_until_there_is_a_backend_agai
     wire.bridge.connected()
     wire.wait(1000)
     assert wire.is_silent(50)
+
+
+def test_who_wants_no_tone_hears_silence() -> None:
+    wire = Wire()
+    wire.bridge._plan = dataclasses.replace(wire.bridge._plan, has_tone=False)
+    wire.bridge.lost()
+    wire.wait(1000)
+    assert wire.spoken == [None] * 50
 
 
 def test_what_is_cut_off_after_the_loss_is_told_to_the_client_alone() -> None:
