@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import edge.lab.cli
 from core.service import interrupt
 from core.service.cli.options import add_daemon_options, add_json
-from edge.ops import dataplane, doctor, flows, pops, stats
+from edge.ops import dataplane, doctor, flows, pops, stats, version
 
 if TYPE_CHECKING:
     from core.service.cli.options import Verbs
@@ -82,7 +82,7 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
     add_daemon_options(announce, "[relay], [announce]")
     add_json(announce, "print a JSON object for each change, besides the log")
     announce.set_defaults(run=_announce)
-    for verb in (dataplane, flows, stats, pops, doctor):
+    for verb in (dataplane, flows, stats, pops, doctor, version):
         verb.register(verbs)
     edge.lab.cli.register(verbs)
 

@@ -161,14 +161,14 @@ WALKS: Mapping[str, Walk] = {
                 "    odd.set_defaults(run=lambda _: print('odd') or 0)\n",
             ),
             "edge/cli.py": (
-                "from edge.ops import dataplane, doctor, flows, pops, stats\n",
-                "from edge.ops import dataplane, doctor, flows, odd, pops, stats\n",
+                "from edge.ops import dataplane, doctor, flows, pops, stats, version\n",
+                "from edge.ops import dataplane, doctor, flows, odd, pops, stats, version\n",
             ),
         },
         use={
             "edge/cli.py": (
-                "(dataplane, flows, stats, pops, doctor)",
-                "(dataplane, flows, stats, pops, doctor, odd)",
+                "(dataplane, flows, stats, pops, doctor, version)",
+                "(dataplane, flows, stats, pops, doctor, version, odd)",
             )
         },
         proof="""

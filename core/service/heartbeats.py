@@ -15,7 +15,6 @@ import socket
 import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
-from importlib.metadata import version
 
 from core.config import StoreSettings
 from core.store.base import StoreError, StoreReason
@@ -33,7 +32,6 @@ JITTER = 0.1
 REMEMBERED = 8
 QUIET_BEATS = 30
 """In a row that are our own, after which it is told again when another writes under our name."""
-VERSION = version("voxpop")
 
 
 class Heartbeats:

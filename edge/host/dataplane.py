@@ -118,24 +118,28 @@ def _warn_of_calls_that_end(plan: Plan, netdev: Netdev, *, force: bool) -> None:
     nothing would carry new ones either, since the relay that lives knows only the old maps.
     """
     relay = locks.holder(plan.root, locks.Role.RELAY)
+    for other in versions_in_use(plan, netdev):
+        flows = pins.live_flows(other)
+        if relay is not None and not force:
+            raise DataplaneError(
+                f"a relay works with {other}, whose maps have another layout than those of "
+                f"v{layout.SCHEMA_VERSION}: {relay}. Its calls would end, and it would carry no new "
+                "ones: drain and stop it first, and start that of this version afterwards; or `--force`"
+            )
+        logger.warning(
+            "%s is in use, whose maps have another layout than those of v%d: %s cannot be taken over. "
+            "They end now, and begin anew at each client's next check, once a relay of this version runs",
+            other,
+            layout.SCHEMA_VERSION,
+            "its flows" if flows is None else f"its {flows} flows",
+        )
+
+
+def versions_in_use(plan: Plan, netdev: Netdev) -> list[Path]:
+    """The pins of other layouts whose programs run on interfaces of the plan."""
     attached = (netdev.attached(name) for name in plan.settings.interfaces)
     running = {found.program_id for found in attached if found is not None}
-    for other in pins.other_versions(plan.directory):
-        if running & pinned_programs(other):
-            flows = pins.live_flows(other)
-            if relay is not None and not force:
-                raise DataplaneError(
-                    f"a relay works with {other}, whose maps have another layout than those of "
-                    f"v{layout.SCHEMA_VERSION}: {relay}. Its calls would end, and it would carry no new "
-                    "ones: drain and stop it first, and start that of this version afterwards; or `--force`"
-                )
-            logger.warning(
-                "%s is in use, whose maps have another layout than those of v%d: %s cannot be taken over. "
-                "They end now, and begin anew at each client's next check, once a relay of this version runs",
-                other,
-                layout.SCHEMA_VERSION,
-                "its flows" if flows is None else f"its {flows} flows",
-            )
+    return [other for other in pins.other_versions(plan.directory) if running & pinned_programs(other)]
 
 
 def pinned_programs(directory: Path) -> set[int]:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, ClassVar
 from core.clocks import describe
 from core.config import Config
 from core.errors import UnavailableError
+from core.service.build import VERSION
 from core.service.daemon import Daemon, join
 from core.service.drain import Load
-from core.service.heartbeats import VERSION, Heartbeats, open_heartbeats, own_name
+from core.service.heartbeats import Heartbeats, open_heartbeats, own_name
 from core.service.supervisor import Message
 from core.service.worker import Fd, spec
 from core.store.base import Place

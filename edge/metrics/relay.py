@@ -17,6 +17,7 @@ from core.service.metrics.exposition import (
 )
 from core.service.metrics.recorder import Distribution
 from core.service.sockets import kernel_drops
+from ebpf.layout import SCHEMA_VERSION
 from edge.metrics import fastpath as fastpath_metrics
 from edge.metrics.catalogue import (
     CARRIED_BYTES,
@@ -42,7 +43,12 @@ def _families(status: HostStatus, now_ns: int) -> Iterator[Family]:
     restarts = [worker.restarts for worker in status.supervisor.workers]
     lifecycle = status.lifecycle
     yield from daemon_metrics.families(
-        lifecycle.state, lifecycle.reloads, restarts, lifecycle.drain_until_s, status.heartbeats
+        lifecycle.state,
+        lifecycle.reloads,
+        restarts,
+        lifecycle.drain_until_s,
+        status.heartbeats,
+        str(SCHEMA_VERSION),
     )
     for name, series in SHARED.items():
         yield _shared(status, name, series)

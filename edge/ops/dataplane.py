@@ -7,7 +7,7 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING
 
-from core.service.cli.options import add_config, add_json, add_log_format
+from core.service.cli.options import EXIT_CHECK_FAILED, add_config, add_json, add_log_format
 
 if TYPE_CHECKING:
     from core.service.cli.options import Verbs
@@ -23,8 +23,8 @@ The configuration needs, besides that of the relay:
 `run` ends when the fast path is on the interfaces: programs and maps stay in the kernel, and what carries
 calls is no process. Run again, by a newer version for example, it replaces the running program and keeps
 the flows; not one packet is lost. Where a version has another layout of the maps, which is rare, it warns
-of the calls that end before they do, and refuses while a relay of the old layout lives. `voxpop doctor`
-tells beforehand what is in the way. See docs/dataplane.md.
+of the calls that end before they do, and refuses while a relay of the old layout lives. `check` of the new
+version tells beforehand which it is, and `voxpop doctor` what is in the way. See docs/dataplane.md.
 """
 
 
@@ -37,7 +37,7 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     actions = dataplane.add_subparsers(metavar="ACTION", required=True)
-    for add in (_add_run, _add_detach, _add_status):
+    for add in (_add_run, _add_check, _add_detach, _add_status):
         add_config(add(actions), "[dataplane], [relay]")
 
 
@@ -59,6 +59,19 @@ def _add_run(actions: Verbs[argparse.ArgumentParser]) -> argparse.ArgumentParser
     add_log_format(run)
     run.set_defaults(run=_run)
     return run
+
+
+def _add_check(actions: Verbs[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    check = actions.add_parser(
+        "check",
+        help="whether `run` would keep the flows in progress, before an upgrade",
+        description="Says what `voxpop dataplane run` of this version would do to the flows that this host "
+        "carries, and changes nothing. Exit status 0 when all of them are kept, or there are none, "
+        f"{EXIT_CHECK_FAILED} when they would end.",
+    )
+    add_json(check)
+    check.set_defaults(run=_check)
+    return check
 
 
 def _add_detach(actions: Verbs[argparse.ArgumentParser]) -> argparse.ArgumentParser:
@@ -92,6 +105,14 @@ def _run(arguments: argparse.Namespace) -> int:
         print(f"{name}: {mode}")
     print("READY")
     return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from edge.host import dataplane, upgrade
+
+    told = upgrade.outlook(dataplane.load_plan(arguments.config))
+    print(json.dumps(told.to_json()) if arguments.json else told.words)
+    return 0 if told.is_kept else EXIT_CHECK_FAILED
 
 
 def _detach(arguments: argparse.Namespace) -> int:

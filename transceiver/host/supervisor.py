@@ -17,10 +17,11 @@ from typing import Any
 import aiohttp
 
 from core.errors import ConfigError, UnavailableError
+from core.service.build import VERSION
 from core.service.daemon import Daemon, join
 from core.service.drain import Load
 from core.service.exhausted import reason
-from core.service.heartbeats import VERSION, open_heartbeats
+from core.service.heartbeats import open_heartbeats
 from core.service.supervisor import Message
 from core.service.tasks import until_one_ends
 from core.service.worker import Fd, spec

@@ -6,6 +6,9 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+EXIT_CHECK_FAILED = 5
+"""Of a verb that has looked, and found something."""
+
 Verbs = argparse._SubParsersAction  # noqa: SLF001 - argparse returns it and gives it no public name
 
 

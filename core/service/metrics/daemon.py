@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
-from importlib.metadata import version
 from typing import Protocol
 
-from core.service.metrics.exposition import Family, by_label, by_worker, plain
+from core.service.build import VERSION, commit
+from core.service.metrics.exposition import Family, by_label, by_worker, family, plain
 from core.service.metrics.reference import Section
 from core.service.metrics.series import WORKER, Bound, Series, counter, gauge
 from core.store.base import StoreReason
@@ -23,7 +23,16 @@ class State(StrEnum):
 
 OUTCOMES = ("done", "refused")
 
-BUILD_INFO = gauge("voxpop_build_info", "Always 1, with the version of Voxpop.", version=Bound("as released"))
+NO_SCHEMA = "none"
+"""Of a daemon that uses no maps."""
+BUILD_INFO = gauge(
+    "voxpop_build_info",
+    "Always 1, with the version of Voxpop, the commit that it was built from, and the version of the layout "
+    "of the fast path's maps.",
+    version=Bound("as released"),
+    commit=Bound("its first twelve digits, or `unknown` in a checkout"),
+    schema=Bound("that of the pin path, or `none` in a transceiver"),
+)
 STATE = gauge(
     "voxpop_daemon_state",
     "1 for the state of the daemon, 0 for the others. One that drains takes no new sessions or flows and "
@@ -81,9 +90,12 @@ def families(
     restarts: Sequence[int],
     drain_until_s: float,
     heartbeats: HeartbeatCounts | None = None,
+    schema: str = NO_SCHEMA,
 ) -> Iterator[Family]:
-    """All of `DAEMON`. `reloads` is by outcome, `restarts` by worker, `drain_until_s` Unix time or 0."""
-    yield by_label(BUILD_INFO, {version("voxpop"): 1})
+    """All of `DAEMON`. `reloads` is by outcome, `restarts` by worker, `drain_until_s` Unix time or 0,
+    `schema` is the version of the layout of the maps that the daemon uses.
+    """
+    yield family(BUILD_INFO, {(VERSION, commit(), schema): 1})
     yield by_label(STATE, {known: int(known == state) for known in State})
     yield by_label(RELOADS, reloads)
     yield by_worker(RESTARTS, restarts)

@@ -7,13 +7,10 @@ import json
 import time
 from typing import TYPE_CHECKING
 
-from core.service.cli.options import add_config, add_json
+from core.service.cli.options import EXIT_CHECK_FAILED, add_config, add_json
 
 if TYPE_CHECKING:
     from core.service.cli.options import Verbs
-
-
-EXIT_CHECK_FAILED = 5
 
 
 def register(verbs: Verbs[argparse.ArgumentParser]) -> None:

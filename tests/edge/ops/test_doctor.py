@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from edge.ops.doctor import EXIT_CHECK_FAILED
+from core.service.cli.options import EXIT_CHECK_FAILED
 from tests.edge.xdp_scene import Pop
 
 pytestmark = [
