@@ -11,6 +11,8 @@ UV_VERSION := 0.13.9
 PYTHON ?= /usr/bin/python3
 UV := .tools/uv-$(UV_VERSION)/bin/uv
 BIN := .venv/bin
+# That of the venv that uv is in, or the distribution's, where uv was put into a folder by it.
+PIP = $(if $(wildcard $(dir $(UV))pip),$(dir $(UV))pip,$(PYTHON) -m pip)
 C_FILES = $(shell find ebpf tests -name '*.[ch]' 2>/dev/null)
 
 # The distribution's Python, with its packages in sight: BCC is only there, built for that Python.
@@ -84,6 +86,17 @@ soak: .venv/.stamp-test
 .PHONY: container-check
 container-check: .venv/.stamp-container
 	$(BIN)/python -m tests.kubernetes.replay
+
+## bundle: dist/voxpop-VERSION-MACHINE.tar, from which hosts are installed without a network (COMMIT=HEAD)
+COMMIT ?= HEAD
+.PHONY: bundle
+bundle: .venv/.stamp-dev
+	@$(BIN)/python -m release.bundle --uv $(UV) --pip "$(PIP)" --commit $(COMMIT)
+
+## bundle-check: build the bundle twice, compare, install it without a network, and have it carry a call
+.PHONY: bundle-check
+bundle-check: .venv/.stamp-dev
+	$(BIN)/python -m tests.release.replay --uv $(UV) --pip "$(PIP)"
 
 ## venv: only set up the Python environment
 .PHONY: venv
