@@ -26,6 +26,7 @@ from core.addr import Endpoint
 from core.config import Config, restarts
 from core.errors import ConfigError
 from core.service.admin.server import AdminSocket, ConflictError
+from core.service.build import VERSION
 from core.service.drain import Drain, Load
 from core.service.handover import (
     DRAIN,
@@ -43,6 +44,7 @@ from core.service.metrics.daemon import OUTCOMES
 from core.service.metrics.daemon import State as State
 from core.service.status_http import Status, serve
 from core.service.supervisor import Message, Supervisor, WorkerSpec
+from core.service.watchdog import Condition, keep_telling
 from core.store.heartbeat import HostState
 
 logger = logging.getLogger(__name__)
@@ -206,6 +208,14 @@ class Daemon(ABC, Generic[S]):
         is_unfit = self.lifecycle.state is State.READY and not self._is_ready()
         return HostState.UNFIT if is_unfit else HostState(self.lifecycle.state)
 
+    def _condition(self) -> Condition:
+        state, is_fit = self.lifecycle.state, self._is_ready()
+        words = f"{state}" if is_fit or state is not State.READY else "not fit to take work"
+        left = f", {self.carried().left} {self.work} left" if state is State.DRAINING else ""
+        return Condition(
+            is_fit, self._stop_wanted.is_set(), f"{VERSION}: {words}{left}", self.supervisor.silent_s
+        )
+
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, self.reload)
@@ -214,6 +224,7 @@ class Daemon(ABC, Generic[S]):
 
     async def _until_ended(self) -> None:
         """Until the workers have ended: because they were told to, or because they cannot be kept up."""
+        telling = asyncio.create_task(keep_telling(self._condition))
         running = asyncio.create_task(self.supervisor.wait())
         stopping = asyncio.create_task(self._stop_when_told())
         try:
@@ -223,7 +234,8 @@ class Daemon(ABC, Generic[S]):
             await running
         finally:
             stopping.cancel()
-            await asyncio.gather(stopping, return_exceptions=True)
+            telling.cancel()
+            await asyncio.gather(stopping, telling, return_exceptions=True)
 
     async def _stop_when_told(self) -> None:
         await self._stop_wanted.wait()

@@ -73,6 +73,8 @@ class Worker:
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     unanswered: int = 0
     """Questions since the last answer."""
+    heard_s: float = 0.0
+    """When it last was ready or answered, by the clock of the event loop."""
     restarts: int = 0
     recent_deaths: collections.deque[float] = field(default_factory=collections.deque)
 
@@ -114,6 +116,15 @@ class Supervisor:
     def ready(self) -> int:
         """How many workers are."""
         return sum(worker.ready.is_set() for worker in self.workers)
+
+    @property
+    def silent_s(self) -> float:
+        """For how long nothing was heard of the worker that was heard of last. 0 once they are to end, for
+        which they have a time limit.
+        """
+        if not self._has_started or self.is_stopping:
+            return 0.0
+        return asyncio.get_running_loop().time() - min(worker.heard_s for worker in self.workers)
 
     async def start(self) -> None:
         """Start every worker and wait until all are ready.
@@ -263,6 +274,8 @@ class Supervisor:
                     worker.unanswered = 0
                 else:
                     self._on_message(index, message)
+                    continue
+                worker.heard_s = asyncio.get_running_loop().time()
         finally:
             deadline.cancel()
             pulse.cancel()

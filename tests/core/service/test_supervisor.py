@@ -331,6 +331,26 @@ def test_a_worker_that_is_busy_for_less_than_the_limit_is_left_alone(
     asyncio.run(scenario())
 
 
+def test_it_is_known_for_how_long_a_worker_is_silent(
+    udp: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BEAT_S", 0.05)
+    monkeypatch.setattr(module, "SILENT_BEATS", 1000)
+
+    async def scenario() -> None:
+        async with running(Supervisor([echo_spec(udp)] * 2)) as supervisor:
+            pid = pid_of(supervisor, 1)
+            os.kill(pid, signal.SIGSTOP)
+            while supervisor.silent_s < 0.5:  # noqa: ASYNC110 - the other answers all the time
+                await asyncio.sleep(0.01)
+            os.kill(pid, signal.SIGCONT)
+            while supervisor.silent_s > 0.4:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert supervisor.silent_s == 0.0, "who is to end has nothing to say"
+
+    asyncio.run(scenario())
+
+
 def test_cancelling_wait_leaves_the_workers_alone(udp: socket.socket) -> None:
     async def scenario() -> None:
         async with running(Supervisor([echo_spec(udp)])) as supervisor:
