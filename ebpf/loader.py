@@ -85,13 +85,28 @@ def load_kept(pin_dir: Path, cache: Path, *, program: Path = SOURCE) -> Loaded:
             return loaded
     except (CacheError, MapError) as error:
         logger.warning("what was compiled before is of no use, and is compiled anew: %s", error)
-    module, fds = _compile_and_load(pin_dir, program, "", tuple(Program))
     try:
-        kept = {name: _compiled(module, name) for name in fds}
-        compiled.write(cache, key, kept)
-    except (CacheError, MapError) as error:
+        programs = _compile_apart(program)
+        loaded = _load_compiled(programs, pin_dir)
+    except (CacheError, MapError):
+        return load(pin_dir, program=program)  # which says why not, by lines of the source
+    try:
+        compiled.write(cache, key, programs)
+    except CacheError as error:
         logger.warning("what was compiled is not kept for the next time: %s", error)
-    return Loaded(fds, module.cleanup)
+    return loaded
+
+
+def _compile_apart(program: Path) -> dict[str, compiled.Compiled]:
+    """Compile against maps of our own, so that a right that BCC wants for pinned ones is not needed."""
+    with headers.tree() as tree:
+        source = join(program, tree / JOINED)
+        source.path.write_text(source.text)
+        module = _compile(source, None, tree)
+    try:
+        return {name: _compiled(module, name) for name in Program}
+    finally:
+        module.cleanup()
 
 
 def _load_compiled(programs: dict[str, compiled.Compiled], pin_dir: Path) -> Loaded:
@@ -113,7 +128,7 @@ def _identity(program: Path) -> str:
     decides = [
         compiled.FORMAT,
         join(program, Path(JOINED)).text,
-        *_flags(Path()),
+        *_flags(None),
         *(kernel.release, kernel.version, kernel.machine),
         os.environ.get(headers.ENVIRONMENT, ""),
         *_compiler(),
@@ -155,8 +170,10 @@ def _compile_and_load(
     return module, {name: _load_one(module, name, source) for name in names}
 
 
-def _flags(pin_dir: Path) -> list[str]:
-    return [*WARNINGS, f'-DVOXPOP_PIN_DIR="{pin_dir}"', f"-DVP_SEEN_SHIFT={clock.seen_shift()}"]
+def _flags(pin_dir: Path | None) -> list[str]:
+    """None: against no pinned maps."""
+    pinned = [] if pin_dir is None else [f'-DVOXPOP_PIN_DIR="{pin_dir}"']
+    return [*WARNINGS, *pinned, f"-DVP_SEEN_SHIFT={clock.seen_shift()}"]
 
 
 def _import_bcc() -> Any:  # noqa: ANN401 - BCC has no types
@@ -170,7 +187,7 @@ def _import_bcc() -> Any:  # noqa: ANN401 - BCC has no types
     return BPF
 
 
-def _compile(source: Source, pin_dir: Path, tree: Path) -> Any:  # noqa: ANN401 - BCC has no types
+def _compile(source: Source, pin_dir: Path | None, tree: Path) -> Any:  # noqa: ANN401 - BCC has no types
     BPF = _import_bcc()  # noqa: N806 - a class
     flags = _flags(pin_dir)
     with _environment(headers.ENVIRONMENT, str(tree)), captured_stderr() as output:

@@ -9,8 +9,18 @@
 
 #include "layout.h"
 
+/*
+ * BCC opens what is pinned by its number, which takes CAP_SYS_ADMIN. To compile alone, any maps of
+ * these types do; who loads the program puts the pinned ones in their places.
+ */
+#ifdef VOXPOP_PIN_DIR
 #define VP_MAP(kind, key, value, name) \
 	BPF_TABLE_PINNED(kind, key, value, name, 1, VOXPOP_PIN_DIR "/" #name)
+#define VP_DEVMAP "devmap:" VOXPOP_PIN_DIR "/egresses"
+#else
+#define VP_MAP(kind, key, value, name) BPF_TABLE(kind, key, value, name, 1)
+#define VP_DEVMAP		       "devmap"
+#endif
 
 /*
  * 0 → struct vp_config, all that the relay tells the program; the relay; every packet. Typed as one
@@ -49,7 +59,7 @@ VP_MAP("array", __u32, struct vp_transceiver4, transceivers4);
 VP_MAP("array", __u32, struct vp_transceiver6, transceivers6);
 
 /* Number → interface; the relay; each rewritten packet. */
-BPF_XDP_REDIRECT_MAP("devmap:" VOXPOP_PIN_DIR "/egresses", __u32, egresses, 1);
+BPF_XDP_REDIRECT_MAP(VP_DEVMAP, __u32, egresses, 1);
 
 /* Family and reason → packets and bytes, per CPU; the program; metrics and inspection. */
 VP_MAP("percpu_array", __u32, struct vp_counter, counters);
