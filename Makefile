@@ -98,6 +98,11 @@ bundle: .venv/.stamp-dev
 bundle-check: .venv/.stamp-dev
 	$(BIN)/python -m tests.release.replay --uv $(UV) --pip "$(PIP)"
 
+## check-ansible: lint, the oldest and the newest Ansible, templates rendered and judged, bad inventories refused
+.PHONY: check-ansible
+check-ansible: .venv/.stamp-check .tools/.stamp-ansible
+	$(BIN)/python -m tests.ansible.collection
+
 ## venv: only set up the Python environment
 .PHONY: venv
 venv: .venv/.stamp-dev
@@ -132,6 +137,15 @@ $(UV):
 .venv/.stamp-dev: .venv/.stamp-run | $(UV)
 	@echo "Installing the developers' tools of uv.lock in .venv …"
 	@$(UV) sync --quiet --locked --group dev
+	@touch $@
+
+# Two Ansibles with needs of their own, away from .venv.
+.tools/.stamp-ansible: uv.lock pyproject.toml ansible/tests/oldest.txt | $(UV)
+	@.ci/need ansible
+	@echo "Installing the newest Ansible of uv.lock, and the oldest that the collection works with, in .tools …"
+	@UV_PROJECT_ENVIRONMENT=.tools/ansible $(UV) sync --quiet --locked --only-group ansible --python $(PYTHON)
+	@$(UV) venv --quiet --clear --python $(PYTHON) .tools/ansible-oldest
+	@$(UV) pip sync --quiet --python .tools/ansible-oldest --require-hashes ansible/tests/oldest.txt
 	@touch $@
 
 # The fast path needs root to run, so only root needs what it is made of.
