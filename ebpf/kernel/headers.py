@@ -91,7 +91,10 @@ def _locked(directory: Path) -> Iterator[None]:
 
 def is_whole(directory: Path) -> bool:
     """Whether BCC can compile against a tree by itself."""
-    return (directory / GENERATED).exists() and (directory / WRITTEN).exists()
+    try:
+        return (directory / GENERATED).exists() and (directory / WRITTEN).exists()
+    except PermissionError:  # a unit with ProtectKernelModules= hides all of /lib/modules
+        return False
 
 
 def newest_package(sources: Path) -> Path | None:

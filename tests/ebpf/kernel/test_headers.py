@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 
 from ebpf.errors import HeadersError
 from ebpf.kernel import headers
+from tests.paths import ROOT
 
 
 def make_package(sources: Path, version: str, arch: str = "amd64") -> Path:
@@ -79,6 +82,21 @@ def test_those_of_the_running_kernel_come_first(nothing: dict[str, Path]) -> Non
         (build / header).touch()
     with headers.tree(release="6.2.0", **nothing) as tree:
         assert tree == build
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: gives a folder to another user")
+def test_a_tree_that_is_hidden_is_none(tmp_path: Path) -> None:
+    """As from a unit with ProtectKernelModules."""
+    build = tmp_path / "build"
+    build.mkdir(mode=0o700)
+    os.chown(build, 65534, 65534)
+    program = (
+        "import pathlib, sys\n"
+        "from ebpf.kernel import headers\n"
+        "print(headers.is_whole(pathlib.Path(sys.argv[1])))\n"
+    )
+    without = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", sys.executable, "-c", program, str(build)]
+    assert subprocess.run(without, cwd=ROOT, check=True, capture_output=True, text=True).stdout == "False\n"
 
 
 def test_the_environment_comes_next(nothing: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
