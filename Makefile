@@ -73,6 +73,13 @@ bench: .venv/.stamp-test
 drills: .venv/.stamp-test
 	@$(BIN)/python -m tests.drills.run $(ONLY)
 
+## soak: calls over a backend's WebSocket for MINUTES=120, CALLS=20 at a time: what they leave behind
+MINUTES ?= 120
+CALLS ?= 20
+.PHONY: soak
+soak: .venv/.stamp-test
+	@exec $(BIN)/python -m tests.soak.run $(MINUTES) $(CALLS)
+
 ## container-check: replay docs/kubernetes/Containerfile in a chroot and run what comes of it; needs root
 .PHONY: container-check
 container-check: .venv/.stamp-container
@@ -85,7 +92,7 @@ venv: .venv/.stamp-dev
 ## clean: remove what was built; the next command sets up again
 .PHONY: clean
 clean:
-	rm -rf .venv .tools tests/peers/npm/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench.json drills.json
+	rm -rf .venv .tools tests/peers/npm/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench.json drills.json soak.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 ## help: this list

@@ -167,8 +167,8 @@ LOOP_LAG = gauge("voxpop_transceiver_loop_lag_seconds", "Recent peak of the even
 CORE_BUSY = gauge("voxpop_transceiver_core_busy_ratio", "Share of its core that the worker uses, 0 to 1.")
 MISSED_TICKS = counter(
     "voxpop_transceiver_missed_ticks_total",
-    "Phases of the 20 ms clock, 5 per turn, that missed their deadline: late ones ran after the next was "
-    "due, skipped ones did not run at all.",
+    "Phases of the 20 ms clock, 10 per turn, that missed their deadline: late ones ran more than 4 ms after "
+    "it, skipped ones did not run at all.",
     outcome=("late", "skipped"),
 )
 

@@ -13,8 +13,12 @@ from collections.abc import Callable
 from transceiver.media import FRAME_NS
 from transceiver.media.load import Load
 
-PHASES = 5
+PHASES = 10
+"""So many that what a phase keeps the thread from, such as a backend's audio that has just come, waits for a
+few sessions only; and an even number, for `halfway`.
+"""
 _PHASE_NS = FRAME_NS // PHASES
+_LATE_NS = 4_000_000
 _MAX_CATCH_UP = 2
 """Ticks run back to back after a stall. The far ends' jitter buffers hold about that much; a longer
 burst would only reach them as late packets."""
@@ -54,7 +58,7 @@ class Ticker:
         self.load = Load()
         """Of the thread that runs the clock, which is the one that transcodes."""
         self.late_ticks = 0
-        """Phases that ran more than a phase's length after their deadline."""
+        """Phases that ran more than 4 ms after their deadline."""
         self.skipped_ticks = 0
         """Phases that were dropped because the process was too far behind."""
         self.lag_ms = 0.0
@@ -65,7 +69,7 @@ class Ticker:
     def add(self, member: Member, halfway: Member | None = None) -> Handle:
         """Call `member` every 20 ms from now on, in the least populated phase.
 
-        `halfway` is called in between, as near to the half as the phases are: after 8 ms, 12 before the next.
+        `halfway` is called in between, 10 ms after and 10 before.
         """
         number = min(range(PHASES), key=lambda number: len(self._phases[number]))
         phase, other = self._phases[number], self._phases[(number + PHASES // 2) % PHASES]
@@ -111,7 +115,7 @@ class Ticker:
 
     def _measure(self, now_ns: int) -> None:
         late_ns = max(0, now_ns - self._tick * _PHASE_NS)
-        self.late_ticks += late_ns > _PHASE_NS
+        self.late_ticks += late_ns > _LATE_NS
         peak_ms, peak_at_ns = self._peak
         self.lag_ms = max(0.0, peak_ms * (1 - (now_ns - peak_at_ns) / _LAG_MEMORY_NS))
         if late_ns / 1e6 >= self.lag_ms:

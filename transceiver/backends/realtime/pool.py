@@ -17,6 +17,10 @@ logger = logging.getLogger(__name__)
 MAX_IDLE_S: Final = 240.0
 """Then a connection gives way to a fresh one: load balancers forget, and sessions of a model expire."""
 CHECK_S: Final = 5.0
+REFILL_AFTER_S: Final = 0.05
+"""A connection was taken by a call that is being set up: dialling another costs as much time as that does,
+and can wait until it is done.
+"""
 
 
 class Pool:
@@ -75,6 +79,7 @@ class Pool:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CHECK_S):
                     await self._changed.wait()
+                    await asyncio.sleep(REFILL_AFTER_S)
 
     async def _drop_old(self) -> None:
         now_s = asyncio.get_running_loop().time()
