@@ -162,9 +162,11 @@ $(UV):
 	@touch $@
 
 # Node.js is a wheel of uv.lock too: the distribution's is too old for what these packages want.
-.venv/.stamp-peers: .venv/.stamp-test tests/peers/npm/package-lock.json
+.venv/.stamp-peers: .venv/.stamp-test tests/peers/npm/package-lock.json tests/peers/frameworks/uv.lock
 	@.ci/need peers
 	@$(UV) sync --quiet --locked --inexact --group peers
 	@echo "Installing the npm packages of tests/peers/npm/package-lock.json …"
 	@PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/npm ci --prefix tests/peers/npm --silent
+	@UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venv/frameworks $(UV) sync --quiet --locked --project tests/peers/frameworks \
+	    --python $(PYTHON)
 	@touch $@

@@ -100,11 +100,12 @@ async def visiting(
     name: str,
     sounds: Mapping[str, Samples],
     microphone: Samples | None = None,
+    kind: type[Browser] = Chromium,
     **settings: object,
 ) -> AsyncIterator[tuple[Browser, Front]]:
-    """Chromium on a page of tests/peers/npm/pages, and the host that it calls, before `voxpop backend NAME`.
+    """A browser on a page of tests/peers/npm/pages, and the host that it calls, before `voxpop backend NAME`.
 
-    `sounds` are what the page can say, by name; `microphone` is what Chromium's own one hears over and over.
+    `sounds` are what the page can say, by name; `microphone` is what the browser's own hears over and over.
     """
     public = folder / "site"
     public.mkdir()
@@ -115,7 +116,7 @@ async def visiting(
     async with (
         site(public) as origin,
         front(folder, name, [origin], **settings) as here,
-        browser(Chromium, folder, folder / "microphone.wav") as tab,
+        browser(kind, folder, folder / "microphone.wav") as tab,
     ):
         await tab.open(origin)
         await tab.wait_for("window.voxpop")

@@ -19,6 +19,7 @@ from transceiver.realtime.server_events import (
     ResponseEvents,
     message_item,
     shortened,
+    unknown_item_code,
 )
 from transceiver.realtime.settings import DEFAULTS, override
 from transceiver.turns.budget import Budgets, TurnAccount
@@ -274,7 +275,8 @@ class Parrot:
     def _retrieve(self, event: Event) -> None:
         item = self._conversation.find(event.get("item_id"))
         if item is None:
-            self._channel.refuse(event, "item_not_found", "There is no such item any more.", "item_id")
+            code, message = unknown_item_code(event), "There is no such item any more."
+            self._channel.refuse(event, code, message, "item_id")
         else:
             self._channel.send("conversation.item.retrieved", item=item)
 

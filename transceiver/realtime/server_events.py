@@ -139,3 +139,10 @@ def message_item(
 def shortened(value: object) -> str | None:
     """A client's text, short enough to repeat; None for what is no text."""
     return value[:MAX_ECHOED] if isinstance(value, str) else None
+
+
+def unknown_item_code(cause: Event) -> str:
+    """What the API calls a `conversation.item.…` of an item that is not there. Stock clients know these
+    codes, and some take any other error for the end of the session.
+    """
+    return f"item_{str(cause['type']).rpartition('.')[2]}_invalid_item_id"

@@ -346,7 +346,7 @@ def error(call: Call) -> tuple[object, object]:
         ({"type": "input_audio_buffer.commit"}, "input_audio_buffer_commit_empty"),
         ({"type": "response.create"}, "nothing_to_say"),
         ({"type": "response.cancel"}, "response_cancel_not_active"),
-        ({"type": "conversation.item.retrieve", "item_id": "item_x"}, "item_not_found"),
+        ({"type": "conversation.item.retrieve", "item_id": "item_x"}, "item_retrieve_invalid_item_id"),
         ({"type": "session.update", "session": {"audio": {"output": {"speed": 9}}}}, "invalid_value"),
         ({"type": "session.update"}, "invalid_value"),
         ({"type": "session.update", "session": []}, "invalid_value"),

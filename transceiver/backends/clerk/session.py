@@ -211,7 +211,7 @@ class ClerkSession:
 
     def _create(self, event: Event) -> None:
         """An answer to the newest turn or item; a turn that is being recognised is answered after that."""
-        if self._speaking is not None or self._jobs.full():
+        if self._is_speaking or self._jobs.full():
             code = "conversation_already_has_active_response"
             self._client.refuse(event, code, "A response is being made; cancel it first.")
         elif self._unheard:
@@ -219,6 +219,12 @@ class ClerkSession:
         else:
             self._last.stages = Stages(turn_ended_ns=self._desk.clock())
             self._jobs.put_nowait(replace(self._last, request=event))
+
+    @property
+    def _is_speaking(self) -> bool:
+        """Not any more once it was cut off: clients cancel and ask again in one breath."""
+        speaking = self._speaking
+        return speaking is not None and not speaking.done() and not speaking.cancelling()
 
     def _interrupt(self, reason: str) -> bool:
         """No more of the answer that is being made; False where there is none."""

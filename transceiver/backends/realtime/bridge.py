@@ -20,7 +20,7 @@ from transceiver.backends.realtime.terms import BridgePlan, Terms
 from transceiver.backends.realtime.turns import LocalTurns, local_settings
 from transceiver.realtime.event import EmitEvent, Event
 from transceiver.realtime.items import Conversation
-from transceiver.realtime.server_events import EventChannel, shortened
+from transceiver.realtime.server_events import EventChannel, shortened, unknown_item_code
 from transceiver.realtime.settings import SessionSettings
 from transceiver.turns.budget import Budgets, TurnAccount
 from transceiver.turns.rule import Transition
@@ -226,7 +226,8 @@ class Bridge:
         if item is not None:
             self._channel.send("conversation.item.retrieved", item=item)
         elif self.is_lost:
-            self._channel.refuse(event, "item_not_found", "There is no such item any more.", "item_id")
+            code, message = unknown_item_code(event), "There is no such item any more."
+            self._channel.refuse(event, code, message, "item_id")
         else:
             self._outbox.pass_on(event)
 

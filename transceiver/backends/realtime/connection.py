@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import ssl
 import time
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NoReturn, Protocol
 
@@ -34,6 +36,9 @@ MAX_EARLY: Final = 16
 CLOSE_TIMEOUT_S: Final = 1.0
 READS_IN_A_ROW: Final = 32
 """Then others have their turn: a flood that has arrived already does not make the reader wait by itself."""
+
+
+_CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 class LinkError(Exception):
@@ -65,6 +70,8 @@ class Connection:
         """The backend has sent an event."""
         self.broken = asyncio.Event()
         self.error: LinkError | None = None
+        self.complaint = ""
+        """The code of an `error`, where that was the backend's last event: why it hangs up, if it does."""
         self._reading = asyncio.create_task(self._read())
 
     def attach(self, listener: Listener) -> None:
@@ -126,6 +133,7 @@ class Connection:
 
     def _take_event(self, event: Event) -> None:
         self.has_spoken.set()
+        self.complaint = _complaint_untrusted(event)
         if self._listener is not None:
             self._listener.receive_untrusted(event, time.monotonic_ns())
         elif len(self._early) == MAX_EARLY:
@@ -138,6 +146,13 @@ class Connection:
             listener.receive_untrusted(event, time.monotonic_ns())
         except BackendError:
             self._invalid += 1
+
+
+def _complaint_untrusted(event: Event) -> str:
+    """The code of an error, fit for a log; nothing where it is another event."""
+    error = event.get("error") if event["type"] == "error" else None
+    code = (error.get("code") or error.get("type")) if isinstance(error, Mapping) else None
+    return code if isinstance(code, str) and _CODE.fullmatch(code) else ""
 
 
 def _explain(error: BaseException | None, code: int | None = None) -> LinkError:

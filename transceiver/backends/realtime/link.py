@@ -110,7 +110,8 @@ class Link:
     def _lose(self, connection: Connection, error: LinkError, call: CallSide) -> None:
         """Before the goodbye, which a backend that hangs would draw out."""
         connection.detach()
-        logger.warning("session %s lost its backend: %s, %s", self._name, error.reason, error.detail)
+        said = f"; it had said {connection.complaint}" if connection.complaint else ""
+        logger.warning("session %s lost its backend: %s, %s%s", self._name, error.reason, error.detail, said)
         self._queue.clear()
         self._stalled.clear()
         call.lost(error.reason)

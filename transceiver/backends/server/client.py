@@ -74,8 +74,6 @@ class Client:
     ) -> None:
         self.session_id = session_id
         self.conversation = Conversation()
-        self.last_item: str | None = None
-        """The newest of the conversation."""
         self.settings: SessionSettings = DEFAULTS.updated({"model": model})
         self.is_slow = is_slow
         self.drained = drained
@@ -85,7 +83,7 @@ class Client:
         self._channel = EventChannel(session_id.partition("_")[2], self.forward)
         self._channel.is_open = True
         self._spoken: OrderedDict[str, Spoken] = OrderedDict()
-        self._before: OrderedDict[str, str | None] = OrderedDict()
+        self._order: list[str] = []
         self._voice: tuple[AudioPart, Voice] | None = None
 
     def new_id(self, prefix: str) -> str:
@@ -105,25 +103,38 @@ class Client:
         self._channel.refuse_settings(cause, error)
 
     def forward(self, event: Event) -> None:
-        """One event that has its id already. Items are told in the order in which they were added."""
+        """One event that has its id already. Items are told with the one before them in the conversation."""
         kind, item = event.get("type"), event.get("item")
         item_id = item.get("id") if isinstance(item, Mapping) else None
         if kind == "input_audio_buffer.committed":
-            event = {**event, "previous_item_id": self.last_item}
+            event = {**event, "previous_item_id": self._order[-1] if self._order else None}
+        elif kind == "conversation.item.deleted" and event.get("item_id") in self._order:
+            self._order.remove(str(event["item_id"]))
         elif kind in ("conversation.item.added", "conversation.item.done") and isinstance(item_id, str):
-            event = {**event, "previous_item_id": self._place(item_id)}
+            if kind == "conversation.item.added" and item_id not in self._order:
+                self.place(item_id, None)
+            event = {**event, "previous_item_id": self._previous(item_id)}
         elif kind == "response.output_audio.done":
             self._end_speech()
         self.conversation.learn_untrusted(event)
         self._emit(event)
 
-    def _place(self, item_id: str) -> str | None:
-        """The item before this one, which is the newest where it is new."""
-        if item_id not in self._before:
-            self._before[item_id], self.last_item = self.last_item, item_id
-            if len(self._before) > MAX_ITEMS:
-                self._before.popitem(last=False)
-        return self._before[item_id]
+    def has_place(self, item_id: object) -> bool:
+        """Whether another item can be put after this one."""
+        return item_id in self._order
+
+    def place(self, item_id: str, previous: str | None) -> None:
+        """Where an item that will be added belongs: after another, first of all ("root"), or last (None)."""
+        if len(self._order) == MAX_ITEMS:
+            del self._order[0]
+        if previous is None:
+            self._order.append(item_id)
+        else:
+            self._order.insert(self._order.index(previous) + 1 if previous in self._order else 0, item_id)
+
+    def _previous(self, item_id: str) -> str | None:
+        at = self._order.index(item_id) if item_id in self._order else 0
+        return self._order[at - 1] if at else None
 
     # Speech
 

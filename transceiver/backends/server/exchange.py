@@ -15,7 +15,7 @@ from transceiver.backends.server.client import Client
 from transceiver.backends.server.contract import FOR_SESSIONS, ServedSession
 from transceiver.realtime.client_events import decode_event_untrusted
 from transceiver.realtime.event import Event
-from transceiver.realtime.server_events import shortened
+from transceiver.realtime.server_events import shortened, unknown_item_code
 
 MAX_MESSAGE_CHARS = 16 * 1024 * 1024
 """15 MiB, the most that the API lets a client append at once, and what is around it."""
@@ -137,25 +137,27 @@ class Exchange:
     # Items
 
     def _create_item(self, event: Event) -> None:
-        item = event.get("item")
+        item, previous = event.get("item"), event.get("previous_item_id")
         fault = _item_fault(item)
-        if fault is None and isinstance(item, Mapping) and self._client.conversation.find(item.get("id")):
+        if fault is None and isinstance(item, Mapping) and self._is_known(item.get("id")):
             fault = "item.id is that of another item of this conversation"
-        previous = event.get("previous_item_id")
-        if fault is None and previous not in (None, "root", self._client.last_item):
-            fault = "previous_item_id must be the newest item, or absent: items are added at the end"
         if fault is not None or not isinstance(item, Mapping):
             self._client.refuse(event, "invalid_value", fault or "", "item")
-            return
-        whole = {
-            "object": "realtime.item",
-            "status": "completed",
-            **item,
-            "id": item.get("id") or self._client.new_id("item"),
-        }
+        elif previous not in (None, "root") and not self._client.has_place(previous):
+            message = f"There is no item {shortened(previous)!r} after which another could be."
+            self._client.refuse(event, "item_create_invalid_previous_item_id", message, "previous_item_id")
+        else:
+            self._add({**item, "id": item.get("id") or self._client.new_id("item")}, previous, event)
+
+    def _add(self, item: Event, previous: object, event: Event) -> None:
+        whole = {"object": "realtime.item", "status": "completed", **item}
+        self._client.place(str(item["id"]), None if previous is None else str(previous))
         self._client.send("conversation.item.added", item=whole)
         self._client.send("conversation.item.done", item=whole)
         self._session.receive_event({**event, "item": whole})
+
+    def _is_known(self, item_id: object) -> bool:
+        return self._client.conversation.find(item_id) is not None or self._client.has_place(item_id)
 
     def _retrieve(self, event: Event) -> None:
         item = self._found(event)
@@ -199,7 +201,7 @@ class Exchange:
         if item is None:
             wanted = shortened(event.get("item_id"))
             message = f"Item with item_id {wanted!r} is not in the conversation."
-            self._client.refuse(event, "item_not_found", message, "item_id")
+            self._client.refuse(event, unknown_item_code(event), message, "item_id")
         return item
 
 

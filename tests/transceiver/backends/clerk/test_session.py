@@ -234,3 +234,17 @@ def test_an_answer_may_be_cancelled_and_asked_for_again() -> None:
             assert await answered(talk) == ("completed", "One.")
 
     asyncio.run(scenario())
+
+
+def test_an_answer_may_be_cancelled_and_the_next_one_asked_for_in_one_breath() -> None:
+    async def scenario() -> None:
+        async with serving(clerks()) as served, talking(served.url) as talk:
+            await write(talk, "repeat " + "one two three " * 30)
+            await talk.ask("response.create", "response.created")
+            await talk.send("response.cancel")
+            await talk.send("response.create", response={"output_modalities": ["text"]})
+            assert (await answered(talk))[0] == "cancelled"
+            assert (await answered(talk))[0] == "completed"
+            assert "error" not in talk.kinds()
+
+    asyncio.run(scenario())

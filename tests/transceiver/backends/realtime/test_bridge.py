@@ -298,6 +298,8 @@ def test_a_lost_backend_ends_what_it_began_and_is_told_all_again() -> None:
     assert wire.error()["code"] == "backend_lost"
     wire.ask("response.create", event_id="c3")
     assert wire.error()["event_id"] == "c3"
+    wire.ask("conversation.item.retrieve", item_id="item_x")
+    assert wire.error()["code"] == "item_retrieve_invalid_item_id"
     assert wire.backend == []
     wire.bridge.connected()
     session = wire.asked("session.update")["session"]

@@ -45,6 +45,23 @@ def test_a_close_in_mid_response_ends_it_and_the_call_goes_on_with_another(
     run(scenario())
 
 
+def test_why_one_hangs_up_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async def retired(line: Line) -> None:
+        await line.say("error", error={"type": "invalid_request_error", "code": "beta_api_shape_disabled"})
+
+    async def forges(line: Line) -> None:
+        await line.say("error", error={"code": "one\nsession rtc_other ended"})
+
+    async def scenario() -> None:
+        async with serving(retired, forges, talkative) as server, calling(server.url) as calls:
+            await calls.call().told("output_audio_buffer.stopped")
+
+    run(scenario())
+    first, second = (record.getMessage() for record in caplog.records if "lost its backend" in record.message)
+    assert first.endswith("; it had said beta_api_shape_disabled")
+    assert "rtc_other" not in second
+
+
 def test_one_that_does_not_read_costs_no_more_than_the_queue(caplog: pytest.LogCaptureFixture) -> None:
     async def deaf(line: Line) -> None:
         await line.greet()

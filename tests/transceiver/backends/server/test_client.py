@@ -63,3 +63,5 @@ def test_what_is_remembered_is_bounded() -> None:
     assert told.client.conversation.find("item_0") is None
     assert told.client.spoken(f"item_{2 * MAX_ITEMS - 1}") is not None
     assert len(told.client.conversation) <= MAX_ITEMS
+    assert not told.client.has_place("item_0")
+    assert told.client.has_place(f"item_{2 * MAX_ITEMS - 1}")

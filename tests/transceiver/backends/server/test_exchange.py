@@ -241,7 +241,7 @@ def test_a_truncation_is_acknowledged_and_bounded_by_what_was_spoken() -> None:
     for end in (-1, 10.5, "10", None, True):
         assert code(truncate(end)) == "invalid_value"
     assert code(truncate(10, index=1)) == "invalid_value"
-    assert code(truncate(10, item="item_of_nobody")) == "item_not_found"
+    assert code(truncate(10, item="item_of_nobody")) == "item_truncate_invalid_item_id"
     error = wire.events[-1]["error"]
     assert isinstance(error, dict)
     assert error["event_id"] == "t"
@@ -257,7 +257,29 @@ def test_created_items_are_part_of_the_conversation() -> None:
     assert (done["type"], done["previous_item_id"]) == ("conversation.item.done", "mine")
     assert wire.send("conversation.item.retrieve", item_id="mine")["item"]["content"] == text["content"]  # type: ignore[index]
     assert wire.send("conversation.item.delete", item_id="mine")["type"] == "conversation.item.deleted"
-    assert code(wire.send("conversation.item.delete", item_id="mine")) == "item_not_found"
+    assert code(wire.send("conversation.item.delete", item_id="mine")) == "item_delete_invalid_item_id"
+    assert code(wire.send("conversation.item.retrieve", item_id="mine")) == "item_retrieve_invalid_item_id"
+
+
+def test_items_are_put_where_the_client_wants_them_and_deleted_ones_leave_no_gap() -> None:
+    wire = Wire()
+
+    def create(name: str, after: object = None) -> Event:
+        item = {"type": "message", "role": "user", "id": name, "content": []}
+        return wire.send("conversation.item.create", item=item, previous_item_id=after)
+
+    create("first")
+    create("last")
+    assert create("second", "first")["previous_item_id"] == "first"
+    assert create("third", "second")["previous_item_id"] == "second"
+    assert create("zeroth", "root")["previous_item_id"] is None
+    wire.send("conversation.item.delete", item_id="last")
+    assert create("fourth")["previous_item_id"] == "third"
+    wire.send("conversation.item.delete", item_id="second")
+    assert create("second", "first")["previous_item_id"] == "first"
+    assert code(create("fifth", "last")) == "item_create_invalid_previous_item_id"
+    assert code(create("fourth")) == "invalid_value"
+    assert create("fifth")["previous_item_id"] == "fourth"
 
 
 @pytest.mark.parametrize(
