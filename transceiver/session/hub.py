@@ -27,6 +27,8 @@ MAX_WATCHERS: Final = 8
 MAX_ECHOED: Final = 256
 """Characters of a client's own text that an error repeats to it."""
 _UPDATE: Final = "session.update"
+_BARE: Final = ("id", "expires_at", "status", "model")
+"""Members that a session object always has."""
 
 
 class Watcher(Protocol):
@@ -202,12 +204,21 @@ class EventHub:
         """It watches no more. Idempotent."""
         self._watchers.pop(watcher, None)
 
+    def last_word(self, event: Event, *, is_trusted: bool) -> Event:
+        """One of the last words as it is for somebody. All are told of the end; but who may not see an event
+        does not get by its end what the session was told, instructions above all.
+        """
+        session = event.get("session")
+        if is_trusted or self.permissions.shows(event) or not isinstance(session, Mapping):
+            return event
+        return {**event, "session": {key: session[key] for key in _BARE if key in session}}
+
     def close(self, last_words: Sequence[Event]) -> None:
         """The session is over; `last_words` say why, where there is something to say."""
         self.backend = None
-        for watcher in self._watchers:
+        for watcher, is_trusted in self._watchers.items():
             for event in last_words:
-                watcher.show(encode(event))
+                watcher.show(encode(self.last_word(event, is_trusted=is_trusted)))
             watcher.end()
         self._watchers.clear()
 

@@ -367,7 +367,7 @@ class Session:
         if self._path is not None:
             self._send(self._path.bye())
             self._path.close()
-        self._last = encode(words[-1]) if words else None
+        self._last = encode(self.events.last_word(words[-1], is_trusted=False)) if words else None
         self.events.close(words)
         self._backend.close()
 

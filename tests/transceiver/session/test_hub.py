@@ -202,6 +202,23 @@ def test_one_that_it_may_not_send_is_answered_with_its_id() -> None:
     assert take(one, {"type": "response.create"}, is_trusted=True) == {"type": "response.create"}
 
 
+def test_the_end_does_not_tell_a_page_what_its_server_has_told_the_session() -> None:
+    bare = {"id": "live_0-x", "expires_at": 9, "status": "active", "model": "gpt-live-1"}
+    whole = {"type": "session.closed", "session": {**bare, "instructions": "Secret.", "input": []}}
+    for permissions, told in (
+        (LIMITED, {**whole, "session": bare}),
+        (Permissions(sees=frozenset({"session.closed"})), whole),
+        (EVERYTHING, whole),
+    ):
+        one, server, page = EventHub("live_0-x", permissions, LIVE), Sideband(), Sideband()
+        one.backend = Backend(one)
+        one.attach(server, is_trusted=True)
+        one.attach(page, is_trusted=False)
+        one.close([whole])
+        assert (server.got[-1], page.got[-1]) == (whole, told)
+        assert one.last_word(whole, is_trusted=False) == told
+
+
 def test_objections_have_ids_of_their_own_and_repeat_little() -> None:
     one = hub(Permissions(frozenset(), None))
     answers = [objection(one, {"type": "x" * 5000, "event_id": "y" * 5000}) for _ in range(2)]

@@ -257,6 +257,11 @@ def test_a_page_may_do_what_it_may_and_knows_it() -> None:
             assert (await page.event())["type"] == "session.input_audio.muted", "and nothing of the others"
             page.client.peer.send_message("no event")
             assert (await page.event())["error"]["code"] == "invalid_event"
+            session.events.hear_untrusted(json.dumps({"type": "session.close"}), watcher)
+            closed = await page.event()
+            assert closed["type"] == "session.closed"
+            assert closed["session"].keys() == {"id", "expires_at", "status", "model"}
+            assert watcher.got[-1]["session"]["instructions"] == "Be brief."
 
     run(scenario())
 
