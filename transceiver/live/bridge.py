@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 from typing import Final, NamedTuple, Protocol
 
@@ -28,6 +28,7 @@ from transceiver.observer import EndReason
 from transceiver.realtime.event import EmitEvent, Event
 from transceiver.realtime.permissions import EVERYTHING
 from transceiver.realtime.server_events import shortened
+from transceiver.realtime.settings import audio_side
 
 MAX_ASKED: Final = 64
 """Events for the backend that it may still answer, for each of which a client waits."""
@@ -83,14 +84,6 @@ class Asked(NamedTuple):
     client_event_id: str | None
 
 
-@dataclass(slots=True)
-class _Said:
-    """Of the backend's session object."""
-
-    instructions: object = None
-    output: dict[str, object] = field(default_factory=dict)
-
-
 class LiveBridge:
     """`backend` is set right after; it emits into `receive_server_event_untrusted`."""
 
@@ -113,7 +106,8 @@ class LiveBridge:
         self._is_muted = False
         self._has_started = False
         self._closing_id: str | None = None
-        self._given = _Said()
+        self._given: dict[str, object] = {}
+        """Members of the session that the backend has where the client has given none."""
 
     # The session's clock
 
@@ -144,15 +138,13 @@ class LiveBridge:
         """
         self._reflection.close()
         self._write_answer(is_last=True)
-        by_client = {} if self._closing_id is None else {"client_event_id": self._closing_id}
-        return {
-            "type": "session.closed",
-            "event_id": self._new_id("event"),
-            "reason": CLOSED_BY.get(reason, LOST),
-            "session": self._resource(),
-            "usage": {"seconds": self._line.now_ms // 1000},
-            **by_client,
-        }
+        return self._event(
+            "session.closed",
+            self._closing_id,
+            reason=CLOSED_BY.get(reason, LOST),
+            session=self._resource(),
+            usage={"seconds": self._line.now_ms // 1000},
+        )
 
     def close(self) -> None:
         """The session has ended."""
@@ -240,20 +232,15 @@ class LiveBridge:
     def _started_untrusted(self, event: Event) -> None:
         session = event.get("session")
         if isinstance(session, Mapping):
-            audio = session.get("audio")
-            output = audio.get("output") if isinstance(audio, Mapping) else None
-            voice = output.get("voice") if isinstance(output, Mapping) else None
-            self._given = _Said(session.get("instructions"), {} if voice is None else {"voice": voice})
+            voice, instructions = audio_side(session, "output").get("voice"), session.get("instructions")
+            self._given = {
+                **({} if voice is None else {"audio": {"output": {"voice": voice}}}),
+                **({"instructions": instructions} if instructions else {}),
+            }
         self._send("session.started", session=self._resource())
         if self._settings.permissions != EVERYTHING:
-            self._context.tell_channel(
-                {
-                    "type": "info",
-                    "event_id": self._new_id("event"),
-                    "code": "data_channel_permissions",
-                    "message": self._settings.permissions.describe(),
-                }
-            )
+            message = self._settings.permissions.describe()
+            self._context.tell_channel(self._event("info", code="data_channel_permissions", message=message))
         if not self._has_started:
             self._has_started = True
             for item in self._settings.history():
@@ -342,24 +329,23 @@ class LiveBridge:
 
     def _resource(self) -> dict[str, object]:
         """`SessionResource` of the API: what is in force. What the client has not said, the backend has."""
-        members = self._settings.resource()
-        if self._given.output and "audio" not in members:
-            members["audio"] = {"output": self._given.output}
-        if self._given.instructions and "instructions" not in members:
-            members["instructions"] = self._given.instructions
         return {
             "id": self._context.session_id,
             "expires_at": self._context.expires_s,
             "status": "active",
-            **members,
+            **self._given,
+            **self._settings.resource(),
         }
 
     def _acknowledge(self, kind: str, cause: Event, **members: object) -> None:
         self._send(kind, _id_of(cause), **members)
 
     def _send(self, kind: str, client_event_id: str | None = None, **members: object) -> None:
+        self._context.emit(self._event(kind, client_event_id, **members))
+
+    def _event(self, kind: str, client_event_id: str | None = None, **members: object) -> Event:
         named = {} if client_event_id is None else {"client_event_id": client_event_id}
-        self._context.emit({"type": kind, "event_id": self._new_id("event"), **members, **named})
+        return {"type": kind, "event_id": self._new_id("event"), **members, **named}
 
     def _refuse(self, cause: Event, code: str, message: str, param: str) -> None:
         error = {"type": "invalid_request_error", "code": code, "message": message, "param": param}
