@@ -15,8 +15,8 @@ from core.errors import ConfigError
 from core.schema import integer
 from transceiver.realtime.event import Event
 from transceiver.realtime.json_text import is_shallow
-from transceiver.realtime.permissions import EVERYTHING, MEMBER, Permissions
-from transceiver.realtime.settings import MAX_DEPTH
+from transceiver.realtime.permissions import CHANNEL, EVERYTHING, MEMBER, Permissions
+from transceiver.realtime.settings import MAX_DEPTH, audio_side
 
 KIND: Final = "live"
 """`type` of a session object, which tells it from a Realtime one where both may stand."""
@@ -63,17 +63,13 @@ class LiveSettings:
         """The session object that the backend gets. Transcripts are asked for, as a GPT-Live session always
         has them; by which model is the backend's choice.
         """
-        session: dict[str, object] = {
+        instructions, output = self.members.get("instructions"), audio_side(self.members, "output")
+        return {
             "type": "realtime",
             "model": self.model,
-            "audio": {"input": {"transcription": {}}},
+            "audio": {"input": {"transcription": {}}, **({"output": output} if output else {})},
+            **({"instructions": instructions} if instructions else {}),
         }
-        instructions, audio = self.members.get("instructions"), self.members.get("audio")
-        if instructions:
-            session["instructions"] = instructions
-        if isinstance(audio, Mapping) and "output" in audio:
-            session["audio"] = {"input": {"transcription": {}}, "output": audio["output"]}
-        return session
 
     def history(self) -> list[dict[str, object]]:
         """The messages that the conversation begins with, as Realtime items."""
@@ -195,7 +191,7 @@ def _client(wanted: object, place: str) -> object:
     if wanted is None:
         return None
     EVERYTHING.updated(wanted)
-    return {"data_channel": _object(wanted, place).get("data_channel") or {}}
+    return {CHANNEL: _object(wanted, place).get(CHANNEL) or {}}
 
 
 def _store(wanted: object, place: str) -> object:
