@@ -21,7 +21,7 @@ def test_each_begins_with_the_event_that_its_clients_wait_for() -> None:
 
 
 def test_an_error_is_said_in_the_words_of_each() -> None:
-    assert REALTIME.word(NOT_AN_EVENT, "event_1") is NOT_AN_EVENT
+    assert REALTIME.word(NOT_AN_EVENT, "event_1") == {**NOT_AN_EVENT, "event_id": "event_1"}
     told: Any = LIVE.word(NOT_AN_EVENT, "event_1")
     assert (told["event_id"], told["error"]["code"]) == ("event_1", "invalid_event")
 
