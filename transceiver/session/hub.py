@@ -19,13 +19,12 @@ from core.errors import ConfigError
 from transceiver.realtime.client_events import NOT_AN_EVENT, EventStats, decode_event_untrusted
 from transceiver.realtime.event import Event
 from transceiver.realtime.permissions import MEMBER, Permissions, take_permissions
+from transceiver.realtime.server_events import shortened
 from transceiver.session.api import REALTIME, ClientApi
 
 T = TypeVar("T")
 
 MAX_WATCHERS: Final = 8
-MAX_ECHOED: Final = 256
-"""Characters of a client's own text that an error repeats to it."""
 _UPDATE: Final = "session.update"
 _BARE: Final = ("id", "expires_at", "status", "model")
 """Members that a session object always has."""
@@ -117,7 +116,7 @@ class EventHub:
 
     def _judge(self, event: Event, *, is_trusted: bool) -> Event:
         if not is_trusted and not self.permissions.lets(event):
-            raise self._objection(event, f"This client may not send {_shortened(event['type'])}.")
+            raise self._objection(event, f"This client may not send {shortened(event['type'])}.")
         session = event.get("session")
         if self._api.has_fixed_permissions or event["type"] != _UPDATE:
             return event
@@ -137,17 +136,13 @@ class EventHub:
             "code": code,
             "message": message,
             "param": None,
-            "event_id": _shortened(event.get("event_id")),
+            "event_id": shortened(event.get("event_id")),
         }
-        own_id = self._new_id()
-        return NotAllowedError(self._api.word({"type": "error", "event_id": own_id, "error": error}, own_id))
+        return NotAllowedError(self.word({"type": "error", "error": error}))
 
     def word(self, error: Event) -> Event:
         """An `error` of the Realtime API's, as the client's API has it."""
-        return self._api.word(error, self._new_id())
-
-    def _new_id(self) -> str:
-        return f"event_{self._suffix}_hub{next(self._numbers)}"
+        return self._api.word(error, f"event_{self._suffix}_hub{next(self._numbers)}")
 
     # Sidebands
 
@@ -238,8 +233,3 @@ def weakly(take: Callable[[T], object]) -> Callable[[T], None]:
 def encode(event: Event) -> str:
     """As it is on the wire."""
     return json.dumps(event, separators=(",", ":"))
-
-
-def _shortened(value: object) -> str | None:
-    """A client's text, short enough to repeat; None for what is no text."""
-    return value[:MAX_ECHOED] if isinstance(value, str) else None

@@ -11,8 +11,9 @@ import pytest
 
 from transceiver.realtime.event import Event
 from transceiver.realtime.permissions import EVERYTHING, Permissions
+from transceiver.realtime.server_events import MAX_ECHOED
 from transceiver.session.api import LIVE
-from transceiver.session.hub import MAX_ECHOED, MAX_WATCHERS, EventHub, NotAllowedError, weakly
+from transceiver.session.hub import MAX_WATCHERS, EventHub, NotAllowedError, weakly
 
 CREATED = {"type": "session.created", "event_id": "event_1", "session": {"model": "parrot"}}
 UPDATED = {"type": "session.updated", "event_id": "event_2", "session": {"model": "other"}}
