@@ -26,8 +26,6 @@ class ClientApi:
     """Of session ids."""
     opening: str
     """The type of the first event."""
-    update: str
-    """The type of the event that tells of other settings."""
     has_fixed_permissions: bool
     """Whether what a client may send and see stays as it began."""
     word: Callable[[Event, str], Event]
@@ -36,15 +34,15 @@ class ClientApi:
     @property
     def states(self) -> tuple[str, str]:
         """Types of the events that have the whole session."""
-        return (self.opening, self.update)
+        return (self.opening, "session.updated")
 
 
 def _numbered(error: Event, event_id: str) -> Event:
     return {"event_id": event_id, **error}
 
 
-REALTIME: Final = ClientApi("realtime", "rtc_", "session.created", "session.updated", False, _numbered)
-LIVE: Final = ClientApi("live", "live_", "session.started", "session.updated", True, from_realtime)
+REALTIME: Final = ClientApi("realtime", "rtc_", "session.created", False, _numbered)
+LIVE: Final = ClientApi("live", "live_", "session.started", True, from_realtime)
 
 LAST_WORDS: Final[dict[str, Event]] = {
     EndReason.TOO_LONG: errors.EXPIRED,
