@@ -10,7 +10,7 @@ from typing import Final
 from aiohttp import web
 
 from core.errors import ConfigError
-from transceiver.live.settings import KIND
+from transceiver.live.settings import KIND, read_live_settings_untrusted
 from transceiver.realtime.event import Event
 from transceiver.realtime.permissions import MEMBER, take_permissions
 from transceiver.realtime.settings import DEFAULTS
@@ -24,7 +24,7 @@ from transceiver.signaling.client_secrets import (
     mint_client_secret,
 )
 from transceiver.signaling.refusals import HttpReason, Refusal, bad_session
-from transceiver.signaling.shapes import is_live, judge_secret_session
+from transceiver.signaling.shapes import is_live
 
 Judge = Callable[[Event], None]
 """Raises ConfigError for settings that the backend of this host does not take."""
@@ -78,7 +78,7 @@ def _effective(session: Event, judge: Judge) -> Event:
     """The session of a call that says nothing itself. Raises Refusal, with the member that is to blame."""
     try:
         if is_live(session):
-            judge_secret_session(session)
+            read_live_settings_untrusted({"model": "any", **session})  # which the call may name
             return {**session, **_named(KIND)}
         rest, _ = take_permissions(session)
         settings = DEFAULTS.updated(rest)

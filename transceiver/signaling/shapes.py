@@ -154,13 +154,3 @@ def secret_settings(secret: ClientSecret, wanted: Event, shape: Shape) -> Event:
 def is_live(session: Event) -> bool:
     """Whether a session object, where either kind may stand, is one of GPT-Live's."""
     return session.get("type") == KIND
-
-
-def judge_secret_session(session: Event) -> None:
-    """Whether permissions of a session for a client secret can be read; for GPT-Live all of it, since we know
-    each member there. Raises ConfigError.
-    """
-    if is_live(session):
-        read_live_settings_untrusted({"model": "any", **session})
-    else:
-        take_permissions(session)
