@@ -24,7 +24,7 @@ from transceiver.signaling.client_secrets import (
     mint_client_secret,
 )
 from transceiver.signaling.refusals import HttpReason, Refusal, bad_session
-from transceiver.signaling.shapes import is_live
+from transceiver.signaling.shapes import MODEL, is_live
 
 Judge = Callable[[Event], None]
 """Raises ConfigError for settings that the backend of this host does not take."""
@@ -78,15 +78,17 @@ def _effective(session: Event, judge: Judge) -> Event:
     """The session of a call that says nothing itself. Raises Refusal, with the member that is to blame."""
     try:
         if is_live(session):
-            read_live_settings_untrusted({"model": "any", **session})  # which the call may name
+            settings = read_live_settings_untrusted({MODEL: "any", **session})
+            if MODEL in session:  # else the call names it
+                judge(settings.realtime())
             return {**session, **_named(KIND)}
         rest, _ = take_permissions(session)
-        settings = DEFAULTS.updated(rest)
+        members = DEFAULTS.updated(rest).members
         judge(rest)
     except ConfigError as error:
         raise bad_session(error) from None
     permissions = {MEMBER: session[MEMBER]} if MEMBER in session else {}
-    return {**settings.members, **permissions, **_named("realtime")}
+    return {**members, **permissions, **_named("realtime")}
 
 
 def _named(kind: str) -> dict[str, object]:

@@ -11,9 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import ConfigError
 from tests.transceiver.descriptions import CHROMIUM
 from tests.transceiver.host_kit import CALLS, Host, Response
 from tests.transceiver.signaling.kit import JSON, ORIGIN, RESTART, SDP, TRICKLE, patch
+from tests.transceiver.signaling.test_client_secrets import KEYS, NOW_S
+from transceiver.realtime.event import Event
+from transceiver.realtime.settings import DEFAULTS
+from transceiver.signaling.refusals import Refusal
+from transceiver.signaling.secret_requests import answer
 
 SECRETS = "/v1/realtime/client_secrets"
 
@@ -101,6 +107,19 @@ def test_settings_that_no_call_could_have_are_refused_when_it_is_made(host: Host
         response = new(host, {"session": session})
         assert (response.status, response.code) == (400, "http_bad_session"), session
         assert json.loads(response.body)["error"]["param"] == param
+
+
+@pytest.mark.parametrize("kind", ["realtime", "live"])
+def test_the_backend_is_asked_of_either_api_in_words_of_its_own(kind: str) -> None:
+    def judge(settings: Event) -> None:
+        if DEFAULTS.updated(settings).model == "large":
+            raise ConfigError(["session.model must be one that is served here"])
+
+    for session in ({"type": kind, "model": "small"}, {"type": kind}):
+        assert answer({"session": session}, KEYS, "web-shop", NOW_S, judge)["value"]
+    with pytest.raises(Refusal) as caught:
+        answer({"session": {"type": kind, "model": "large"}}, KEYS, "web-shop", NOW_S, judge)
+    assert caught.value.param == "session.model"
 
 
 @pytest.mark.parametrize("depth", [17, 63, 200, 500, 900, 960, 990, 1_500])
