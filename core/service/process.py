@@ -164,3 +164,13 @@ def end(child: Child, number: int = signal.SIGINT, timeout_s: float = END_TIMEOU
     if not ended([child], timeout_s):
         child.popen.kill()
         child.popen.wait()
+
+
+def tree(pid: int) -> list[int]:
+    """A process and its descendants, those of ended ones excepted."""
+    found = [pid]
+    for each in found:
+        for children in Path(f"/proc/{each}/task").glob("*/children"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                found += map(int, children.read_text().split())
+    return found

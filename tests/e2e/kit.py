@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from yarl import URL
 
 from core.addr import Endpoint, IpFamily, family_of
+from core.service import process
 from tests.sound import Samples, frames, likeness_in_pieces, speech
 from transceiver.caller.api import Placed, SignalingClient, calls_url
 from transceiver.caller.call import Call
@@ -156,11 +157,7 @@ async def until(holds: Callable[[], bool], what: str) -> None:
 def process_tree(daemon: Daemon) -> list[int]:
     """A daemon's process and its descendants."""
     assert daemon.child is not None
-    found = [daemon.child.popen.pid]
-    for pid in found:
-        for children in Path(f"/proc/{pid}/task").glob("*/children"):
-            found += map(int, children.read_text().split())
-    return found
+    return process.tree(daemon.child.popen.pid)
 
 
 def open_files(pids: Iterable[int]) -> dict[int, int]:

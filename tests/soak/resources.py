@@ -10,15 +10,6 @@ from statistics import median
 KIB_PER_MIB = 1024
 
 
-def tree(pid: int) -> list[int]:
-    """A process and its descendants."""
-    found = [pid]
-    for each in found:
-        for children in Path(f"/proc/{each}/task").glob("*/children"):
-            found += map(int, children.read_text().split())
-    return found
-
-
 def pss_kib(pid: int) -> int:
     """Proportional set size of one process: its own memory, and its share of what others have too."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():

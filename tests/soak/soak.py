@@ -15,10 +15,11 @@ from typing import Final
 
 import aiohttp
 
+from core.service.process import tree
 from core.service.tasks import until_one_ends
 from tests.e2e.kit import metric
 from tests.soak.callers import Crowd, Tally
-from tests.soak.resources import Held, Sample, held, pss_kib, tree
+from tests.soak.resources import Held, Sample, held, pss_kib
 from tests.soak.scene import Scene, playing
 from transceiver.media.ticker import PHASES
 

@@ -20,7 +20,7 @@ from edge.lab import processes
 from edge.lab.plan import LOOPBACK
 from edge.lab.planet import config
 from edge.lab.planet.layout import Site
-from edge.lab.planet.place import handles, tree, until_ended
+from edge.lab.planet.place import handles, until_ended
 from edge.lab.status_pages import StatusPages
 
 RELOAD_TIMEOUT_S = 10.0
@@ -79,7 +79,7 @@ class Daemon:
     def kill(self) -> None:
         """SIGKILL to all of its processes; waits until they are gone."""
         pid = self.pid
-        self._end([] if pid is None else tree(pid), signal.SIGKILL)
+        self._end([] if pid is None else process.tree(pid), signal.SIGKILL)
 
     def terminate(self) -> None:
         """SIGTERM: a drain that ends with the daemon. Does not wait."""

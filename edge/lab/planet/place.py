@@ -112,16 +112,6 @@ def _command(words: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", *words] if words[0] == "voxpop" else list(words)
 
 
-def tree(pid: int) -> list[int]:
-    """A process and its descendants, those of ended ones excepted."""
-    found = [pid]
-    for each in found:
-        for children in Path(f"/proc/{each}/task").glob("*/children"):
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                found += map(int, children.read_text().split())
-    return found
-
-
 @contextlib.contextmanager
 def handles(pids: Sequence[int]) -> Iterator[list[int]]:
     """Handles of those processes that have not ended, for as long as the block."""

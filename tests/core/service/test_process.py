@@ -133,6 +133,16 @@ def test_the_first_to_end_is_told(module: str, tmp_path: Path) -> None:
         assert process.ended([staying, leaving]) == [leaving], "also when it has ended before"
 
 
+def test_a_tree_has_all_descendants_for_as_long_as_they_live(module: str, tmp_path: Path) -> None:
+    code = "import subprocess; p = subprocess.Popen(['sleep', '300']); print(p.pid, flush=True); p.wait()"
+    with running(module, code, tmp_path / "log", stdout=subprocess.PIPE) as parent:
+        child = int(process.first_line(parent, PATIENCE_S))
+        assert process.tree(parent.popen.pid) == [parent.popen.pid, child]
+        os.kill(child, signal.SIGKILL)
+        assert process.ended([parent], PATIENCE_S) == [parent]
+        assert process.tree(parent.popen.pid) == [parent.popen.pid]
+
+
 def test_many_threads_may_wait_for_the_same_end(module: str, tmp_path: Path) -> None:
     with running(module, SLEEP, tmp_path / "log") as child:
         seen: list[list[Child]] = []
