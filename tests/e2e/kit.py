@@ -6,8 +6,8 @@ import asyncio
 import subprocess
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from yarl import URL
 
 from core.addr import Endpoint, IpFamily, family_of
 from core.service import process
+from core.service.process import Child
 from tests.sound import Samples, frames, likeness_in_pieces, speech
 from transceiver.caller.api import Placed, SignalingClient, calls_url
 from transceiver.caller.call import Call
@@ -53,6 +54,21 @@ async def running(
         yield host
     finally:
         await host.stop()
+
+
+@contextmanager
+def backend(name: str, folder: Path, *options: str) -> Iterator[tuple[Child, str]]:
+    """`voxpop backend NAME`, and its URL. Its log is in `folder`, under its name."""
+    command = ["voxpop", "backend", name, "--listen", "127.0.0.1:0", *options]
+    child = process.spawn(name, command, folder / f"{name}.log", stdout=subprocess.PIPE, ends_with_us=True)
+    try:
+        url = process.first_line(child, PATIENCE_S).decode().strip()
+        assert url.startswith("ws://"), child.text()
+        yield child, url
+    finally:
+        process.end(child)
+        if child.popen.stdout is not None:
+            child.popen.stdout.close()
 
 
 class OneFamily(SignalingClient):

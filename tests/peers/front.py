@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.service import process
+from tests.e2e import kit
 from transceiver.demo.host import CONFIG_FILE, HostPlan, LocalHost, plan_host
 from transceiver.signaling.apikeys import create_api_key
 
-PATIENT = {"max_loop_lag_ms": 10_000}
-"""On a machine that runs other things too, lateness is no reason to refuse a test's call."""
-START_TIMEOUT_S = 30.0
 KEYS = "api-keys.toml"
 IN_PROCESS = "in process"
 """In place of a backend's name."""
@@ -36,16 +32,8 @@ class Front:
 @contextmanager
 def backend(name: str, folder: Path, *options: str) -> Iterator[str]:
     """`voxpop backend NAME`; its URL. Its log is in `folder`."""
-    command = ["voxpop", "backend", name, "--listen", "127.0.0.1:0", *options]
-    child = process.spawn(name, command, folder / f"{name}.log", stdout=subprocess.PIPE, ends_with_us=True)
-    try:
-        url = process.first_line(child, START_TIMEOUT_S).decode().strip()
-        assert url.startswith("ws://"), child.text()
+    with kit.backend(name, folder, *options) as (_, url):
         yield url
-    finally:
-        process.end(child)
-        if child.popen.stdout is not None:
-            child.popen.stdout.close()
 
 
 @asynccontextmanager
@@ -56,7 +44,13 @@ async def standing(
     them; without either it answers by the parrot. The logs are in `folder`.
     """
     key = create_api_key(folder / KEYS, "alice")
-    usual = {**PATIENT, "open": False, "page": False, "api_keys_file": KEYS, "cors_origins": list(origins)}
+    usual = {
+        **kit.PATIENT_HOST,
+        "open": False,
+        "page": False,
+        "api_keys_file": KEYS,
+        "cors_origins": list(origins),
+    }
     plan = plan_host(transceiver_settings={**usual, **settings})
     host = LocalHost(plan, folder)
     with (folder / CONFIG_FILE).open("a") as file:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,12 +14,12 @@ from typing import Final
 
 from yarl import URL
 
-from core.service import process
 from core.service.process import Child
+from tests.e2e.kit import PATIENT_HOST, backend
 from transceiver.demo.host import CONFIG_FILE, Daemon, LocalHost, plan_host
 
 CHUNK_BYTES: Final = 65_536
-SETTINGS: Final = {"backend": "realtime", "max_loop_lag_ms": 10_000}
+SETTINGS: Final = PATIENT_HOST | {"backend": "realtime"}
 
 
 class Cutter:
@@ -106,22 +105,13 @@ def _pid(daemon: Daemon) -> int:
 async def playing(folder: Path, processes: int) -> AsyncIterator[Scene]:
     """Start everything, in a directory of its own, and end it."""
     async with contextlib.AsyncExitStack() as stack:
-        parrot = _start_parrot(folder)
-        stack.push_async_callback(asyncio.to_thread, process.end, parrot)
-        assert parrot.popen.stdout is not None
-        stack.callback(parrot.popen.stdout.close)
-        url = URL((await asyncio.to_thread(parrot.popen.stdout.readline)).decode().strip())
-        cutter = Cutter(url.port or 0)
+        parrot, url = stack.enter_context(backend("parrot", folder))
+        cutter = Cutter(URL(url).port or 0)
         stack.push_async_callback(cutter.close)
-        through = url.with_port(await cutter.start())
+        through = URL(url).with_port(await cutter.start())
         host = LocalHost(plan_host(processes=processes, workers=1, transceiver_settings=SETTINGS), folder)
         with (folder / CONFIG_FILE).open("a") as config:
             config.write(f'[backend.realtime]\nurl = "{through}"\n')
         stack.push_async_callback(host.stop)
         await host.start()
         yield Scene(host, parrot, cutter, folder)
-
-
-def _start_parrot(folder: Path) -> Child:
-    command = ["voxpop", "backend", "parrot", "--listen", "127.0.0.1:0"]
-    return process.spawn("parrot", command, folder / "parrot.log", stdout=subprocess.PIPE, ends_with_us=True)
