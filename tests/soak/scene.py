@@ -20,6 +20,8 @@ from transceiver.demo.host import CONFIG_FILE, Daemon, LocalHost, plan_host
 
 CHUNK_BYTES: Final = 65_536
 SETTINGS: Final = PATIENT_HOST | {"backend": "realtime"}
+RELAY_SETTINGS: Final = {"idle_timeout_s": 10}
+"""A relay holds sockets for a flow for as long after its call, and nobody knows what is left before."""
 
 
 class Cutter:
@@ -109,7 +111,10 @@ async def playing(folder: Path, processes: int) -> AsyncIterator[Scene]:
         cutter = Cutter(URL(url).port or 0)
         stack.push_async_callback(cutter.close)
         through = URL(url).with_port(await cutter.start())
-        host = LocalHost(plan_host(processes=processes, workers=1, transceiver_settings=SETTINGS), folder)
+        plan = plan_host(
+            processes=processes, workers=1, relay_settings=RELAY_SETTINGS, transceiver_settings=SETTINGS
+        )
+        host = LocalHost(plan, folder)
         with (folder / CONFIG_FILE).open("a") as config:
             config.write(f'[backend.realtime]\nurl = "{through}"\n')
         stack.push_async_callback(host.stop)

@@ -24,6 +24,7 @@ from tests.soak.scene import Scene, playing
 from transceiver.media.ticker import PHASES
 
 SESSIONS, TASKS = "voxpop_transceiver_sessions", "voxpop_transceiver_tasks"
+FLOWS = "voxpop_relay_flows"
 LOSSES, MISSED = "voxpop_transceiver_backend_losses_total", "voxpop_transceiver_missed_ticks_total"
 PATIENCE_S: Final = 60.0
 """For what is over to be gone: consent of a relay's flow, connections that say goodbye."""
@@ -80,7 +81,7 @@ async def soak(plan: Plan, tell: Tell) -> Found:
     """Play it; `tell` gets a line now and then. What was found until a Ctrl-C is found as well."""
     found = Found(plan)
     with tempfile.TemporaryDirectory(prefix="voxpop-soak-") as folder:
-        async with playing(Path(folder), plan.processes) as scene, aiohttp.ClientSession() as http:
+        async with playing(Path(folder), plan.processes) as scene, _http() as http:
             crowd = Crowd(scene.host.plan.url, http, plan.seed)
             found.tally = crowd.tally
             try:
@@ -89,6 +90,13 @@ async def soak(plan: Plan, tell: Tell) -> Found:
                 crowd.close()
             found.log = unexplained(scene.logs())
     return found
+
+
+def _http() -> aiohttp.ClientSession:
+    """A connection for each request, as callers have who know nothing of each other: one that is kept is
+    something that a host holds without a call.
+    """
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))
 
 
 class _Watch:
@@ -140,12 +148,17 @@ class _Watch:
     async def _tasks(self) -> int:
         return int(await self._metric(TASKS))
 
+    async def _is_busy(self) -> bool:
+        """Whether there is a call, or a relay's flow of one that is over."""
+        flows = await metric(self._scene.host.plan.relay_metrics, FLOWS)
+        return bool(flows or await self._metric(SESSIONS))
+
     async def _settled(self) -> tuple[Held, int]:
         """What is held without calls, once nothing changes any more."""
         before: tuple[Held, int] | None = None
         deadline_s = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline_s:
-            now = None if await self._metric(SESSIONS) else (self._held(), await self._tasks())
+            now = None if await self._is_busy() else (self._held(), await self._tasks())
             if now is not None and now == before:
                 return now
             before = now
