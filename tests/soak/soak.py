@@ -80,16 +80,31 @@ Tell = Callable[[str], None]
 async def soak(plan: Plan, tell: Tell) -> Found:
     """Play it; `tell` gets a line now and then. What was found until a Ctrl-C is found as well."""
     found = Found(plan)
-    with tempfile.TemporaryDirectory(prefix="voxpop-soak-") as folder:
-        async with playing(Path(folder), plan.processes) as scene, _http() as http:
-            crowd = Crowd(scene.host.plan.url, http, plan.seed)
-            found.tally = crowd.tally
-            try:
-                await _Watch(plan, scene, crowd, found, tell).run()
-            finally:
-                crowd.close()
-            found.log = unexplained(scene.logs())
+    try:
+        with tempfile.TemporaryDirectory(prefix="voxpop-soak-") as folder:
+            async with playing(Path(folder), plan.processes) as scene, _http() as http:
+                await _look_on(scene, http, found, tell)
+    except asyncio.CancelledError:
+        found.is_whole = False  # before the first call or after the last: there was nobody to hang up
+        _go_on()
     return found
+
+
+async def _look_on(scene: Scene, http: aiohttp.ClientSession, found: Found, tell: Tell) -> None:
+    crowd = Crowd(scene.host.plan.url, http, found.plan.seed)
+    found.tally = crowd.tally
+    try:
+        await _Watch(found.plan, scene, crowd, found, tell).run()
+    finally:
+        crowd.close()
+        found.log = unexplained(scene.logs())
+
+
+def _go_on() -> None:
+    """A cancellation was heeded, and what waits from here on is not to be cancelled by it."""
+    task = asyncio.current_task()
+    assert task is not None
+    task.uncancel()
 
 
 def _http() -> aiohttp.ClientSession:
@@ -131,9 +146,7 @@ class _Watch:
             self._found.is_whole = True
         except asyncio.CancelledError:
             self._tell("broken off; everybody hangs up")
-            task = asyncio.current_task()
-            assert task is not None
-            task.uncancel()
+            _go_on()
         finally:
             sitting.cancel()
             looking.cancel()

@@ -18,7 +18,7 @@ import pytest
 from tests.paths import ROOT
 from tests.processes import end
 from tests.soak.bars import MEMORY, judge, render
-from tests.soak.soak import Plan, soak
+from tests.soak.soak import Found, Plan, soak
 
 pytestmark = pytest.mark.slow
 
@@ -29,6 +29,17 @@ def test_calls_over_a_websocket_leave_nothing_behind(say: Callable[[str], None])
     bars = judge(asyncio.run(soak(SHORT, print)))
     say(next(f"memory within a minute: {bar.seen}" for bar in bars if bar.name == MEMORY))
     assert all(bar.is_met for bar in bars), render(bars)
+
+
+def test_a_soak_that_is_broken_off_before_its_first_call_is_told_as_well() -> None:
+    async def scenario() -> Found:
+        playing = asyncio.create_task(soak(SHORT, print))
+        asyncio.get_running_loop().call_soon(playing.cancel)
+        return await playing
+
+    found = asyncio.run(scenario())
+    assert (found.is_whole, found.tally.calls) == (False, 0)
+    assert "MISSED" in render(judge(found))
 
 
 def test_ctrl_c_ends_a_soak_and_tells_what_was_seen(tmp_path: Path) -> None:
