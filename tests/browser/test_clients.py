@@ -6,9 +6,8 @@ import asyncio
 import json
 import os
 import signal
-import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ import pytest
 
 from tests.browser.driver import Browser, Chromium, browser
 from tests.browser.test_calls import ANSWER_TIMEOUT_S, assert_own_words, record, recorded
-from tests.e2e.clients import PAGE, Server, serving
+from tests.e2e.clients import PAGE, Server, application, serving
 from tests.e2e.kit import process_tree
 from tests.pages import PAGES, block, blocks, only
 from tests.ports import free_tcp_port
@@ -45,25 +44,6 @@ return %s.filter((code) => { try { new AsyncFunction(code); return false; } catc
 """
 
 
-@asynccontextmanager
-async def serving_page(server: Server, port: int, program: str = "server.py") -> AsyncIterator[str]:
-    """The page by its own server, a program of docs/clients.md; its URL."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        program,
-        cwd=server.folder,
-        env={**server.environment, "PORT": str(port)},
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        assert process.stdout is not None
-        assert str(port).encode() in await process.stdout.readline()
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.send_signal(signal.SIGINT)
-        await process.wait()
-
-
 @contextmanager
 def stopped(pids: list[int]) -> Iterator[None]:
     """Processes that do nothing for as long as this lasts."""
@@ -85,7 +65,7 @@ def test_a_page_calls_with_a_key_of_its_server_finds_its_way_and_hangs_up(tmp_pa
             for name in ("server.py", "page.html"):
                 (server.folder / name).write_text(block(PAGE, name))
             async with (
-                serving_page(server, port) as url,
+                application(server, "server.py", port) as (url, _),
                 browser(Chromium, tmp_path, microphone) as page,
             ):
                 await page.open(url)

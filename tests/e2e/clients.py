@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -74,3 +76,26 @@ async def serving(folder: Path, **settings: object) -> AsyncIterator[Server]:
     await asyncio.to_thread(clients.mkdir)
     async with running(folder, transceiver=settings, processes=1) as host:
         yield Server(host, key, clients)
+
+
+@asynccontextmanager
+async def application(
+    server: Server, program: str, port: int
+) -> AsyncIterator[tuple[str, asyncio.StreamReader]]:
+    """A program of docs/clients.md that serves a page, in the folder of clients; its URL, what it prints."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        program,
+        cwd=server.folder,
+        env={**server.environment, "PORT": str(port)},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(PATIENCE_S):
+            assert str(port).encode() in await process.stdout.readline()
+        yield f"http://127.0.0.1:{port}", process.stdout
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGINT)
+        await process.wait()

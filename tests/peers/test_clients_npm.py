@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from tests.browser.driver import Browser, Chromium, browser
-from tests.browser.test_clients import serving_page
-from tests.e2e.clients import PAGE, serving
+from tests.e2e.clients import PAGE, application, serving
 from tests.pages import block, blocks, only
 from tests.paths import ROOT
 from tests.peers.packages import NPM, run
@@ -94,7 +93,7 @@ def test_each_is_answered_and_hangs_up(tmp_path: Path) -> None:
             (server.folder / "page.html").write_text(await bundled(server.folder))
             async with browser(Chromium, tmp_path, microphone) as page:
                 for program, names in SERVERS.items():
-                    async with serving_page(server, port, program) as url:
+                    async with application(server, program, port) as (url, _):
                         await page.open(url)
                         await page.wait_for("window.clients")
                         for name in names:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import signal
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +14,7 @@ import aiohttp
 from openai import AsyncOpenAI
 from yarl import URL
 
-from tests.e2e.clients import PAGE, Server, serving
+from tests.e2e.clients import PAGE, application, serving
 from tests.pages import block, only
 from tests.ports import free_tcp_port
 from tests.transceiver.net import until
@@ -64,33 +62,16 @@ async def calling(
             ticker.close()
 
 
-@asynccontextmanager
-async def brokering(server: Server) -> AsyncIterator[tuple[str, asyncio.StreamReader]]:
-    """The broker of the page: where it takes offers, and what it prints."""
-    port = free_tcp_port()
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "broker.py"),
-        cwd=server.folder,
-        env={**server.environment, "PORT": str(port)},
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        assert process.stdout is not None
-        assert str(port).encode() in await process.stdout.readline()
-        yield f"http://127.0.0.1:{port}/call", process.stdout
-    finally:
-        process.send_signal(signal.SIGINT)
-        await process.wait()
-
-
 def test_a_server_places_the_call_of_its_page_and_watches_it(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with serving(tmp_path) as server:
             (server.folder / "broker.py").write_text(block(PAGE, "broker.py"))
-            async with brokering(server) as (url, printed), calling(url, None) as call:
-                line = b""
-                while not line.startswith(b"rtc_"):
-                    line = await printed.readline()
+            async with (
+                application(server, "broker.py", free_tcp_port()) as (url, printed),
+                calling(f"{url}/call", None) as call,
+            ):
+                while not (line := await printed.readline()).startswith(b"rtc_"):
+                    assert line, "the broker has ended"
                 call_id, kind = line.decode().split()
                 assert kind == "session.created"
                 await until(lambda: call.record.events)
