@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from openai import AsyncOpenAI
+
 from tests.e2e import kit
 from transceiver.demo.host import CONFIG_FILE, HostPlan, LocalHost, plan_host
 from transceiver.signaling.apikeys import create_api_key
@@ -27,6 +29,11 @@ class Front:
     def url(self) -> str:
         """The base URL, which is all that clients are given beside a key."""
         return f"{self.plan.url}/v1"
+
+    def client(self) -> AsyncOpenAI:
+        """OpenAI's package as it comes."""
+        url = self.url.replace("http:", "ws:")
+        return AsyncOpenAI(api_key=self.key, base_url=self.url, websocket_base_url=url)
 
 
 @contextmanager

@@ -12,7 +12,6 @@ from typing import Any
 import aiohttp
 import numpy as np
 import pytest
-from openai import AsyncOpenAI
 from openai.types.realtime import ClientSecretCreateResponse, RealtimeSessionCreateResponse
 from pydantic import TypeAdapter
 
@@ -49,7 +48,7 @@ class Visit:
 
     async def connect(self) -> None:
         """As the SDK's documentation has it: the application's server makes a secret for the page."""
-        async with AsyncOpenAI(api_key=self.front.key, base_url=self.front.url) as server:
+        async with self.front.client() as server:
             made = await server.realtime.client_secrets.with_raw_response.create(
                 expires_after={"anchor": "created_at", "seconds": 60},
                 session={"type": "realtime", "instructions": "Say little."},
@@ -136,7 +135,7 @@ def test_an_agent_interrupts_the_parrot_and_is_hung_up_on(tmp_path: Path) -> Non
             events = judge(state["received"])
             (updated, _) = (event.session for event in events if event.type == "session.updated")
             assert updated.instructions == "Be short."
-            async with AsyncOpenAI(api_key=front.key, base_url=front.url) as server:
+            async with front.client() as server:
                 await server.realtime.calls.hangup(visit.call)
             await page.wait_for("voxpop.status === 'disconnected'", NOTICE_S)
 

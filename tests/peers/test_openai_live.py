@@ -43,12 +43,6 @@ PRIMARY: TypeAdapter[Any] = TypeAdapter(ServerEvent)
 HISTORY: Any = [{"role": "user", "content": [{"text": "Hello"}]}]
 
 
-def client(front: Front) -> AsyncOpenAI:
-    """The package as it comes."""
-    url = front.url.replace("http:", "ws:")
-    return AsyncOpenAI(api_key=front.key, base_url=front.url, websocket_base_url=url)
-
-
 class Side:
     """A sideband of the package's, which takes nothing that its types do not allow."""
 
@@ -94,7 +88,7 @@ def test_a_page_talks_is_muted_and_closes_while_its_server_watches(tmp_path: Pat
     async def scenario() -> None:
         async with (
             visiting(tmp_path, "live.js", "clerk", {"name": NAME}) as (page, front),
-            client(front) as here,
+            front.client() as here,
         ):
             offer = await page.evaluate("return await offer()")
             made = await here.live.create(session=SESSION, transport={"type": "webrtc", "sdp": offer})
@@ -233,7 +227,7 @@ async def talking(front: Front, here: AsyncOpenAI, session: Any) -> AsyncIterato
 
 def test_every_event_is_one_of_the_types(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with front(tmp_path, "clerk") as there, client(there) as here:
+        async with front(tmp_path, "clerk") as there, there.client() as here:
             async with talking(there, here, {**SESSION, "input": HISTORY}) as (talk, session_id):
                 started = (await talk.first("session.started")).session
                 assert (started.id, started.model, started.store) == (session_id, "gpt-live-1", False)

@@ -37,12 +37,6 @@ Made = tuple[str, str]
 """An answer, and the Location of its call."""
 
 
-def client(front: Front) -> AsyncOpenAI:
-    """The package as it comes."""
-    url = front.url.replace("http:", "ws:")
-    return AsyncOpenAI(api_key=front.key, base_url=front.url, websocket_base_url=url)
-
-
 @dataclass
 class Server:
     """An application's server: makes calls for pages, hangs them up."""
@@ -108,7 +102,7 @@ async def until_hung_up(page: Browser) -> None:
 
 def test_a_page_connects_by_calls_that_its_server_makes_in_every_form(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with visiting(tmp_path, "openai.js", "clerk", SOUNDS) as (page, front), client(front) as here:
+        async with visiting(tmp_path, "openai.js", "clerk", SOUNDS) as (page, front), front.client() as here:
             server = Server(front, here)
             await hears_its_answer(page, server)
             for make, session, hang_up in (
@@ -138,7 +132,7 @@ async def hears_its_answer(page: Browser, server: Server) -> None:
 
 def test_a_running_call_is_steered_from_the_side(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with visiting(tmp_path, "openai.js", "clerk", {}) as (page, front), client(front) as here:
+        async with visiting(tmp_path, "openai.js", "clerk", {}) as (page, front), front.client() as here:
             made = await call(page, Server(front, here).pypi, None)
             await steers_by_pypi(page, here, made)
             await steers_by_npm(page, front, tmp_path, made)
