@@ -45,6 +45,8 @@ class Request:
     generation: int
     account: TurnAccount | None
     """Of the turn that it answers."""
+    event_id: str = ""
+    """Towards the backend, once it is sent."""
 
 
 @dataclass(slots=True)
@@ -122,9 +124,9 @@ class Answers:
     def _ask(self, request: Request) -> None:
         self._asked = request
         if request.event is None:
-            self._outbox.send("response.create")
+            request.event_id = self._outbox.send("response.create")
         else:
-            self._outbox.pass_on(request.event)
+            request.event_id = self._outbox.pass_on(request.event)
 
     def _ask_next(self) -> None:
         if self._waiting and self._asked is None and self._running is None:
@@ -135,14 +137,15 @@ class Answers:
         self._unanswered = account
 
     @property
-    def asked(self) -> Request | None:
-        """What was asked for and has not begun."""
-        return self._asked
+    def asked(self) -> str:
+        """The id of the event that asks for what has not begun; empty where none does."""
+        return "" if self._asked is None else self._asked.event_id
 
-    def refused(self) -> None:
-        """The backend does not begin what it was asked for."""
-        self._asked = self._begin_by_ns = None
-        self._ask_next()
+    def refused(self, event_id: str) -> None:
+        """The backend does not do what was sent under that id, if that asks for what has not begun."""
+        if self._asked is not None and self._asked.event_id == event_id:
+            self._asked = self._begin_by_ns = None
+            self._ask_next()
 
     # What the backend says
 
@@ -284,8 +287,7 @@ class Answers:
                 self._channel.refuse(
                     self._asked.event, "response_not_created", "The backend did not begin it."
                 )
-            self._begin_by_ns = None
-            self.refused()
+            self.refused(self._asked.event_id)
         if self._give_up_ns is not None and now_ns >= self._give_up_ns and self._running is not None:
             self._log("the backend has not ended a response that was cancelled")
             self._tell_end(self._running, "cancelled", {"type": "cancelled", "reason": "client_cancelled"})

@@ -310,34 +310,24 @@ class Bridge:
             event_id, asked = self._guess(members.get("code"))
         else:
             asked = self._outbox.pop_untrusted(event_id)
-        if asked is not None:
-            self._failed(event_id, asked)
-            if asked.by is None and asked.kind not in ("session.update", "response.create"):
-                logger.info("session %s: %s was refused: %s", self._session_id, asked.kind, _code(members))
-                return
-        members["event_id"] = (
-            None if asked is None or asked.by is None else shortened(asked.by.get("event_id"))
-        )
+        self._terms.failed(event_id)
+        self._ids.refused(event_id)
+        self._answers.refused(event_id)
+        if asked is not None and asked.is_ours and asked.kind not in ("session.update", "response.create"):
+            logger.info("session %s: %s was refused: %s", self._session_id, asked.kind, _code(members))
+            return
+        members["event_id"] = None if asked is None else asked.client_id
         self._channel.send("error", error=members)
 
     def _guess(self, code: object) -> tuple[str, Asked | None]:
         """What an error without an id is about: who waits for an answer would wait for ever without one."""
         if code == COMMIT_EMPTY and self._ids.oldest_commit:
             event_id = self._ids.oldest_commit
-            return event_id, self._outbox.pop_untrusted(event_id)
-        if self._ids.refused_retold():
-            return "", Asked("conversation.item.create", None)
-        if self._answers.asked is not None:
-            return "", Asked("response.create", self._answers.asked.event)
-        event_id = self._terms.oldest_update
+        elif self._ids.refused_retold():
+            return "", Asked("conversation.item.create", is_ours=True)
+        else:
+            event_id = self._answers.asked or self._terms.oldest_update
         return event_id, self._outbox.pop_untrusted(event_id)
-
-    def _failed(self, event_id: str, asked: Asked) -> None:
-        self._terms.failed(event_id)
-        self._ids.refused(event_id)
-        current = self._answers.asked
-        if asked.kind == "response.create" and current is not None and current.event is asked.by:
-            self._answers.refused()
 
 
 def _error(kind: str, code: str, message: str) -> dict[str, object]:

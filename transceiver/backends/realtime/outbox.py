@@ -8,17 +8,20 @@ from itertools import count
 from typing import Final, NamedTuple
 
 from transceiver.realtime.event import Event
+from transceiver.realtime.server_events import shortened
 
 MAX_REMEMBERED: Final = 256
 """Events whose errors find back; the oldest is forgotten first. Backends answer within seconds."""
 
 
 class Asked(NamedTuple):
-    """An event that was sent."""
+    """An event that was sent. Not the event itself, which a client may have made long: these are kept."""
 
     kind: str
-    by: Event | None
-    """The client's event; None for what the bridge sent by itself."""
+    is_ours: bool
+    """The bridge has sent it by itself."""
+    client_id: str | None = None
+    """What the client calls it, short enough to repeat."""
 
 
 def _nowhere(_: Event) -> None:
@@ -45,11 +48,12 @@ class Outbox:
 
     def send(self, kind: str, /, **members: object) -> str:
         """An event of the bridge's own. Its id."""
-        return self._number({"type": kind, **members}, None)
+        return self._number({"type": kind, **members}, Asked(kind, is_ours=True))
 
     def pass_on(self, event: Event, /, **changed: object) -> str:
         """A client's event, with some members changed. Its id towards the backend."""
-        return self._number({**self._translate(event), **changed}, event)
+        asked = Asked(str(event["type"]), is_ours=False, client_id=shortened(event.get("event_id")))
+        return self._number({**self._translate(event), **changed}, asked)
 
     def send_audio(self, audio: str) -> None:
         """20 ms of the caller or so. Without an id: nobody would ask for it."""
@@ -69,9 +73,9 @@ class Outbox:
         """The backend that knew these ids is gone."""
         self._asked.clear()
 
-    def _number(self, event: Event, by: Event | None) -> str:
+    def _number(self, event: Event, asked: Asked) -> str:
         event_id = f"vox_{next(self._counts)}"
-        self._asked[event_id] = Asked(str(event["type"]), by)
+        self._asked[event_id] = asked
         if len(self._asked) > MAX_REMEMBERED:
             self._asked.popitem(last=False)
         self._send({**event, "event_id": event_id})
