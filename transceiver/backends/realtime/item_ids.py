@@ -15,6 +15,8 @@ from transceiver.realtime.event import Event
 
 MAX_IDS: Final = 512
 """That are told apart; the oldest is forgotten first. More items than a conversation remembers."""
+MAX_ID_CHARS: Final = 256
+"""Of an id of the backend's, which may be as long as a message; an item with a longer one keeps it."""
 MAX_COMMITS: Final = 8
 """That the backend has still to answer."""
 COMMIT_GRACE_NS: Final = 15_000_000_000
@@ -42,7 +44,7 @@ class ItemIds:
         self._commits: deque[Commit] = deque(maxlen=MAX_COMMITS)
         self._retold: deque[Event] = deque()
         """Items that another backend was told of and has not acknowledged."""
-        self._known: set[object] = set()
+        self._known: set[str] = set()
         """Those that it has acknowledged, by its own ids."""
 
     # What is sent
@@ -119,18 +121,25 @@ class ItemIds:
         ours.
         """
         theirs = item.get("id")
-        if not isinstance(theirs, str) or theirs in self._known or not self._retold:
-            return isinstance(theirs, str) and theirs in self._known
+        if not isinstance(theirs, str):
+            return False
+        if theirs in self._known:
+            return True
+        if not self._retold:
+            return False
         told = self._retold[0]
         if theirs != told["id"] and any(item.get(key) != told.get(key) for key in ("type", "role")):
             return False
         self._retold.popleft()
-        self._known.add(theirs)
+        if len(theirs) <= MAX_ID_CHARS:
+            self._known.add(theirs)
         if theirs != told["id"]:
             self._bind(theirs, str(told["id"]))
         return True
 
     def _bind(self, theirs: str, ours: str) -> None:
+        if len(theirs) > MAX_ID_CHARS:
+            return
         self._ours[theirs] = ours
         self._theirs[ours] = theirs
         if len(self._ours) > MAX_IDS:

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from tests.sound import speech
 from tests.transceiver.backends.realtime.wire import Wire
-from transceiver.backends.realtime.item_ids import COMMIT_GRACE_NS, MAX_COMMITS, MAX_IDS, ItemIds
+from transceiver.backends.realtime.item_ids import (
+    COMMIT_GRACE_NS,
+    MAX_COMMITS,
+    MAX_ID_CHARS,
+    MAX_IDS,
+    ItemIds,
+)
 from transceiver.media import FRAME_NS
 
 QUICK = {"turn_detection": {"type": "server_vad", "silence_duration_ms": 200}}
@@ -119,6 +125,21 @@ def test_both_ways_are_bounded() -> None:
     for number in range(100):
         ids.commit(f"x{number}", None, 0)
     assert len(ids._commits) == MAX_COMMITS
+
+
+@pytest.mark.parametrize("chars", [MAX_ID_CHARS, MAX_ID_CHARS + 1])
+def test_a_backend_s_id_is_kept_only_up_to_a_length(chars: int) -> None:
+    ids, theirs = ItemIds(), "x" * chars
+    is_kept = chars <= MAX_ID_CHARS
+    ids.commit("e", "ours", 0)
+    committed = {"type": "input_audio_buffer.committed", "item_id": theirs}
+    assert ids.from_backend_untrusted(committed, 0) == {**committed, "item_id": "ours" if is_kept else theirs}
+    assert len(ids._commits) == 0
+    ids.retell([{**ITEM, "id": "told"}])
+    added = {"type": "conversation.item.added", "item": {**ITEM, "id": "y" * chars}}
+    assert ids.from_backend_untrusted(added, 0) is None
+    assert len(ids._ours) == len(ids._theirs) == 2 * is_kept
+    assert len(ids._known) == is_kept
 
 
 values = st.recursive(
