@@ -96,8 +96,8 @@ class Answers:
         self._begin_by_ns: int | None = None
         self._give_up_ns: int | None = None
         self._now_ns = 0
-        self._dry = 0
-        """How often what is heard has run dry."""
+        self._underruns_told = 0
+        """Of the playout's, of which the log has word."""
         self._truncated: deque[str] = deque(maxlen=MAX_PARTS)
         """Items whose truncation the backend has still to acknowledge."""
 
@@ -257,9 +257,7 @@ class Answers:
         """20 ms for the caller."""
         self._now_ns = now_ns
         self._lose_patience(now_ns)
-        underruns = self.playout.counts.underruns
         frame = self.playout.next_frame()
-        self._dry += self.playout.counts.underruns - underruns
         if frame.finished:
             self._tell_dry()
         for response_id in frame.finished:
@@ -271,9 +269,10 @@ class Answers:
         return frame.pcm
 
     def _tell_dry(self) -> None:
-        if self._dry:
-            self._log(f"the backend was slower than real time; what it said ran dry {self._dry} times")
-        self._dry = 0
+        underruns = self.playout.counts.underruns
+        times, self._underruns_told = underruns - self._underruns_told, underruns
+        if times:
+            self._log(f"the backend was slower than real time; what it said ran dry {times} times")
 
     def _lose_patience(self, now_ns: int) -> None:
         """A backend that neither begins nor ends what it should must not keep others from being asked for."""
