@@ -37,11 +37,12 @@ class Recorder:
     def count(self, series: Series, *row: str) -> None:
         """One more; as `other` where the row is unknown and the series has that value."""
         rows = self._counts[series]
-        rows[row if row in rows else (OTHER,) * len(row)] += 1
+        rows[_known(row, rows)] += 1
 
     def observe(self, series: Series, value: float, *row: str) -> None:
-        """A measure, in the unit of the series."""
-        distribution = self._distributions[series][row]
+        """A measure, in the unit of the series; of `other` as in `count`."""
+        rows = self._distributions[series]
+        distribution = rows[_known(row, rows)]
         distribution.counts[bisect_left(series.buckets, value)] += 1
         distribution.total += value
 
@@ -54,3 +55,7 @@ class Recorder:
     def distributions(self) -> Mapping[Series, Mapping[Row, Distribution]]:
         """Every histogram."""
         return self._distributions
+
+
+def _known(row: Row, rows: Mapping[Row, object]) -> Row:
+    return row if row in rows else (OTHER,) * len(row)

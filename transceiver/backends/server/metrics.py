@@ -92,7 +92,7 @@ class Metrics:
 
     def stage(self, name: str, seconds: float) -> None:
         """A part of an answer took so long."""
-        self._recorder.observe(STAGE, seconds, name if name in STAGES else OTHER)
+        self._recorder.observe(STAGE, seconds, name)
 
     def exposition(self, sessions: int) -> bytes:
         """The text format of Prometheus."""

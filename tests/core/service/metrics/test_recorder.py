@@ -29,6 +29,19 @@ def test_what_is_not_known_counts_as_other() -> None:
     assert recorder.counts[ENDED] == {("done",): 1, (OTHER,): 2}
 
 
+def test_a_measure_of_what_is_not_known_is_one_of_other() -> None:
+    took = histogram(
+        "voxpop_x_took_seconds", "What things took, by stage.", buckets=(1.0,), stage=("first", OTHER)
+    )
+    recorder = Recorder([took])
+    for stage in ("first", "middle", "last"):
+        recorder.observe(took, 0.5, stage)
+    assert {row: d.counts for row, d in recorder.distributions[took].items()} == {
+        ("first",): [1, 0],
+        (OTHER,): [2, 0],
+    }
+
+
 def test_a_bound_belongs_to_its_bucket() -> None:
     recorder = Recorder([TOOK])
     for seconds in (0.05, 0.1, 0.5, 7.0):
