@@ -127,6 +127,9 @@ def budget_lines(budget: TurnBudget) -> list[str]:
     return lines
 
 
-def spread_lines(spreads: Mapping[str, Spread]) -> list[str]:
-    """A line for each part."""
-    return [f"{words(part):<14}p50 {each.p50:.1f}, p95 {each.p95:.1f} ms" for part, each in spreads.items()]
+def stage_rows(spreads: Mapping[str, Spread]) -> list[tuple[str, str]]:
+    """Labels and texts, one for each part."""
+    return [
+        ("" if number else "stages", f"{words(part):<14}p50 {each.p50:.1f}, p95 {each.p95:.1f} ms")
+        for number, (part, each) in enumerate(spreads.items())
+    ]

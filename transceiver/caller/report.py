@@ -9,8 +9,8 @@ from transceiver.caller.budget import (
     TurnBudget,
     budget_lines,
     find_budget_untrusted,
-    spread_lines,
     spread_stages,
+    stage_rows,
 )
 from transceiver.caller.call import Call, HeardEvent
 from transceiver.caller.conversation import Turn
@@ -223,7 +223,8 @@ def render(report: Report) -> str:
         ("set-up", _setup_text(report.setup)),
         *_quality_rows(report.quality),
         *[row for number, turn in enumerate(report.turns, 1) for row in _turn_rows(number, turn)],
-        *_stage_rows(report),
+        # Of several turns; one says it all itself.
+        *(stage_rows(report.stages_ms) if len(report.turns) > 1 else []),
         *_event_rows(report.events),
     ]
     return "\n".join(f"  {label:<12}{text}" for label, text in rows if text)
@@ -280,12 +281,6 @@ def _quality_rows(quality: Quality | None) -> list[tuple[str, str]]:
 def _turn_rows(number: int, turn: TurnReport) -> list[tuple[str, str]]:
     lines = [] if turn.budget is None else budget_lines(turn.budget)
     return [(f"turn {number}", _turn_text(turn)), *(("", line) for line in lines)]
-
-
-def _stage_rows(report: Report) -> list[tuple[str, str]]:
-    """Of several turns; one says it all itself."""
-    lines = spread_lines(report.stages_ms) if len(report.turns) > 1 else []
-    return [("" if number else "stages", line) for number, line in enumerate(lines)]
 
 
 def _turn_text(turn: TurnReport) -> str:

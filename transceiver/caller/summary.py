@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
-from transceiver.caller.budget import spread_lines, spread_stages
+from transceiver.caller.budget import spread_stages, stage_rows
 from transceiver.caller.report import Report
 from transceiver.caller.spread import Spread
 
@@ -129,9 +129,7 @@ def render_summary(summary: Summary) -> str:
         ("sent", f"{summary.packets_sent} packets, {summary.remote_lost} lost on the way"),
         ("moved", f"{summary.moves} times to another candidate, ICE restarted {summary.restarts} times"),
     ]
-    rows += [
-        ("" if number else "stages", line) for number, line in enumerate(spread_lines(summary.stages_ms))
-    ]
+    rows += stage_rows(summary.stages_ms)
     return "\n".join(f"  {label:<13}{text}" for label, text in rows)
 
 

@@ -14,8 +14,8 @@ from transceiver.caller.budget import (
     TurnBudget,
     budget_lines,
     find_budget_untrusted,
-    spread_lines,
     spread_stages,
+    stage_rows,
 )
 from transceiver.caller.call import HeardEvent
 from transceiver.caller.conversation import Turn
@@ -150,5 +150,8 @@ def test_the_spread_of_a_part_is_over_the_turns_that_have_it() -> None:
     budgets = [TurnBudget({"backend": float(n), "rest": 5.0}, "last_word", None) for n in range(1, 101)]
     spreads = spread_stages([*budgets, None, TurnBudget({"rest": 5.0}, "speech_stopped", None)])
     assert spreads == {"backend": Spread(50.0, 95.0, 100.0), "rest": Spread(5.0, 5.0, 5.0)}
-    assert spread_lines(spreads)[0] == "backend       p50 50.0, p95 95.0 ms"
+    assert stage_rows(spreads) == [
+        ("stages", "backend       p50 50.0, p95 95.0 ms"),
+        ("", "rest          p50 5.0, p95 5.0 ms"),
+    ]
     assert spread_stages([None]) == {}
