@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ from tests.transceiver.backends.clerk.kit import words
 from tests.transceiver.backends.server.kit import Served
 from tests.transceiver.backends.server.kit import serving as clerk_serving
 from tests.transceiver.descriptions import CHROMIUM
-from tests.transceiver.host_calls import calling
+from tests.transceiver.host_calls import calling, hosting
 from tests.transceiver.host_kit import Host
 from tests.transceiver.net import PATIENCE_S, until
 from tests.transceiver.signaling.kit import JSON, SDP
@@ -26,19 +24,6 @@ from transceiver.backends.clerk.orders import understand
 from transceiver.caller.call import Call
 
 pytestmark = pytest.mark.slow
-
-
-@asynccontextmanager
-async def hosting(folder: Path, url: str, **settings: object) -> AsyncIterator[Host]:
-    """A host whose backend is there."""
-    lines = "".join(f"{key} = {value!r}\n" for key, value in settings.items())
-    table = f'[backend.realtime]\nurl = "{url}"\n{lines}'
-    host = Host(folder, {"backend": '"realtime"'}, processes=1, tables=table, is_reachable=True)
-    await asyncio.to_thread(host.__enter__)
-    try:
-        yield host
-    finally:
-        await asyncio.to_thread(host.__exit__, None, None, None)
 
 
 TOOL = {"type": "function", "name": "get_time", "parameters": {"type": "object"}}

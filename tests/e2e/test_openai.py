@@ -19,7 +19,7 @@ from openai import AsyncOpenAI
 from tests.peers.judge import judge, judged
 from tests.sound import find, silence, speech
 from tests.transceiver.backends.server.kit import PATIENCE_S, parrots, samples, serving
-from tests.transceiver.host_calls import calling
+from tests.transceiver.host_calls import calling, hosting
 from tests.transceiver.host_kit import Host
 from transceiver.backends.clerk.backend import Clerks
 from transceiver.backends.server.app import Access
@@ -160,13 +160,8 @@ def test_a_running_call_is_steered_and_every_event_of_it_is_one_of_the_protocol(
         assert {event.type for event in talk.events} - {"error"} <= set(seen)
 
     async def whole() -> None:
-        async with serving(Clerks(1, time.monotonic_ns, lambda: "noon")) as served:
-            tables = f'[backend.realtime]\nurl = "{served.url}"\nmodel = "clerk"\n'
-            host = Host(tmp_path, {"backend": '"realtime"'}, processes=1, tables=tables, is_reachable=True)
-            await asyncio.to_thread(host.__enter__)
-            try:
-                await scenario(host)
-            finally:
-                await asyncio.to_thread(host.__exit__, None, None, None)
+        clerks = Clerks(1, time.monotonic_ns, lambda: "noon")
+        async with serving(clerks) as served, hosting(tmp_path, served.url, model="clerk") as host:
+            await scenario(host)
 
     asyncio.run(whole())

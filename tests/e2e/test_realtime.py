@@ -16,7 +16,7 @@ from tests.sound import frames, likeness_in_pieces, speech
 from tests.transceiver.backends.clerk.kit import words
 from tests.transceiver.backends.realtime.server import Line, Server, echo, serving
 from tests.transceiver.backends.server.kit import serving as serving_backend
-from tests.transceiver.host_calls import calling
+from tests.transceiver.host_calls import calling, hosting
 from tests.transceiver.host_kit import Host
 from tests.transceiver.net import PATIENCE_S, until
 from transceiver.backends.clerk.backend import Clerks
@@ -39,17 +39,10 @@ Scenario = Callable[[Host, Server], Awaitable[None]]
 
 def run(folder: Path, script: Script, scenario: Scenario, **settings: object) -> Host:
     """A scenario with a host whose backend runs that script."""
-    lines = "".join(f"{key} = {value!r}\n" for key, value in settings.items())
 
     async def whole() -> Host:
-        async with serving(script) as server:
-            table = f'[backend.realtime]\nurl = "{server.url}"\n{lines}'
-            host = Host(folder, {"backend": '"realtime"'}, processes=1, tables=table, is_reachable=True)
-            await asyncio.to_thread(host.__enter__)
-            try:
-                await scenario(host, server)
-            finally:
-                await asyncio.to_thread(host.__exit__, None, None, None)
+        async with serving(script) as server, hosting(folder, server.url, **settings) as host:
+            await scenario(host, server)
         return host
 
     return asyncio.run(whole())
@@ -140,14 +133,8 @@ def test_where_the_time_of_a_turn_went_and_that_a_slow_voice_is_the_backends_par
         assert seen["voxpop_transceiver_turns_total{outcome=over}"] == len(budgets)
 
     async def whole() -> None:
-        async with serving_backend(clerks) as served:
-            table = f'[backend.realtime]\nurl = "{served.url}"\n'
-            host = Host(tmp_path, {"backend": '"realtime"'}, processes=1, tables=table, is_reachable=True)
-            await asyncio.to_thread(host.__enter__)
-            try:
-                await scenario(host)
-            finally:
-                await asyncio.to_thread(host.__exit__, None, None, None)
+        async with serving_backend(clerks) as served, hosting(tmp_path, served.url) as host:
+            await scenario(host)
 
     asyncio.run(whole())
 

@@ -1,10 +1,11 @@
-"""Calls by our caller to a real host."""
+"""Calls by our caller to a real host, and hosts for such calls."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import aiohttp
 from yarl import URL
@@ -30,3 +31,16 @@ async def calling(host: Host, patience_s: float = PATIENCE_S) -> AsyncIterator[C
         finally:
             await call.hang_up()
             ticker.close()
+
+
+@asynccontextmanager
+async def hosting(folder: Path, url: str, **settings: object) -> AsyncIterator[Host]:
+    """A host whose backend is behind a WebSocket at `url`; `settings` are more of `[backend.realtime]`."""
+    lines = "".join(f"{key} = {value!r}\n" for key, value in settings.items())
+    table = f'[backend.realtime]\nurl = "{url}"\n{lines}'
+    host = Host(folder, {"backend": '"realtime"'}, processes=1, tables=table, is_reachable=True)
+    await asyncio.to_thread(host.__enter__)
+    try:
+        yield host
+    finally:
+        await asyncio.to_thread(host.__exit__, None, None, None)
