@@ -15,7 +15,6 @@ from tests.suite.budget import SAID, Budget
 from tests.suite.required import Required, is_ci
 from tests.suite.schedule import Schedule
 
-# A loaded machine makes single examples slow; a slow example is not a failed one.
 # How long an example takes to make is a matter of the machine and its load, and no fault of a test.
 settings.register_profile("voxpop", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("voxpop")

@@ -105,7 +105,8 @@ async def record(page: Browser, stream: str = "voxpop.call.remoteStream") -> Non
 
 
 async def recorded(page: Browser) -> Samples:
-    """What the page has played since then."""
+    """What the page has played since then, with what its jitter buffer has still to play."""
+    await page.evaluate("await new Promise((resolve) => setTimeout(resolve, 1000))")
     return decode(base64.b64decode(await page.evaluate(RECORDED)))
 
 
@@ -114,7 +115,6 @@ async def answers(page: Browser, count: int) -> None:
     said = "voxpop.events.filter(({ event }) => event.type === 'output_audio_buffer.stopped').length"
     before = await page.evaluate(f"return {said}")
     await page.wait_for(f"{said} >= {before + count}", ANSWER_TIMEOUT_S)
-    await page.evaluate("await new Promise((resolve) => setTimeout(resolve, 1000))")  # what is still buffered
 
 
 def assert_own_words(heard: Samples, say: Say) -> None:

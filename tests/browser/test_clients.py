@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from tests.browser.driver import Browser, Chromium, browser
-from tests.browser.test_calls import ANSWER_TIMEOUT_S, assert_own_words, record, recorded
+from tests.browser.test_calls import ANSWER_TIMEOUT_S, LEAST_LIKENESS, assert_own_words, record, recorded
 from tests.e2e.clients import PAGE, Server, application, serving
 from tests.e2e.kit import process_tree
 from tests.pages import PAGES, block, blocks, only
 from tests.ports import free_tcp_port
-from tests.sound import silence, speech, write_wav
+from tests.sound import likeness_in_pieces, silence, speech, write_wav
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -83,15 +83,24 @@ async def talk(page: Browser, server: Server) -> None:
     with stopped(process_tree(server.host.relay)):
         await page.wait_for(f"{LOG}.includes('ICE restarted')", LOST_TIMEOUT_S)
     await page.wait_for("['connected', 'completed'].includes(pc.iceConnectionState)", LOST_TIMEOUT_S)
-    await record(page, SPEAKER)
-    already = await page.evaluate(f"return {LOG}.length")
-    await page.wait_for(f"{TWO_ANSWERS}.test({LOG}.slice({already}))", ANSWER_TIMEOUT_S)
-    assert_own_words(await recorded(page), lambda _: None)
+    await hear(page)
     await page.evaluate("element('hangup').click()")
     await page.wait_for("!element('call').disabled")
     log = await page.evaluate(f"return {LOG}")
     assert log.startswith("session.created\n")
     assert "error" not in log
+
+
+async def hear(page: Browser) -> None:
+    """Its own words, once in three times: a machine that stands still for a moment takes some of them away."""
+    for attempt in range(3):
+        await record(page, SPEAKER)
+        already = await page.evaluate(f"return {LOG}.length")
+        await page.wait_for(f"{TWO_ANSWERS}.test({LOG}.slice({already}))", ANSWER_TIMEOUT_S)
+        heard = await recorded(page)
+        if attempt == 2 or likeness_in_pieces(speech(), heard) > LEAST_LIKENESS:
+            assert_own_words(heard, lambda _: None)
+            return
 
 
 async def whip(page: Browser, server: Server) -> None:

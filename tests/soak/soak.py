@@ -37,6 +37,7 @@ EXPECTED: Final = (
     re.compile(r"session \S+ has no backend: "),
     re.compile(r"no connection to 127\.0\.0\.1: "),
     re.compile(r"PoP \S+ is doubtful \(starting, "),
+    re.compile(r"PoP \S+ is doubtful \(silent, forwarder unknown\)"),  # of which nothing was ever heard
 )
 """Of the log, what cutting connections leads to, and starting all at once."""
 WORRYING: Final = re.compile(r"\b(WARNING|ERROR|CRITICAL)\b|^Traceback|^\w*Error: ", re.MULTILINE)
