@@ -1,7 +1,8 @@
 """`make check-ansible`: the collection under the oldest and the newest Ansible that it is for.
 
 Lint; syntax; every template rendered for the example inventory, the same by both, and judged by what reads
-it; and inventories that preflight has to refuse, by the words that say what to change.
+it; inventories that preflight has to refuse, by the words that say what to change; and daemons at work
+with what was rendered.
 """
 
 from __future__ import annotations
@@ -20,14 +21,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from core.service import keysfile
+from tests.ansible import ingress, judges, scenes
 from tests.ansible.units import UNITS
+from tests.certificates import self_signed
 from tests.paths import ROOT
-from tests.ports import free_port
+from tests.ports import free_port, free_tcp_port
 
 TOOLS = ROOT / ".tools"
 ANSIBLES = {"oldest": TOOLS / "ansible-oldest" / "bin", "newest": TOOLS / "ansible" / "bin"}
 COLLECTION = ROOT / "ansible"
 INVENTORY = COLLECTION / "examples" / "inventory"
+PASSWORD = "a-password-of-the-store"
 VOXPOP = [sys.executable, "-m", "voxpop"]
 
 
@@ -80,27 +84,54 @@ def check_syntax(which: str, folder: Path) -> None:
         succeed(which, folder, "ansible-playbook", f"--inventory={INVENTORY}", "--syntax-check", name)
 
 
-def render(which: str, folder: Path) -> Path:
-    """Every template for every host of the example; the folder that they are in."""
-    out = folder / f"rendered-{which}"
+def render(which: str, folder: Path, inventory: Path = INVENTORY, name: str = "rendered") -> Path:
+    """Every template for every host of an inventory; the folder that they are in."""
+    out = folder / f"{name}-{which}"
+    (folder / "store-password").touch(0o600)
+    (folder / "store-password").write_text(PASSWORD)
     playbook = str(COLLECTION / "tests" / "render.yml")
     succeed(
         which,
         folder,
         "ansible-playbook",
-        f"--inventory={INVENTORY}",
+        f"--inventory={inventory}",
         f"--extra-vars=render_out={out}",
         playbook,
     )
     return out
 
 
+def play(folder: Path) -> None:
+    """Have daemons work with what is rendered for this machine."""
+    ports = scenes.Ports()
+    inventory = folder / "played.yml"
+    inventory.write_text(json.dumps(scenes.inventory(folder, ports)))
+    rendered = render("newest", folder, inventory, "played")
+    for name, port in (("store", ports.store), ("secure", ports.secure)):
+        is_secure = name == "secure"
+        scenes.play_store(rendered / name, folder / name, port, PASSWORD, is_secure=is_secure)
+    print("redis-server: a store for its user alone, with TLS and without", flush=True)
+    ingress.play(rendered / "pop", folder / "ingress", ports)
+    print(
+        "haproxy: a call, its sideband and its end, by the region that has it; nothing forged or logged",
+        flush=True,
+    )
+    if os.geteuid() != 0:
+        print("bird: not played, which takes root", flush=True)
+        return
+    scenes.play_bird(rendered / "pop", folder / "bird")
+    print("bird: asked for BFD, announces while the checker lives", flush=True)
+
+
 def judge(rendered: Path, folder: Path) -> None:
     """By the programs that will read what was rendered."""
     for host in sorted(rendered.iterdir()):
         role = "edge" if (host / "voxpop-relay.conf").exists() else "transceiver"
-        _judge_config(host / "voxpop.toml", folder, role)
+        for name in ("voxpop.toml", "signaling.toml"):
+            if (host / name).exists():
+                _judge_config(host / name, folder, role)
         _judge_units(host, folder)
+        judges.judge(host, folder)
 
 
 def _judge_config(config: Path, folder: Path, role: str) -> None:
@@ -142,13 +173,41 @@ def _judge_units(host: Path, folder: Path) -> None:
         sys.exit(f"{host.name}: {done.stderr}")
 
 
-def refusals(folder: Path, taken: int) -> dict[str, tuple[str, dict[str, object]]]:
-    """Host → (what the refusal has in it, what is wrong with it). `taken` is a UDP port that is in use."""
+def refusals(folder: Path, taken: int, taken_tcp: int) -> dict[str, tuple[str, dict[str, object]]]:
+    """Host → (what the refusal has in it, what is wrong with it). The ports are in use."""
     readable = folder / "readable.toml"
     readable.write_text("")
     readable.chmod(0o644)
+    weak = folder / "weak"
+    weak.touch(0o600)
+    weak.write_text("short")
     clusters = [{"id": number, "ipv4": prefix, "ports": [1, 2]} for number, prefix in enumerate(OVERLAPPING)]
+    busy = {"redis_port": taken_tcp, "preflight_role": "redis"}
+    bgp, ingress = {"preflight_role": "bgp"}, {"preflight_role": "signaling_ingress"}
+    lonely = {"name": "x", "address": "fe80::1", "asn": 1}
     return {
+        "store_taken": ("set redis_port to another", busy),
+        "store_elsewhere": ("not an address of this host", {**busy, "redis_address": "192.0.2.77"}),
+        "store_open": ("chmod 600", {**busy, "redis_password_file": str(readable)}),
+        "store_weak": ("16 or more characters", {**busy, "redis_password_file": str(weak)}),
+        "store_bare": ("have to name files", {**busy, "redis_tls": True}),
+        "vip_lost": ("announce one that has", {**bgp, "edge_vips": ["203.0.113.1:3478"]}),
+        "prefixes": ("have each address in one", {**bgp, "bgp_always": ["198.51.100.128/25"]}),
+        "linkless": ("where its address is link-local", {**bgp, "bgp_neighbours": [lonely]}),
+        "checkerless": ("edge_announce is false", {**bgp, "edge_announce": False}),
+        "bfdless": ("configure BFD for it on the router", {**bgp, "bgp_require_bfd": True}),
+        "uncertain": (
+            "fullchain.pem",
+            {**ingress, "signaling_ingress_certificate_file": str(folder / "none")},
+        ),
+        "keyless_https": (
+            "lacks the certificate or its key",
+            {**ingress, "signaling_ingress_certificate_file": str(weak)},
+        ),
+        "regionless": ("must have a region", {**ingress, "signaling_ingress_regions": []}),
+        "https_taken": ("that is not HAProxy", {**ingress, "signaling_ingress_port": taken_tcp}),
+        "public": ("where strangers come", {**ingress, "signaling_ingress_management": "0.0.0.0"}),
+        "watched": ("where strangers come", {"preflight_role": "monitoring", "monitoring_address": "::"}),
         "clusters": (" and ".join(OVERLAPPING), {"edge_clusters": clusters}),
         "keyless": ("voxpop keys new", {"edge_keys_file": str(folder / "none.toml")}),
         "readable": ("chmod 600", {"edge_keys_file": str(readable)}),
@@ -158,20 +217,29 @@ def refusals(folder: Path, taken: int) -> dict[str, tuple[str, dict[str, object]
     }
 
 
+GOOD: dict[str, dict[str, object]] = {
+    "good": {},
+    **{
+        f"good_{role}": {"preflight_role": role}
+        for role in ("redis", "bgp", "signaling_ingress", "monitoring")
+    },
+}
 OVERLAPPING = ["10.0.0.0/8", "10.1.0.0/16"]
 
 
 def refuse(which: str, folder: Path) -> int:
     """Have every bad host refused, and a good one not; how many there were."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as busy:
-        busy.bind(("127.0.0.1", 0))
-        bad = refusals(folder, busy.getsockname()[1])
-        told = refused(which, folder, {"good": {}, **{host: wrong for host, (_, wrong) in bad.items()}})
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as busy, socket.socket() as listening:
+        for each in (busy, listening):
+            each.bind(("127.0.0.1", 0))
+        listening.listen()
+        bad = refusals(folder, busy.getsockname()[1], listening.getsockname()[1])
+        told = refused(which, folder, {**GOOD, **{host: wrong for host, (_, wrong) in bad.items()}})
     for host, (words, _) in bad.items():
         if words not in told.get(host, ""):
             sys.exit(f"{which}: {host} is not refused as it has to be: {told}")
-    if "good" in told:
-        sys.exit(f"{which}: a good host is refused: {told['good']}")
+    if wronged := GOOD.keys() & told.keys():
+        sys.exit(f"{which}: good hosts are refused: {[told[host] for host in wronged]}")
     told = refused(which, folder, {"one": {}, "two": {"edge_pop": "nyc"}})
     if "Give each PoP its own" not in " ".join(told.values()):
         sys.exit(f"{which}: a VIP of two PoPs is not refused: {told}")
@@ -189,7 +257,26 @@ def refused(which: str, folder: Path, hosts: Mapping[str, Mapping[str, object]])
         "edge_mode": "auto",
         "edge_keys_file": str(folder / "keys.toml"),
         "edge_clusters": [{"id": 1, "ipv4": "10.2.0.0/24", "ports": [40000, 40007]}],
+        "redis_address": "127.0.0.1",
+        "redis_port": free_tcp_port(),
+        "redis_password_file": str(folder / "store-password"),
+        "bgp_asn": 65001,
+        "bgp_router_id": "10.1.0.2",
+        "bgp_neighbours": [{"name": "router", "address": "127.0.0.9", "asn": 65000}],
+        "bgp_announced": [{"prefixes": ["198.51.100.0/24"]}],
+        "bgp_require_bfd": False,
+        "signaling_ingress_addresses": ["127.0.0.1"],
+        "signaling_ingress_port": free_tcp_port(),
+        "signaling_ingress_management": "127.0.0.2",
+        "signaling_ingress_management_port": free_tcp_port(),
+        "signaling_ingress_certificate_file": str(folder / "voice.pem"),
+        "signaling_ingress_regions": [{"name": "x", "hosts": [{"name": "a", "address": "127.0.0.1:1"}]}],
+        "monitoring_address": "127.0.0.1",
     }
+    if not (folder / "voice.pem").exists():
+        certificate, key = self_signed(folder)
+        (folder / "voice.pem").touch(0o600)
+        (folder / "voice.pem").write_bytes(certificate.read_bytes() + key.read_bytes())
     asked = folder / "asked.yml"
     asked.write_text(json.dumps({"pops": {"hosts": hosts, "vars": good}}))  # JSON is YAML
     playbook = str(COLLECTION / "tests" / "preflight.yml")
@@ -220,6 +307,7 @@ def main() -> int:
             count = refuse(which, folder)
             print(f"{version}: syntax, templates, {count} bad inventories refused", flush=True)
         compare(*rendered)
+        play(folder)
     return 0
 
 

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 from types import ModuleType
 
 import pytest
 
-from tests.paths import ROOT
+from tests.ansible.plugins import module
 
 
 @pytest.fixture(scope="module")
 def networks() -> ModuleType:
-    """As Ansible loads it: by its path."""
-    path = ROOT / "ansible" / "plugins" / "filter" / "networks.py"
-    spec = importlib.util.spec_from_file_location("networks", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module("filter", "networks")
 
 
 def test_pairs_that_overlap(networks: ModuleType) -> None:
@@ -45,3 +37,17 @@ def test_a_vip_of_two_pops_is_told_unless_both_mean_it(networks: ModuleType) -> 
     assert shared({"a": pop("fra", one, anycast=True), "b": pop("nyc", one)}) == [f"{one} (fra, nyc)"]
     assert shared({"a": pop("fra", one, anycast=True), "b": pop("nyc", one, anycast=True)}) == []
     assert shared({"region": {}}) == []
+
+
+def test_addresses_that_nobody_would_be_led_to(networks: ModuleType) -> None:
+    prefixes = ["198.51.100.0/24", "2001:db8:f::/48"]
+    assert networks.uncovered(["198.51.100.1", "2001:db8:f::1"], prefixes) == []
+    assert networks.uncovered(["203.0.113.1", "2001:db8:e::1"], prefixes) == ["203.0.113.1", "2001:db8:e::1"]
+    with pytest.raises(ValueError, match="does not appear"):
+        networks.uncovered(["198.51.100.1:3478"], prefixes)
+
+
+def test_prefixes_by_family(networks: ModuleType) -> None:
+    prefixes = ["198.51.100.0/24", "2001:db8:f::/48", "10.1.1.1"]
+    assert networks.of_version(prefixes, 4) == ["198.51.100.0/24", "10.1.1.1/32"]
+    assert networks.of_version(prefixes, 6) == ["2001:db8:f::/48"]

@@ -59,9 +59,26 @@ def shared_vips(hosts: Mapping[str, Mapping[str, Any]]) -> list[str]:
     ]
 
 
+def uncovered(addresses: Iterable[str], prefixes: Iterable[str]) -> list[str]:
+    """Addresses that are in none of the prefixes. ValueError for what is neither."""
+    networks = [ipaddress.ip_network(prefix) for prefix in prefixes]
+    return [each for each in addresses if not any(ipaddress.ip_address(each) in one for one in networks)]
+
+
+def of_version(prefixes: Iterable[str], version: int) -> list[str]:
+    """Prefixes and addresses of a family, as prefixes. ValueError for what is none."""
+    networks = [ipaddress.ip_network(prefix) for prefix in prefixes]
+    return [str(network) for network in networks if network.version == version]
+
+
 class FilterModule:
     """What Ansible asks for."""
 
     def filters(self) -> dict[str, Any]:
         """By name."""
-        return {"overlapping": overlapping, "shared_vips": shared_vips}
+        return {
+            "overlapping": overlapping,
+            "shared_vips": shared_vips,
+            "uncovered": uncovered,
+            "of_version": of_version,
+        }
