@@ -92,7 +92,7 @@ async def talk(page: Browser, server: Server) -> None:
 
 
 async def hear(page: Browser) -> None:
-    """Its own words, once in three times: a machine that stands still for a moment takes some of them away."""
+    """Its own words, once in three times: a machine that stands still takes some of them away."""
     for attempt in range(3):
         await record(page, SPEAKER)
         already = await page.evaluate(f"return {LOG}.length")
