@@ -133,7 +133,7 @@ def _judge_units(host: Path, folder: Path) -> None:
             (units / f"{name}.service.d").mkdir(exist_ok=True)
             shutil.copy(drop_in, units / f"{name}.service.d" / "50-host.conf")
     for path in host.glob("*.service"):
-        shutil.copy(path, units)
+        (units / path.name).write_text(path.read_text().replace("/usr/local/sbin/voxpop-irqs", "/bin/true"))
     files = sorted(map(str, units.glob("*.service")))
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *files], capture_output=True, text=True, check=False
