@@ -198,6 +198,29 @@ def refused(which: str, folder: Path, hosts: Mapping[str, Mapping[str, object]])
     return {host: " ".join(text.split()) for host, text in zip(parts[1::2], parts[2::2], strict=True)}
 
 
+def refuse_plays(which: str, folder: Path) -> int:
+    """Have playbooks refuse what nobody can mean, before anything is touched; how many there were."""
+    readable = folder / "readable.toml"
+    hosts = folder / "hosts.yml"
+    groups = {"pops": {"hosts": {"one": {}}}, "regions": {"hosts": {"two": {}}}}
+    told = {"ansible_connection": "local", "voxpop_keys_file": str(readable)}
+    hosts.write_text(json.dumps({"all": {"children": groups, "vars": told}}))
+    for name, words in REFUSED_PLAYS.items():
+        # Nothing but what looks has the tag `always`, so that a play which does not refuse does nothing here.
+        command = ["ansible-playbook", f"--inventory={hosts}", "--tags=look", f"voxpop.edge.{name}"]
+        done = run(which, folder, *command)
+        if done.returncode == 0 or words not in " ".join(done.stdout.split()):
+            sys.exit(f"{which}: {name} does not refuse as it has to: {done.stdout}{done.stderr}")
+    return len(REFUSED_PLAYS)
+
+
+REFUSED_PLAYS = {
+    "drain": "drain every host of pops and regions",
+    "decommission": "decommission=one,two",
+    "keys": "chmod 600",
+}
+
+
 def compare(one: Path, two: Path) -> None:
     """Both Ansibles have to render the same."""
     names = sorted(str(path.relative_to(one)) for path in one.rglob("*") if path.is_file())
@@ -218,7 +241,10 @@ def main() -> int:
             rendered.append(render(which, folder))
             judge(rendered[-1], folder)
             count = refuse(which, folder)
-            print(f"{version}: syntax, templates, {count} bad inventories refused", flush=True)
+            plays = refuse_plays(which, folder)
+            print(
+                f"{version}: syntax, templates, {count} bad inventories and {plays} plays refused", flush=True
+            )
         compare(*rendered)
     return 0
 
