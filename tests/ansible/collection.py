@@ -202,7 +202,7 @@ def refuse_plays(which: str, folder: Path) -> int:
     """Have playbooks refuse what nobody can mean, before anything is touched; how many there were."""
     readable = folder / "readable.toml"
     hosts = folder / "hosts.yml"
-    groups = {"pops": {"hosts": {"one": {}}}, "regions": {"hosts": {"two": {}}}}
+    groups: dict[str, object] = {"pops": {"hosts": {"one": {}}}, "regions": {"hosts": {"two": {}}}}
     told = {"ansible_connection": "local", "voxpop_keys_file": str(readable)}
     hosts.write_text(json.dumps({"all": {"children": groups, "vars": told}}))
     for name, words in REFUSED_PLAYS.items():
