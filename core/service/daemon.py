@@ -319,8 +319,8 @@ class Daemon(ABC, Generic[S]):
         logger.info("drained no more: new %s are taken again", self.work)
 
     def drain_status(self) -> dict[str, object]:
-        """For whoever waits for the end of a drain."""
-        load, now_ns = self.carried(), time.monotonic_ns()
+        """For whoever waits for the end of a drain, or for a key to be known everywhere."""
+        load, now_ns, keyring = self.carried(), time.monotonic_ns(), self.loaded.settings.keyring
         drain = None if self.drain is None else self.drain.summary(load, now_ns)
         return {
             "daemon": self.name,
@@ -328,6 +328,7 @@ class Daemon(ABC, Generic[S]):
             "state": self.lifecycle.state,
             "left": load.left,
             "drain": drain,
+            "keys": {"ids": keyring.key_ids, "mint_with": keyring.mint_with},
         }
 
     def drain_summary(self) -> Mapping[str, object]:

@@ -15,7 +15,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ebpf.errors import HeadersError
@@ -120,12 +120,25 @@ def overlay(upper: Path, lower: Path, into: Path) -> None:
     """Fill `into` with links to what either has, `upper` before `lower`.
 
     A directory that only one of them has is one link, so this takes some dozens, not tens of thousands.
+    Raises HeadersError for a link that leads nowhere, as into a third package, linux-kbuild-VERSION.
     """
     names = {entry.name for layer in (upper, lower) for entry in layer.iterdir()}
     for name in names:
         layers = [layer / name for layer in (upper, lower) if (layer / name).exists()]
+        if not layers:
+            raise HeadersError(_dangling([each / name for each in (upper, lower)]))
         if len(layers) == 2 and all(layer.is_dir() for layer in layers):
             (into / name).mkdir()
             overlay(layers[0], layers[1], into / name)
         else:
             (into / name).symlink_to(layers[0])
+
+
+def _dangling(places: Sequence[Path]) -> str:
+    """What to install where a link leads nowhere, at the first of the places that has one."""
+    link = next(place for place in places if place.is_symlink())
+    target = link.readlink()
+    package = next((part for part in target.parts if part.startswith("linux-")), f"what has {target}")
+    return (
+        f"kernel headers that are not whole: {link} leads to {target}, which is not there. Install {package}"
+    )

@@ -19,11 +19,13 @@ The file, TOML, mode 0600, is token.keys_file of relays and transceivers alike:
 
 To rotate without dropping a call:
 
-  1. voxpop keys rotate FILE
-  2. copy FILE to every PoP, SIGHUP the relays: they accept the new key from now on
-  3. copy FILE to every transceiver host, SIGHUP the transceivers: they mint with it
-  4. when the longest call (transceiver.max_session_s) is over: voxpop keys rotate FILE --retire OLD_ID,
-     copy FILE everywhere and SIGHUP once more
+  1. voxpop keys rotate FILE --add, copy FILE to every host of PoPs and regions, SIGHUP relays and
+     transceivers: they accept the new key from now on, which `voxpop drain status --json` shows
+  2. voxpop keys rotate FILE --switch, copy, SIGHUP: they mint and sign with it
+  3. when the longest call (transceiver.max_session_s) is over: voxpop keys rotate FILE --retire OLD_ID,
+     copy, SIGHUP
+
+Without --add and --switch it is both in one: right for a single host.
 
 See docs/token.md.
 """
@@ -51,7 +53,12 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     rotate.add_argument("file", type=Path, metavar="FILE")
-    rotate.add_argument(
+    step = rotate.add_mutually_exclusive_group()
+    step.add_argument(
+        "--add", action="store_true", help="add a key, unless one waits already, and mint as before"
+    )
+    step.add_argument("--switch", action="store_true", help="mint with the key that waits, if one does")
+    step.add_argument(
         "--retire", type=int, metavar="ID", help="drop this key instead; tokens minted with it are refused"
     )
     rotate.set_defaults(run=_rotate)
@@ -73,6 +80,12 @@ def _rotate(arguments: argparse.Namespace) -> int:
         standard_files.report(
             f"{arguments.file}: key {arguments.retire} is gone; reload transceivers and relays"
         )
+    elif arguments.add:
+        key_id = keysfile.add(arguments.file)
+        standard_files.report(f"{arguments.file}: key {key_id} waits; when all hosts know it: --switch")
+    elif arguments.switch:
+        key_id = keysfile.switch(arguments.file)
+        standard_files.report(f"{arguments.file}: mints with key {key_id}; reload transceivers and relays")
     else:
         key_id = keysfile.rotate(arguments.file)
         standard_files.report(

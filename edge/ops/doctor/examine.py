@@ -9,7 +9,14 @@ from core.errors import ConfigError
 from core.keyring import Keyring
 from core.service.files import load_config, load_keyring
 from edge.host import dataplane
-from edge.ops.doctor import clock_checks, host_checks, map_checks, route_checks, store_checks
+from edge.ops.doctor import (
+    clock_checks,
+    host_checks,
+    interrupt_checks,
+    map_checks,
+    route_checks,
+    store_checks,
+)
 from edge.ops.doctor.checks import Check, Status
 
 MARKS = {Status.OK: "ok", Status.NOTE: "note", Status.FAILED: "FAILED", Status.SKIPPED: "skipped"}
@@ -25,6 +32,7 @@ def examine(config_path: Path, now_min: int) -> list[Check]:
     return list(
         itertools.chain(
             host_checks.check(plan),
+            interrupt_checks.check(plan.settings.interfaces),
             route_checks.check(plan),
             map_checks.check(plan, keyring, now_min),
             store_checks.check(config_path),

@@ -30,6 +30,7 @@ def test_a_drained_daemon_stays_and_can_be_undrained(tiny: Tiny) -> None:
     status = told(tiny, "drain", "relay")
     assert (status["state"], status["left"], status["work"]) == ("draining", 1, "things")
     assert 0 < status["drain"]["remaining_s"] <= 60
+    assert status["keys"] == {"ids": [1], "mint_with": 1}
     code, body, _ = tiny.get("/readyz")
     assert (code, json.loads(body)["state"]) == (503, "draining")
     assert tiny.summary()["drain"]["left"] == 1

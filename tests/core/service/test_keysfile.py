@@ -52,6 +52,33 @@ def test_ids_go_up_and_around_past_those_in_use(path: Path) -> None:
     assert keysfile.rotate(path) == 5, "the one that is free"
 
 
+def test_a_key_waits_until_it_is_switched_to(path: Path) -> None:
+    before, _ = load_masters(path)
+    assert [keysfile.add(path), keysfile.add(path)] == [2, 2], "again, one is enough"
+    masters, mint_with = load_masters(path)
+    assert (masters.keys(), mint_with, masters[1]) == ({1, 2}, 1, before[1])
+    assert [keysfile.switch(path), keysfile.switch(path)] == [2, 2]
+    assert load_masters(path) == (masters, 2)
+    keysfile.retire(path, 1)
+    assert keysfile.switch(path) == 2, "none waits"
+
+
+def test_ids_that_go_around_wait_too(path: Path) -> None:
+    for _ in KEY_IDS:
+        _, old = load_masters(path)
+        assert keysfile.add(path) == (old + 1) % len(KEY_IDS)
+        assert keysfile.switch(path) == (old + 1) % len(KEY_IDS)
+        keysfile.retire(path, old)
+
+
+def test_among_many_keys_old_and_new_are_not_told_apart(path: Path) -> None:
+    for _ in range(15):
+        keysfile.rotate(path)
+    for step in (keysfile.add, keysfile.switch):
+        with pytest.raises(ConfigError, match=r"has 16 keys, .*retire some first"):
+            step(path)
+
+
 def test_what_is_refused_leaves_the_file_as_it_was(path: Path) -> None:
     refused: list[Callable[[], object]] = [
         lambda: keysfile.new(path),

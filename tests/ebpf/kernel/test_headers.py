@@ -124,6 +124,16 @@ def test_half_a_package_is_none(nothing: dict[str, Path]) -> None:
     assert headers.newest_package(nothing["sources"]) is None
 
 
+def test_a_package_without_the_one_that_it_links_to_names_it(nothing: dict[str, Path]) -> None:
+    package = make_package(nothing["sources"], "6.1.0-9")
+    (package / "scripts").symlink_to("../../lib/linux-kbuild-6.1/scripts")
+    with (
+        pytest.raises(HeadersError, match=r"scripts leads to .*not there\. Install linux-kbuild-6\.1$"),
+        headers.tree(release="6.18.44-own", **nothing),
+    ):
+        pass
+
+
 def test_the_upper_layer_wins(tmp_path: Path) -> None:
     upper, lower, into = (tmp_path / name for name in ("upper", "lower", "into"))
     for layer, names in (

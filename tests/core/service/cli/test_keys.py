@@ -48,6 +48,15 @@ def test_keys_rotate_adds_and_retires(site: Path) -> None:
     assert stat.S_IMODE((site / "keys.toml").stat().st_mode) == 0o600
 
 
+def test_keys_rotate_in_steps(site: Path) -> None:
+    added = voxpop("keys", "rotate", "keys.toml", "--add", cwd=site)
+    assert added.stdout == "keys.toml: key 2 waits; when all hosts know it: --switch\n"
+    assert load_masters(site / "keys.toml")[1] == 1
+    switched = voxpop("keys", "rotate", "keys.toml", "--switch", cwd=site)
+    assert switched.stdout == "keys.toml: mints with key 2; reload transceivers and relays\n"
+    assert load_masters(site / "keys.toml")[1] == 2
+
+
 def test_key_ids_start_over_and_run_out(site: Path) -> None:
     lines = "\n".join(f'{i} = "{"A" * 43}="' for i in range(1, 32))
     (site / "keys.toml").write_text(f"mint_with = 31\n[master]\n{lines}\n")
