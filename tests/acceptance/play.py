@@ -15,7 +15,7 @@ from tests.acceptance.errors import UnmetError
 from tests.acceptance.machine import Machine
 from tests.acceptance.scene import VOXPOP, Scene
 
-EBPF_S, CALL_S, REBOOT_S = 3000.0, 10, 600.0
+EBPF_S = 3000.0
 FAST = {"forward_upstream", "forward_downstream"}
 LISTENS = {
     "udp 198.51.100.1:3478", "tcp 10.10.1.1:9464", "tcp 10.10.1.1:9466", "tcp 0.0.0.0:22", "tcp [::]:22",
@@ -90,8 +90,9 @@ def _call(scene: Scene) -> str:
     (scene.folders.run / "call.json").write_text(said := scene.in_client(*VOXPOP, *words, seconds=180))
     report = json.loads(said)
     quality, fast = report["quality"], _fast(pop) - before
+    media = quality["packets_received"] + quality["packets_sent"]
     # DTLS and first packets are the relay's; media is the kernel's, both ways.
-    if quality["packets_lost"] or quality["remote_lost"] or fast < 0.9 * 2 * quality["packets_received"]:
+    if quality["packets_lost"] or quality["remote_lost"] or fast < 0.9 * media:
         raise UnmetError(f"the kernel carried {fast} packets of this call: {said}")
     modes = {link["xdp"].get("mode") for link in json.loads(pop.run("ip -json link show")) if "xdp" in link}
     if modes != {1}:
@@ -136,15 +137,12 @@ def _listens(scene: Scene) -> str:
 
 
 def _reboot(scene: Scene) -> str:
-    """Nobody does anything, and a call goes through again."""
+    """Nobody does anything, and a call goes through again: units are up when what they run is ready."""
     before = scene.pop.run("cat /proc/sys/kernel/random/boot_id")
     scene.pop.run("systemctl reboot --no-wall; true")
     scene.pop.wait_until_up(unlike=before)
-    scene.pop.run(f"timeout 120 sh -c 'until {_READY}; do sleep 1; done'", 150)
     return _call(scene)
 
-
-_READY = f"python3 -c {shlex.quote(_GET)} {wires.METRICS}/readyz 2>/dev/null".replace("'", "'\\''")
 
 STEPS = (
     Step("images", _images),

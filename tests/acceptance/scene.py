@@ -51,11 +51,6 @@ class Scene:
         return self.switched_on(POP)[0]
 
     @property
-    def region(self) -> Machine:
-        """The region's host, switched on."""
-        return self.switched_on(REGION)[0]
-
-    @property
     def hosts(self) -> dict[str, Machine]:
         """Both, by their names in the inventory."""
         return dict(zip((POP, REGION), self.switched_on(POP, REGION), strict=True))

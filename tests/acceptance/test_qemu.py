@@ -61,6 +61,10 @@ def test_a_nic_has_its_queues_and_nothing_that_native_xdp_refuses() -> None:
         assert f"guest_{offload}=off" in public
 
 
+def test_the_processor_has_no_instructions_that_are_emulated_wrongly() -> None:
+    assert _after(command(SPEC), "-cpu") == ["Westmere-v1"]
+
+
 def test_it_boots_the_kernel_of_its_image_under_its_name() -> None:
     words = command(SPEC)
     assert _after(words, "-kernel") == ["/i/vmlinuz"]
