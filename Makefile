@@ -103,6 +103,11 @@ bundle-check: .venv/.stamp-dev
 check-ansible: .venv/.stamp-check .tools/.stamp-ansible
 	$(BIN)/python -m tests.ansible.collection
 
+## acceptance: provisioned from nothing, called, rebooted: virtual machines of Debian, as a table; needs root (FROM=step, ONLY=step)
+.PHONY: acceptance
+acceptance: .venv/.stamp-acceptance .tools/.stamp-ansible $(if $(FROM)$(ONLY),,bundle)
+	@$(BIN)/python -m tests.acceptance.run $(if $(FROM),--from $(FROM)) $(if $(ONLY),--only $(ONLY))
+
 ## venv: only set up the Python environment
 .PHONY: venv
 venv: .venv/.stamp-dev
@@ -153,7 +158,7 @@ $(UV):
 	@[ "$$(id -u)" != 0 ] || .ci/need demo
 	@touch $@
 
-.venv/.stamp-check .venv/.stamp-test .venv/.stamp-container: .venv/.stamp-%: .venv/.stamp-dev
+.venv/.stamp-check .venv/.stamp-test .venv/.stamp-container .venv/.stamp-acceptance: .venv/.stamp-%: .venv/.stamp-dev
 	@.ci/need $*
 	@touch $@
 

@@ -1,0 +1,113 @@
+"""Playbooks of the collection on the machines, for the example inventory, and what Ansible says of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.acceptance.errors import UnmetError
+from tests.acceptance.machine import SSH, Machine
+from tests.ansible.collection import ANSIBLES, INVENTORY, installed
+
+SECONDS = 1800
+_RECAP = re.compile(
+    r"^(?P<host>\S+)\s+: ok=(?P<ok>\d+)\s+changed=(?P<changed>\d+)\s+unreachable=(?P<unreachable>\d+)\s+"
+    r"failed=(?P<failed>\d+)",
+    re.MULTILINE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Recap:
+    """What a playbook did on one host, by tasks."""
+
+    ok: int
+    changed: int
+    unreachable: int
+    failed: int
+
+
+def recaps(said: str) -> dict[str, Recap]:
+    """The last lines of ansible-playbook, by host."""
+    found = {}
+    for match in _RECAP.finditer(said):
+        numbers = match.groupdict()
+        host = numbers.pop("host")
+        found[host] = Recap(**{name: int(number) for name, number in numbers.items()})
+    return found
+
+
+class Playbooks:
+    """Of one run: its copy of the example inventory with keys of its own, and where it logs."""
+
+    def __init__(self, folder: Path, bundle: Path, voxpop: Sequence[str]) -> None:
+        self._folder = folder
+        self._bundle = bundle
+        self.inventory = folder / "inventory"
+        self.api_key = folder / "api.key"
+        if not self.inventory.exists():
+            shutil.copytree(INVENTORY, self.inventory)
+            subprocess.run(
+                [*voxpop, "keys", "new", str(self.inventory / "keys.toml")],
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
+            made = subprocess.run(
+                [*voxpop, "api-key", "new", str(self.inventory / "api-keys.toml"), "acceptance"],
+                check=True, capture_output=True, text=True,
+            )  # fmt: skip
+            self.api_key.touch(mode=0o600)
+            self.api_key.write_text(made.stdout)
+
+    def play(self, name: str, machines: Mapping[str, Machine], which: str = "newest") -> dict[str, Recap]:
+        """A playbook by its full name, for hosts of the inventory. Raises UnmetError when a task fails."""
+        log = self._folder / f"{name.rpartition('.')[2]}-{which}.log"
+        with installed() as collections, log.open("wb") as out:
+            done = subprocess.run(
+                ["ansible-playbook", *self._arguments(machines), name],
+                cwd=collections, env=self._environment(collections, which), stdin=subprocess.DEVNULL,
+                stdout=out, stderr=subprocess.STDOUT, timeout=SECONDS, check=False,
+            )  # fmt: skip
+        found = recaps(log.read_text())
+        if done.returncode != 0 or set(found) != set(machines):
+            raise UnmetError(f"{name} failed; the end of {log}:\n{_end_of(log.read_text())}")
+        return found
+
+    def _arguments(self, machines: Mapping[str, Machine]) -> list[str]:
+        hosts = {name: self._connection(machine) for name, machine in machines.items()}
+        ours = self._folder / "connections.yml"
+        ours.write_text(json.dumps({"all": {"hosts": hosts}}))
+        # All that the example does not know: names of these NICs, and that an emulator sets the clock.
+        more = {
+            "base_bundle": str(self._bundle), "base_time_synchronised": False,
+            "edge_interfaces": ["enp0s3", "enp0s4"], "edge_public_only": ["enp0s3"],
+        }  # fmt: skip
+        inventories = [f"--inventory={self.inventory}", f"--inventory={ours}"]
+        return [*inventories, f"--limit={','.join(machines)}", f"--extra-vars={json.dumps(more)}", "--diff"]
+
+    @staticmethod
+    def _connection(machine: Machine) -> dict[str, object]:
+        return {
+            "ansible_host": "127.0.0.1", "ansible_port": machine.port, "ansible_user": "root",
+            "ansible_ssh_common_args": " ".join([*SSH, *machine.ssh_options()]),
+        }  # fmt: skip
+
+    @staticmethod
+    def _environment(collections: Path, which: str) -> dict[str, str]:
+        own = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+        return own | {
+            "PATH": f"{ANSIBLES[which]}:{os.environ['PATH']}", "HOME": str(collections),
+            "ANSIBLE_COLLECTIONS_PATH": str(collections), "ANSIBLE_HOME": str(collections / "home"),
+            "ANSIBLE_LOCAL_TEMP": str(collections / "local"), "ANSIBLE_NOCOLOR": "1", "LC_ALL": "C.UTF-8",
+            "ANSIBLE_TIMEOUT": "60", "ANSIBLE_PIPELINING": "1",
+        }  # fmt: skip
+
+
+def _end_of(text: str, lines: int = 30) -> str:
+    return "\n".join(text.splitlines()[-lines:])

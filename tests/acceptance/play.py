@@ -1,0 +1,157 @@
+"""The steps, in their order: what is done to the machines, and what has to be seen then."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.acceptance import image, recipe, wires
+from tests.acceptance.errors import UnmetError
+from tests.acceptance.machine import Machine
+from tests.acceptance.scene import VOXPOP, Scene
+
+EBPF_S = 3000.0
+FAST = {"forward_upstream", "forward_downstream"}
+LISTENS = {
+    "udp 198.51.100.1:3478", "tcp 10.10.1.1:9464", "tcp 10.10.1.1:9466", "tcp 0.0.0.0:22", "tcp [::]:22",
+}  # fmt: skip
+"""Of a PoP host: the VIP, metrics on the management address, SSH."""
+OF_DEBIAN = re.compile(r"^\S+ (127\.0\.0\.\d+(%lo)?:53|.*:5355|.*%enp0s2:68)$")
+"""systemd's own resolver and DHCP client, which an installer may leave out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What `make acceptance` plays and times."""
+
+    name: str
+    play: Callable[[Scene], str]
+    """What was seen, in words for the table. Raises UnmetError."""
+
+
+def _images(scene: Scene) -> str:
+    kept = [image.ensure(each, scene.folders.images) for each in (recipe.HOST, recipe.KERNEL_TESTS)]
+    return f"{len(kept)} images of Debian 12, {recipe.HOST.key} and {recipe.KERNEL_TESTS.key}"
+
+
+def _ebpf(scene: Scene) -> str:
+    """Every program is loaded by Debian's own kernel, and every test of `tests/ebpf` passes there."""
+    with scene.tester() as tester:
+        tester.run(
+            "mkdir /checkout /over && mount -o ro /dev/vdb /mnt && mount -t tmpfs over /over"
+            " && mkdir /over/upper /over/work && cd /over"
+            " && mount -t overlay -o lowerdir=/mnt,upperdir=upper,workdir=work checkout /checkout"
+        )
+        kernel = tester.run("uname -r")
+        tests = "cd /checkout && CI=true .venv/bin/python -m pytest -q -p no:cacheprovider -n 2 tests/ebpf"
+        said = tester.run(f"{tests} >/root/tests.log 2>&1; tail -n 60 /root/tests.log", EBPF_S)
+    counted = re.search(r"^.*?(\d+) passed.* in .*$", said, re.MULTILINE)
+    if counted is None or re.search(r"\d+ (failed|error)", counted[0]):
+        raise UnmetError(f"tests/ebpf on Linux {kernel}:\n{said}")
+    return f"Linux {kernel}: {counted[1]} tests of tests/ebpf passed"
+
+
+def _boot(scene: Scene) -> str:
+    for host, networks in zip(scene.hosts.values(), (wires.POP_NETWORK, wires.REGION_NETWORK), strict=True):
+        for name, text in networks.items():
+            host.run(f"cat >/etc/systemd/network/{name}", given=text.encode())
+        host.run("networkctl reload")
+    for address in (wires.POP_PUBLIC, wires.POP_BACKBONE, wires.REGION):
+        scene.in_client("ping", "-q", "-c", "1", "-w", "30", address, seconds=60)
+    return "PoP and region host answer the client's ping; nothing of Voxpop is on them"
+
+
+def _provision(scene: Scene) -> str:
+    found = scene.playbooks.play("voxpop.edge.provision", scene.hosts)
+    return ", ".join(
+        f"{host.partition('.')[0]}: {each.changed} of {each.ok} changed" for host, each in found.items()
+    )
+
+
+def _again(scene: Scene) -> str:
+    """By the oldest Ansible, where the first was the newest: what they make is the same."""
+    found = scene.playbooks.play("voxpop.edge.provision", scene.hosts, which="oldest")
+    changed = {host: each.changed for host, each in found.items() if each.changed}
+    if changed:
+        raise UnmetError(f"a second provision changes something: {changed}")
+    return f"0 changed of {sum(each.ok for each in found.values())}"
+
+
+def _call(scene: Scene) -> str:
+    pop, _ = scene.hosts.values()
+    before = _fast(pop)
+    key = ("--api-key-file", str(scene.playbooks.api_key))
+    words = ("call", wires.SIGNALING, "--json", "--turns", "1", *key)
+    (scene.folders.run / "call.json").write_text(said := scene.in_client(*VOXPOP, *words, seconds=180))
+    report = json.loads(said)
+    quality, fast = report["quality"], _fast(pop) - before
+    media = quality["packets_received"] + quality["packets_sent"]
+    # DTLS and first packets are the relay's; media is the kernel's, both ways.
+    if quality["packets_lost"] or quality["remote_lost"] or fast < 0.9 * media:
+        raise UnmetError(f"the kernel carried {fast} packets of this call: {said}")
+    modes = {link["xdp"].get("mode") for link in json.loads(pop.run("ip -json link show")) if "xdp" in link}
+    if modes != {1}:
+        raise UnmetError(f"XDP is not in driver mode everywhere: {modes}")
+    heard = f"{quality['packets_received']} packets heard, {quality['packets_sent']} sent, none lost"
+    return f"{heard}; {fast} carried by native XDP on virtio; set up in {report['setup']['total_ms']:.0f} ms"
+
+
+def _metrics(scene: Scene) -> str:
+    text = scene.pop.run(f"python3 -c {shlex.quote(_GET)} {wires.METRICS}/metrics")
+    families = list(text_string_to_metric_families(text + "\n"))
+    info = next((s.labels for f in families for s in f.samples if s.name == "voxpop_relay_info"), None)
+    if info != {"pop": "fra", "forwarder": "xdp"}:
+        raise UnmetError(f"voxpop_relay_info has the labels {info}")
+    return f"{len(families)} families, of PoP fra with forwarder xdp"
+
+
+_GET = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=30).read().decode())"
+
+
+def _fast(pop: Machine) -> int:
+    """Packets that the kernel has forwarded so far."""
+    text = pop.run(f"python3 -c {shlex.quote(_GET)} {wires.METRICS}/metrics") + "\n"
+    return round(
+        sum(
+            sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == "voxpop_fastpath_packets_total" and sample.labels["verdict"] in FAST
+        )
+    )
+
+
+def _listens(scene: Scene) -> str:
+    said = scene.pop.run("ss -H -lntup")
+    (scene.folders.run / "ss.txt").write_text(said + "\n")
+    found = {f"{line.split()[0]} {line.split()[4]}" for line in said.splitlines()}
+    ours = {each for each in found if not OF_DEBIAN.match(each)}
+    if ours != LISTENS:
+        raise UnmetError(f"the PoP host listens on {sorted(ours)}, not {sorted(LISTENS)}")
+    return f"{len(ours)} sockets: " + ", ".join(sorted(ours))
+
+
+def _reboot(scene: Scene) -> str:
+    """Nobody does anything, and a call goes through again: units are up when what they run is ready."""
+    before = scene.pop.run("cat /proc/sys/kernel/random/boot_id")
+    scene.pop.run("systemctl reboot --no-wall; true")
+    scene.pop.wait_until_up(unlike=before)
+    return _call(scene)
+
+
+STEPS = (
+    Step("images", _images),
+    Step("ebpf", _ebpf),
+    Step("boot", _boot),
+    Step("provision", _provision),
+    Step("again", _again),
+    Step("call", _call),
+    Step("metrics", _metrics),
+    Step("listens", _listens),
+    Step("reboot", _reboot),
+)
