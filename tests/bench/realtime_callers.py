@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import secrets
 import time
 from dataclasses import dataclass
 
@@ -20,11 +19,11 @@ from core.stun import Attribute, MessageType
 from tests.sound import frames
 from tests.tones import pitch, voice
 from transceiver.caller.api import SignalingClient, calls_url
-from transceiver.caller.credentials import fresh_credentials
+from transceiver.caller.call import describe
 from transceiver.caller.ice import Nomination
 from transceiver.caller.transport import Transport
 from transceiver.media.ticker import Handle, Ticker
-from transceiver.sdp import LocalDescription, build_offer, parse_answer_untrusted
+from transceiver.sdp import build_offer, parse_answer_untrusted
 from transceiver.transport.certificate import Certificate
 
 PATIENCE_S = 20.0
@@ -78,7 +77,7 @@ class Caller:
         """As a new client does it, with an HTTP connection of its own. It has no candidates, but its checks
         tell where it is; a full agent that reads of their end would wait for none.
         """
-        local = self._describe()
+        local = describe(self._certificate)
         async with aiohttp.ClientSession() as http:
             posted_ns = time.monotonic_ns()
             offer = build_offer(local).replace("a=end-of-candidates\r\n", "")
@@ -113,16 +112,3 @@ class Caller:
         if transport is not None and transport.path is not None:
             transport.hear(now_ns)
             transport.say(next(self._saying), now_ns)
-
-    def _describe(self) -> LocalDescription:
-        return LocalDescription(
-            **fresh_credentials(),
-            fingerprint=self._certificate.fingerprint,
-            setup="actpass",
-            candidates=(),
-            ssrc=secrets.randbits(32),
-            cname=secrets.token_urlsafe(12),
-            stream_id=secrets.token_urlsafe(12),
-            track_id=secrets.token_urlsafe(12),
-            session_version=1,
-        )

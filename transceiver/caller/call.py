@@ -98,7 +98,7 @@ class Call:
 
     async def connect(self) -> None:
         """Returns with the first authentic audio. Raises CallError."""
-        local = _describe(self._certificate)
+        local = describe(self._certificate)
         self.record.offered_ns = time.monotonic_ns()
         self._placed = await self._api.place(build_offer(local), self._session)
         try:
@@ -231,7 +231,7 @@ def _last_words_untrusted(event: Mapping[str, object]) -> str | None:
     return f"{printable_untrusted(str(error.get('message')))} ({error['code']})"
 
 
-def _describe(certificate: Certificate) -> LocalDescription:
+def describe(certificate: Certificate) -> LocalDescription:
     """Fresh credentials, no candidates: a lite server learns where we are from our checks."""
     return LocalDescription(
         **fresh_credentials(),

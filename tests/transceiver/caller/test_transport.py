@@ -13,7 +13,7 @@ import pytest
 
 from core.addr import Endpoint
 from tests.transceiver.net import PATIENCE_S, Server, running, until
-from transceiver.caller.call import _describe
+from transceiver.caller.call import describe
 from transceiver.caller.errors import CallError, Stage
 from transceiver.caller.ice import Nomination
 from transceiver.caller.transport import Transport
@@ -30,7 +30,7 @@ async def transport(
     """Not yet started; to the server, or to another address."""
     async with running() as server:
         certificate = Certificate.generate()
-        local = _describe(certificate)
+        local = describe(certificate)
         session = server.create(parse_offer_untrusted(build_offer(local)))
         told = dataclasses.replace(session.answer, candidates=(to or server.endpoint,))
         answer = parse_answer_untrusted(build_answer(session.offer, told))
