@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -17,11 +16,9 @@ from yarl import URL
 from tests.e2e.clients import PAGE, application, serving
 from tests.pages import block, only
 from tests.ports import free_tcp_port
+from tests.transceiver.host_calls import calling_at
 from tests.transceiver.net import until
 from transceiver.caller.api import Placed, SignalingClient
-from transceiver.caller.call import Call
-from transceiver.media.ticker import Ticker
-from transceiver.transport.certificate import Certificate
 
 PATIENCE_S = 60
 
@@ -46,29 +43,13 @@ class ByPage(SignalingClient):
         return Placed(names["answer"], self._where / names["made"].session.id)
 
 
-@asynccontextmanager
-async def calling(
-    url: str, key: str | None, kind: type[SignalingClient] = SignalingClient
-) -> AsyncIterator[Call]:
-    """A caller whose offers go to that URL."""
-    ticker = Ticker()
-    async with aiohttp.ClientSession() as http, asyncio.timeout(PATIENCE_S):
-        call = Call(kind(http, URL(url), key), ticker, Certificate.generate())
-        try:
-            await call.connect()
-            yield call
-        finally:
-            await call.hang_up()
-            ticker.close()
-
-
 def test_a_server_places_the_call_of_its_page_and_watches_it(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with serving(tmp_path) as server:
             (server.folder / "broker.py").write_text(block(PAGE, "broker.py"))
             async with (
                 application(server, "broker.py", free_tcp_port()) as (url, printed),
-                calling(f"{url}/call", None) as call,
+                calling_at(f"{url}/call", None, patience_s=PATIENCE_S) as call,
             ):
                 while not (line := await printed.readline()).startswith(b"rtc_"):
                     assert line, "the broker has ended"
@@ -88,7 +69,7 @@ def test_the_sideband_of_the_page_steers_a_call_to_its_end(tmp_path: Path) -> No
     async def scenario() -> None:
         async with (
             serving(tmp_path) as server,
-            calling(f"{server.url}/v1/realtime/calls", server.key) as call,
+            calling_at(f"{server.url}/v1/realtime/calls", server.key, patience_s=PATIENCE_S) as call,
             AsyncOpenAI(base_url=f"{server.url}/v1", api_key=server.key) as client,
         ):
             call_id = call.record.session_id
@@ -105,7 +86,7 @@ def test_a_live_session_is_made_and_attached_to_as_the_page_has_it(tmp_path: Pat
     async def scenario() -> None:
         async with (
             serving(tmp_path) as server,
-            calling(f"{server.url}/v1/live/sessions", server.key, ByPage) as call,
+            calling_at(f"{server.url}/v1/live/sessions", server.key, ByPage, PATIENCE_S) as call,
         ):
             await until(lambda: call.record.events)
             assert call.record.events[0].type == "session.started"

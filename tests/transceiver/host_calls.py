@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -18,13 +18,19 @@ from transceiver.media.ticker import Ticker
 from transceiver.transport.certificate import Certificate
 
 
-@asynccontextmanager
-async def calling(host: Host, patience_s: float = PATIENCE_S) -> AsyncIterator[Call]:
+def calling(host: Host, patience_s: float = PATIENCE_S) -> AbstractAsyncContextManager[Call]:
     """A client in the middle of a call, which is over within that time."""
+    return calling_at(f"http://127.0.0.1:{host.http}{CALLS}", host.keys["alice"], patience_s=patience_s)
+
+
+@asynccontextmanager
+async def calling_at(
+    url: str, key: str | None, kind: type[SignalingClient] = SignalingClient, patience_s: float = PATIENCE_S
+) -> AsyncIterator[Call]:
+    """The same, of a client whose offers go to that URL."""
     ticker = Ticker()
     async with aiohttp.ClientSession() as http, asyncio.timeout(patience_s):
-        api = SignalingClient(http, URL(f"http://127.0.0.1:{host.http}{CALLS}"), host.keys["alice"])
-        call = Call(api, ticker, Certificate.generate())
+        call = Call(kind(http, URL(url), key), ticker, Certificate.generate())
         try:
             await call.connect()
             yield call
