@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 PATIENCE_S = 60.0
@@ -19,6 +21,30 @@ def end(process: subprocess.Popen[bytes] | subprocess.Popen[str], number: int = 
     finally:
         process.kill()
         process.wait()
+
+
+async def output_of(
+    *command: str | Path,
+    cwd: Path,
+    env: Mapping[str, str],
+    timeout_s: float = PATIENCE_S,
+    stderr: int = subprocess.PIPE,
+) -> str:
+    """What a program has printed by its end, which has to be a good one. Killed when it takes too long:
+    TimeoutError.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr
+    )
+    try:
+        async with asyncio.timeout(timeout_s):
+            printed, complaints = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == 0, (complaints or printed).decode()
+    return printed.decode()
 
 
 def cpu_ns(task: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.e2e.kit import metric, running
+from tests.processes import output_of
 from transceiver.demo.host import LocalHost
 from transceiver.signaling.apikeys import create_api_key
 
@@ -44,22 +46,9 @@ class Server:
 
     async def run(self, *command: str | Path) -> str:
         """A client to its end, which has to be a good one; what it has printed."""
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            cwd=self.folder,
-            env=self.environment,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+        return await output_of(
+            *command, cwd=self.folder, env=self.environment, timeout_s=PATIENCE_S, stderr=subprocess.STDOUT
         )
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                printed, _ = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        assert process.returncode == 0, printed.decode()
-        return printed.decode()
 
     async def ended(self, reason: str) -> float:
         """How many calls have ended so."""

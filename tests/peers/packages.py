@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shutil
@@ -16,6 +15,7 @@ from aiohttp import web
 
 from tests.browser.driver import Browser, Chromium, browser
 from tests.peers.front import Front, front
+from tests.processes import output_of
 from tests.sound import Samples, silence, write_wav
 
 NPM = Path(__file__).parent / "npm"
@@ -41,24 +41,8 @@ async def run(
     *command: str | Path, environment: Mapping[str, str] | None = None, timeout_s: float = NODE_TIMEOUT_S
 ) -> str:
     """Node.js with these arguments, in tests/peers/npm; what it prints. Killed when it takes too long."""
-    process = await asyncio.create_subprocess_exec(
-        node(),
-        *map(str, command),
-        cwd=NPM,
-        env={**os.environ, **(environment or {})},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(timeout_s):
-            told, complaints = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode == 0, complaints.decode()
-    return told.decode()
+    env = {**os.environ, **(environment or {})}
+    return await output_of(node(), *command, cwd=NPM, env=env, timeout_s=timeout_s)
 
 
 async def script(name: str, environment: Mapping[str, str]) -> Any:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.peers.front import backend
+from tests.processes import output_of
 from tests.sound import Samples, find, speech, write_wav
 from tests.transceiver.backends.clerk.kit import words
 from tests.transceiver.backends.server.kit import samples
@@ -44,21 +45,12 @@ class Outcome:
 
 async def play(client: str, *arguments: str) -> Outcome:
     """A scene by that client. Killed when it takes too long."""
-    process = await asyncio.create_subprocess_exec(
+    told = await output_of(
         *(str(PYTHON), "-m", f"tests.peers.frameworks.{client}", *arguments),
         cwd=ROOT,
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
+        timeout_s=SCENE_TIMEOUT_S,
     )
-    try:
-        async with asyncio.timeout(SCENE_TIMEOUT_S):
-            told, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode == 0
     outcome = json.loads(told)
     heard = samples(base64.b64decode(outcome.pop("heard")))
     return Outcome(heard=heard, **outcome)

@@ -1,39 +1,6 @@
 // An application with the `openai` package's connection for GPT-Live: its server makes the session.
 
 import { OpenAILiveWebRTC } from 'openai/live/webrtc';
-import { count, microphone, received, record, recorded, say, sent } from './witness.js';
+import { application } from './application.js';
 
-const state = (window.voxpop = { received, sent, types: [], connection: [] });
-const player = new Audio();
-player.autoplay = true;
-let client;
-let connected;
-let takeAnswer;
-
-/** Begin a session; its offer. */
-async function offer() {
-  client = new OpenAILiveWebRTC();
-  client.peerConnection.addTrack(microphone.getTracks()[0], microphone);
-  client.peerConnection.addEventListener('track', ({ streams }) => (player.srcObject = streams[0]));
-  client.onEvent(({ type }) => state.types.push(type));
-  client.onConnectionEvent(({ type, state: now, reason, error }) =>
-    state.connection.push([type, now ?? reason ?? `${error.code}: ${error.message}`]),
-  );
-  return new Promise((offered) => {
-    const exchangeSdp = (sdp) => {
-      offered(sdp);
-      return new Promise((resolve) => (takeAnswer = resolve));
-    };
-    connected = client.connect({ exchangeSdp });
-  });
-}
-
-/** Go on with the answer, until the session is connected. */
-async function answer(sdp) {
-  takeAnswer(sdp);
-  await connected;
-}
-
-const send = (event) => client.send(event);
-
-Object.assign(window, { answer, received, count, offer, record, recorded, say, send });
+application(OpenAILiveWebRTC);
