@@ -94,8 +94,9 @@ finely their places are told apart."""
 def likeness_in_pieces(needle: Samples, haystack: Samples) -> float:
     """As the likeness of `find`, for what a jitter buffer has played: it stretches and squeezes, and on a
     busy machine fills gaps, so that one end is 100 ms from where the other says. The mean over pieces, each
-    at its best place after the one before.
+    at its best place after the one before. Digital silence at the ends of `needle` is like anything.
     """
+    needle = np.trim_zeros(needle)
     if len(haystack) < len(needle):
         return 0.0
     piece, step = (SAMPLE_RATE * duration_ms // 1000 for duration_ms in (PIECE_MS, STEP_MS))
