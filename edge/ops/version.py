@@ -29,12 +29,12 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 def about() -> dict[str, object]:
     """All that is told. `commit` is `unknown` in a checkout."""
-    from core.service.build import VERSION, commit
+    from core.service.build import COMMIT, VERSION
     from ebpf.layout import SCHEMA_VERSION
 
     return {
         "version": VERSION,
-        "commit": commit(),
+        "commit": COMMIT,
         "schema": SCHEMA_VERSION,
         "python": platform.python_version(),
         "prefix": sys.prefix,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 
-from core.service.build import VERSION, commit
+from core.service.build import COMMIT, VERSION
 from core.service.metrics.exposition import Family, by_label, by_worker, family, plain
 from core.service.metrics.reference import Section
 from core.service.metrics.series import WORKER, Bound, Series, counter, gauge
@@ -95,7 +95,7 @@ def families(
     """All of `DAEMON`. `reloads` is by outcome, `restarts` by worker, `drain_until_s` Unix time or 0,
     `schema` is the version of the layout of the maps that the daemon uses.
     """
-    yield family(BUILD_INFO, {(VERSION, commit(), schema): 1})
+    yield family(BUILD_INFO, {(VERSION, COMMIT, schema): 1})
     yield by_label(STATE, {known: int(known == state) for known in State})
     yield by_label(RELOADS, reloads)
     yield by_worker(RESTARTS, restarts)
