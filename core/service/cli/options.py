@@ -5,32 +5,30 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 EXIT_CHECK_FAILED = 5
 """Of a verb that has looked, and found something."""
 
 Verbs = argparse._SubParsersAction  # noqa: SLF001 - argparse returns it and gives it no public name
+N = TypeVar("N", int, float)
 
 
 def whole_number(low: int, high: int) -> Callable[[str], int]:
     """The `type` of an argument: a whole number in a range, both ends included."""
-
-    def number(text: str) -> int:
-        value = int(text)
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"must be {low}–{high}")
-        return value
-
-    return number
+    return _in_range(int, low, high)
 
 
 def number(low: float, high: float) -> Callable[[str], float]:
     """The `type` of an argument: a number in a range, both ends included."""
+    return _in_range(float, low, high)
 
-    def number(text: str) -> float:
-        value = float(text)
+
+def _in_range(read: Callable[[str], N], low: N, high: N) -> Callable[[str], N]:
+    def number(text: str) -> N:  # argparse says this name of what cannot be read
+        value = read(text)
         if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"must be {low:g}–{high:g}")
+            raise argparse.ArgumentTypeError(f"must be {low:.15g}–{high:.15g}")
         return value
 
     return number
