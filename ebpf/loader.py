@@ -66,8 +66,8 @@ def load(
 
     Raises HeadersError, CompileError, VerifierError, or DataplaneError where BCC or a right is missing.
     """
-    module, fds = _compile_and_load(pin_dir, program, extra, names)
-    return Loaded(fds, module.cleanup)
+    module, source = _compile(program, extra, pin_dir)
+    return Loaded({name: _load_one(module, name, source) for name in names}, module.cleanup)
 
 
 def load_kept(pin_dir: Path, cache: Path, *, program: Path = SOURCE) -> Loaded:
@@ -99,10 +99,7 @@ def load_kept(pin_dir: Path, cache: Path, *, program: Path = SOURCE) -> Loaded:
 
 def _compile_apart(program: Path) -> dict[str, compiled.Compiled]:
     """Compile against maps of our own, so that a right that BCC wants for pinned ones is not needed."""
-    with headers.tree() as tree:
-        source = join(program, tree / JOINED)
-        source.path.write_text(source.text)
-        module = _compile(source, None, tree)
+    module, _ = _compile(program, "", None)
     try:
         return {name: _compiled(module, name) for name in Program}
     finally:
@@ -159,15 +156,12 @@ def pin(loaded: Loaded, pin_dir: Path) -> None:
         pins.pin_program(fd, pin_dir / name)
 
 
-def _compile_and_load(
-    pin_dir: Path, program: Path, extra: str, names: tuple[str, ...]
-) -> tuple[Any, dict[str, int]]:
-    """(BCC's module, which owns the descriptors, and those by name)."""
+def _compile(program: Path, extra: str, pin_dir: Path | None) -> tuple[Any, Source]:
+    """(BCC's module, which owns the descriptors of what is loaded from it, and its source)."""
     with headers.tree() as tree:
         source = join(program, tree / JOINED, extra)
         source.path.write_text(source.text)
-        module = _compile(source, pin_dir, tree)
-    return module, {name: _load_one(module, name, source) for name in names}
+        return _compile_in(tree, source, pin_dir), source
 
 
 def _flags(pin_dir: Path | None) -> list[str]:
@@ -187,7 +181,7 @@ def _import_bcc() -> Any:  # noqa: ANN401 - BCC has no types
     return BPF
 
 
-def _compile(source: Source, pin_dir: Path | None, tree: Path) -> Any:  # noqa: ANN401 - BCC has no types
+def _compile_in(tree: Path, source: Source, pin_dir: Path | None) -> Any:  # noqa: ANN401 - BCC has no types
     BPF = _import_bcc()  # noqa: N806 - a class
     flags = _flags(pin_dir)
     with _environment(headers.ENVIRONMENT, str(tree)), captured_stderr() as output:
