@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 import os
 import platform
-import subprocess
 import sys
 
 from core.service.build import VERSION
 from ebpf.layout import SCHEMA_VERSION
+from tests.core.service.cli.kit import voxpop
 from tests.paths import ROOT
 
 
-def voxpop(*arguments: str) -> str:
-    command = [sys.executable, "-m", "voxpop", *arguments]
-    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+def told_by(*options: str) -> str:
+    done = voxpop("version", *options, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_it_tells_version_commit_layout_python_and_kernel() -> None:
-    told = json.loads(voxpop("version", "--json"))
+    told = json.loads(told_by("--json"))
     assert told == {
         "version": VERSION,
         "commit": "unknown",
@@ -28,7 +29,7 @@ def test_it_tells_version_commit_layout_python_and_kernel() -> None:
         "prefix": sys.prefix,
         "kernel": os.uname().release,
     }
-    lines = voxpop("version").splitlines()
+    lines = told_by().splitlines()
     assert lines == [
         f"voxpop {VERSION}, commit unknown",
         f"maps of the fast path: v{SCHEMA_VERSION}",
