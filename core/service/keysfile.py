@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from core.errors import ConfigError
@@ -38,7 +38,7 @@ def add(path: Path) -> int:
     Hosts sign for each other too, by the key that they mint with, so none may do so before all know it.
     """
     masters, mint_with = _load_few(path)
-    if (waits := waiting(masters, mint_with)) is not None:
+    if (waits := _waiting(masters, mint_with)) is not None:
         return waits
     key_id = _free_id(path, masters, mint_with)
     replace_secret(path, render(masters | {key_id: secrets.token_bytes(MASTER_BYTES)}, mint_with))
@@ -48,18 +48,18 @@ def add(path: Path) -> int:
 def switch(path: Path) -> int:
     """Mint with the key that waits, or go on where none does. The id to mint with. Raises ConfigError."""
     masters, mint_with = _load_few(path)
-    waits = waiting(masters, mint_with)
+    waits = _waiting(masters, mint_with)
     if waits is None:
         return mint_with
     replace_secret(path, render(masters, waits))
     return waits
 
 
-def waiting(key_ids: Iterable[int], mint_with: int) -> int | None:
+def _waiting(masters: Mapping[int, bytes], mint_with: int) -> int | None:
     """The key that is newer than the one to mint with, the newest of several. Ids go around: newer is less
     than half of the way ahead (serial numbers, RFC 1982).
     """
-    ahead = {(key_id - mint_with) % len(KEY_IDS): key_id for key_id in key_ids}
+    ahead = {(key_id - mint_with) % len(KEY_IDS): key_id for key_id in masters}
     newer = [distance for distance in ahead if 0 < distance < len(KEY_IDS) // 2]
     return ahead[max(newer)] if newer else None
 
