@@ -154,10 +154,8 @@ def _fetch(wanted: Sequence[Pinned], target: Target, tools: Tools, wheels: Path,
         came = Path(folder) / "wheels"
         _run(
             [
-                *tools.pip, "download", "-qq", "--disable-pip-version-check", "--no-deps", "--require-hashes",
-                "--only-binary=:all:", f"--python-version={target.python}", "--implementation=cp",
-                *(f"--platform={tag}" for tag in target.platforms),
-                f"--dest={came}", f"--requirement={asked}",
+                *tools.pip, "download", "-qq", "--disable-pip-version-check", *target.pip_options,
+                "--require-hashes", f"--dest={came}", f"--requirement={asked}",
             ],
             cwd=ROOT,
         )  # fmt: skip

@@ -34,6 +34,17 @@ class Target:
         return [*tags, f"linux_{self.machine}"]
 
     @property
+    def pip_options(self) -> list[str]:
+        """By which `pip download` takes the wheels of this Python, whichever it runs by itself."""
+        return [
+            "--no-deps",
+            "--only-binary=:all:",
+            f"--python-version={self.python}",
+            "--implementation=cp",
+            *(f"--platform={tag}" for tag in self.platforms),
+        ]
+
+    @property
     def environment(self) -> dict[str, str]:
         """What markers ask for (PEP 508)."""
         return {

@@ -70,15 +70,7 @@ def _install(bundle: Path, folder: Path) -> Path:
 
 def _resolves(bundle: Path, python: str, folder: Path) -> None:
     """Whether all that a Python wants is there, of which the interpreter is not."""
-    target = Target(python, os.uname().machine)
-    platforms = [f"--platform={tag}" for tag in target.platforms]
-    asked = [
-        "--no-deps",
-        "--only-binary=:all:",
-        f"--python-version={python}",
-        "--implementation=cp",
-        *platforms,
-    ]
+    asked = Target(python, os.uname().machine).pip_options
     _alone([sys.executable, "-m", "venv", str(folder / f"pip-{python}")])
     pip = str(folder / f"pip-{python}" / "bin" / "pip")
     _alone([pip, "download", "-qq", f"--dest={folder / python}", *asked, *_offline(bundle, python)])
