@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 PATIENCE_S = 60.0
+ALONE = ("unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
+"""Before a command that is to have no network but loopback; needs root."""
 
 
 def end(process: subprocess.Popen[bytes] | subprocess.Popen[str], number: int = signal.SIGINT) -> int:

@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.kubernetes import manifests
 from tests.kubernetes.containerfile import CONTAINERFILE, Copy, Run, Stage, copied, parse
 from tests.paths import ROOT
-from tests.processes import end
+from tests.processes import ALONE, end
 
 SUITES = {"docker.io/library/debian:12-slim": "bookworm"}
 MIRROR = "http://deb.debian.org/debian"
@@ -125,8 +125,7 @@ class Pod:
 
     def live(self) -> None:
         """Start, be ready, be drained, end."""
-        alone = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
-        with subprocess.Popen([*alone, *self._command(self._arguments)]) as transceiver:
+        with subprocess.Popen([*ALONE, *self._command(self._arguments)]) as transceiver:
             try:
                 self._wait_until_ready(transceiver)
                 print(self._in_it(self._pre_stop), flush=True)

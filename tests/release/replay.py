@@ -17,10 +17,10 @@ from pathlib import Path
 from release.archive import sha256
 from release.bundle import Tools, build, look_up
 from release.targets import Target
+from tests.processes import ALONE
 
 PYTHONS = ("3.11", "3.13")
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs", "--inh-caps=-all"]
-ALONE = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
 
 
 def main() -> int:
