@@ -44,6 +44,7 @@ from core.service.metrics.daemon import OUTCOMES
 from core.service.metrics.daemon import State as State
 from core.service.status_http import Status, serve
 from core.service.supervisor import Message, Supervisor, WorkerSpec
+from core.service.tasks import beside
 from core.service.watchdog import Condition, keep_telling
 from core.store.heartbeat import HostState
 
@@ -186,7 +187,8 @@ class Daemon(ABC, Generic[S]):
                 if not self.supervisor.is_stopping:
                     self._enter(State.READY)
                     logger.info("%s", self.ready_line())
-                    await self._until_ended()
+                    async with beside(keep_telling(self._condition), "the service manager is told no more"):
+                        await self._until_ended()
         finally:
             await runner.cleanup()
         return EXIT_INTERRUPTED if self._is_interrupted else EXIT_OK
@@ -224,7 +226,6 @@ class Daemon(ABC, Generic[S]):
 
     async def _until_ended(self) -> None:
         """Until the workers have ended: because they were told to, or because they cannot be kept up."""
-        telling = asyncio.create_task(keep_telling(self._condition))
         running = asyncio.create_task(self.supervisor.wait())
         stopping = asyncio.create_task(self._stop_when_told())
         try:
@@ -234,8 +235,7 @@ class Daemon(ABC, Generic[S]):
             await running
         finally:
             stopping.cancel()
-            telling.cancel()
-            await asyncio.gather(stopping, telling, return_exceptions=True)
+            await asyncio.gather(stopping, return_exceptions=True)
 
     async def _stop_when_told(self) -> None:
         await self._stop_wanted.wait()

@@ -17,6 +17,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
 
 from core.config import StoreSettings
+from core.service.tasks import beside
 from core.store.base import StoreError, StoreReason
 from core.store.guarded import GuardedStore
 from core.store.heartbeat import PERIOD_S
@@ -67,13 +68,10 @@ class Heartbeats:
     @contextlib.asynccontextmanager
     async def beating(self) -> AsyncIterator[None]:
         """As long as the block."""
-        task = asyncio.create_task(self._beat())
-        task.add_done_callback(_tell_end)
         try:
-            yield
+            async with beside(self._beat(), "no more heartbeats are written"):
+                yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
             await self.registry.store.close()
 
     async def _beat(self) -> None:
@@ -117,8 +115,3 @@ def open_heartbeats(
 def own_name() -> str:
     """What the system calls this host, as a name of ours may be spelled."""
     return re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())[:64] or "localhost"
-
-
-def _tell_end(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        logger.error("no more heartbeats are written: %s", task.exception(), exc_info=task.exception())

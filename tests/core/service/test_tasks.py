@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 
-from core.service.tasks import until_one_ends
+from core.service.tasks import beside, until_one_ends
 
 
 class Life:
@@ -57,5 +57,29 @@ def test_all_are_cancelled_with_it() -> None:
         with pytest.raises(asyncio.CancelledError):
             await together
         assert all(life.has_ended for life in lives)
+
+    asyncio.run(scenario())
+
+
+def test_what_runs_beside_ends_with_the_block() -> None:
+    async def scenario() -> None:
+        life = Life()
+        async with beside(life.live(), "no more of it"):
+            await life.has_begun.wait()
+            assert not life.has_ended
+        assert life.has_ended
+
+    asyncio.run(scenario())
+
+
+def test_a_fault_beside_is_told_and_the_block_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail() -> None:
+        raise ValueError("why")
+
+    async def scenario() -> None:
+        async with beside(fail(), "no more of it"):
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert [record.getMessage() for record in caplog.records] == ["no more of it: why"]
 
     asyncio.run(scenario())
