@@ -22,7 +22,7 @@ from ebpf.net import netns
 from tests.ansible.plugins import module
 from tests.certificates import self_signed
 from tests.core.store.kit import keeps_the_contract
-from tests.edge.lab.bird.kit import POP_ASN, VIPS, scene
+from tests.edge.lab.bird.kit import HOST_CONFIG, POP_ASN, VIPS, scene
 from tests.paths import ROOT
 from tests.ports import free_tcp_port
 from tests.processes import PATIENCE_S, end
@@ -143,7 +143,7 @@ def _refused(cli: list[str], password: str) -> None:
 def play_bird(rendered: Path, folder: Path) -> None:
     """Who speaks BFD is told from who does not; VIPs are announced while the checker lives."""
     folder.mkdir()
-    (folder / "voxpop.toml").write_text(CONFIG)
+    (folder / "voxpop.toml").write_text(HOST_CONFIG)
     keysfile.new(folder / "keys.toml")
     probe = module("modules", "bfd_neighbours")
     with scene(folder, hosts=1) as made, contextlib.ExitStack() as stack:
@@ -172,21 +172,3 @@ def play_bird(rendered: Path, folder: Path) -> None:
         sessions = made.control("host1").bfd_sessions()
         assert len(sessions) == 2
         assert all(session.is_up for session in sessions)
-
-
-CONFIG = """
-[token]
-keys_file = "keys.toml"
-[[cluster]]
-id = 1
-ipv4 = "10.2.0.0/24"
-ports = [40000, 40007]
-[relay]
-pop = "near"
-vips = ["198.51.100.1:3478", "[2001:db8:f::1]:3478"]
-forwarder = "userspace"
-workers = 1
-[announce]
-interval_ms = 100
-rise = 2
-"""

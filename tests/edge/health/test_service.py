@@ -20,7 +20,7 @@ from core.service import keysfile
 from ebpf.net import netns
 from ebpf.net.netns import Wiring
 from edge.health.service import HANG_S
-from tests.edge.lab.bird.kit import VIPS, Scene, scene
+from tests.edge.lab.bird.kit import HOST_CONFIG, VIPS, Scene, scene
 from tests.processes import PATIENCE_S, end
 
 pytestmark = [
@@ -29,27 +29,8 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("bird") is None, reason="needs BIRD"),
 ]
 
-CONFIG = """
-[token]
-keys_file = "keys.toml"
-[[cluster]]
-id = 1
-ipv4 = "10.2.0.0/24"
-ports = [40000, 40007]
-[relay]
-pop = "here"
-vips = ["198.51.100.1:3478", "[2001:db8:f::1]:3478"]
-forwarder = "userspace"
-workers = 1
-admin_socket = "relay.sock"
-[announce]
-interval_ms = 100
-rise = 2
-fall = 5
-hold_down_s = 1
-"""
 INTERVAL_S, LIMIT_S = 0.1, HANG_S + 0.6
-"""By that configuration; the limit is that of a check that hangs."""
+"""By HOST_CONFIG; the limit is that of a check that hangs."""
 
 
 class Host:
@@ -59,7 +40,7 @@ class Host:
         self.scene = made
         self._stack = stack
         self.config = made.folder / "voxpop.toml"
-        self.config.write_text(CONFIG)
+        self.config.write_text(HOST_CONFIG)
         keysfile.new(made.folder / "keys.toml")
         self.lines = made.folder / "announce.json"
 

@@ -24,6 +24,26 @@ VIPS = ("198.51.100.0/24", "2001:db8:f::/48")
 BACKBONE = ("10.1.1.0/24", "fd00:1:1::/48")
 CLIENTS = ("203.0.113.0/24", "2001:db8:c::/48")
 POP_ASN, CITY_ASN = 65001, 65002
+HOST_CONFIG = """
+[token]
+keys_file = "keys.toml"
+[[cluster]]
+id = 1
+ipv4 = "10.2.0.0/24"
+ports = [40000, 40007]
+[relay]
+pop = "here"
+vips = ["198.51.100.1:3478", "[2001:db8:f::1]:3478"]
+forwarder = "userspace"
+workers = 1
+admin_socket = "relay.sock"
+[announce]
+interval_ms = 100
+rise = 2
+fall = 5
+hold_down_s = 1
+"""
+"""What a host with VIPs runs its relay and its checker by; `keys.toml` has to be beside it."""
 
 
 def router(hosts: int, withheld: tuple[str, ...] = ()) -> Router:
