@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.acceptance import image, recipe, wires
@@ -102,8 +103,7 @@ def _call(scene: Scene) -> str:
 
 
 def _metrics(scene: Scene) -> str:
-    text = scene.pop.run(f"python3 -c {shlex.quote(_GET)} {wires.METRICS}/metrics")
-    families = list(text_string_to_metric_families(text + "\n"))
+    families = _scraped(scene.pop)
     info = next((s.labels for f in families for s in f.samples if s.name == "voxpop_relay_info"), None)
     if info != {"pop": "fra", "forwarder": "xdp"}:
         raise UnmetError(f"voxpop_relay_info has the labels {info}")
@@ -113,13 +113,18 @@ def _metrics(scene: Scene) -> str:
 _GET = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=30).read().decode())"
 
 
+def _scraped(pop: Machine) -> list[Metric]:
+    """What its relay says of itself."""
+    text = pop.run(f"python3 -c {shlex.quote(_GET)} {wires.METRICS}/metrics")
+    return list(text_string_to_metric_families(text + "\n"))
+
+
 def _fast(pop: Machine) -> int:
     """Packets that the kernel has forwarded so far."""
-    text = pop.run(f"python3 -c {shlex.quote(_GET)} {wires.METRICS}/metrics") + "\n"
     return round(
         sum(
             sample.value
-            for family in text_string_to_metric_families(text)
+            for family in _scraped(pop)
             for sample in family.samples
             if sample.name == "voxpop_fastpath_packets_total" and sample.labels["verdict"] in FAST
         )
