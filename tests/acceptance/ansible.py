@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -13,9 +12,10 @@ from pathlib import Path
 
 from tests.acceptance.errors import UnmetError
 from tests.acceptance.machine import SSH, Machine
-from tests.ansible.collection import ANSIBLES, INVENTORY, installed
+from tests.ansible.collection import INVENTORY, environment, installed
 
 SECONDS = 1800
+OVER_SSH = {"ANSIBLE_TIMEOUT": "60", "ANSIBLE_PIPELINING": "1"}
 _RECAP = re.compile(
     r"^(?P<host>\S+)\s+: ok=(?P<ok>\d+)\s+changed=(?P<changed>\d+)\s+unreachable=(?P<unreachable>\d+)\s+"
     r"failed=(?P<failed>\d+)",
@@ -71,7 +71,7 @@ class Playbooks:
         with installed() as collections, log.open("wb") as out:
             done = subprocess.run(
                 ["ansible-playbook", *self._arguments(machines), name],
-                cwd=collections, env=self._environment(collections, which), stdin=subprocess.DEVNULL,
+                cwd=collections, env=environment(which, collections) | OVER_SSH, stdin=subprocess.DEVNULL,
                 stdout=out, stderr=subprocess.STDOUT, timeout=SECONDS, check=False,
             )  # fmt: skip
         found = recaps(log.read_text())
@@ -96,16 +96,6 @@ class Playbooks:
         return {
             "ansible_host": "127.0.0.1", "ansible_port": machine.port, "ansible_user": "root",
             "ansible_ssh_common_args": " ".join([*SSH, *machine.ssh_options()]),
-        }  # fmt: skip
-
-    @staticmethod
-    def _environment(collections: Path, which: str) -> dict[str, str]:
-        own = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-        return own | {
-            "PATH": f"{ANSIBLES[which]}:{os.environ['PATH']}", "HOME": str(collections),
-            "ANSIBLE_COLLECTIONS_PATH": str(collections), "ANSIBLE_HOME": str(collections / "home"),
-            "ANSIBLE_LOCAL_TEMP": str(collections / "local"), "ANSIBLE_NOCOLOR": "1", "LC_ALL": "C.UTF-8",
-            "ANSIBLE_TIMEOUT": "60", "ANSIBLE_PIPELINING": "1",
         }  # fmt: skip
 
 

@@ -45,19 +45,23 @@ def installed() -> Iterator[Path]:
         yield Path(name)
 
 
-def run(which: str, folder: Path, *command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """A command of one of the Ansibles."""
+def environment(which: str, folder: Path) -> dict[str, str]:
+    """What one of the Ansibles finds the collection and itself by, and nothing of the user's own settings."""
     told = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-    told |= {
+    return told | {
         "PATH": f"{ANSIBLES[which]}:{os.environ['PATH']}",
         "HOME": str(folder),
         "ANSIBLE_COLLECTIONS_PATH": str(folder),
         "ANSIBLE_HOME": str(folder / "home"),
         "ANSIBLE_LOCAL_TEMP": str(folder / "local"),
-        "ANSIBLE_PYTHON_INTERPRETER": "/usr/bin/python3",
         "ANSIBLE_NOCOLOR": "1",
         "LC_ALL": "C.UTF-8",
     }
+
+
+def run(which: str, folder: Path, *command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """A command of one of the Ansibles, for this machine."""
+    told = environment(which, folder) | {"ANSIBLE_PYTHON_INTERPRETER": "/usr/bin/python3"}
     return subprocess.run(
         command, cwd=cwd or folder, env=told, capture_output=True, text=True, check=False, timeout=600
     )
