@@ -100,8 +100,10 @@ def _relay(arguments: argparse.Namespace) -> int:
 def _announce(arguments: argparse.Namespace) -> int:
     with interrupt.at_once():
         from core.service import log
+        from edge.health.handover import Program
         from edge.health.service import Announcer, load
 
     log.set_up(arguments.log_level, as_json=arguments.log_format == "json")
     tell = partial(print, flush=True) if arguments.json else None
-    return asyncio.run(Announcer(load(arguments.config), tell).run())
+    successor = Program.of_this_process(arguments.config)
+    return asyncio.run(Announcer(load(arguments.config), successor, tell).run())

@@ -19,7 +19,7 @@ from ebpf.errors import DataplaneError
 DEVICE = "/dev/net/tun"
 QUEUE_PACKETS = 8192
 """What waits in the kernel to be read, before it drops. Its own default is 500."""
-_TUNSETIFF, _TUNSETPERSIST = 0x400454CA, 0x400454CB
+_TUNSETIFF, _TUNSETPERSIST, _TUNGETIFF = 0x400454CA, 0x400454CB, 0x800454D2
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _SIOCSIFTXQLEN = 0x8913, 0x8914, 0x8943
 """linux/sockios.h"""
 _IFF_UP = 0x1
@@ -63,6 +63,15 @@ def open_device(
         where = "" if namespace is None else f" in {namespace}"
         raise DataplaneError(f"cannot open the TUN device {interface}{where}: {error.strerror}") from error
     return opened
+
+
+def name_of(file: int) -> str:
+    """The interface of a device's file. Raises DataplaneError for another file."""
+    try:
+        answer = fcntl.ioctl(file, _TUNGETIFF, bytes(40))
+    except OSError as error:
+        raise DataplaneError(f"file {file} is no TUN device: {error.strerror}") from error
+    return answer[:16].rstrip(b"\0").decode()
 
 
 def dropped(namespace: str | None, interface: str) -> int:

@@ -20,15 +20,22 @@ from ebpf.net import tun
 class Presence:
     """There or not. A context manager: not there in the end."""
 
-    def __init__(self, interface: str) -> None:
+    def __init__(self, interface: str, file: int | None = None) -> None:
+        """`file` is that of an interface that is there already, and ours from now on."""
         self._interface = interface
-        self._file: int | None = None
+        self._file = file
 
     def __enter__(self) -> Self:
         """Makes sure that it can be. Raises UnavailableError."""
-        self.set(is_there=True, is_up=False)
-        self.set(is_there=False)
+        if self._file is None:
+            self.set(is_there=True, is_up=False)
+            self.set(is_there=False)
         return self
+
+    @property
+    def file(self) -> int | None:
+        """Which keeps it there; None: it is not there."""
+        return self._file
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

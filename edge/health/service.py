@@ -18,12 +18,14 @@ import aiohttp
 from core.addr import Endpoint
 from core.config import AnnounceSettings
 from core.errors import ConfigError
+from core.service.build import VERSION
 from core.service.files import load_config
 from core.service.notify import READY, WATCHDOG, notify
 from core.service.status_http import Status, serve
-from edge.health import metrics
+from edge.health import handover, metrics
 from edge.health.answers import MAX_BODY_BYTES, Outcome, read_answer_untrusted
 from edge.health.deadman import Deadman
+from edge.health.handover import Program
 from edge.health.presence import Presence
 from edge.health.standing import NS_PER_S, Policy, Standing, State
 
@@ -70,13 +72,16 @@ def policy(settings: AnnounceSettings) -> Policy:
 class Announcer:
     """One checker, from start to end."""
 
-    def __init__(self, loaded: Loaded, tell: Callable[[str], None] | None = None) -> None:
-        """`tell` takes a JSON line for each change of state."""
+    def __init__(self, loaded: Loaded, successor: Program, tell: Callable[[str], None] | None = None) -> None:
+        """SIGHUP has it go on as `successor`; `tell` takes a JSON line for each change of state."""
         self._settings = loaded.settings
         self._at = loaded.relay_status
+        self._successor = successor
+        self._succession: asyncio.Task[None] | None = None
         self._tell = tell
-        self._standing = Standing(policy(loaded.settings), time.monotonic_ns())
-        self._presence = Presence(loaded.settings.interface)
+        file = handover.taken(loaded.settings.interface)
+        self._standing = Standing(policy(loaded.settings), time.monotonic_ns(), is_announced=file is not None)
+        self._presence = Presence(loaded.settings.interface, file)
         self._checks: Counter[Outcome] = Counter()
         self._changes: Counter[State] = Counter()
         self._last: Outcome | None = None
@@ -86,8 +91,7 @@ class Announcer:
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        # Who sends it to all daemons of Voxpop, for a reload, does not mean to withdraw the host.
-        loop.add_signal_handler(signal.SIGHUP, logger.warning, "nothing is reloaded here: it takes a restart")
+        loop.add_signal_handler(signal.SIGHUP, self._succeed)
         status = Status(self._exposition, self.summary, lambda: self._standing.is_announced)
         runner = await serve(status, self._settings.metrics, "announce.metrics")
         try:
@@ -100,6 +104,22 @@ class Announcer:
             await runner.cleanup()
         logger.info("not announced any more: told to end")
         return EXIT_OK
+
+    def _succeed(self) -> None:
+        if self._succession is None or self._succession.done():
+            self._succession = asyncio.get_running_loop().create_task(self._hand_over())
+
+    async def _hand_over(self) -> None:
+        """Go on as what is installed and configured now, or as before where that is not sound."""
+        successor = self._successor
+        if (fault := await successor.fault()) is not None:
+            logger.error("goes on as it is, for %s", fault)
+            return
+        logger.info("goes on as %s, by what is installed and configured now", " ".join(successor.command))
+        try:
+            successor.become(self._presence.file)
+        except OSError as error:
+            logger.error("goes on as it is, for %s: %s", successor.command[0], error.strerror)
 
     async def _check_until(self, stop: asyncio.Event) -> None:
         interval_s, timeout_s = self._settings.interval_ms / 1e3, self._settings.timeout_ms / 1e3
@@ -163,7 +183,8 @@ class Announcer:
     def summary(self) -> dict[str, object]:
         """What /healthz and --json say."""
         standing = self._standing.summary(time.monotonic_ns())
-        return {**standing, "last": self._last, "relay": str(self._at), "interface": self._settings.interface}
+        where = {"relay": str(self._at), "interface": self._settings.interface}
+        return {**standing, "last": self._last, **where, "version": VERSION}
 
     async def _exposition(self) -> bytes:
         return metrics.render(self._standing.state, self._checks, self._changes)

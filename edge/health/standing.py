@@ -48,9 +48,10 @@ class Policy:
 class Standing:
     """One relay, from the start of its checker. Times are monotonic."""
 
-    def __init__(self, policy: Policy, now_ns: int) -> None:
+    def __init__(self, policy: Policy, now_ns: int, *, is_announced: bool = False) -> None:
+        """`is_announced`: another checker has found it well, and this one goes on."""
         self._policy = policy
-        self.state = State.WITHDRAWN
+        self.state = State.ANNOUNCED if is_announced else State.WITHDRAWN
         self.since_ns = now_ns
         """When `state` began."""
         self.good = 0

@@ -20,7 +20,7 @@ from core.service import keysfile
 from ebpf.net import netns
 from ebpf.net.netns import Wiring
 from edge.health.service import HANG_S
-from tests.edge.lab.bird.kit import HOST_CONFIG, VIPS, Scene, scene
+from tests.edge.lab.bird.kit import HOST_CONFIG, UP, VIPS, Scene, scene
 from tests.processes import PATIENCE_S, end
 
 pytestmark = [
@@ -187,12 +187,22 @@ def test_a_routing_daemon_that_dies_is_withdrawn_and_announces_again_when_it_is_
     assert checker.poll() is None
 
 
-def test_a_reload_of_all_daemons_withdraws_nothing(well: Well) -> None:
+def test_a_reload_has_it_go_on_as_what_is_installed_and_withdraws_nothing(well: Well) -> None:
+    """The same process with the same interface, which lasts no longer than the process."""
     host, _, checker = well
+    before = host.scene.ip("host1", "-oneline", "link", "show", UP)
+    text = host.config.read_text()
+    host.config.write_text(text.replace("[announce]", "[announce]\nfall = 5.5"))
     checker.send_signal(signal.SIGHUP)
-    host.scene.until(lambda: "it takes a restart" in host.scene.logs()["announce.log"])
+    host.scene.until(lambda: "goes on as it is, for" in host.scene.logs()["announce.log"])
+    host.config.write_text(text.replace("fall = 5", "fall = 50"))
+    checker.send_signal(signal.SIGHUP)
+    host.scene.until(lambda: host.states() == ["withdrawn", "announced", "announced"])
+    assert host.scene.ip("host1", "-oneline", "link", "show", UP) == before
     assert checker.poll() is None
-    assert host.states()[-1] == "announced"
+    host.scene.until(lambda: checks(host) > 0)
+    checker.kill()
+    host.until_withdrawn()
 
 
 def test_a_service_manager_hears_that_it_is_ready_and_lives(
