@@ -26,6 +26,7 @@ from pipecat.frames.frames import (
     InterruptionFrame,
     LLMRunFrame,
     TTSAudioRawFrame,
+    TTSStoppedFrame,
 )
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineWorker
@@ -82,6 +83,7 @@ class Loudspeaker(FrameProcessor):
         self._call = call
         self.heard = bytearray()
         self._ends = 0.0
+        self._is_complete = asyncio.Event()
         self._playing: asyncio.Task[None] | None = None
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
@@ -92,7 +94,10 @@ class Loudspeaker(FrameProcessor):
             if self._playing is None:
                 await self._tell(BotStartedSpeakingFrame)
                 self._call.note("playing")
+                self._is_complete.clear()
                 self._playing = asyncio.create_task(self._play())
+        elif isinstance(frame, TTSStoppedFrame):
+            self._is_complete.set()
         elif isinstance(frame, InterruptionFrame) and self._playing is not None:
             self._playing.cancel()
             self._playing, self._ends = None, 0.0
@@ -101,6 +106,8 @@ class Loudspeaker(FrameProcessor):
         await self.push_frame(frame, direction)
 
     async def _play(self) -> None:
+        """To the end of the answer, which may come in late: a pause in it is not its end."""
+        await self._is_complete.wait()
         while self._ends > time.monotonic():  # noqa: ASYNC110 - it waits for the time, which may move
             await asyncio.sleep(self._ends - time.monotonic())
         self._playing = None
