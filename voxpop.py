@@ -6,8 +6,12 @@ and the inspection commands start at once. The parts themselves are imported whe
 
 from __future__ import annotations
 
-import argparse
 import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path and sys.path[0] != __file__.rpartition("/")[0]:
+    del sys.path[0]  # of `python -m voxpop`, the working directory: whoever writes there is not to run as us
+
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING

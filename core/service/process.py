@@ -14,7 +14,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -23,7 +22,7 @@ from pathlib import Path
 
 from core.addr import Endpoint
 from core.errors import UnavailableError
-from core.service import interrupt
+from core.service import interrupt, launch
 
 READY_TIMEOUT_S = 30.0
 READY_POLL_S = 0.05
@@ -75,7 +74,8 @@ def spawn(
         output = None if log is None else stack.enter_context(log.open("ab"))
         stack.enter_context(inside())
         popen = subprocess.Popen(
-            [*prefix, sys.executable, "-m", *command],
+            [*prefix, *launch.module(*command)],
+            env=launch.environment(),
             stdin=subprocess.DEVNULL,
             stdout=output if stdout is None else stdout,
             stderr=output,

@@ -1,4 +1,4 @@
-"""`python -m core.service.start MODULE …`: a worker, from before its first import.
+"""`python -I …/core/service/start.py MODULE …`: a child, a worker above all, from before its first import.
 
 Most of a worker's memory is what it imports, so that is where there is too little of it; and a worker that
 dies of that is one sentence in the log, as any other of what the machine lacks.
@@ -6,8 +6,12 @@ dies of that is one sentence in the log, as any other of what the machine lacks.
 
 from __future__ import annotations
 
-import runpy
 import sys
+
+if __file__.rsplit("/", 3)[0] not in sys.path:  # a checkout that is not what is installed
+    sys.path.insert(0, __file__.rsplit("/", 3)[0])
+
+import runpy
 
 from core.service.exhausted import lack
 

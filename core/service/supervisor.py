@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from core.errors import UnavailableError
+from core.service import launch
 from core.service.exhausted import lack, reason
 
 logger = logging.getLogger(__name__)
@@ -302,7 +303,7 @@ async def _spawn(spec: WorkerSpec, control: socket.socket) -> asyncio.subprocess
         return await asyncio.create_subprocess_exec(
             *spec.argv,
             pass_fds=(*spec.pass_fds, control.fileno()),
-            env={**os.environ, CONTROL_FD_VARIABLE: str(control.fileno())},
+            env=launch.environment({CONTROL_FD_VARIABLE: str(control.fileno())}),
             start_new_session=True,  # a Ctrl-C at the terminal is for the parent to act on
         )
     except OSError as error:

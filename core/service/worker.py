@@ -20,7 +20,7 @@ from typing import Any, NewType, TypeVar, get_args, get_type_hints
 import uvloop
 
 from core.errors import UnavailableError
-from core.service import log, standard_files
+from core.service import launch, log, standard_files
 from core.service.exhausted import lack
 from core.service.shortage import bearing_shortage
 from core.service.supervisor import ControlChannel, WorkerSpec
@@ -28,7 +28,6 @@ from core.service.supervisor import ControlChannel, WorkerSpec
 logger = logging.getLogger(__name__)
 
 EXIT_FAILED = 1
-START = "core.service.start"
 OF_THE_SUPERVISOR = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Signals that its supervisor acts on. They may be sent to all processes of a service at once, as systemd
 does at a stop, and a worker that ended by one would cut what the supervisor is about to drain.
@@ -59,7 +58,7 @@ A = TypeVar("A", bound=WorkerArguments)
 def spec(module: str, arguments: WorkerArguments) -> WorkerSpec:
     """How to start a worker whose module is `module`."""
     options = [f"--{_option(name)}={_write(getattr(arguments, name))}" for name in _types(type(arguments))]
-    command = [sys.executable, "-m", START, module, *options]
+    command = [*launch.module(module), *options]
     return WorkerSpec(arguments.name, command, list(_inherited(arguments)))
 
 

@@ -15,6 +15,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.service import launch
 from core.service.notify import notify
 from ebpf.errors import DataplaneError
 from ebpf.net import tun
@@ -49,6 +50,7 @@ class Program:
         try:
             process = await asyncio.create_subprocess_exec(
                 *self.command, "config", "check", str(self.config),
+                env=launch.environment(),
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
             )  # fmt: skip

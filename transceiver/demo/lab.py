@@ -10,14 +10,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from core.errors import UnavailableError
-from core.service import process
+from core.service import launch, process
 from core.service.process import Child
 
 START_TIMEOUT_S = 90.0
@@ -88,7 +87,8 @@ class Lab:
     async def traffic(self) -> Traffic:
         """All packets since the start. Raises UnavailableError."""
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "voxpop", "stats", "--json", "--config", self._config),
+            *launch.module("voxpop", "stats", "--json", "--config", self._config),
+            env=launch.environment(),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 
+from core.service import launch
 from edge.lab.drills.daemons import reload
 from edge.lab.drills.drill import CALLS, GAP, PACKETS, Bar, Drill, Figure, Outcome
 from edge.lab.drills.stage import Stage
@@ -69,8 +69,14 @@ def _complaints_missing(running: Running, words: str, ways: Sequence[Sequence[st
         if not any(words in line and "pop[1]" in line for line in told):
             missing.append(f"{name} says {told or 'that it adopted it'} at a reload")
     for way in ways:
-        command = [sys.executable, "-m", "voxpop", *way, str(running.plan.config_path)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        done = subprocess.run(
+            launch.module("voxpop", *way, str(running.plan.config_path)),
+            env=launch.environment(),
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
         said = done.stdout + done.stderr
         if done.returncode == 0 or not any(words in line and "pop[1]" in line for line in said.splitlines()):
             missing.append(f"{' '.join(way)} says {said!r}, and ends with {done.returncode}")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from core.errors import UnavailableError
+from core.service.launch import PASS_VARIABLE
 from core.service.process import Child
 from edge.lab.drills.daemons import until_said
 from edge.lab.drills.drill import CALLS, GAP, PACKETS, Bar, Drill, Figure, Outcome
@@ -88,6 +89,7 @@ def _clock(off_s: int) -> Iterator[None]:
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "FAKETIME_DONT_RESET": "1",
     }
+    settings[PASS_VARIABLE] = " ".join(settings)
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
     try:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from core.errors import UnavailableError
-from core.service import process
+from core.service import launch, process
 from core.service.process import Child
 from edge.lab.planet.speaker import until
 
@@ -47,7 +47,11 @@ class Store:
         log = self._directory / "redis.log"
         with log.open("ab") as output:
             popen = subprocess.Popen(
-                [program, *words], stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                [program, *words],
+                env=launch.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
             )
         self._child = Child(SERVER, popen, log)
         until(self.answers, f"{SERVER} answers")
@@ -78,6 +82,7 @@ class Store:
         try:
             return subprocess.run(
                 [shutil.which(CLI) or CLI, "-s", self._socket, *words],
+                env=launch.environment(),
                 capture_output=True,
                 text=True,
                 timeout=COMMAND_TIMEOUT_S,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from core.errors import ConfigError, UnavailableError
 from core.geo import Position
-from core.service import files, interrupt, keysfile, process
+from core.service import files, interrupt, keysfile, launch, process
 from core.service.files import create_secret
 from core.service.process import Child
 from ebpf.kernel import bpffs
@@ -146,8 +145,8 @@ def _prepare(layout: Layout, text: str, undoing: contextlib.ExitStack) -> None:
 
 def _new_api_key(path: Path) -> str:
     """Made by the verb, as transceivers are no business of this part."""
-    command = [sys.executable, "-m", "voxpop", "api-key", "new", str(path), KEY_NAME]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = launch.module("voxpop", "api-key", "new", str(path), KEY_NAME)
+    done = subprocess.run(command, env=launch.environment(), capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise UnavailableError(f"no API key: {done.stderr}")
     return done.stdout

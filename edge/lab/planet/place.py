@@ -7,13 +7,13 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from core.errors import UnavailableError
+from core.service import launch
 from core.service.process import Child
 from ebpf.net import netns
 from edge.lab import processes
@@ -38,7 +38,7 @@ class Place:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """What commands there find in theirs, besides our own."""
+        """What commands there find in theirs, besides what every child does."""
         return {}
 
     def inside(self) -> AbstractContextManager[None]:
@@ -57,7 +57,7 @@ class Place:
             with self.inside():
                 return subprocess.run(
                     _command(command),
-                    env={**os.environ, **self.environment},
+                    env=launch.environment(self.environment),
                     stdin=subprocess.DEVNULL,
                     capture_output=True,
                     text=True,
@@ -76,7 +76,7 @@ class Place:
             stack.enter_context(self.inside())
             return subprocess.Popen(
                 _command(command),
-                env={**os.environ, **self.environment},
+                env=launch.environment(self.environment),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -109,7 +109,7 @@ class Place:
 
 
 def _command(words: Sequence[str]) -> list[str]:
-    return [sys.executable, "-m", *words] if words[0] == "voxpop" else list(words)
+    return launch.module(*words) if words[0] == "voxpop" else list(words)
 
 
 @contextlib.contextmanager

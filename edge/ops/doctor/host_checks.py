@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from core.errors import UnavailableError
+from core.service import launch
 from ebpf import pins
 from ebpf.kernel import headers
 from ebpf.kernel.libbpf import SONAME, library
@@ -71,7 +71,12 @@ def _headers(_: Plan) -> Check:
 def _bcc(_: Plan) -> Check:
     """In another process: it brings in LLVM."""
     result = subprocess.run(
-        [sys.executable, "-c", _IMPORT], capture_output=True, text=True, timeout=60, check=False
+        launch.python("-c", _IMPORT),
+        env=launch.environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     if result.returncode == 0:
         return ok("bcc", f"version {result.stdout.strip()}")

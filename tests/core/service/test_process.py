@@ -18,24 +18,16 @@ from core.errors import UnavailableError
 from core.service import process
 from core.service.process import Child
 from tests.core.service.tiny_kit import PATIENCE_S, Tiny, eventually, free_endpoint, is_running
-from tests.paths import ROOT
 
 PYTHON = os.fsencode(sys.executable)
+SNIPPET = "tests.core.service.snippet"
 SLEEP = "import time; time.sleep(60)"
 STUBBORN = f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); print('up', flush=True); {SLEEP}"
 
 
-@pytest.fixture
-def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The name of a module that runs the code in its argument."""
-    (tmp_path / "snippet.py").write_text("import sys\nexec(sys.argv[1])\n")
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{ROOT}")
-    return "snippet"
-
-
 @contextmanager
-def running(module: str, code: str, log: Path | None, **how: object) -> Iterator[Child]:
-    child = process.spawn("snippet", [module, code], log, **how)  # type: ignore[arg-type]
+def running(code: str, log: Path | None, **how: object) -> Iterator[Child]:
+    child = process.spawn("snippet", [SNIPPET, code], log, **how)  # type: ignore[arg-type]
     try:
         yield child
     finally:
@@ -63,9 +55,9 @@ def test_a_daemon_is_waited_for_until_it_is_ready(tmp_path: Path) -> None:
         tiny.stop()
 
 
-def test_one_that_ends_instead_is_told_with_its_last_words(module: str, tmp_path: Path) -> None:
+def test_one_that_ends_instead_is_told_with_its_last_words(tmp_path: Path) -> None:
     code = "import sys; [print('line', n) for n in range(20)]; sys.exit(3)"
-    with running(module, code, tmp_path / "log") as child:
+    with running(code, tmp_path / "log") as child:
         with pytest.raises(UnavailableError) as caught:
             process.until_ready(child, free_endpoint())
         shown = str(caught.value).splitlines()
@@ -74,28 +66,26 @@ def test_one_that_ends_instead_is_told_with_its_last_words(module: str, tmp_path
             process.finish(child)
 
 
-def test_one_that_is_never_ready_is_given_up(
-    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_that_is_never_ready_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "READY_TIMEOUT_S", 0.3)
-    with running(module, SLEEP, tmp_path / "log") as child:
+    with running(SLEEP, tmp_path / "log") as child:
         with pytest.raises(UnavailableError, match=r"was not ready within 0\.3 s"):
             process.until_ready(child, free_endpoint())
         with pytest.raises(UnavailableError, match=r"did not end within 0\.3 s"):
             process.finish(child)
 
 
-def test_a_log_goes_on_where_it_was(module: str, tmp_path: Path) -> None:
+def test_a_log_goes_on_where_it_was(tmp_path: Path) -> None:
     for word in ("first", "second"):
-        with running(module, f"import sys; print({word!r}, file=sys.stderr)", tmp_path / "log") as child:
+        with running(f"import sys; print({word!r}, file=sys.stderr)", tmp_path / "log") as child:
             process.finish(child)
     assert child.text() == "first\nsecond\n"
 
 
-def test_without_a_log_its_output_is_ours(module: str) -> None:
+def test_without_a_log_its_output_is_ours() -> None:
     code = (
         "from core.service import process\n"
-        "child = process.spawn('snippet', ['snippet', 'print(\"heard\")'], None)\n"
+        f"child = process.spawn('snippet', [{SNIPPET!r}, 'print(\"heard\")'], None)\n"
         "process.finish(child)\n"
         "assert (child.text(), child.tail()) == ('', '')\n"
     )
@@ -103,27 +93,27 @@ def test_without_a_log_its_output_is_ours(module: str) -> None:
     assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
 
 
-def test_its_first_line_can_be_waited_for(module: str, tmp_path: Path) -> None:
+def test_its_first_line_can_be_waited_for(tmp_path: Path) -> None:
     said = "print('{}', flush=True); import time; time.sleep(60)"
-    with running(module, said, tmp_path / "log", stdout=subprocess.PIPE) as child:
+    with running(said, tmp_path / "log", stdout=subprocess.PIPE) as child:
         assert process.first_line(child, PATIENCE_S) == b"{}\n"
         with pytest.raises(UnavailableError, match=r"was not up within 0\.1 s"):
             process.first_line(child, 0.1)
-    with running(module, "pass", tmp_path / "log", stdout=subprocess.PIPE) as child:
+    with running("pass", tmp_path / "log", stdout=subprocess.PIPE) as child:
         assert process.first_line(child, PATIENCE_S) == b""
 
 
-def test_one_that_ignores_the_signal_is_killed(module: str, tmp_path: Path) -> None:
-    with running(module, STUBBORN, tmp_path / "log") as child:
+def test_one_that_ignores_the_signal_is_killed(tmp_path: Path) -> None:
+    with running(STUBBORN, tmp_path / "log") as child:
         eventually(lambda: child.text() == "up\n", "it ignores signals now")
         process.end(child, timeout_s=0.2)
         assert child.popen.returncode == -signal.SIGKILL
 
 
-def test_the_first_to_end_is_told(module: str, tmp_path: Path) -> None:
+def test_the_first_to_end_is_told(tmp_path: Path) -> None:
     with (
-        running(module, SLEEP, tmp_path / "a") as staying,
-        running(module, SLEEP, tmp_path / "b") as leaving,
+        running(SLEEP, tmp_path / "a") as staying,
+        running(SLEEP, tmp_path / "b") as leaving,
     ):
         began = time.monotonic()
         assert process.ended([staying, leaving], 0.2) == []
@@ -133,9 +123,9 @@ def test_the_first_to_end_is_told(module: str, tmp_path: Path) -> None:
         assert process.ended([staying, leaving]) == [leaving], "also when it has ended before"
 
 
-def test_a_tree_has_all_descendants_for_as_long_as_they_live(module: str, tmp_path: Path) -> None:
+def test_a_tree_has_all_descendants_for_as_long_as_they_live(tmp_path: Path) -> None:
     code = "import subprocess; p = subprocess.Popen(['sleep', '300']); print(p.pid, flush=True); p.wait()"
-    with running(module, code, tmp_path / "log", stdout=subprocess.PIPE) as parent:
+    with running(code, tmp_path / "log", stdout=subprocess.PIPE) as parent:
         child = int(process.first_line(parent, PATIENCE_S))
         assert process.tree(parent.popen.pid) == [parent.popen.pid, child]
         os.kill(child, signal.SIGKILL)
@@ -143,8 +133,8 @@ def test_a_tree_has_all_descendants_for_as_long_as_they_live(module: str, tmp_pa
         assert process.tree(parent.popen.pid) == [parent.popen.pid]
 
 
-def test_many_threads_may_wait_for_the_same_end(module: str, tmp_path: Path) -> None:
-    with running(module, SLEEP, tmp_path / "log") as child:
+def test_many_threads_may_wait_for_the_same_end(tmp_path: Path) -> None:
+    with running(SLEEP, tmp_path / "log") as child:
         seen: list[list[Child]] = []
         waiting = [threading.Thread(target=lambda: seen.append(process.ended([child]))) for _ in range(8)]
         for thread in waiting:
@@ -156,14 +146,12 @@ def test_many_threads_may_wait_for_the_same_end(module: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("ends_with_us", [True, False])
-def test_a_child_ends_with_a_parent_that_is_killed_if_it_is_to(
-    module: str, tmp_path: Path, ends_with_us: bool
-) -> None:
+def test_a_child_ends_with_a_parent_that_is_killed_if_it_is_to(tmp_path: Path, ends_with_us: bool) -> None:
     code = (
         "from pathlib import Path\n"
         "from core.service import process\n"
         f"log = Path({str(tmp_path / 'log')!r})\n"
-        f"child = process.spawn('x', ['snippet', {SLEEP!r}], log, ends_with_us={ends_with_us})\n"
+        f"child = process.spawn('x', [{SNIPPET!r}, {SLEEP!r}], log, ends_with_us={ends_with_us})\n"
         "print(child.popen.pid, flush=True)\n"
         "child.popen.wait()\n"
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from core.service import launch
 from core.service.exhausted import NO_MEMORY
 from tests.core.service.little_memory import least_memory
 from tests.paths import ROOT
@@ -23,11 +24,11 @@ def start(
         if memory is not None:
             resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 
-    command = [sys.executable, "-m", "core.service.start", *words]
+    command = [sys.executable, "-P", str(launch.START), *words]
     return subprocess.run(
         command,
         cwd=cwd,
-        env={"PYTHONPATH": str(ROOT)},
+        env={"PYTHONPATH": str(cwd)},
         preexec_fn=limit,
         capture_output=True,
         text=True,

@@ -18,6 +18,7 @@ import pytest
 
 from core.errors import UnavailableError
 from core.service import supervisor as module
+from core.service.launch import PASS_VARIABLE
 from core.service.supervisor import ControlChannel, Message, RestartPolicy, Supervisor, WorkerSpec
 from tests.paths import ROOT
 
@@ -29,6 +30,7 @@ AT_ONCE = RestartPolicy(tolerated=2, first_delay_s=0.001, last_delay_s=0.001)
 @pytest.fixture(autouse=True)
 def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv(PASS_VARIABLE, "PYTHONPATH")
 
 
 @pytest.fixture

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from core.service import launch
 from core.service.worker import Fd, WorkerArguments, parse, spec
 
 
@@ -43,7 +43,7 @@ ARGUMENTS = Arguments(
 def test_it_reads_what_it_was_given() -> None:
     made = spec("some.module", ARGUMENTS)
     assert made.name == "some-3"
-    assert made.argv[:4] == [sys.executable, "-m", "core.service.start", "some.module"]
+    assert made.argv[:4] == launch.module("some.module")
     assert parse(Arguments, made.argv[4:]) == ARGUMENTS
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from core.errors import ConfigError
+from tests.environments import environment_with
 from tests.pages import block, only
 from tests.sound import frames, likeness_in_pieces, speech
 from tests.transceiver.backends.packages import install
@@ -46,7 +47,7 @@ def site(tmp_path: Path) -> Path:
 @pytest.fixture
 def host(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     """A transceiver that has the page's package beside it and the page's configuration in its own."""
-    monkeypatch.setenv("PYTHONPATH", str(site))
+    monkeypatch.setattr(sys, "executable", environment_with(site, tmp_path))
     chosen, tables = CONFIGURATION.split("\n\n")
     name = tomllib.loads(chosen)["transceiver"]["backend"]
     return Host(tmp_path, {"backend": f'"{name}"'}, processes=1, tables=tables, is_reachable=True)

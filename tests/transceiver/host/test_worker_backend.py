@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from tests.environments import environment_with
 from tests.transceiver.backends.packages import install
 from tests.transceiver.descriptions import CHROMIUM
 from tests.transceiver.host_kit import CALLS, Host
@@ -85,7 +87,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     site = tmp_path / "site"
     site.mkdir()
     install(site, "journalist", {"journalist": "journalist:BACKEND"}, {"journalist": JOURNALIST})
-    monkeypatch.setenv("PYTHONPATH", str(site))
+    monkeypatch.setattr(sys, "executable", environment_with(site, tmp_path))
     return tmp_path
 
 

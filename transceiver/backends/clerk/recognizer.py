@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import importlib.util
 import json
-import sys
 from collections.abc import AsyncIterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import UnavailableError
+from core.service import launch
 from transceiver.media import SAMPLE_RATE
 from transceiver.media.resample import Resampler
 
@@ -41,7 +41,8 @@ class Recognizer:
     async def start(cls) -> Recognizer:
         """Start one, and wait until it is ready. Raises UnavailableError."""
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", MODULE),
+            *launch.module(MODULE),
+            env=launch.environment(),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator
 import numpy as np
 
 from core.errors import UnavailableError
+from core.service import launch
 from transceiver.media import SAMPLE_RATE
 from transceiver.media.resample import Resampler
 
@@ -38,7 +39,10 @@ class EspeakVoice:
         """24 kHz PCM of a sentence, as it is made. Raises UnavailableError."""
         async with self._room:
             process = await asyncio.create_subprocess_exec(
-                *(PROGRAM, *OPTIONS), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+                *(PROGRAM, *OPTIONS),
+                env=launch.environment(),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
             )
             try:
                 async with contextlib.aclosing(self._read(process, words)) as speech:
