@@ -5,29 +5,33 @@ from __future__ import annotations
 import base64
 import os
 import ssl
-import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
 
 from core.config import Config, parse
 from core.errors import ConfigError
 from core.keyring import MASTER_BYTES, Keyring
 from core.service.exhausted import reason
+from core.service.regular import read, read_secret
 
+DOCUMENT_BYTES = 1 << 20
+"""More than any configuration or file of keys has."""
 PASSWORD_BYTES = 512
+PASSWORD_FILE_BYTES = 4096
 CERTIFICATES_BYTES = 16384
 
 
 def load_toml(path: Path) -> dict[str, object]:
     """A TOML file as tables. Raises ConfigError naming the file."""
-    return _load(path, is_secret=False)
+    return _parse(path, read(path, DOCUMENT_BYTES))
 
 
-def load_secret_toml(path: Path) -> dict[str, object]:
-    """A TOML file that others must not read. Raises ConfigError when they can."""
-    return _load(path, is_secret=True)
+def load_secret_toml(path: Path, *, ours: bool = False) -> dict[str, object]:
+    """A TOML file that others must not read. Raises ConfigError when they can. `ours` as in
+    `core.service.regular`.
+    """
+    return _parse(path, read_secret(path, DOCUMENT_BYTES, ours=ours))
 
 
 def load_config(path: Path) -> Config:
@@ -60,13 +64,13 @@ def load_keyring(config: Config, config_path: Path) -> Keyring:
     return Keyring(masters, mint_with)
 
 
-def load_masters(path: Path) -> tuple[dict[int, bytes], int]:
+def load_masters(path: Path, *, ours: bool = False) -> tuple[dict[int, bytes], int]:
     """(master keys by id, the id to mint with) of a keys file. Raises ConfigError.
 
     The problems never repeat what the file has in place of a key or an id: it may be a secret that
     went to the wrong side of an equals sign.
     """
-    document = load_secret_toml(path)
+    document = load_secret_toml(path, ours=ours)
     table, mint_with = document.get("master"), document.get("mint_with")
     if not isinstance(table, dict) or document.keys() != {"master", "mint_with"}:
         raise ConfigError(
@@ -82,14 +86,10 @@ def load_masters(path: Path) -> tuple[dict[int, bytes], int]:
     return masters, mint_with
 
 
-def load_password(path: Path) -> str:
+def load_password(path: Path, *, ours: bool = False) -> str:
     """The one line of a file that others must not read. Raises ConfigError, without what is in it."""
     try:
-        with path.open("rb") as file:
-            _check_secrecy(path, file)
-            lines = file.read(PASSWORD_BYTES + 2).decode().splitlines()
-    except OSError as error:
-        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
+        lines = read_secret(path, PASSWORD_FILE_BYTES, ours=ours).decode().splitlines()
     except UnicodeDecodeError:
         raise ConfigError([f"{path}: is not text"]) from None
     if len(lines) != 1 or not 0 < len(lines[0].encode()) <= PASSWORD_BYTES:
@@ -99,8 +99,9 @@ def load_password(path: Path) -> str:
 
 def load_certificates(path: Path) -> str:
     """A file of certificates in PEM. Raises ConfigError."""
+    content = read(path, DOCUMENT_BYTES)
     try:
-        text = path.read_text("ascii")
+        text = content.decode("ascii")
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
     except OSError as error:
         raise ConfigError([f"{path}: cannot be used: {error.strerror or error}"]) from None
@@ -162,33 +163,11 @@ def _write_new(path: Path, text: str) -> None:
         raise
 
 
-def _load(path: Path, is_secret: bool) -> dict[str, object]:
+def _parse(path: Path, content: bytes) -> dict[str, object]:
     try:
-        with path.open("rb") as file:
-            if is_secret:
-                _check_secrecy(path, file)
-            return tomllib.load(file)
-    except OSError as error:
-        raise ConfigError([f"{path}: cannot be read: {reason(error)}"]) from None
+        return tomllib.loads(content.decode())
     except (ValueError, RecursionError) as error:  # bad TOML, bad UTF-8, a number of 5,000 digits
         raise ConfigError([f"{path}: is not TOML: {error}"]) from None
-
-
-def _check_secrecy(path: Path, file: BinaryIO) -> None:
-    """Raises ConfigError."""
-    if _others_can_read(file):
-        raise ConfigError([f"{path}: holds secrets but others can read it; run: chmod 600 {path}"])
-
-
-def _others_can_read(file: BinaryIO) -> bool:
-    """Whether anyone can but its owner. A file of root's that we read without being root is given to us by
-    its group, as Kubernetes gives secrets to a pod: its group may read it, and do no more.
-    """
-    held = os.fstat(file.fileno())
-    by_group = stat.S_IRWXG
-    if held.st_uid == 0 != os.geteuid():
-        by_group = stat.S_IWGRP | stat.S_IXGRP
-    return bool(held.st_mode & (by_group | stat.S_IRWXO))
 
 
 def _key_id(text: str) -> int:

@@ -82,13 +82,15 @@ def load(
     decode: Callable[[Message], S],
     room_bytes: int = 0,
     complete: Callable[[Mapping[str, object], Config], Mapping[str, object]] | None = None,
+    *,
+    ours: bool = False,
 ) -> Loaded[S]:
     """Read and check a configuration and the files that it points to.
 
     `judge` checks what this daemon wants beyond the declarations, and returns what else its workers must
     know; `decode` is what they make of the message. `room_bytes` is what the daemon adds to the message
-    later. `complete` puts into the document what only this host knows, and workers are told of. Raises
-    ConfigError with every problem.
+    later. `complete` puts into the document what only this host knows, and workers are told of. With
+    `ours` all secrets belong to root or to our user. Raises ConfigError with every problem.
     """
     document: Mapping[str, object]
     document, config = load_document(path)
@@ -97,11 +99,11 @@ def load(
         config = validate(path, document)
     problems: list[str] = []
     with _collected(problems):
-        secrets = load_store_secrets(config, path)
+        secrets = load_store_secrets(config, path, ours=ours)
     with _collected(problems):
         more = judge(config, path)
     with _collected(problems):
-        masters, mint_with = load_masters(keys_path(config, path))
+        masters, mint_with = load_masters(keys_path(config, path), ours=ours)
     if problems:
         raise ConfigError(problems)
     message: Message = {
@@ -151,7 +153,7 @@ def decode_keyring(message: Message) -> Keyring:
     return Keyring({int(key_id): base64.b64decode(text) for key_id, text in masters.items()}, mint_with)
 
 
-def load_store_secrets(config: Config, path: Path) -> StoreSecrets | None:
+def load_store_secrets(config: Config, path: Path, *, ours: bool = False) -> StoreSecrets | None:
     """The files that [store] names, relative paths counted from the configuration file; None without a table.
 
     Raises ConfigError with every problem.
@@ -162,7 +164,8 @@ def load_store_secrets(config: Config, path: Path) -> StoreSecrets | None:
     password = ca_pem = None
     problems: list[str] = []
     with _collected(problems):
-        password = None if store.password_file is None else load_password(path.parent / store.password_file)
+        if store.password_file is not None:
+            password = load_password(path.parent / store.password_file, ours=ours)
     with _collected(problems):
         ca_pem = None if store.ca_file is None else load_certificates(path.parent / store.ca_file)
     if problems:

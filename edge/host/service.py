@@ -8,6 +8,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -50,7 +51,8 @@ class RelayService(Daemon[WorkerSettings]):
 
     def __init__(self, config_path: Path, log_level: str, log_format: str) -> None:
         """Reads the configuration and opens the sockets. Raises ConfigError, UnavailableError."""
-        loaded = load(config_path)
+        read = partial(load, ours=True)
+        loaded = read(config_path)
         relay = loaded.settings.relay
         cpus = sorted(os.sched_getaffinity(0))
         shares = share_flows(relay.max_flows, relay.workers or min(len(cpus), relay.max_flows))
@@ -73,7 +75,7 @@ class RelayService(Daemon[WorkerSettings]):
             )
             for index, share in enumerate(shares)
         ]
-        super().__init__(config_path, load, loaded, [spec(MODULE, a) for a in arguments])
+        super().__init__(config_path, read, loaded, [spec(MODULE, a) for a in arguments])
         self.heartbeats = self._open_heartbeats()
         self.status = HostStatus(
             pop=relay.pop,

@@ -33,9 +33,11 @@ class WorkerSettings:
     """What `XdpHost.message` says, where the fast path carries the flows."""
 
 
-def load(path: Path) -> Loaded[WorkerSettings]:
-    """Read and check the configuration and the keys. Raises ConfigError with every problem."""
-    return handover.load(path, _judge, decode, XDP_ROOM_BYTES)
+def load(path: Path, *, ours: bool = False) -> Loaded[WorkerSettings]:
+    """Read and check the configuration and the keys, which with `ours` belong to root or to our user. Raises
+    ConfigError with every problem.
+    """
+    return handover.load(path, _judge, decode, XDP_ROOM_BYTES, ours=ours)
 
 
 def _judge(config: Config, path: Path) -> Mapping[str, object]:

@@ -76,10 +76,15 @@ def anywhere(cluster: Cluster) -> int:
 
 
 def load(
-    path: Path, locate: Callable[[Cluster], int] = anywhere, shelf: LocationShelf | None = None
+    path: Path,
+    locate: Callable[[Cluster], int] = anywhere,
+    shelf: LocationShelf | None = None,
+    *,
+    ours: bool = False,
 ) -> Loaded[WorkerSettings]:
     """Read and check the configuration, the master keys, the API keys and the database of locations, which
-    goes to `shelf`; without one all is merely checked. Raises ConfigError.
+    goes to `shelf`; without one all is merely checked. With `ours` all keys belong to root or to our user.
+    Raises ConfigError.
 
     `locate` says which number `transceiver.host = "address"` is, or raises UnavailableError.
     """
@@ -94,7 +99,7 @@ def load(
         except UnavailableError as error:
             raise ConfigError([f'{path}: transceiver.host = "address": {error}']) from None
 
-    loaded = handover.load(path, partial(_judge, shelf), decode, complete=complete)
+    loaded = handover.load(path, partial(_judge, shelf, ours), decode, complete=complete, ours=ours)
     settings = loaded.settings
     if not settings.vips:
         families = f"a family of cluster {settings.cluster.id}"
@@ -102,7 +107,7 @@ def load(
     return loaded
 
 
-def _judge(shelf: LocationShelf | None, config: Config, path: Path) -> Mapping[str, object]:
+def _judge(shelf: LocationShelf | None, ours: bool, config: Config, path: Path) -> Mapping[str, object]:
     transceiver = config.transceiver
     if transceiver is None:
         raise ConfigError([f"{path}: [transceiver] is missing; a transceiver needs that table"])
@@ -120,7 +125,7 @@ def _judge(shelf: LocationShelf | None, config: Config, path: Path) -> Mapping[s
     if transceiver.open:
         return {"api_keys": None, **more}
     assert transceiver.api_keys_file is not None  # core.config asks for one of the two
-    api_keys = load_api_keys(path.parent / transceiver.api_keys_file)
+    api_keys = load_api_keys(path.parent / transceiver.api_keys_file, ours=ours)
     return {"api_keys": api_keys.digests, **more}
 
 

@@ -70,7 +70,7 @@ class TransceiverService(Daemon[WorkerSettings]):
         user can enter. Raises ConfigError, UnavailableError.
         """
         self._shelf = LocationShelf(folder)
-        load = partial(load_settings, locate=own_host, shelf=self._shelf)
+        load = partial(load_settings, locate=own_host, shelf=self._shelf, ours=True)
         loaded = load(config_path)
         self._keep_locations(loaded.settings)
         transceiver = loaded.settings.transceiver

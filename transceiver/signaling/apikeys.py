@@ -50,9 +50,18 @@ class ApiKeys:
         return found
 
 
-def load_api_keys(path: Path) -> ApiKeys:
-    """Read a file of API keys. Raises ConfigError naming the file, the entry and the fix."""
-    document = load_secret_toml(path)
+def load_api_keys(path: Path, *, ours: bool = False) -> ApiKeys:
+    """Read a file of API keys. Raises ConfigError naming the file, the entry and the fix. A file without a
+    key is refused: it would lock everybody out. `ours` as in `core.service.regular`.
+    """
+    keys = _load(path, ours=ours)
+    if not keys.digests:
+        raise ConfigError([f"{path}: has no key, so nobody could call; run: voxpop api-key new {path} NAME"])
+    return keys
+
+
+def _load(path: Path, *, ours: bool = False) -> ApiKeys:
+    document = load_secret_toml(path, ours=ours)
     entries = document.get("key", {})
     if not isinstance(entries, dict) or set(document) - {"key"}:
         raise ConfigError([f"{path}: must have [key.NAME] tables and nothing else"])
@@ -72,7 +81,7 @@ def create_api_key(path: Path, name: str) -> str:
     if _NAME.fullmatch(name) is None:
         raise ConfigError([f"{name!r} is not a name: 1–64 letters, digits, - and _, not starting with those"])
     exists = path.exists()
-    names = load_api_keys(path).digests if exists else {}
+    names = _load(path).digests if exists else {}
     if name in names:
         raise ConfigError([f"{path}: there is a key named {name} already; delete its table to replace it"])
     if len(names) >= MAX_KEYS:

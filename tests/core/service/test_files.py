@@ -46,7 +46,7 @@ def secret(path: Path, text: str) -> Path:
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     assert problem(load_toml, tmp_path / "none.toml") == "cannot be read: No such file or directory"
-    assert problem(load_toml, tmp_path) == "cannot be read: Is a directory"
+    assert problem(load_toml, tmp_path) == "is a directory, not a file: name a regular file"
     assert problem(load_masters, tmp_path / "none.toml") == "cannot be read: No such file or directory"
 
 
@@ -171,7 +171,7 @@ def test_a_password_that_is_no_text(tmp_path: Path) -> None:
 
 def test_certificates_are_looked_at_before_they_are_used(tmp_path: Path) -> None:
     path = tmp_path / "ca.pem"
-    assert problem(load_certificates, path) == "cannot be used: No such file or directory"
+    assert problem(load_certificates, path) == "cannot be read: No such file or directory"
     path.write_text("no certificate")
     assert problem(load_certificates, path).startswith("cannot be used: ")
     for text in ("ä", ""):  # with none at all, the client would trust the system's

@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import os
 import resource
 import shutil
 import signal
@@ -14,6 +15,7 @@ import urllib.error
 import urllib.request
 from base64 import b64decode
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,7 @@ pytestmark = pytest.mark.slow
 
 Start = Callable[..., Host]
 
+NOBODY = 65534
 SDP = {"Content-Type": "application/sdp"}
 
 
@@ -169,17 +172,30 @@ def test_a_new_master_key_signs_what_follows(start: Start) -> None:
     assert key_ids(host, path) == [2, 2]
 
 
+def become_fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path, 0o600)
+
+
 def test_a_faulty_reload_changes_nothing(start: Start) -> None:
     host = start(processes=1)
     files = [host.config, host.folder / "api-keys.toml", host.folder / "keys.toml"]
     intact = {file: file.read_text() for file in files}
-    for refused, file in enumerate(files, 1):
-        file.write_text("[[[")
+    faults: list[tuple[Path, Callable[[], object], str]]
+    faults = [(file, partial(file.write_text, "[[["), "is not TOML") for file in files]
+    faults.append((files[1], partial(files[1].write_text, ""), "has no key, so nobody could call"))
+    faults.append((files[2], partial(become_fifo, files[2]), "is a FIFO"))
+    if os.geteuid() == 0:
+        faults.append((files[2], partial(os.chown, files[2], NOBODY, 0), "belongs to nobody"))
+    for refused, (file, spoil, complaint) in enumerate(faults, 1):
+        spoil()
         host.process.send_signal(signal.SIGHUP)
-        host.wait_for_log("reload refused, the old configuration stays")
+        host.wait_for_log(f"reload refused, the old configuration stays: {file}: {complaint}")
         host.call(CHROMIUM)
         assert host.metrics()["voxpop_daemon_reloads_total{outcome=refused}"] == refused
+        file.unlink()
         file.write_text(intact[file])
+        file.chmod(0o600)
     for file in files:
         file.write_text("[[[")
     [worker] = host.workers

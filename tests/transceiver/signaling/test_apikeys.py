@@ -115,5 +115,11 @@ def test_a_file_that_others_can_read(tmp_path: Path) -> None:
     assert "chmod 600" in problems(write(tmp_path / "keys.toml", "", 0o644))
 
 
-def test_an_empty_file_lets_nobody_in(tmp_path: Path) -> None:
-    assert load_api_keys(write(tmp_path / "keys.toml", "")).name_of("") is None
+@pytest.mark.parametrize("content", ["", "# none yet\n", "[key]\n"], ids=["empty", "a comment", "a table"])
+def test_a_file_without_a_key_is_refused_and_can_be_given_one(tmp_path: Path, content: str) -> None:
+    """It would lock everybody out."""
+    path = write(tmp_path / "keys.toml", content)
+    assert problems(path) == f"{path}: has no key, so nobody could call; run: voxpop api-key new {path} NAME"
+    if content != "[key]\n":
+        key = create_api_key(path, "first")
+        assert load_api_keys(path).name_of(key) == "first"

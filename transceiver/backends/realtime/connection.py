@@ -227,7 +227,7 @@ class Dialer:
         if settings.dialect == Dialect.BETA:
             headers["OpenAI-Beta"] = "realtime=v1"
         if settings.key_file:
-            key = await asyncio.to_thread(load_password, Path(settings.key_file))
+            key = await asyncio.to_thread(load_password, Path(settings.key_file), ours=True)
             is_bearer = settings.key_header.lower() == "authorization"
             headers[settings.key_header] = f"Bearer {key}" if is_bearer else key
         return headers
