@@ -4,19 +4,40 @@ from __future__ import annotations
 
 import binascii
 import hmac
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from enum import StrEnum
+from typing import Any
 
 MASTER_BYTES = 32
 KEY_IDS = range(32)
-TAG_INFO = b"voxpop token v1"
-PASSWORD_INFO = b"voxpop ice-pwd v1"
-REFERRAL_INFO = b"voxpop referral v1"
-RECORD_INFO = b"voxpop flow record v1"
-HEARTBEAT_INFO = b"voxpop heartbeat v1"
-SESSION_INFO = b"voxpop session id v1"
-CLIENT_SECRET_INFO = b"voxpop client secret v1"
-MAC_INFOS = (PASSWORD_INFO, REFERRAL_INFO, RECORD_INFO, HEARTBEAT_INFO, SESSION_INFO, CLIENT_SECRET_INFO)
-"""What HMAC-SHA-256 is used for, with a key of its own for each."""
+TAG_BYTES = 16
+MAC_BYTES = 32
+
+
+class Purpose(StrEnum):
+    """What keys are for, with one of its own for each, derived by the HKDF info `voxpop PURPOSE v1`. All but
+    the tag's are of HMAC-SHA-256.
+    """
+
+    TAG = "token"
+    PASSWORD = "ice-pwd"  # noqa: S105 - a part of a name
+    REFERRAL = "referral"
+    RECORD = "flow record"
+    HEARTBEAT = "heartbeat"
+    SESSION = "session id"
+    CLIENT_SECRET = "client secret"  # noqa: S105 - the same
+
+    @property
+    def info(self) -> bytes:
+        """Of HKDF."""
+        return f"voxpop {self.value} v1".encode()
+
+    @property
+    def length(self) -> int:
+        """Of a key, in bytes."""
+        return TAG_BYTES if self is Purpose.TAG else MAC_BYTES
+
+
 PASSWORD_CHARS = 32
 
 
@@ -29,12 +50,14 @@ def hkdf_sha256(master: bytes, info: bytes, length: int) -> bytes:
 
 
 class Keyring:
-    """Master keys by id. Several are accepted at once, so keys rotate without dropping a call.
+    """Keys by purpose and id, derived of master keys by id. Several ids are accepted at once, so keys rotate
+    without dropping a call.
 
-    `masters` maps key id (0–31) to 32 secret bytes; `mint_with` is the id that new tokens carry.
+    A master key is not kept, and cannot be had from what is. `masters` maps key id (0–31) to 32 secret bytes;
+    `mint_with` is the id that new tokens carry.
     """
 
-    __slots__ = ("_mac_keys", "_tag_keys", "mint_with")
+    __slots__ = ("_keys", "mint_with")
 
     def __init__(self, masters: Mapping[int, bytes], mint_with: int) -> None:
         if mint_with not in masters:
@@ -45,47 +68,67 @@ class Keyring:
             if len(master) != MASTER_BYTES:
                 raise ValueError(f"key {key_id} has {len(master)} bytes, not {MASTER_BYTES}")
         self.mint_with = mint_with
-        self._tag_keys = {k: hkdf_sha256(m, TAG_INFO, 16) for k, m in masters.items()}
-        self._mac_keys = {
-            info: {k: hkdf_sha256(m, info, 32) for k, m in masters.items()} for info in MAC_INFOS
+        self._keys = {
+            purpose: {k: hkdf_sha256(m, purpose.info, purpose.length) for k, m in masters.items()}
+            for purpose in Purpose
         }
 
+    def share(self, purposes: Collection[Purpose]) -> dict[str, object]:
+        """The keys for some purposes, in JSON's types: for a process that needs no others."""
+        keys = {
+            purpose: {str(k): binascii.b2a_base64(key, newline=False).decode() for k, key in by_id.items()}
+            for purpose, by_id in self._keys.items()
+            if purpose in purposes
+        }
+        return {"mint_with": self.mint_with, "keys": keys}
+
+    @classmethod
+    def of_share(cls, shared: Mapping[str, Any]) -> Keyring:
+        """What `share` gave. What needs a key for another purpose raises KeyError."""
+        keyring = cls.__new__(cls)
+        keyring.mint_with = shared["mint_with"]
+        keyring._keys = {  # noqa: SLF001 - one of ours
+            Purpose(purpose): {int(k): binascii.a2b_base64(text) for k, text in by_id.items()}
+            for purpose, by_id in shared["keys"].items()
+        }
+        return keyring
+
     def __repr__(self) -> str:
-        return f"Keyring(ids={sorted(self._tag_keys)}, mint_with={self.mint_with})"
+        return f"Keyring(ids={sorted(self._keys[Purpose.TAG])}, mint_with={self.mint_with})"
 
     @property
     def key_ids(self) -> list[int]:
         """Every id that is accepted, ascending."""
-        return sorted(self._tag_keys)
+        return sorted(self._keys[Purpose.TAG])
 
     def tag_key(self, key_id: int) -> bytes | None:
         """The 16-byte SipHash key of an id; None for an id that is not accepted."""
-        return self._tag_keys.get(key_id)
+        return self._keys[Purpose.TAG].get(key_id)
 
     def ice_password(self, key_id: int, ufrag: bytes) -> bytes:
         """The ICE password that belongs to a token: 32 ice-chars. KeyError for an unknown id."""
-        digest = self._mac(PASSWORD_INFO, key_id, ufrag)
+        digest = self._mac(Purpose.PASSWORD, key_id, ufrag)
         return binascii.b2a_base64(digest[:24], newline=False)
 
     def referral_mac(self, key_id: int, message: bytes) -> bytes:
         """The HMAC-SHA-256 by which regions vouch for callers. KeyError for an unknown id."""
-        return self._mac(REFERRAL_INFO, key_id, message)
+        return self._mac(Purpose.REFERRAL, key_id, message)
 
     def client_secret_mac(self, key_id: int, message: bytes) -> bytes:
         """The HMAC-SHA-256 that makes a client secret ours. KeyError for an unknown id."""
-        return self._mac(CLIENT_SECRET_INFO, key_id, message)
+        return self._mac(Purpose.CLIENT_SECRET, key_id, message)
 
     def record_mac(self, key_id: int, text: bytes) -> bytes:
         """HMAC-SHA-256 by which relays know each other's flow records. KeyError for an unknown id."""
-        return self._mac(RECORD_INFO, key_id, text)
+        return self._mac(Purpose.RECORD, key_id, text)
 
     def heartbeat_mac(self, key_id: int, text: bytes) -> bytes:
         """HMAC-SHA-256 by which hosts know each other's heartbeats. KeyError for an unknown id."""
-        return self._mac(HEARTBEAT_INFO, key_id, text)
+        return self._mac(Purpose.HEARTBEAT, key_id, text)
 
     def session_mac(self, key_id: int, message: bytes) -> bytes:
         """HMAC-SHA-256 by which hosts of a cluster know their session ids. KeyError for an unknown id."""
-        return self._mac(SESSION_INFO, key_id, message)
+        return self._mac(Purpose.SESSION, key_id, message)
 
-    def _mac(self, info: bytes, key_id: int, message: bytes) -> bytes:
-        return hmac.digest(self._mac_keys[info][key_id], message, "sha256")
+    def _mac(self, purpose: Purpose, key_id: int, message: bytes) -> bytes:
+        return hmac.digest(self._keys[purpose][key_id], message, "sha256")

@@ -1,24 +1,23 @@
 """What workers are told by their supervisor, at the start and after each reload: the whole configuration.
 
-It holds the keys, so it goes over the control socket only: a command line or an environment is readable
-for others. Workers open no file of the operator's, so one that is half-edited cannot keep a worker that
-died from coming back. They parse the document that the supervisor has parsed before, so a new key of the
-configuration needs its declaration and its use, and nothing between.
+It holds keys, those that a worker needs and no master key, so it goes over the control socket only: a command
+line or an environment is readable for others. Workers open no file of the operator's, so one that is
+half-edited cannot keep a worker that died from coming back. They parse the document that the supervisor has
+parsed before, so a new key of the configuration needs its declaration and its use, and nothing between.
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from core.config import Config, parse
 from core.errors import ConfigError
-from core.keyring import Keyring
+from core.keyring import Keyring, Purpose
 from core.service.files import (
     keys_path,
     load_certificates,
@@ -48,6 +47,8 @@ DRAIN_ROOM_BYTES = 16
 """What a number takes in the settings."""
 
 
+KEYS = "keys"
+"""The key of a message for what `decode_keyring` reads."""
 STORE = "store_secrets"
 """The key of a message for what `decode_store_secrets` reads."""
 
@@ -83,14 +84,16 @@ def load(
     room_bytes: int = 0,
     complete: Callable[[Mapping[str, object], Config], Mapping[str, object]] | None = None,
     *,
+    purposes: Collection[Purpose] = (Purpose.TAG,),
     ours: bool = False,
 ) -> Loaded[S]:
     """Read and check a configuration and the files that it points to.
 
     `judge` checks what this daemon wants beyond the declarations, and returns what else its workers must
-    know; `decode` is what they make of the message. `room_bytes` is what the daemon adds to the message
-    later. `complete` puts into the document what only this host knows, and workers are told of. With
-    `ours` all secrets belong to root or to our user. Raises ConfigError with every problem.
+    know; `decode` is what they make of the message, which has keys for `purposes` and no others: what we keep
+    ourselves has all. `room_bytes` is what the daemon adds to the message later. `complete` puts into the
+    document what only this host knows, and workers are told of. With `ours` all secrets belong to root or to
+    our user. Raises ConfigError with every problem.
     """
     document: Mapping[str, object]
     document, config = load_document(path)
@@ -103,21 +106,20 @@ def load(
     with _collected(problems):
         more = judge(config, path)
     with _collected(problems):
-        masters, mint_with = load_masters(keys_path(config, path), ours=ours)
+        keyring = Keyring(*load_masters(keys_path(config, path), ours=ours))
     if problems:
         raise ConfigError(problems)
     message: Message = {
         "type": SETTINGS,
         "document": document,
-        "masters": {str(key_id): base64.b64encode(master).decode() for key_id, master in masters.items()},
-        "mint_with": mint_with,
+        KEYS: keyring.share(purposes),
         DRAIN_NUMBER: 0,
         IS_EXPELLING: False,
         STORE: secrets,
         **more,
     }
     _check_size(path, message, room_bytes)
-    return Loaded(decode(message), message)
+    return Loaded(decode({**message, KEYS: keyring.share([*Purpose])}), message)
 
 
 @contextlib.contextmanager
@@ -148,9 +150,8 @@ def decode_config(message: Message) -> Config:
 
 def decode_keyring(message: Message) -> Keyring:
     """The keys in a message."""
-    masters: Any = message["masters"]
-    mint_with: Any = message["mint_with"]
-    return Keyring({int(key_id): base64.b64decode(text) for key_id, text in masters.items()}, mint_with)
+    shared: Any = message[KEYS]
+    return Keyring.of_share(shared)
 
 
 def load_store_secrets(config: Config, path: Path, *, ours: bool = False) -> StoreSecrets | None:

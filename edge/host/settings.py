@@ -9,7 +9,7 @@ from typing import Any
 
 from core.config import Config, RelaySettings
 from core.errors import ConfigError
-from core.keyring import Keyring
+from core.keyring import Keyring, Purpose
 from core.service import handover
 from core.service.handover import Loaded
 from core.service.supervisor import Message
@@ -19,6 +19,9 @@ XDP = "xdp"
 """The key of a message for what `XdpHost.message` says."""
 XDP_ROOM_BYTES = 16384
 """That comes to at most 256 backbone addresses of 39 characters, 8 ids of VIPs, a path."""
+
+PURPOSES = (Purpose.TAG, Purpose.PASSWORD, Purpose.RECORD)
+"""What a relay worker has keys for: to open tokens, to check passwords, to sign records of flows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ def load(path: Path, *, ours: bool = False) -> Loaded[WorkerSettings]:
     """Read and check the configuration and the keys, which with `ours` belong to root or to our user. Raises
     ConfigError with every problem.
     """
-    return handover.load(path, _judge, decode, XDP_ROOM_BYTES, ours=ours)
+    return handover.load(path, _judge, decode, XDP_ROOM_BYTES, purposes=PURPOSES, ours=ours)
 
 
 def _judge(config: Config, path: Path) -> Mapping[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+import json
 
 import pytest
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -11,7 +12,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.keyring import MASTER_BYTES, PASSWORD_CHARS, Keyring, hkdf_sha256
+from core.keyring import MASTER_BYTES, PASSWORD_CHARS, Keyring, Purpose, hkdf_sha256
 from core.ufrag import ICE_CHARS
 
 MASTER = bytes(range(32))
@@ -62,6 +63,27 @@ def test_the_mac_of_records_has_a_key_of_its_own() -> None:
     assert keyring.record_mac(3, b"text") == hmac.digest(key, b"text", "sha256")
     with pytest.raises(KeyError):
         keyring.record_mac(4, b"text")
+
+
+def test_a_share_has_the_keys_of_its_purposes_and_no_others() -> None:
+    keyring = Keyring({3: MASTER, 7: bytes(32)}, 7)
+    shared = json.dumps(keyring.share((Purpose.TAG, Purpose.PASSWORD)))
+    part = Keyring.of_share(json.loads(shared))
+    assert (part.key_ids, part.mint_with) == ([3, 7], 7)
+    assert [part.tag_key(key_id) for key_id in (3, 7, 8)] == [keyring.tag_key(3), keyring.tag_key(7), None]
+    assert part.ice_password(3, b"u") == keyring.ice_password(3, b"u")
+    for mac in (
+        part.referral_mac,
+        part.record_mac,
+        part.heartbeat_mac,
+        part.session_mac,
+        part.client_secret_mac,
+    ):
+        with pytest.raises(KeyError):
+            mac(3, b"text")
+    for secret in (MASTER, *(hkdf_sha256(MASTER, each.info, 32) for each in [*Purpose][2:])):
+        assert base64.b64encode(secret).decode() not in shared
+    assert json.loads(json.dumps(part.share([*Purpose]))) == json.loads(shared)
 
 
 def test_an_unknown_id_has_no_key() -> None:

@@ -14,7 +14,7 @@ from ipaddress import IPv4Network, IPv6Network
 from core.addr import IpFamily
 from core.cluster import Cluster, resolve_untrusted
 from core.errors import TokenError
-from core.keyring import PASSWORD_INFO, TAG_INFO, Keyring, hkdf_sha256
+from core.keyring import Keyring, Purpose, hkdf_sha256
 from core.token import TAG_OFFSET, Token, TokenReason, mint, open_untrusted
 
 MASTERS = {0: bytes(range(32)), 1: bytes(range(32, 64)), 31: bytes(range(224, 256))}
@@ -128,8 +128,8 @@ def build() -> dict[str, object]:
         "keys": {
             str(key_id): {
                 "master": base64.b64encode(master).decode(),
-                "tag_key_hex": hkdf_sha256(master, TAG_INFO, 16).hex(),
-                "password_key_hex": hkdf_sha256(master, PASSWORD_INFO, 32).hex(),
+                "tag_key_hex": hkdf_sha256(master, Purpose.TAG.info, 16).hex(),
+                "password_key_hex": hkdf_sha256(master, Purpose.PASSWORD.info, 32).hex(),
             }
             for key_id, master in MASTERS.items()
         },

@@ -13,7 +13,7 @@ from core.addr import Endpoint, IpFamily
 from core.cluster import Cluster
 from core.config import HOST_FROM_ADDRESS, Config, PopSettings, TransceiverSettings
 from core.errors import ConfigError, UnavailableError
-from core.keyring import Keyring
+from core.keyring import Keyring, Purpose
 from core.service import handover
 from core.service.handover import Loaded
 from core.service.supervisor import Message
@@ -34,6 +34,9 @@ REGIONS = "regions"
 """The key, besides `POPS`, for the other regions that take calls."""
 POPS = "pops"
 """To a worker: what is known of the PoPs. Also the key of that, there and in the settings."""
+
+PURPOSES = (Purpose.TAG, Purpose.PASSWORD, Purpose.REFERRAL, Purpose.SESSION, Purpose.CLIENT_SECRET)
+"""What a transceiver process has keys for: tokens and their passwords, and what it answers in JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,9 @@ def load(
         except UnavailableError as error:
             raise ConfigError([f'{path}: transceiver.host = "address": {error}']) from None
 
-    loaded = handover.load(path, partial(_judge, shelf, ours), decode, complete=complete, ours=ours)
+    loaded = handover.load(
+        path, partial(_judge, shelf, ours), decode, complete=complete, purposes=PURPOSES, ours=ours
+    )
     settings = loaded.settings
     if not settings.vips:
         families = f"a family of cluster {settings.cluster.id}"

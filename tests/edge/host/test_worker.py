@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from core.service import keysfile
 from tests.edge.host.kit import HOST, OpenPeer, StartRelay, call, is_running, ufrag_for
 from tests.edge.kit import (
     MEDIA,
@@ -15,6 +16,7 @@ from tests.edge.kit import (
     request,
 )
 from tests.edge.xdp_scene import Call, Pop
+from tests.memory import keys_in
 
 
 def test_a_dead_worker_is_replaced_on_its_sockets_and_flows_come_back(
@@ -55,6 +57,23 @@ def test_keys_are_not_to_be_seen_from_outside(start: StartRelay) -> None:
         for name in ("cmdline", "environ"):
             assert secret not in Path(f"/proc/{pid}/{name}").read_bytes()
     assert secret.decode() not in relay.log_text()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: reads the memory of processes")
+def test_a_worker_has_keys_for_its_purposes_and_no_master_key(start: StartRelay) -> None:
+    """At a reload, and from the start."""
+    purposes = {"token", "ice-pwd", "flow record"}
+    relay = start()
+    keys = relay.directory / "keys.toml"
+    (first,) = relay.worker_pids()
+    keysfile.rotate(keys)  # to a key that is random, and so in no memory by chance
+    relay.signal(signal.SIGHUP)
+    eventually(lambda: keys_in(first, keys)[2] == purposes, "it has the new one")
+    os.kill(first, signal.SIGKILL)
+    eventually(lambda: relay.summary()["workers"] == 0, "its death is seen")
+    eventually(lambda: relay.summary()["workers"] == 1, "the next worker is ready")
+    (second,) = relay.worker_pids()
+    assert keys_in(second, keys)[2] == purposes
 
 
 @pytest.mark.netns

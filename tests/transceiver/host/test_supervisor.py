@@ -22,6 +22,7 @@ import pytest
 
 from core.errors import UnavailableError
 from tests.exposition import assert_is_catalogue, complaints
+from tests.memory import keys_in
 from tests.paths import ROOT
 from tests.transceiver.descriptions import CHROMIUM, attributes
 from tests.transceiver.host_kit import CALLS, FRAGMENT, Host, kill
@@ -170,6 +171,10 @@ def test_a_new_master_key_signs_what_follows(start: Start) -> None:
     host.wait_until(lambda: key_ids(host, path)[1] == 2, "not adopted")
     path = host.call(CHROMIUM)
     assert key_ids(host, path) == [2, 2]
+    if os.geteuid() == 0:
+        (worker,) = host.workers
+        purposes = {"token", "ice-pwd", "referral", "session id", "client secret"}
+        assert keys_in(worker, host.folder / "keys.toml") == {1: purposes, 2: purposes}
 
 
 def become_fifo(path: Path) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
@@ -15,6 +13,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from OpenSSL import SSL
 from yarl import URL
 
+from tests.memory import search
 from tests.transceiver.host_kit import CALLS, Host
 from transceiver.caller.api import SignalingClient
 from transceiver.caller.call import Call
@@ -73,21 +72,6 @@ def secrets(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
         receive_keys(self, keys, now_ns)
 
     monkeypatch.setattr(Transport, "receive_keys", learn)
-    return found
-
-
-def search(pid: int, secrets: Mapping[str, bytes]) -> set[str]:
-    """Which of them are anywhere in what a process can write to."""
-    found: set[str] = set()
-    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
-        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
-            bounds = re.match(r"([0-9a-f]+)-([0-9a-f]+) rw", line)
-            if bounds is None or line.endswith("[vvar]"):
-                continue
-            start, end = (int(bound, 16) for bound in bounds.groups())
-            memory.seek(start)
-            content = memory.read(end - start)
-            found |= {name for name, secret in secrets.items() if secret in content}
     return found
 
 
