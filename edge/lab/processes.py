@@ -14,6 +14,7 @@ from pathlib import Path
 
 from core.addr import Endpoint
 from core.errors import UnavailableError
+from core.service import launch
 from ebpf.net import netns
 
 END_TIMEOUT_S = 3.0
@@ -69,11 +70,14 @@ def _ancestry() -> Iterator[int]:
 
 
 def _command(pid: int) -> str | None:
-    """Its command line; None where it has ended."""
+    """Its command line, from the module on where it is one of ours; None where it has ended."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except (FileNotFoundError, ProcessLookupError):
         return None
+    start = os.fsencode(launch.START)
+    if start in words:
+        words = words[words.index(start) + 1 :]
     return b" ".join(words).decode(errors="replace").strip() or None
 
 

@@ -51,7 +51,7 @@ class Daemon:
         """Of the supervisor, whoever started it; None while none runs."""
         if self._child is not None and self._child.popen.poll() is None:
             return self._child.popen.pid
-        words = f"-m voxpop {self.name} --config {self.config_path}"
+        words = f"voxpop {self.name} --config {self.config_path}"
         running = processes.running_in([self._namespace])[self._namespace]
         return next((each.pid for each in running if each.command.endswith(words)), None)
 

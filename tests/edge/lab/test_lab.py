@@ -34,7 +34,7 @@ def test_a_lab_is_made_shown_and_removed(name: str) -> None:
     assert [i["name"] for i in places["pop"]["interfaces"]] == ["public", "backbone"]
     assert all(i["is_up"] and not i["xdp"] for place in places.values() for i in place["interfaces"])
     assert set(load(name).backbone_hosts) < set(places["pop"]["interfaces"][1]["addresses"])
-    assert [p["command"].split()[2] for p in places["region"]["processes"]] == ["edge.lab.signaling"]
+    assert [p["command"].split()[0] for p in places["region"]["processes"]] == ["edge.lab.signaling"]
     checked = subprocess.run(
         [sys.executable, "-m", "voxpop", "config", "check", found["config"]], capture_output=True, text=True
     )
