@@ -46,6 +46,15 @@ check: .venv/.stamp-check
 	$(BIN)/lint-imports
 	$(if $(C_FILES),clang-format --dry-run -Werror $(C_FILES))
 	shellcheck .ci/at-boot .ci/need .ci/get-uv .ci/run
+	$(BIN)/python -m release.audit
+
+## audit: known flaws of what we install, by a service; needs a network
+AUDIT_VERSION := 2.10.1
+.PHONY: audit
+audit: .venv/.stamp-check
+	$(BIN)/python -m release.audit
+	@$(UV) export --quiet --locked --no-default-groups --no-emit-project > .venv/audit.txt
+	$(UV) tool run pip-audit@$(AUDIT_VERSION) --strict --require-hashes --disable-pip --requirement .venv/audit.txt
 
 ## format: put everything in the form that `make check` wants
 .PHONY: format
