@@ -45,6 +45,8 @@ INDEX_FIND, INDEX_GROUP, INDEX_LINK, INDEX_UNLINK = 0, 1, 2, 3
 PUNT_CLASS_STUN, PUNT_CLASS_MEDIA = 0, 1
 PUNT_CLASSES = 4
 """There is room for."""
+PUNT_TOKENS = 1 << 16
+"""Cells for what tokens owe."""
 CLOCK_SET = 0x10000
 UPSTREAM, DOWNSTREAM = 0, 1
 SLOT_OFF, SLOT_LIVE = 0, 1
@@ -131,9 +133,12 @@ class Config(Structure):
         ("index_groups", c_uint32 * 2),
         ("index_backbones", c_uint32 * 2),
         ("default_nexthop", c_uint16 * 2 * 2),
-        ("reserved", c_uint64),
+        ("emergency", c_uint32),
+        ("reserved", c_uint32),
         ("budget", Budget * PUNT_CLASSES),
-        ("reserved_cold", c_uint64 * 8),
+        ("token_interval_ns", c_uint64),
+        ("token_burst_ns", c_uint64),
+        ("reserved_cold", c_uint64 * 6),
         ("local", Local * (2 * LOCAL_CELLS)),
         ("nexthop", NextHop * NEXTHOPS),
         ("backbone4", Backbone * BACKBONES),
@@ -276,6 +281,12 @@ class Debt(Structure):
     _fields_ = (("paid_at_ns", c_uint64 * PUNT_CLASSES),)
 
 
+class TokenDebt(Structure):
+    """struct vp_token_debt."""
+
+    _fields_ = (("paid_at_ns", c_uint64),)
+
+
 STRUCTS: dict[str, type[Structure]] = {
     "vp_local": Local,
     "vp_vip": Vip,
@@ -302,5 +313,6 @@ STRUCTS: dict[str, type[Structure]] = {
     "vp_counter": Counter,
     "vp_source": Source,
     "vp_debt": Debt,
+    "vp_token_debt": TokenDebt,
 }
 """By their names in C."""

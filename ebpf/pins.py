@@ -70,6 +70,7 @@ EGRESSES = MapSpec("egresses", MapKind.DEVMAP, c_uint32, c_uint32, layout.EGRESS
 COUNTERS_MAP = MapSpec("counters", MapKind.PERCPU_ARRAY, c_uint32, layout.Counter, COUNTERS)
 PUNT_TOTAL = MapSpec("punt_total", MapKind.ARRAY, c_uint32, layout.Debt, 1)
 PUNT_SOURCES = MapSpec("punt_sources", MapKind.LRU_HASH, layout.Source, layout.Debt)
+PUNT_TOKENS = MapSpec("punt_tokens", MapKind.ARRAY, c_uint32, layout.TokenDebt, layout.PUNT_TOKENS)
 
 UFRAGS4 = MapSpec("ufrags4", MapKind.ARRAY, c_uint32, layout.Ufrag, None, F_MMAPABLE)
 UFRAGS6 = MapSpec("ufrags6", MapKind.ARRAY, c_uint32, layout.Ufrag, None, F_MMAPABLE)
@@ -95,7 +96,12 @@ ALL: tuple[AnySpec, ...] = (
     COUNTERS_MAP,
     PUNT_TOTAL,
     PUNT_SOURCES,
+    PUNT_TOKENS,
 )
+
+
+PROGRAM_ONLY: tuple[AnySpec, ...] = (PUNT_TOKENS,)
+"""What no relay opens, and so may be missing where the program is older than the relay."""
 
 
 def buckets(max_flows: int) -> int:
@@ -228,7 +234,7 @@ def size_of(directory: Path, spec: AnySpec) -> int:
 
 def check_still_pinned(directory: Path, map_ids: Mapping[str, int]) -> None:
     """Whether what is pinned is still what somebody has opened. Raises ReplacedError."""
-    for spec in ALL:
+    for spec in (spec for spec in ALL if spec.name in map_ids):
         try:
             opened = BpfMap.open(spec, directory / spec.name)
         except PinError as error:

@@ -176,6 +176,23 @@ class Tables:
             total_ns * (rates.total_burst - 1),
         )
 
+    def set_token_rate(self, pps: float, burst: int) -> None:
+        """How many packets with one token may be punted, whichever sources they have. It has two cells, each
+        of which is worth a half.
+        """
+        interval_ns = round(2e9 / pps)
+        self.config["token_burst_ns"] = interval_ns * (burst // 2 - 1)
+        self.config["token_interval_ns"] = interval_ns
+
+    @property
+    def is_emergency(self) -> bool:
+        """Whether of strangers only valid tokens pass."""
+        return bool(self.config["emergency"])
+
+    def set_emergency(self, is_raised: bool) -> None:
+        """Let of strangers only valid tokens pass, or all that there is a budget for."""
+        self.config["emergency"] = int(is_raised)
+
     def set_keys(self, keyring: Keyring) -> None:
         """Accept the tokens of these keys, and no others."""
         for key_id in KEY_IDS:

@@ -74,6 +74,12 @@ class Reason(StrEnum):
     DROP_TOTAL_BUDGET = "drop_total_budget"
     DROP_INTERNAL = "drop_internal"
     """What cannot happen, but for a mistake of ours: a map without an element that it has."""
+    DROP_TOKEN_BUDGET = "drop_token_budget"  # noqa: S105
+    """One token was used more often than a call needs it, from whatever sources."""
+    DROP_EMERGENCY_MEDIA = "drop_emergency_media"
+    """What `punt_media` is otherwise."""
+    DROP_EMERGENCY_PORT = "drop_emergency_port"
+    """In an emergency: UDP to a VIP's address at another port, for which no socket of this host waits."""
     UNKNOWN = "unknown"
     """None of the program's own: all that a newer program counts under reasons of which this version has not
     heard.

@@ -13,8 +13,8 @@ from tests.sources import Edit
 
 REASON: Mapping[str, Edit] = {
     "ebpf/prog/verdict.h": (
-        'X(DROP_INTERNAL, DROP, "drop_internal")',
-        'X(DROP_INTERNAL, DROP, "drop_internal") X(DROP_ODD, DROP, "drop_odd")',
+        'X(DROP_EMERGENCY_PORT, DROP, "drop_emergency_port")',
+        'X(DROP_EMERGENCY_PORT, DROP, "drop_emergency_port") X(DROP_ODD, DROP, "drop_odd")',
     ),
     "ebpf/verdict.py": (
         '    UNKNOWN = "unknown"\n',
@@ -23,12 +23,12 @@ REASON: Mapping[str, Edit] = {
 }
 FIELD: Mapping[str, Edit] = {
     "ebpf/prog/layout.h": (
-        "__u64 reserved_cold[8];",
-        "__u32 odd_bytes, odd_pad; __u64 reserved_cold[7];",
+        "__u64 reserved_cold[6];",
+        "__u32 odd_bytes, odd_pad; __u64 reserved_cold[5];",
     ),
     "ebpf/layout.py": (
-        '("reserved_cold", c_uint64 * 8)',
-        '("odd_bytes", c_uint32), ("odd_pad", c_uint32), ("reserved_cold", c_uint64 * 7)',
+        '("reserved_cold", c_uint64 * 6)',
+        '("odd_bytes", c_uint32), ("odd_pad", c_uint32), ("reserved_cold", c_uint64 * 5)',
     ),
 }
 ODD_PACKETS: Mapping[str, Edit] = {

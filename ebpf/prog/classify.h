@@ -39,18 +39,14 @@ VP_INLINE enum vp_fate vp_judge_upstream(struct vp_packet *packet, struct vp_flo
 					 struct vp_ufrag *ufrag)
 {
 	__u8 *payload = (void *)(packet->udp + 1);
-	enum vp_kind kind = VP_KIND_OTHER;
 
 	if (VP_UNLIKELY(vp_is_binding_request(packet->udp, packet->end)))
 		return vp_judge_request(packet, flow, ufrag);
 	if (VP_LIKELY(flow->record))
 		return VP_TRY_FORWARD;
-	if (packet->udp->len != VP_BSWAP16(sizeof(*packet->udp)) &&
-	    (void *)(payload + 1) <= packet->end)
-		kind = vp_kind_of(*payload);
-	if (kind == VP_KIND_DTLS || kind == VP_KIND_MEDIA)
-		return VP_ASKS_MEDIA;
-	return vp_decide(packet, VP_DROP_NOT_WEBRTC);
+	if ((void *)(payload + 1) > packet->end || vp_kind_of(*payload) == VP_KIND_STUN)
+		return vp_decide(packet, VP_DROP_NOT_WEBRTC);
+	return VP_ASKS_MEDIA;
 }
 
 #endif

@@ -113,6 +113,27 @@ VP_INLINE __u64 vp_match_tags(const struct vp_group *group, __u32 tag)
 	       vp_same_bytes(VP_READ_ONCE(words[1]), wanted) >> 1;
 }
 
+#define VP_EACH_ENTRY(byte) ((byte)*0x0100000001000000ULL)
+
+/*
+ * Whether a bucket has an entry with a tag; not 0 where it may have, 0 where it has not. The same
+ * test, of the upper byte of each half of a word: what is below it changes nothing. Strangers are
+ * looked up in two buckets, each packet of a flood, so an entry at a time would be too dear.
+ */
+VP_INLINE __u64 vp_match_entries(const struct vp_bucket *bucket, __u32 tag)
+{
+	const __u64 *words = (const __u64 *)bucket->entry;
+	__u64 wanted = VP_EACH_ENTRY((__u64)tag), found = 0;
+
+#pragma unroll
+	for (int i = 0; i < VP_BUCKET_ENTRIES / 2; i++) {
+		__u64 differ = VP_READ_ONCE(words[i]) ^ wanted;
+
+		found |= (differ - VP_EACH_ENTRY(0x01)) & ~differ;
+	}
+	return found & VP_EACH_ENTRY(0x80);
+}
+
 /*
  * Which slot of its group a bit of a match stands for. BPF has no instruction that counts trailing
  * zeros, so it is done as with a de Bruijn sequence (Leiserson, Prokop, Randall 1998): multiplying

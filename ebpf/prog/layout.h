@@ -119,9 +119,12 @@ struct vp_config {
 	__u32 index_backbones[2];
 	__u16 default_nexthop[2][2]; /* IPv4, IPv6; upstream, downstream: see
 					vp_prefetch_default_egress() */
-	__u64 reserved; /* the last of the one cache line that each packet reads up to here */
+	__u32 emergency;	     /* not 0: of strangers, only valid tokens pass */
+	__u32 reserved; /* the last of the one cache line that each packet reads up to here */
 	struct vp_budget budget[VP_PUNT_CLASSES];
-	__u64 reserved_cold[8]; /* cells begin on a cache line */
+	__u64 token_interval_ns; /* as in vp_budget, of one token, whichever sources use it */
+	__u64 token_burst_ns;
+	__u64 reserved_cold[6]; /* cells begin on a cache line */
 	struct vp_local local[2 * VP_LOCAL_CELLS];
 	struct vp_nexthop nexthop[VP_NEXTHOPS];
 	struct vp_backbone backbone4[VP_BACKBONES];
@@ -294,6 +297,17 @@ struct vp_source {
 /* When the source will have paid for everything that it was let through (GCRA), by class. */
 struct vp_debt {
 	__u64 paid_at_ns[VP_PUNT_CLASSES];
+};
+
+/*
+ * The same of a token. It has two cells, which its tag names, and is charged to the one that owes
+ * less: so whoever has worn out some of them stands in the way of few others.
+ */
+#define VP_PUNT_TOKENS_LOG2 16
+#define VP_PUNT_TOKENS	    (1 << VP_PUNT_TOKENS_LOG2)
+
+struct vp_token_debt {
+	__u64 paid_at_ns;
 };
 
 #endif

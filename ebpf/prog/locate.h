@@ -56,12 +56,30 @@ VP_INLINE _Bool vp_is_ours(const struct vp_local *local, __u16 port)
 	return vp_vip_at(local, port) >= 0 || vp_in_nat_range(local, port);
 }
 
+/* Not ours, so the kernel's. In an emergency, of the addresses that strangers know, what a socket
+ * waits for is its; see vp_ask_socket(). */
+VP_INLINE enum vp_fate vp_leave(const struct vp_config *cfg, struct vp_packet *packet)
+{
+	if (VP_UNLIKELY(cfg->emergency) && packet->local->vips)
+		return VP_ASKS_SOCKET;
+	return vp_decide(packet, VP_PASS_NOT_OURS);
+}
+
+/* The same of what hides its ports: nobody waits for that. */
+VP_INLINE enum vp_fate vp_leave_odd(const struct vp_config *cfg, struct vp_packet *packet)
+{
+	if (cfg->emergency && packet->local->vips)
+		return vp_decide(packet, VP_DROP_EMERGENCY_PORT);
+	return vp_decide(packet, VP_PASS_NOT_OURS);
+}
+
 /*
  * A UDP packet that hides its ports, or that takes more than a look to parse. No WebRTC client
  * sends such a thing, so nothing of it is forwarded or punted. A later fragment might be for a VIP
  * of its address, and is dropped if there is one.
  */
-VP_INLINE enum vp_fate vp_judge_odd4(struct vp_packet *packet, struct vp_ipv4 *ip)
+VP_INLINE enum vp_fate vp_judge_odd4(const struct vp_config *cfg, struct vp_packet *packet,
+				     struct vp_ipv4 *ip)
 {
 	struct vp_udp *udp;
 
@@ -72,12 +90,13 @@ VP_INLINE enum vp_fate vp_judge_odd4(struct vp_packet *packet, struct vp_ipv4 *i
 		return vp_decide(packet,
 				 packet->local->vips ? VP_DROP_MALFORMED : VP_PASS_NOT_OURS);
 	if (!vp_is_ours(packet->local, udp->dst))
-		return vp_decide(packet, VP_PASS_NOT_OURS);
+		return vp_leave_odd(cfg, packet);
 	return vp_decide(packet,
 			 ip->fragment & VP_IPV4_FRAGMENT ? VP_DROP_FRAGMENT : VP_DROP_OPTIONS);
 }
 
-VP_INLINE enum vp_fate vp_judge_odd6(struct vp_packet *packet, struct vp_ipv6 *ip)
+VP_INLINE enum vp_fate vp_judge_odd6(const struct vp_config *cfg, struct vp_packet *packet,
+				     struct vp_ipv6 *ip)
 {
 	struct vp_extensions found = vp_walk_extensions(ip, packet->end);
 
@@ -87,7 +106,7 @@ VP_INLINE enum vp_fate vp_judge_odd6(struct vp_packet *packet, struct vp_ipv6 *i
 		return vp_decide(packet, packet->local->vips ? VP_DROP_FRAGMENT : VP_PASS_NOT_OURS);
 	}
 	if (!vp_is_ours(packet->local, found.udp->dst))
-		return vp_decide(packet, VP_PASS_NOT_OURS);
+		return vp_leave_odd(cfg, packet);
 	return vp_decide(packet, found.fragment ? VP_DROP_FRAGMENT : VP_DROP_OPTIONS);
 }
 
@@ -101,7 +120,7 @@ VP_INLINE enum vp_fate vp_locate4(struct vp_config *cfg, struct vp_packet *packe
 	if (packet->local->family != 4 || packet->local->addr[0] != ip->dst)
 		return vp_decide(packet, VP_PASS_NOT_OURS);
 	if (VP_UNLIKELY(ip->version_ihl != VP_IPV4_PLAIN || ip->fragment & VP_IPV4_FRAGMENT))
-		return vp_judge_odd4(packet, ip);
+		return vp_judge_odd4(cfg, packet, ip);
 	packet->udp = (void *)(ip + 1);
 	packet->bytes = VP_BSWAP16(ip->total_len);
 	if ((void *)(packet->udp + 1) > packet->end)
@@ -118,7 +137,7 @@ VP_INLINE enum vp_fate vp_locate6(struct vp_config *cfg, struct vp_packet *packe
 		return vp_decide(packet,
 				 ip->next == VP_PROTO_UDP ? VP_PASS_NOT_OURS : VP_PASS_NOT_UDP);
 	if (VP_UNLIKELY(ip->next != VP_PROTO_UDP))
-		return vp_judge_odd6(packet, ip);
+		return vp_judge_odd6(cfg, packet, ip);
 	packet->udp = (void *)(ip + 1);
 	packet->bytes = VP_BSWAP16(ip->payload_len) + sizeof(*ip);
 	if ((void *)(packet->udp + 1) > packet->end)
@@ -137,7 +156,7 @@ VP_INLINE enum vp_fate vp_locate(struct vp_config *cfg, struct vp_packet *packet
 		return fate;
 	packet->vip = vp_vip_at(packet->local, packet->udp->dst);
 	if (packet->vip < 0 && !vp_in_nat_range(packet->local, packet->udp->dst))
-		return vp_decide(packet, VP_PASS_NOT_OURS);
+		return vp_leave(cfg, packet);
 	if (!vp_lengths_agree(packet->l2.l3, packet->end, packet->udp, packet->bytes))
 		return vp_decide(packet, VP_DROP_MALFORMED);
 	if (packet->family == VP_FAMILY_IPV6 && !packet->udp->check)

@@ -120,6 +120,8 @@ VP_INLINE void vp_find_in_buckets(_Bool six, const struct vp_config *cfg, __u64 
 
 		if (!bucket)
 			return;
+		if (VP_LIKELY(!vp_match_entries(bucket, tag)))
+			continue;
 		VP_NO_UNROLL
 		for (int i = 0; i < VP_BUCKET_ENTRIES; i++) {
 			__u32 entry =

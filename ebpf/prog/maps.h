@@ -73,4 +73,7 @@ VP_MAP("array", __u32, struct vp_debt, punt_total);
  */
 VP_MAP("lru_hash", struct vp_source, struct vp_debt, punt_sources);
 
+/* Cell → debt of the tokens that it is a cell of; the program; each punt of a token. */
+VP_MAP("array", __u32, struct vp_token_debt, punt_tokens);
+
 #endif

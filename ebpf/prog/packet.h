@@ -31,6 +31,7 @@ enum vp_fate {
 	VP_ASKS_TOKEN,	/* a binding request of a stranger */
 	VP_ASKS_UFRAG,	/* one for another ufrag than its flow's */
 	VP_ASKS_MEDIA,	/* a stranger's DTLS, SRTP, SRTCP */
+	VP_ASKS_SOCKET, /* not ours, but in an emergency only if a socket waits for it */
 };
 
 struct vp_packet {

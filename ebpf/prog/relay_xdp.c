@@ -41,8 +41,9 @@ VP_INLINE enum vp_fate vp_steer(struct xdp_md *ctx, struct vp_packet *packet,
 
 	if (!cfg)
 		return vp_decide(packet, VP_DROP_INTERNAL);
-	if (vp_locate(cfg, packet) == VP_DECIDED)
-		return VP_DECIDED;
+	fate = vp_locate(cfg, packet);
+	if (fate != VP_GO_ON)
+		return fate;
 	if (packet->vip < 0) {
 		if (!backbone)
 			return vp_decide(packet, VP_DROP_WRONG_SIDE);
@@ -51,6 +52,8 @@ VP_INLINE enum vp_fate vp_steer(struct xdp_md *ctx, struct vp_packet *packet,
 			return VP_DECIDED;
 		return vp_forward_down(ctx, cfg, packet, down, &egress);
 	}
+	if (VP_UNLIKELY(!vp_is_of_known_kind(packet->udp, packet->end)))
+		return vp_decide(packet, VP_DROP_NOT_WEBRTC);
 	vp_prefetch_default_egress(cfg, packet, VP_UPSTREAM, &egress);
 	vp_find_upstream(cfg, packet, &flow);
 	fate = vp_judge_upstream(packet, &flow, ufrag);
@@ -80,7 +83,7 @@ VP_INLINE int vp_process(struct xdp_md *ctx, _Bool backbone)
 		fate = vp_steer(ctx, &packet, &ufrag, backbone);
 	}
 	if (fate != VP_DECIDED)
-		vp_admit(&packet, &ufrag, fate);
+		vp_admit(ctx, &packet, &ufrag, fate);
 	return vp_finish(&packet);
 }
 

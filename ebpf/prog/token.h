@@ -14,35 +14,32 @@
 #define VP_ONES 0x0101010101010101ULL
 #define VP_HIGH 0x8080808080808080ULL
 
-/* 0x01 in every byte of `w` that is at least `c`; bytes and c are below 0x80, so nothing carries.
- */
+/* Bit 7 of every byte of `w` that is at least `c`, and anything below it; bytes and c are below
+ * 0x80, so nothing carries. */
 VP_INLINE __u64 vp_bytes_from(__u64 w, __u8 c)
 {
-	return ((w + VP_ONES * (0x80 - c)) & VP_HIGH) >> 7;
-}
-
-VP_INLINE __u64 vp_bytes_in(__u64 w, __u8 first, __u8 last)
-{
-	return vp_bytes_from(w, first) & ~vp_bytes_from(w, last + 1);
+	return w + VP_ONES * (0x80 - c);
 }
 
 /*
  * Eight base64 characters at once, the first in the lowest byte, as eight values of six bits. BCC
  * has no constant tables, and this is shorter than a look-up. False for anything outside of the
- * alphabet.
+ * alphabet: what is in it is at least an odd number of its bounds. From bound to bound the
+ * difference between a character and its value changes.
  */
 VP_INLINE _Bool vp_base64_values(__u64 w, __u64 *values)
 {
-	__u64 upper = vp_bytes_in(w, 'A', 'Z');
-	__u64 lower = vp_bytes_in(w, 'a', 'z');
-	__u64 digit = vp_bytes_in(w, '0', '9');
-	__u64 plus = vp_bytes_in(w, '+', '+');
-	__u64 slash = vp_bytes_in(w, '/', '/');
+	__u64 slash = vp_bytes_from(w, '/'), digit = vp_bytes_from(w, '0');
+	__u64 upper = vp_bytes_from(w, 'A'), lower = vp_bytes_from(w, 'a');
+	__u64 known = vp_bytes_from(w, '+') ^ vp_bytes_from(w, '+' + 1) ^ slash ^
+		      vp_bytes_from(w, '9' + 1) ^ upper ^ vp_bytes_from(w, 'Z' + 1) ^ lower ^
+		      vp_bytes_from(w, 'z' + 1);
 
-	if (w & VP_HIGH || (upper | lower | digit | plus | slash) != VP_ONES)
+	if ((w | ~known) & VP_HIGH)
 		return 0;
-	*values = w - upper * 'A' - lower * ('a' - 26) + digit * (52 - '0') + plus * (62 - '+') +
-		  slash * (63 - '/');
+	*values = w + VP_ONES * (62 - '+') - ((slash & VP_HIGH) >> 7) * 3 -
+		  ((digit & VP_HIGH) >> 7) * 12 - ((upper & VP_HIGH) >> 7) * 69 -
+		  ((lower & VP_HIGH) >> 7) * 6;
 	return 1;
 }
 

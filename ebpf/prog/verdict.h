@@ -43,7 +43,10 @@
 	X(DROP_NO_CLOCK, DROP, "drop_no_clock")                 \
 	X(DROP_SOURCE_BUDGET, DROP, "drop_source_budget")       \
 	X(DROP_TOTAL_BUDGET, DROP, "drop_total_budget")         \
-	X(DROP_INTERNAL, DROP, "drop_internal")
+	X(DROP_INTERNAL, DROP, "drop_internal")                 \
+	X(DROP_TOKEN_BUDGET, DROP, "drop_token_budget")         \
+	X(DROP_EMERGENCY_MEDIA, DROP, "drop_emergency_media")   \
+	X(DROP_EMERGENCY_PORT, DROP, "drop_emergency_port")
 
 #define VP_REASON_ENUM(name, action, label) VP_##name,
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 
 from core.addr import Endpoint, IpFamily
 from core.cluster import Cluster, resolve_untrusted
-from core.demux import PacketKind, classify_untrusted
+from core.demux import KIND_BY_FIRST_BYTE, PacketKind, classify_untrusted
 from core.errors import TokenError, WireError
 from core.keyring import Keyring
 from core.store.flow_record import decode_untrusted
@@ -25,6 +25,7 @@ from core.ufrag import split_username_untrusted
 from edge.relay.forwarder import Flow
 from edge.relay.verdict import DROPS, FORWARD, Action, RelayReason, Verdict
 
+_NOT_WEBRTC = DROPS[RelayReason.NOT_WEBRTC]
 _UNKNOWN_FLOW = {
     PacketKind.DTLS: DROPS[RelayReason.UNKNOWN_FLOW_DTLS],
     PacketKind.MEDIA: DROPS[RelayReason.UNKNOWN_FLOW_MEDIA],
@@ -51,6 +52,8 @@ class Relay:
         """
         if flow is None:
             return self._decide_stranger(datagram, family, now_min)
+        if not len(datagram) or KIND_BY_FIRST_BYTE[datagram[0]] is PacketKind.OTHER:
+            return _NOT_WEBRTC
         if not is_binding_request_untrusted(datagram):
             return FORWARD
         return self._decide_request(bytes(datagram), family, flow, now_ns, now_min)

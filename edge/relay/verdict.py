@@ -17,6 +17,8 @@ class RelayReason(StrEnum):
     UNKNOWN_FLOW_MEDIA = "unknown_flow_media"
     UNKNOWN_FLOW_OTHER = "unknown_flow_other"
     NOT_BINDING_REQUEST = "not_binding_request"
+    NOT_WEBRTC = "not_webrtc"
+    """From a known address, but nothing that a transceiver speaks: neither STUN nor DTLS nor media."""
     NO_SOURCE_PORT = "no_source_port"
     """It came from port 0, to which nothing can be answered (RFC 768)."""
     BAD_INTEGRITY = "bad_integrity"

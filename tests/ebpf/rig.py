@@ -179,6 +179,8 @@ class Rig:
             tables.set_dscp(direction, None)
         tables.set_rates(layout.PUNT_CLASS_STUN, AMPLE)
         tables.set_rates(layout.PUNT_CLASS_MEDIA, AMPLE)
+        tables.set_token_rate(1e6, 100_000)
+        tables.set_emergency(False)
         tables.set_locals(LOCALS)
 
     def install(self, flow: FlowRecord, ufrag: bytes = UFRAG) -> None:

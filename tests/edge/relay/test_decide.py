@@ -181,9 +181,7 @@ def test_noise_from_a_known_address_is_forwarded_or_dropped(tail: bytes, kept: i
 FROM_A_KNOWN_ADDRESS: dict[str, bytes] = {
     "media": MEDIA,
     "dtls": DTLS,
-    "empty": b"",
     "one byte": b"\x00",
-    "anything that is not STUN": b"\xff" * 20,
     "own check": REQUEST,
     "own check with a forged integrity": request(UFRAG, b"x" * 32),
     "indication": request(UFRAG, kind=MessageType.BINDING_INDICATION),
@@ -195,6 +193,11 @@ FROM_A_KNOWN_ADDRESS: dict[str, bytes] = {
 @pytest.mark.parametrize("case", FROM_A_KNOWN_ADDRESS)
 def test_a_known_flow_is_forwarded(case: str) -> None:
     assert decide(FROM_A_KNOWN_ADDRESS[case], AFlow(UFRAG)) is FORWARD
+
+
+@pytest.mark.parametrize("payload", [b"", b"\xff" * 20, b"\x04", b"\x40\x00\x00\x01a"])
+def test_what_no_transceiver_speaks_is_not_carried(payload: bytes) -> None:
+    assert decide(payload, AFlow(UFRAG)) is DROPS[RelayReason.NOT_WEBRTC]
 
 
 def test_a_token_that_expires_during_the_call_does_not_end_it() -> None:
