@@ -205,6 +205,18 @@ class DataplaneSettings:
         default=20_000,
         reloadable=True,
     )
+    emergency: str = setting(
+        choice("auto", "on", "off"),
+        "whether of strangers only valid tokens pass; auto: while there is too much else (docs/attack.md)",
+        default="auto",
+        reloadable=True,
+    )
+    emergency_hook: str | None = setting(
+        pattern("an absolute path", r"/[^\x00-\x1f\x7f]+"),
+        "a program that is run when that begins or ends",
+        default=None,
+        reloadable=True,
+    )
     punt_media_source_pps: int | None = setting(
         integer(1, 1_000_000, "packets/s"),
         "DTLS and media packets of unknown flows that one source may send to the relay; not set, 20, and "

@@ -25,7 +25,7 @@ from typing import ClassVar, Generic, Protocol, TypeVar, cast
 from core.addr import Endpoint
 from core.config import Config, restarts
 from core.errors import ConfigError
-from core.service.admin.server import AdminSocket, ConflictError
+from core.service.admin.server import AdminSocket, ConflictError, Switch
 from core.service.build import VERSION
 from core.service.drain import Drain, Load
 from core.service.handover import (
@@ -129,6 +129,11 @@ class Daemon(ABC, Generic[S]):
     def tables(self) -> Iterable[str]:
         """Those of the configuration that it lives by."""
         return (self.name,)
+
+    @property
+    def switches(self) -> Mapping[str, Switch]:
+        """What an operator sets besides drains, by path of the admin socket."""
+        return {}
 
     @abstractmethod
     def ready_line(self) -> str:

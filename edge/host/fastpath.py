@@ -27,10 +27,16 @@ from edge.host.interfaces import Interfaces
 from edge.nexthops.maps import nexthops_in_use, written_adjacencies
 from edge.nexthops.monitor import NextHopMonitor, Tell
 from edge.nexthops.table import NextHops
+from edge.relay.emergency import Emergency, EmergencyMode
 
 logger = logging.getLogger(__name__)
 
 CLOCK_S = 5.0
+TOKEN_PPS, TOKEN_BURST = 4.0, 32
+"""Of one token. A call needs one for each address that it comes from, and what is sent again before the relay
+has answered; whoever has overheard a check, or has a token of their own, gets no more from all sources
+together.
+"""
 MEDIA_PPS = 20, 1000
 MEDIA_PPS_WITH_STORE = 5000, 20_000
 """Where a PoP dies, its flows come here as media: 20,000 of them within seconds, a tenth of those perhaps
@@ -63,6 +69,8 @@ class XdpHost:
             self._identities = HostIdentities(tables, plan)
             self._open = undo.pop_all()
         self._dscp_upstream = plan.settings.dscp_upstream
+        mode = EmergencyMode(plan.settings.emergency)
+        self.emergency = Emergency(mode, time.monotonic_ns(), was_raised=tables.is_emergency)
         self._interfaces = Interfaces(plan, tables, modes)
         self.nexthops = NextHops(
             written_adjacencies(tables),
@@ -110,6 +118,8 @@ class XdpHost:
             (layout.PUNT_CLASS_MEDIA, *media_rates(settings, has_store)),
         ):
             tables.set_rates(punt_class, Rates(source, source, total, total))
+        tables.set_token_rate(TOKEN_PPS, TOKEN_BURST)
+        self.emergency.configure(EmergencyMode(settings.emergency), time.monotonic_ns())
 
     async def start(self) -> None:
         """Tell the program all that it needs, last of all which addresses are ours."""
@@ -164,7 +174,7 @@ def _check_capabilities() -> None:
 
 def _check_sizes(plan: Plan) -> None:
     for spec, count in pins.entries(plan.sizes).values():
-        if wrong := pins.misfit(plan.directory, spec, count):
+        if spec not in pins.PROGRAM_ONLY and (wrong := pins.misfit(plan.directory, spec, count)):
             raise PinError(
                 f"{plan.directory}: {wrong}: `voxpop dataplane detach --unpin`, then `voxpop dataplane run`, "
                 "makes it anew"

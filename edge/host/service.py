@@ -15,11 +15,15 @@ from typing import TYPE_CHECKING, ClassVar
 from core.clocks import describe
 from core.config import Config
 from core.errors import UnavailableError
+from core.service.admin.path import EMERGENCY_PATH
+from core.service.admin.server import Switch
 from core.service.build import VERSION
 from core.service.daemon import Daemon, join
 from core.service.drain import Load
 from core.service.heartbeats import Heartbeats, open_heartbeats, own_name
+from core.service.sockets import kernel_drops
 from core.service.supervisor import Message
+from core.service.tasks import until_one_ends
 from core.service.worker import Fd, spec
 from core.store.base import Place
 from core.store.heartbeat import PopHeartbeat, encode
@@ -35,6 +39,7 @@ from edge.nexthops.messages import RESOLVE
 from edge.relay.counters import create
 
 if TYPE_CHECKING:
+    from edge.host.emergency import EmergencyKeeper
     from edge.host.fastpath import XdpHost
 
 logger = logging.getLogger(__name__)
@@ -91,6 +96,26 @@ class RelayService(Daemon[WorkerSettings]):
             store=None if loaded.settings.config.store is None else str(loaded.settings.config.store.url),
             heartbeats=self.heartbeats,
         )
+        self._emergency = None if self._fast_path is None else self._keep_emergency(self._fast_path)
+
+    def _keep_emergency(self, fast_path: XdpHost) -> EmergencyKeeper:
+        # Here alone, as with the fast path.
+        from edge.host.emergency import EmergencyKeeper
+        from edge.host.emergency_hook import EmergencyHook
+
+        relay, sockets = self.started_as.relay, self.status.sockets
+        who = {"VOXPOP_POP": relay.pop, "VOXPOP_VIPS": ",".join(map(str, relay.vips))}
+        return EmergencyKeeper(
+            fast_path.emergency,
+            fast_path.tables,
+            lambda: sum(kernel_drops(opened) for group in sockets for opened in group),
+            EmergencyHook(who),
+        )
+
+    @property
+    def switches(self) -> Mapping[str, Switch]:
+        """The emergency level, where there is a fast path."""
+        return {} if self._emergency is None else {EMERGENCY_PATH: self._emergency}
 
     def _open_heartbeats(self) -> Heartbeats | None:
         settings, relay = self.started_as, self.started_as.relay
@@ -179,12 +204,13 @@ class RelayService(Daemon[WorkerSettings]):
 
     @contextlib.asynccontextmanager
     async def _fast_path_kept(self) -> AsyncIterator[None]:
-        if self._fast_path is None:
+        if self._fast_path is None or self._emergency is None:
             yield
             return
         self.adopted()
         await self._fast_path.start()
-        following = asyncio.create_task(self._fast_path.run(self.supervisor.broadcast))
+        kept = self._fast_path.run(self.supervisor.broadcast), self._emergency.run()
+        following = asyncio.create_task(until_one_ends(*kept))
         following.add_done_callback(self._fast_path_ended)
         try:
             yield
@@ -206,13 +232,14 @@ class RelayService(Daemon[WorkerSettings]):
 
     def adopted(self) -> None:
         """Tell the fast path too."""
-        if self._fast_path is not None:
-            settings = self.loaded.settings
-            self._fast_path.configure(
-                settings.keyring,
-                settings.config.dataplane or self._fast_path.plan.settings,
-                has_store=settings.config.store is not None,
-            )
+        if self._fast_path is None or self._emergency is None:
+            return
+        settings = self.loaded.settings
+        dataplane = settings.config.dataplane or self._fast_path.plan.settings
+        has_store = settings.config.store is not None
+        self._fast_path.configure(settings.keyring, dataplane, has_store=has_store)
+        self._emergency.hook.path = dataplane.emergency_hook
+        self._emergency.tell()
 
     def carried(self) -> Load:
         """Flows by the counters. When they began is not kept: a flow is as young as its client's address."""

@@ -8,6 +8,7 @@ from core.service.metrics.reference import Section
 from ebpf.verdict import FAMILIES, REASONS
 from edge.nexthops.unfollowed import UnfollowedKind
 from edge.relay.counters import SHARED, Direction
+from edge.relay.emergency import EmergencyCause
 
 PATHS = ("fast", "slow")
 MODES = ("native", "generic")
@@ -85,7 +86,13 @@ ATTACHED = gauge(
     interface=Bound("of `dataplane.interfaces`"),
     mode=MODES,
 )
-FAST_PATH: tuple[Series, ...] = (PACKETS, BYTES, NEXTHOPS, UNFOLLOWED, ATTACHED)
+EMERGENCY = gauge(
+    "voxpop_fastpath_emergency",
+    "1 while of strangers only valid tokens pass, by who has it so: an operator, or the load. What it holds "
+    "off are the verdicts drop_emergency_media and drop_emergency_port.",
+    by=tuple(EmergencyCause),
+)
+FAST_PATH: tuple[Series, ...] = (PACKETS, BYTES, NEXTHOPS, UNFOLLOWED, ATTACHED, EMERGENCY)
 
 SECTIONS = (
     Section(

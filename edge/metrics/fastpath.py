@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from core.service.metrics.exposition import Family, by_label, family
 from ebpf.verdict import FAMILIES, REASONS, Count, Reason
 from ebpf.verdict import Family as IpFamily
-from edge.metrics.catalogue import ATTACHED, BYTES, MODES, NEXTHOPS, PACKETS, UNFOLLOWED
+from edge.metrics.catalogue import ATTACHED, BYTES, EMERGENCY, MODES, NEXTHOPS, PACKETS, UNFOLLOWED
 from edge.metrics.status import FastPathStatus
 from edge.nexthops.unfollowed import UnfollowedKind
 from edge.relay.counters import Direction
+from edge.relay.emergency import EmergencyCause
 
 if TYPE_CHECKING:
     from ebpf.tables import Tables
@@ -47,6 +48,8 @@ def collect(host: FastPathStatus, counts: Counts) -> Iterator[Family]:
     yield by_label(NEXTHOPS, {"usable": usable, "unusable": len(host.nexthops) - usable})
     unfollowed = Counter(each.kind for each in host.nexthops.unfollowed)
     yield by_label(UNFOLLOWED, {kind: unfollowed[kind] for kind in UnfollowedKind})
+    cause = host.emergency.cause
+    yield by_label(EMERGENCY, {each: int(each is cause) for each in EmergencyCause})
     modes = host.modes
     yield family(
         ATTACHED,

@@ -15,6 +15,7 @@ from core.store.base import StoreReason
 from edge.nexthops.unfollowed import Unfollowed
 from edge.relay.clocks import HostClocks
 from edge.relay.counters import Counters
+from edge.relay.emergency import Emergency
 
 if TYPE_CHECKING:
     from ebpf.tables import Tables
@@ -54,6 +55,10 @@ class FastPathStatus(Protocol):
     @property
     def nexthops(self) -> NextHopCounts:
         """Routers and hosts on our links."""
+
+    @property
+    def emergency(self) -> Emergency:
+        """Whether of strangers only valid tokens pass."""
 
 
 @dataclass(slots=True)
@@ -96,6 +101,7 @@ class HostStatus:
             **why_not,
             **modes,
             **({"problems": problems} if problems else {}),
+            **self._emergency_summary(),
             **({"clocks_ahead_s": off} if off else {}),
             "state": self.lifecycle.state,
             "workers": self.supervisor.ready,
@@ -104,6 +110,10 @@ class HostStatus:
             "vips": [str(vip) for vip in self.vips],
             **({} if self.store is None else {"store": self._store_summary(self.store)}),
         }
+
+    def _emergency_summary(self) -> dict[str, object]:
+        cause = None if self.fast_path is None else self.fast_path.emergency.cause
+        return {} if cause is None else {"emergency": cause}
 
     def _store_summary(self, where: str) -> dict[str, object]:
         reasons = [

@@ -37,7 +37,7 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     actions = dataplane.add_subparsers(metavar="ACTION", required=True)
-    for add in (_add_run, _add_check, _add_detach, _add_status):
+    for add in (_add_run, _add_check, _add_detach, _add_status, _add_emergency):
         add_config(add(actions), "[dataplane], [relay]")
 
 
@@ -96,6 +96,20 @@ def _add_status(actions: Verbs[argparse.ArgumentParser]) -> argparse.ArgumentPar
     return status
 
 
+def _add_emergency(actions: Verbs[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    emergency = actions.add_parser(
+        "emergency",
+        help="let of strangers only valid tokens pass, while the host is attacked",
+        description="`on` and `off` hold until another word, a restart of the relay, or another value of "
+        "dataplane.emergency; `auto` leaves it to the load. Known flows are carried, and whoever has a valid "
+        "token is let in, at any level. By the relay's admin socket. See docs/attack.md.",
+    )
+    emergency.add_argument("mode", choices=("on", "off", "auto", "status"), metavar="on|off|auto|status")
+    add_json(emergency)
+    emergency.set_defaults(run=_emergency)
+    return emergency
+
+
 def _run(arguments: argparse.Namespace) -> int:
     from core.service import log
     from edge.host import dataplane
@@ -145,6 +159,20 @@ def _status(arguments: argparse.Namespace) -> int:
             print(f"{state['name']}: {_describe(state)}")
         print(problem or f"{plan.directory}: " + ", ".join(f"{name} {n}" for name, n in sizes.items()))
     return 0 if problem is None and all(state["is_ours"] for state in states) else 1
+
+
+def _emergency(arguments: argparse.Namespace) -> int:
+    from core.service.admin.client import AdminClient
+    from core.service.admin.path import EMERGENCY_PATH, admin_path
+    from edge.host import dataplane
+
+    relay = dataplane.load_plan(arguments.config).relay
+    client = AdminClient("relay", admin_path("relay", relay.admin_socket, arguments.config))
+    told = client.switch(EMERGENCY_PATH, None if arguments.mode == "status" else arguments.mode)
+    raised = f"raised by {told['by']}" if told["by"] else "not raised"
+    words = f"emergency: {told['mode']}, {raised}; {told['overrun_pps']} packets/s too many"
+    print(json.dumps(told) if arguments.json else words)
+    return 0
 
 
 def _describe(state: dict[str, object]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import UnavailableError
-from core.service.admin.path import DRAIN_PATH, FOR_S, address
+from core.service.admin.path import DRAIN_PATH, FOR_S, MODE, address
 
 TIMEOUT_S = 10.0
 MAX_ANSWER_BYTES = 65_536
@@ -33,7 +33,7 @@ class _Connection(http.client.HTTPConnection):
 
 
 class AdminClient:
-    """Asks one daemon. Every method returns its `drain_status`, and raises UnavailableError."""
+    """Asks one daemon. Every method raises UnavailableError; those of drains return its `drain_status`."""
 
     def __init__(self, daemon: str, path: Path) -> None:
         self._daemon = daemon
@@ -51,10 +51,16 @@ class AdminClient:
         """How it is."""
         return self._ask("GET")
 
-    def _ask(self, method: str, body: str | None = None) -> dict[str, Any]:
+    def switch(self, path: str, mode: str | None) -> dict[str, Any]:
+        """How what is switched at a path is; None: leave it so."""
+        return (
+            self._ask("GET", None, path) if mode is None else self._ask("PUT", json.dumps({MODE: mode}), path)
+        )
+
+    def _ask(self, method: str, body: str | None = None, path: str = DRAIN_PATH) -> dict[str, Any]:
         with contextlib.closing(_Connection(self._path)) as connection:
             try:
-                connection.request(method, DRAIN_PATH, body)
+                connection.request(method, path, body)
                 answer = connection.getresponse()
                 text = answer.read(MAX_ANSWER_BYTES).decode(errors="replace")
             except (FileNotFoundError, ConnectionError, http.client.HTTPException):

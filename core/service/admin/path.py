@@ -11,6 +11,9 @@ USUAL_FOLDER = Path("/run/voxpop")
 """Made by `RuntimeDirectory=voxpop` of a systemd unit, or by whoever runs a daemon otherwise."""
 DRAIN_PATH = "/drain"
 """HTTP: GET says how it is, PUT begins one, DELETE takes it back."""
+EMERGENCY_PATH = "/emergency"
+"""Of a relay with the fast path: GET says how it is, PUT {"mode": "on"}, "off" or "auto" sets it."""
+MODE = "mode"
 FOR_S = "for_s"
 """The member of a PUT's JSON that says for how long, in seconds; null is as the configuration says."""
 MAX_FOR_S = 86_400.0

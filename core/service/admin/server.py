@@ -12,7 +12,7 @@ import logging
 import os
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -20,7 +20,15 @@ from typing import Protocol
 from aiohttp import web
 
 from core.errors import UnavailableError
-from core.service.admin.path import DRAIN_PATH, FOR_S, MAX_FOR_S, USUAL_FOLDER, address, admin_path
+from core.service.admin.path import (
+    DRAIN_PATH,
+    FOR_S,
+    MAX_FOR_S,
+    MODE,
+    USUAL_FOLDER,
+    address,
+    admin_path,
+)
 from core.service.exhausted import reason
 
 logger = logging.getLogger(__name__)
@@ -35,8 +43,22 @@ class ConflictError(Exception):
     """What was asked for is not to be had in the state that the daemon is in; a sentence for people."""
 
 
+class Switch(Protocol):
+    """Something of a daemon that its operator sets to one of a few modes."""
+
+    def status(self) -> dict[str, object]:
+        """How it is."""
+
+    def set_mode(self, mode: str) -> None:
+        """Raises ValueError with the modes that there are."""
+
+
 class Administered(Protocol):
     """A daemon, as its operator sees it."""
+
+    @property
+    def switches(self) -> Mapping[str, Switch]:
+        """By path."""
 
     def start_drain(self, for_s: float | None) -> None:
         """See Daemon."""
@@ -155,16 +177,40 @@ def build_app(daemon: Administered) -> web.Application:
     app.router.add_get(DRAIN_PATH, show)
     app.router.add_put(DRAIN_PATH, begin)
     app.router.add_delete(DRAIN_PATH, take_back)
+    for path, switch in daemon.switches.items():
+        _add_switch(app, path, switch)
     return app
+
+
+def _add_switch(app: web.Application, path: str, switch: Switch) -> None:
+    async def show(_: web.Request) -> web.Response:
+        return web.json_response(switch.status())
+
+    async def change(request: web.Request) -> web.Response:
+        mode = _member(await request.read(), MODE)
+        if not isinstance(mode, str):
+            raise web.HTTPBadRequest(text=f"{MODE} must be a string")
+        try:
+            switch.set_mode(mode)
+        except ValueError as error:
+            raise web.HTTPBadRequest(text=str(error)) from None
+        return web.json_response(switch.status())
+
+    app.router.add_get(path, show)
+    app.router.add_put(path, change)
+
+
+def _member(body: bytes, name: str) -> object:
+    """A member of a PUT's JSON, None where it is not there. Raises HTTPBadRequest."""
+    try:
+        return json.loads(body or b"{}").get(name)
+    except (ValueError, RecursionError, AttributeError):
+        raise web.HTTPBadRequest(text=f'the body must be JSON, {{"{name}": …}}') from None
 
 
 def read_for(body: bytes) -> float | None:
     """How long a drain may take, out of a PUT. Raises HTTPBadRequest."""
-    try:
-        told = json.loads(body or b"{}")
-        for_s = told.get(FOR_S)
-    except (ValueError, RecursionError, AttributeError):
-        raise web.HTTPBadRequest(text=f'the body must be JSON, {{"{FOR_S}": SECONDS}}') from None
+    for_s = _member(body, FOR_S)
     if for_s is None:
         return None
     if isinstance(for_s, bool) or not isinstance(for_s, int | float) or not 0 <= for_s <= MAX_FOR_S:

@@ -23,6 +23,7 @@ from edge.ops.doctor.checks import Check, failed, note, ok, skipped
 PROBE_HOSTS = {IpFamily.V4: "192.0.0.8", IpFamily.V6: "100::8"}
 """Whose packets we pretend to see: the dummy address of RFC 7600, the discard prefix of RFC 6666."""
 STALE_MIN = 2
+TO_OTHERS = "UDP to others is passed"
 
 
 def check(plan: Plan, keyring: Keyring | None, now_min: int) -> Iterator[Check]:
@@ -43,8 +44,9 @@ def check(plan: Plan, keyring: Keyring | None, now_min: int) -> Iterator[Check]:
         yield _keys(tables, keyring)
         yield _nexthops(tables)
         yield _room(tables, plan)
+        yield _emergency(tables)
         if int(tables.config["local_hash"]):
-            yield from _probes(plan, keyring, now_min)
+            yield from _probes(plan, keyring, now_min, is_emergency=tables.is_emergency)
     finally:
         tables.close()
 
@@ -145,6 +147,16 @@ def _room(tables: Tables, plan: Plan) -> Check:
     return ok("room", words)
 
 
+def _emergency(tables: Tables) -> Check:
+    if tables.is_emergency:
+        return note(
+            "emergency",
+            "raised: of strangers only valid tokens pass",
+            "docs/attack.md; `voxpop dataplane emergency status` says by whom, `off` lowers it",
+        )
+    return ok("emergency", "not raised")
+
+
 class _Probe(NamedTuple):
     """A packet, and what has to become of it."""
 
@@ -153,8 +165,10 @@ class _Probe(NamedTuple):
     action: XdpAction
 
 
-def _probes(plan: Plan, keyring: Keyring | None, now_min: int) -> Iterator[Check]:
-    """Run known packets through the program that is pinned; they show in its counters."""
+def _probes(plan: Plan, keyring: Keyring | None, now_min: int, *, is_emergency: bool) -> Iterator[Check]:
+    """Run known packets through the program that is pinned; they show in its counters. In an emergency,
+    whether UDP to others passes is for their sockets to say.
+    """
     try:
         fd = pins.open_pinned_program(plan.directory, BACKBONE)
     except DataplaneError as error:
@@ -162,6 +176,8 @@ def _probes(plan: Plan, keyring: Keyring | None, now_min: int) -> Iterator[Check
         return
     try:
         for probe in _frames(plan, keyring, now_min):
+            if is_emergency and probe.name.endswith(TO_OTHERS):
+                continue
             action = run(fd, probe.frame).action
             label = f"packet: {probe.name}"
             if action is probe.action:
@@ -196,7 +212,7 @@ def _from_stranger(
 ) -> Iterator[tuple[str, bytes, XdpAction]]:
     """What has to become of it, the frame, and how."""
     others = stranger._replace(port=53)
-    yield "UDP to others is passed", _frame(stranger, others, b"x"), XdpAction.PASS
+    yield TO_OTHERS, _frame(stranger, others, b"x"), XdpAction.PASS
     yield "TCP to a VIP is passed", _frame(stranger, vip, b"x", socket.IPPROTO_TCP), XdpAction.PASS
     yield f"junk to {vip} is dropped", _frame(stranger, vip, b"\xff junk"), XdpAction.DROP
     if keyring is not None:

@@ -11,6 +11,7 @@ from edge.metrics.catalogue import FAST_PATH
 from edge.metrics.fastpath import Counts, carried, collect, read
 from edge.nexthops.unfollowed import Unfollowed, UnfollowedKind
 from edge.relay.counters import Direction
+from edge.relay.emergency import Emergency, EmergencyMode
 from tests.edge.fastpath.rig import Rig
 from tests.exposition import assert_is_catalogue, complaints
 
@@ -36,6 +37,7 @@ class Host:
     interfaces: tuple[str, ...] = ("eth0", "eth1")
     problems: tuple[str, ...] = ()
     nexthops: Hops = field(default_factory=Hops)
+    emergency: Emergency = field(default_factory=lambda: Emergency(EmergencyMode.ON, 0))
 
 
 def counts(**changes: Count) -> Counts:

@@ -20,11 +20,27 @@ from core.service.admin.path import DRAIN_PATH
 from core.service.admin.server import AdminSocket, ConflictError
 
 
+class Light:
+    """Something that is switched."""
+
+    def __init__(self) -> None:
+        self.mode = "off"
+
+    def status(self) -> dict[str, object]:
+        return {"mode": self.mode}
+
+    def set_mode(self, mode: str) -> None:
+        if mode not in ("on", "off"):
+            raise ValueError("mode must be on or off")
+        self.mode = mode
+
+
 class Patient:
     """A daemon that does as it is told."""
 
     def __init__(self, conflict: str | None = None) -> None:
         self.told: list[object] = []
+        self.switches = {"/light": Light()}
         self._conflict = conflict
 
     def start_drain(self, for_s: float | None) -> None:
@@ -184,3 +200,21 @@ def test_without_the_usual_folder_a_daemon_goes_without_and_says_so(
         asyncio.run(run())
     assert "`voxpop drain relay` cannot reach this one, since" in caplog.text
     assert "or set relay.admin_socket" in caplog.text
+
+
+def test_what_a_daemon_has_besides_is_switched_by_its_path(tmp_path: Path) -> None:
+    async def scenario(http: aiohttp.ClientSession) -> None:
+        url = "http://localhost/light"
+        async with http.get(url) as answer:
+            assert await answer.json() == {"mode": "off"}
+        async with http.put(url, json={"mode": "on"}) as answer:
+            assert (answer.status, await answer.json()) == (200, {"mode": "on"})
+        for body in ('{"mode": "dim"}', '{"mode": 1}', "{}", "[]", "?"):
+            async with http.put(url, data=body) as answer:
+                assert (answer.status, "mode" in await answer.text()) == (400, True)
+        async with http.get(url) as answer:
+            assert await answer.json() == {"mode": "on"}
+        async with http.delete(url) as answer:
+            assert answer.status == 405
+
+    ask(tmp_path, scenario)
