@@ -12,11 +12,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
 from transceiver.realtime.json_text import MAX_DEPTH, decode_object_untrusted
 from transceiver.sdp import MAX_SDP_BYTES, SdpReason
-from transceiver.signaling.refusals import HttpReason, Refusal
+from transceiver.signaling.forms import read_form_untrusted
+from transceiver.signaling.refusals import HttpReason, Refusal, from_framework
 
 SDP_TYPE = "application/sdp"
 JSON_TYPE = "application/json"
@@ -37,7 +37,7 @@ async def read_call_untrusted(request: web.Request, timeout_s: float) -> tuple[s
         session = call.get("session")
         return decode_sdp_untrusted(call.get("sdp")), _session_untrusted({} if session is None else session)
     if request.content_type == FORM_TYPE:
-        form = await _read_form_untrusted(request, timeout_s)
+        form = read_form_untrusted(await read_untrusted(request, timeout_s), request.headers["Content-Type"])
         sdp = decode_sdp_untrusted(form.get("sdp"))
         session = form.get("session")
         return sdp, {} if session is None else json_object_untrusted(session, "session")
@@ -53,6 +53,8 @@ async def read_untrusted(request: web.Request, timeout_s: float) -> bytes:
     """A whole body. Raises Refusal when it is packed, too long or not there within `timeout_s`."""
     if request.headers.get("Content-Encoding", "identity") != "identity":
         raise Refusal(415, HttpReason.BAD_CONTENT_TYPE, "The body must not have a Content-Encoding.")
+    if (request.content_length or 0) > request.client_max_size:
+        raise from_framework(web.HTTPRequestEntityTooLarge(request.client_max_size))
     async with _bounded_reading(timeout_s):
         return await request.read()
 
@@ -67,21 +69,6 @@ def decode_sdp_untrusted(body: object) -> str:
         return body.decode() if isinstance(body, bytes) else body
     except UnicodeDecodeError:
         raise Refusal(400, SdpReason.NOT_SDP, "The body is not SDP: it is not UTF-8.") from None
-
-
-async def _read_form_untrusted(request: web.Request, timeout_s: float) -> dict[str, str | bytes]:
-    """The fields of a form; files and text are the same to us."""
-    try:
-        async with _bounded_reading(timeout_s):
-            form = await request.post()
-    except (ValueError, LookupError, RuntimeError, HttpProcessingError):  # what its parser is known to raise
-        raise Refusal(400, HttpReason.BAD_BODY, "The body is not a well-formed multipart form.") from None
-    fields: dict[str, str | bytes] = {}
-    for name, value in form.items():
-        if isinstance(value, web.FileField):
-            value = value.file.read()
-        fields.setdefault(name, bytes(value) if isinstance(value, bytearray) else value)
-    return fields
 
 
 def json_object_untrusted(body: str | bytes, what: str) -> Mapping[str, object]:

@@ -59,6 +59,19 @@ def test_every_form_of_a_call(host: Host, headers: dict[str, str], body: str | b
     assert host.request("DELETE", response.headers["Location"]).status == 200
 
 
+def test_a_form_of_two_thousand_parts(host: Host) -> None:
+    body = form(("sdp", CHROMIUM, ""), *((f"x{number}", "", "") for number in range(2_000)))
+    response = host.request("POST", CALLS, body, FORM)
+    assert (response.status, response.code) == (400, "http_bad_body")
+
+
+def test_a_body_that_says_that_it_is_too_long_is_not_waited_for(host: Host) -> None:
+    key = host.keys["alice"].encode()
+    head = b"POST /v1/realtime/calls HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + key
+    head += b"\r\nContent-Type: application/sdp\r\nContent-Length: %d\r\n\r\n" % (MAX_REQUEST_BYTES + 1)
+    assert raw(host, head).startswith(b"HTTP/1.1 413"), "before the 10 s for a body are over it would be 408"
+
+
 def test_two_megabytes_in_chunks_of_unknown_length(host: Host) -> None:
     key = host.keys["alice"].encode()
     head = b"POST /v1/realtime/calls HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + key

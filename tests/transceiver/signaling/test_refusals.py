@@ -51,7 +51,7 @@ NO_BOUNDARY = {"Content-Type": "multipart/form-data"}
 SDPFRAG = {"Content-Type": FRAGMENT}
 
 
-ODD_CHARSET = "\r\nContent-Type: text/plain; charset=no"
+AS_BASE64 = "\r\nContent-Transfer-Encoding: base64"
 
 
 NAMELESS = form(("sdp", CHROMIUM, "")).replace('; name="sdp"', "")
@@ -86,7 +86,7 @@ BAD: dict[str, tuple[dict[str, str], str | bytes, int, str]] = {
     "form that is cut": (FORM, form(("sdp", CHROMIUM, ""))[:-40], 400, "http_bad_body"),
     "form without sdp": (FORM, form(("session", "{}", "")), 400, "http_bad_body"),
     "form with nameless part": (FORM, NAMELESS, 400, "http_bad_body"),
-    "form with unknown charset": (FORM, form(("sdp", CHROMIUM, ODD_CHARSET)), 400, "http_bad_body"),
+    "form that is encoded": (FORM, form(("sdp", CHROMIUM, AS_BASE64)), 400, "http_bad_body"),
     "session that is no JSON": (
         FORM,
         form(("sdp", CHROMIUM, ""), ("session", "{", "")),
