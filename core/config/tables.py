@@ -33,6 +33,8 @@ from core.token import MAX_LIFETIME_MIN
 LOCATION_HEADERS = ("Voxpop-Pop", "CF-IPLatitude", "CF-Connecting-IP", "Forwarded", "X-Forwarded-For")
 """What can tell where a client is, best first."""
 MAX_SESSION_S = (MAX_LIFETIME_MIN - 60) * 60
+UNLIMITED = (1 << 63) - 1
+"""What `"unlimited"` stands for: more than there can be."""
 HOST_FROM_ADDRESS = -1
 """`transceiver.host = "address"`. Only the host itself can say which number that is, so it is no more than
 this until a daemon starts there.
@@ -348,6 +350,13 @@ class TransceiverSettings:
         "headers that each of trusted_proxies sets or removes, whatever the client has sent; CF-IPLatitude "
         "stands for CF-IPLongitude too",
         default=(),
+        reloadable=True,
+    )
+    connections_per_address: int = setting(
+        integer_or("unlimited", UNLIMITED, 1, 1024),
+        "HTTP connections of one address, or one /64 of IPv6, to one process, WebSockets left out; beyond, "
+        "its idlest gives way. A client behind trusted_proxies has as many requests at once",
+        default=128,
         reloadable=True,
     )
     location_database: str | None = setting(

@@ -185,7 +185,7 @@ class Daemon(ABC, Generic[S]):
         self._handle_signals()
         status = Status(self.exposition, self.summary, self._is_ready, self.status_headers, self.asked_at)
         own = self._own(self.started_as.config)
-        runner = await serve(status, own.metrics, f"{self.name}.metrics")
+        server = await serve(status, own.metrics, f"{self.name}.metrics")
         try:
             async with AdminSocket(self, self.name, own.admin_socket, self._config_path), self.running():
                 await self.supervisor.start()
@@ -195,7 +195,7 @@ class Daemon(ABC, Generic[S]):
                     async with beside(keep_telling(self._condition), "the service manager is told no more"):
                         await self._until_ended()
         finally:
-            await runner.cleanup()
+            await server.close()
         return EXIT_INTERRUPTED if self._is_interrupted else EXIT_OK
 
     def _own(self, config: Config) -> DaemonSettings:

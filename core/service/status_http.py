@@ -10,6 +10,7 @@ from aiohttp import web
 
 from core.addr import Endpoint
 from core.errors import UnavailableError
+from core.service.http_server import BoundedServer, Bounds
 from core.service.metrics.exposition import CONTENT_TYPE
 
 SHUTDOWN_S = 1.0
@@ -55,14 +56,12 @@ def build_app(status: Status) -> web.Application:
     return app
 
 
-async def serve(status: Status, at: Endpoint, setting: str) -> web.AppRunner:
-    """Start serving; `cleanup()` of the result ends it. Raises UnavailableError that names the setting."""
-    runner = web.AppRunner(build_app(status), access_log=None, shutdown_timeout=SHUTDOWN_S)
-    await runner.setup()
+async def serve(status: Status, at: Endpoint, setting: str) -> BoundedServer:
+    """Start serving; `close()` of the result ends it. Raises UnavailableError that names the setting."""
+    server = BoundedServer(build_app(status), Bounds(), shutdown_s=SHUTDOWN_S)
     try:
-        await web.TCPSite(runner, at.host, at.port).start()
+        await server.start(at)
     except OSError as error:
-        await runner.cleanup()
         reason = os.strerror(error.errno or 0)
         raise UnavailableError(f"{setting}: cannot listen on {at}: {reason}") from None
-    return runner
+    return server

@@ -93,7 +93,7 @@ class Announcer:
             loop.add_signal_handler(number, stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._succeed)
         status = Status(self._exposition, self.summary, lambda: self._standing.is_announced)
-        runner = await serve(status, self._settings.metrics, "announce.metrics")
+        server = await serve(status, self._settings.metrics, "announce.metrics")
         try:
             with self._presence:
                 logger.info("asking the relay at %s; %s", self._at, self._words())
@@ -101,7 +101,7 @@ class Announcer:
                 self._show()
                 await self._check_until(stop)
         finally:
-            await runner.cleanup()
+            await server.close()
         logger.info("not announced any more: told to end")
         return EXIT_OK
 

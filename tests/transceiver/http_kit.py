@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from transceiver.host.http_server import IDLE_TIMEOUT_S, HttpServer
+from core.service.http_server import HEADER_S, Bounds
+from transceiver.host.http_server import HttpServer
 from transceiver.host.status_client import StatusClient
 from transceiver.observer import NullObserver
 
@@ -30,10 +31,10 @@ def run_with_client(scenario: Callable[[], Coroutine[object, object, None]]) -> 
 
 
 @asynccontextmanager
-async def serving(app: web.Application, idle_timeout_s: float = IDLE_TIMEOUT_S) -> AsyncIterator[int]:
+async def serving(app: web.Application, header_s: float = HEADER_S) -> AsyncIterator[int]:
     """The port of 127.0.0.1 where it is."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = HttpServer(app, NullObserver(), idle_timeout_s)
+    server = HttpServer(app, NullObserver(), Bounds(header_s=header_s))
     await server.start(listener)
     try:
         yield listener.getsockname()[1]

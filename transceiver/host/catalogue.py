@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from core.service.http_server import Cut
 from core.service.metrics import OTHER, WORKER, Bound, Kind, Series, counter, gauge
 from core.service.metrics.daemon import DAEMON
 from core.service.metrics.exposition import PROCESS
@@ -33,6 +34,13 @@ HTTP_REFUSALS = counter(
     "owner_silent; sdp_* where the description in the request is to blame.",
     reason=(*HttpReason, *SdpReason, OTHER),
 )
+CONNECTIONS_CLOSED = counter(
+    "voxpop_transceiver_http_connections_closed_total",
+    "HTTP connections that were closed by us, by reason: gave_way to others, as there was no room; to others "
+    "of a crowd at one address; full, as they came, since nobody could give way; body_late, answer_late, "
+    "header_too_long; wasteful bodies in chunks of a few bytes.",
+    reason=Cut,
+)
 RECORDED: tuple[Series, ...] = (
     *EVENTS,
     *steering.EVENTS,
@@ -41,6 +49,7 @@ RECORDED: tuple[Series, ...] = (
     SIDEBANDS,
     REFUSALS,
     HTTP_REFUSALS,
+    CONNECTIONS_CLOSED,
 )
 
 # What sessions count

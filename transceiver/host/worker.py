@@ -14,10 +14,12 @@ import resource
 import socket
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from core.errors import ConfigError
 from core.service.handover import DRAIN, DRAIN_NUMBER, DRAINED, EXPEL, STOP, UNDRAIN
+from core.service.http_server import Bounds
 from core.service.metrics.exposition import family
 from core.service.supervisor import ControlChannel, Message
 from core.service.worker import run
@@ -51,6 +53,7 @@ from transceiver.signaling.refusals import HttpReason
 from transceiver.signaling.siblings import Siblings
 from transceiver.signaling.steering import NAMED, Steering, SteeringPlan
 from transceiver.steering.evidence import Trust
+from transceiver.steering.headers import is_from
 from transceiver.transport.certificate import Certificate
 from transceiver.transport.mux import Mux
 from transceiver.transport.warmup import warm_up
@@ -182,6 +185,7 @@ class Running:
         self._others = Others(siblings, OtherHosts(place, settings.keyring, self.metrics))
         self._access = Access(settings.api_keys, transceiver.cors_origins)
         self._access.ice_servers = transceiver.ice_servers
+        self._access.client_of = lambda request: self._steering.client_of(request)
         if isinstance(self._backends, SettingsJudge):
             self._access.judge = self._backends.judge
         self._folder = arguments.folder
@@ -197,8 +201,10 @@ class Running:
             self._calls, self._access, self._steering.directory, self._refusal, self.metrics, self._page
         )
         internal = sibling_app(self._calls, self.metrics.exposition, self.metrics)
+        self._bounds = Bounds()
+        self._bound(settings)
         self._servers = {
-            arguments.http_fd: HttpServer(public, self.metrics),
+            arguments.http_fd: HttpServer(public, self.metrics, self._bounds),
             arguments.sibling_fd: HttpServer(internal, self.metrics),
         }
 
@@ -214,6 +220,7 @@ class Running:
         self._access.cors_origins = settings.transceiver.cors_origins
         self._access.ice_servers = settings.transceiver.ice_servers
         self._steering.adopt(self._plan(settings))
+        self._bound(settings)
         self._let_page_follow(settings)
         self._manager.keyring = settings.keyring
         self._share_keys(settings)
@@ -247,6 +254,12 @@ class Running:
         self._others.hosts.keyring = settings.keyring
         digests = {OPEN_CALLER: ""} if api_keys is None else api_keys.digests
         self._access.secret_keys = SecretKeys(settings.keyring, digests)
+
+    def _bound(self, settings: WorkerSettings) -> None:
+        """What one address may take."""
+        most, proxies = settings.transceiver.connections_per_address, settings.transceiver.trusted_proxies
+        self._bounds.per_address = self._access.crowds.most = most
+        self._bounds.is_trusted = partial(is_from, networks=proxies)
 
     def _let_page_follow(self, settings: WorkerSettings) -> None:
         if self._page is not None:

@@ -11,12 +11,13 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from core.config import UNLIMITED
 from core.errors import SdpError
 from transceiver.observer import Observer
 from transceiver.realtime.event import Event
@@ -40,6 +41,7 @@ from transceiver.signaling.client_secrets import (
     SecretKeys,
     read_client_secret_untrusted,
 )
+from transceiver.signaling.crowds import Crowds
 from transceiver.signaling.live_unsupported import register_unsupported
 from transceiver.signaling.page import Page
 from transceiver.signaling.pops import PopDirectory
@@ -54,7 +56,7 @@ from transceiver.signaling.secret_requests import CLIENT_SECRETS, Judge, create
 from transceiver.signaling.shapes import OFFER_PATHS
 from transceiver.signaling.siblings import CALLER_HEADER, LIMITED_HEADER, STEERING
 from transceiver.signaling.sideband import Sidebands, register_sidebands
-from transceiver.signaling.websockets import presented_key
+from transceiver.signaling.websockets import is_websocket, presented_key
 
 API_PREFIX = "/v1/"
 PREFLIGHT_MAX_AGE_S = 7200
@@ -90,6 +92,9 @@ class Access:
     """URIs of STUN and TURN servers that callers are told."""
     judge: Judge = _take_any
     """What the backend says of a client secret's settings."""
+    crowds: Crowds = field(default_factory=lambda: Crowds(UNLIMITED))
+    client_of: Callable[[web.Request], str | None] = lambda _: None
+    """The address of a client behind a proxy that is trusted to say it."""
 
 
 def public_app(
@@ -103,7 +108,8 @@ def public_app(
     """What strangers reach. `refusal` says why the process takes no calls; None when it does."""
     guard = Guard(access, observer)
     app = web.Application(
-        middlewares=[guard.report, guard.origin, guard.authenticate], client_max_size=MAX_REQUEST_BYTES
+        middlewares=[guard.report, guard.crowd, guard.origin, guard.authenticate],
+        client_max_size=MAX_REQUEST_BYTES,
     )
 
     async def list_pops(request: web.Request) -> web.Response:
@@ -182,6 +188,13 @@ class Guard:
             return self._finish(request, response)
         self._observer.request_refused(str(refusal.reason))
         return self._finish(request, refusal.response())
+
+    @web.middleware
+    async def crowd(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Of one client behind a proxy only so many at once; WebSockets count to their key."""
+        client = None if is_websocket(request) else self._access.client_of(request)
+        with self._access.crowds.counted(client):
+            return await handler(request)
 
     @web.middleware
     async def origin(self, request: web.Request, handler: Handler) -> web.StreamResponse:

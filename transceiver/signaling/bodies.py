@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from core.service.http_server import WastefulBodyError
 from transceiver.realtime.json_text import MAX_DEPTH, decode_object_untrusted
 from transceiver.sdp import MAX_SDP_BYTES, SdpReason
 from transceiver.signaling.forms import read_form_untrusted
@@ -94,5 +95,7 @@ async def _bounded_reading(timeout_s: float) -> AsyncIterator[None]:
             yield
     except TimeoutError:
         raise Refusal(408, HttpReason.TIMEOUT, f"The body took longer than {timeout_s:g} s.") from None
+    except WastefulBodyError:
+        raise Refusal(400, HttpReason.WASTEFUL, "The chunks of the body are too small.") from None
     except (ConnectionError, web.RequestPayloadError):
         raise Refusal(400, HttpReason.CUT_OFF, "The body ended before its time.") from None

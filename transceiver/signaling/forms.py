@@ -1,8 +1,8 @@
-"""`multipart/form-data` (RFC 7578), as clients write an offer with it: few small fields, all of them in memory.
+"""`multipart/form-data` (RFC 7578), as clients write an offer with it: few small fields, all in memory.
 
-A framework's parser takes whatever a form may have: thousands of parts, any charset that Python knows, one of
-which takes a time that grows with the square of its length. A form here has `MAX_PARTS` parts, with headers of
-`MAX_HEADER_BYTES`, and its values are bytes; so what one costs follows from its length alone.
+A framework's parser takes whatever a form may have: thousands of parts, any charset that Python knows, one
+of which takes a time that grows with the square of its length. A form here has `MAX_PARTS` parts, with
+headers of `MAX_HEADER_BYTES`, and its values are bytes; so what one costs follows from its length alone.
 """
 
 from __future__ import annotations

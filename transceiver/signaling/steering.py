@@ -20,7 +20,15 @@ from core.service.metrics import OTHER, Bound, Series, counter
 from transceiver.observer import Observer
 from transceiver.signaling.pops import NOT_ASKED, PopDirectory, PopReport, Standing
 from transceiver.steering.choice import Candidate, Choice, Why, choose
-from transceiver.steering.evidence import TRUSTING_NOBODY, Database, Evidence, Locator, Source, Trust
+from transceiver.steering.evidence import (
+    TRUSTING_NOBODY,
+    Database,
+    Evidence,
+    HeaderLines,
+    Locator,
+    Source,
+    Trust,
+)
 from transceiver.steering.fitness import FitnessTable
 from transceiver.steering.headers import EvidenceFault
 
@@ -94,11 +102,7 @@ class Steering:
 
     def locate(self, request: web.Request, now_ns: int) -> Evidence:
         """Where the client of a request is, as far as is known."""
-
-        def lines(name: str) -> Sequence[str]:
-            return request.headers.getall(name, ())
-
-        evidence, faults = self._locator.locate(request.remote, lines)
+        evidence, faults = self._locator.locate(request.remote, _lines(request))
         for fault in faults:
             self._observer.count(FAULTS, fault)
         if faults and now_ns >= self._quiet_until_ns:
@@ -109,6 +113,10 @@ class Steering:
                 request.remote,
             )
         return evidence
+
+    def client_of(self, request: web.Request) -> str | None:
+        """See `Locator`."""
+        return self._locator.client_of(request.remote, _lines(request))
 
     @property
     def is_possible(self) -> bool:
@@ -140,6 +148,10 @@ class Steering:
         return frozenset(
             pop.id for pop in self.directory.usable(pop for pop, vips in self._plan.pops if vips)
         )
+
+
+def _lines(request: web.Request) -> HeaderLines:
+    return lambda name: request.headers.getall(name, ())
 
 
 def _place(pop: PopSettings) -> Position | None:

@@ -103,6 +103,15 @@ class Locator:
         self._pops = pops
         self._database = database
 
+    def client_of(self, peer: str | None, lines: HeaderLines) -> str | None:
+        """The address of the client behind a trusted proxy, as that says it; None where the peer is no such
+        proxy, or does not say.
+        """
+        address = None if peer is None else canonical_address(peer)
+        if address is None or not is_within(address, self._trust.proxies):
+            return None
+        return self._client(lines, [])
+
     def locate(self, peer: str | None, lines: HeaderLines) -> tuple[Evidence, Sequence[EvidenceFault]]:
         """What is known of the client of a request, and why nothing better is. `peer` is the address at the
         other end of the connection, None for one that has none.

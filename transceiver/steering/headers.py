@@ -99,6 +99,12 @@ def is_within(address: str, networks: Sequence[IPNetwork]) -> bool:
     return any(parsed in network for network in networks if network.version == parsed.version)
 
 
+def is_from(address: str, networks: Sequence[IPNetwork]) -> bool:
+    """The same of an address as a socket has it; what is none is in no network."""
+    canonical = canonical_address(address)
+    return canonical is not None and is_within(canonical, networks)
+
+
 def _only(lines: Sequence[str]) -> str:
     if len(lines) != 1 or "," in lines[0]:
         raise SteeringError(EvidenceFault.SEVERAL_VALUES if lines else EvidenceFault.MALFORMED)

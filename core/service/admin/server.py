@@ -30,13 +30,14 @@ from core.service.admin.path import (
     admin_path,
 )
 from core.service.exhausted import reason
+from core.service.http_server import BoundedServer, Bounds
 
 logger = logging.getLogger(__name__)
 
 BACKLOG = 8
 MAX_BODY_BYTES = 1024
 SHUTDOWN_S = 1.0
-IDLE_TIMEOUT_S = 5.0
+BOUNDS = Bounds(connections=32, header_s=5.0, body_s=5.0)
 
 
 class ConflictError(Exception):
@@ -80,7 +81,7 @@ class AdminSocket:
         self._name = name
         self._is_configured = configured is not None
         self._path = admin_path(name, configured, config_path)
-        self._runner: web.AppRunner | None = None
+        self._server: BoundedServer | None = None
         self._inode = 0
 
     async def __aenter__(self) -> None:
@@ -98,11 +99,8 @@ class AdminSocket:
             self._go_without(f"{self._path}: {reason(error)}", logging.WARNING)
             return
         self._inode = self._path.stat().st_ino
-        self._runner = web.AppRunner(
-            self._app, access_log=None, shutdown_timeout=SHUTDOWN_S, keepalive_timeout=IDLE_TIMEOUT_S
-        )
-        await self._runner.setup()
-        await web.SockSite(self._runner, opened, backlog=BACKLOG).start()
+        self._server = BoundedServer(self._app, BOUNDS, shutdown_s=SHUTDOWN_S)
+        await self._server.start(opened)
 
     def _go_without(self, why: str, level: int) -> None:
         logger.log(
@@ -117,9 +115,9 @@ class AdminSocket:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._runner is None:
+        if self._server is None:
             return
-        await self._runner.cleanup()
+        await self._server.close()
         with contextlib.suppress(OSError):  # whoever has removed it, or put another there
             if self._path.stat().st_ino == self._inode:
                 self._path.unlink()

@@ -24,12 +24,12 @@ async def exposition() -> bytes:
 def ask(status: Status, scenario: Callable[[aiohttp.ClientSession], Awaitable[None]]) -> None:
     async def run() -> None:
         at = Endpoint("127.0.0.1", free_tcp_port())
-        runner = await serve(status, at, "relay.metrics")
+        server = await serve(status, at, "relay.metrics")
         try:
             async with aiohttp.ClientSession(f"http://{at}") as http:
                 await scenario(http)
         finally:
-            await runner.cleanup()
+            await server.close()
 
     asyncio.run(run())
 
@@ -65,13 +65,13 @@ def test_a_port_that_is_taken_is_said_with_its_setting() -> None:
     async def run() -> None:
         status = Status(exposition, dict, lambda: True)
         at = Endpoint("127.0.0.1", free_tcp_port())
-        runner = await serve(status, at, "relay.metrics")
+        server = await serve(status, at, "relay.metrics")
         try:
             with pytest.raises(
                 UnavailableError, match=f"^relay.metrics: cannot listen on {at}: Address already"
             ):
                 await serve(status, at, "relay.metrics")
         finally:
-            await runner.cleanup()
+            await server.close()
 
     asyncio.run(run())

@@ -81,6 +81,15 @@ def test_two_megabytes_in_chunks_of_unknown_length(host: Host) -> None:
     assert raw(host, head + chunk * chunks + b"0\r\n\r\n").startswith(b"HTTP/1.1 413")
 
 
+def test_one_byte_chunks(host: Host) -> None:
+    key = host.keys["alice"].encode()
+    head = b"POST /v1/realtime/calls HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + key
+    head += b"\r\nContent-Type: application/sdp\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = raw(host, head + b"1\r\na\r\n" * 30_000 + b"0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b"http_wasteful" in answer
+
+
 def test_a_body_that_trickles_in_is_given_up(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with running() as server:

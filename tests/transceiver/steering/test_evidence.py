@@ -117,6 +117,18 @@ def test_a_trusted_proxy_is_believed_what_it_is_said_to_set_and_no_more(database
     assert locate(locator(database, []), PROXY, EVERYTHING) == (NO_EVIDENCE, [])
 
 
+def test_a_client_behind_a_trusted_proxy_has_an_address() -> None:
+    def client(peer: str | None, headers: Mapping[str, list[str]]) -> str | None:
+        return locator(None, (X_FORWARDED_FOR,)).client_of(peer, lambda name: headers.get(name, []))
+
+    chain = {X_FORWARDED_FOR: ["192.0.2.9, 2001:db8::7, 10.9.9.9"], CONNECTING_IP: ["192.0.2.1"]}
+    assert client(PROXY, chain) == "2001:db8::7"
+    assert client(STRANGER, chain) is None, "it is its own address that counts"
+    assert client(PROXY, {X_FORWARDED_FOR: ["unknown"]}) is None
+    assert client(PROXY, {}) is None
+    assert client(None, chain) is None
+
+
 def test_the_place_of_the_proxy_is_not_taken_for_the_clients(tmp_path: Path) -> None:
     at_proxy = LocationDatabase(write_database(tmp_path / "x.mmdb", {"10.0.0.0/8": record(TOKYO)}))
     assert locate(locator(at_proxy), PROXY, {}) == (NO_EVIDENCE, [])

@@ -20,6 +20,7 @@ from aiohttp import web
 from core.addr import Endpoint
 from core.errors import ConfigError, UnavailableError
 from core.service import status_http
+from core.service.http_server import BoundedServer, Bounds
 from core.service.status_http import Status
 from core.service.tasks import until_one_ends
 from transceiver.backends.server.app import Access, KeyOwner, Server
@@ -31,8 +32,6 @@ SPARE_CONNECTIONS = 64
 """For probes, and for those that are refused or not yet accepted."""
 SHUTDOWN_S = 3.0
 """For goodbyes, once sessions were told to end."""
-HEADER_S = 20.0
-"""A connection that has sent no whole request by then is closed."""
 EXIT_INTERRUPTED = 130
 
 
@@ -69,12 +68,12 @@ async def serve(backend: ServedBackend, serving: Serving, ready: Callable[[str],
             server.end_all()
             await listener.close()
             if status is not None:
-                await status.cleanup()
+                await status.close()
     finally:
         await backend.close()
 
 
-async def _show(server: Server, at: Endpoint | None) -> web.AppRunner | None:
+async def _show(server: Server, at: Endpoint | None) -> BoundedServer | None:
     """Metrics, beside the port of clients. Raises UnavailableError."""
     if at is None:
         return None
@@ -135,48 +134,22 @@ class Signals:
             logger.info("the API keys were read again")
 
 
-class Refuse(asyncio.Protocol):
-    """Closes a connection as soon as it is there."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Close it."""
-        assert isinstance(transport, asyncio.WriteTransport)
-        transport.abort()
-
-
 class Listener:
     """A port with an application behind it, and a bound on connections: those without a session too."""
 
     def __init__(self, app: web.Application, max_connections: int) -> None:
-        self._runner = web.AppRunner(
-            app,
-            access_log=None,
-            keepalive_timeout=HEADER_S,
-            auto_decompress=False,
-            lingering_time=1.0,
-            shutdown_timeout=SHUTDOWN_S,
-        )
-        self._most = max_connections
-        self._server: asyncio.Server | None = None
+        self._server = BoundedServer(app, Bounds(connections=max_connections), shutdown_s=SHUTDOWN_S)
 
     async def start(self, at: Endpoint) -> Endpoint:
         """Accept connections; where. Raises UnavailableError."""
-        await self._runner.setup()
-        loop = asyncio.get_running_loop()
         try:
-            self._server = await loop.create_server(self._protocol, at.host, at.port)
+            found = await self._server.start(at)
         except OSError as error:
             reason = os.strerror(error.errno or 0)
             raise UnavailableError(f"--listen: cannot listen on {at}: {reason}") from None
-        return Endpoint(*self._server.sockets[0].getsockname()[:2])
+        assert found is not None
+        return found
 
     async def close(self) -> None:
         """Stop accepting, and let handlers end."""
-        if self._server is not None:
-            self._server.close()
-        await self._runner.cleanup()
-
-    def _protocol(self) -> asyncio.Protocol:
-        server = self._runner.server
-        assert server is not None
-        return Refuse() if len(server.connections) >= self._most else server()
+        await self._server.close()
