@@ -50,9 +50,9 @@ def integer(low: int, high: int, unit: str = "") -> Kind:
     return Kind(parse, words)
 
 
-def integer_or(word: str, stands_for: int, low: int, high: int) -> Kind:
+def integer_or(word: str, stands_for: int, low: int, high: int, unit: str = "") -> Kind:
     """A whole number in a range, or one word, which becomes a number outside of it."""
-    plain = integer(low, high)
+    plain = integer(low, high, unit)
 
     def parse(value: object) -> int:
         if value == word:

@@ -6,13 +6,13 @@ once. Reading files, the key files among them, is `core.service.files`.
 
 from core.config.changes import restarts
 from core.config.parse import Config, parse
+from core.config.quotas import UNLIMITED, QuotaSettings
 from core.config.tables import (
     BACKEND,
     HOST_FROM_ADDRESS,
     LOCATION_HEADERS,
     MAX_SESSION_S,
     TABLES,
-    UNLIMITED,
     AnnounceSettings,
     ClusterSettings,
     DataplaneSettings,
@@ -35,6 +35,7 @@ __all__ = [
     "Config",
     "DataplaneSettings",
     "PopSettings",
+    "QuotaSettings",
     "RelaySettings",
     "StoreSettings",
     "TokenSettings",

@@ -9,6 +9,7 @@ from ipaddress import ip_address
 
 from core.addr import IpFamily, family_of
 from core.cluster import Cluster
+from core.config.quotas import QuotaSettings
 from core.config.tables import (
     BACKEND,
     HOST_FROM_ADDRESS,
@@ -40,6 +41,7 @@ class Config:
     backends: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """[backend.NAME] as it is in the file, by name: what may be in it is for that backend to say."""
     announce: AnnounceSettings | None = None
+    quotas: QuotaSettings = field(default_factory=QuotaSettings)
 
     def pop(self, name: str) -> PopSettings | None:
         """The [[pop]] of that id, if there is one."""
@@ -81,9 +83,10 @@ def parse(document: Mapping[str, object]) -> Config:
     announce = _read_announce(document, relay, problems)
     store = _read_store(document, problems.of("store"))
     backends = _read_backends(document.get(BACKEND, {}), problems.of(BACKEND))
-    if problems.all() or token is None:
+    quotas = read_table(QuotaSettings, document.get("quotas", {}), "quotas", problems.of("quotas"))
+    if problems.all() or token is None or quotas is None:
         raise ConfigError(problems.all())
-    return Config(token, clusters, pops, relay, dataplane, transceiver, store, backends, announce)
+    return Config(token, clusters, pops, relay, dataplane, transceiver, store, backends, announce, quotas)
 
 
 def _read_clusters(tables: object, problems: list[str]) -> dict[int, Cluster]:

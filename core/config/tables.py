@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
 from core.addr import Endpoint, IpFamily, IPNetwork
+from core.config.quotas import UNLIMITED, QuotaSettings
 from core.schema import (
     Kind,
     address,
@@ -33,8 +34,6 @@ from core.token import MAX_LIFETIME_MIN
 LOCATION_HEADERS = ("Voxpop-Pop", "CF-IPLatitude", "CF-Connecting-IP", "Forwarded", "X-Forwarded-For")
 """What can tell where a client is, best first."""
 MAX_SESSION_S = (MAX_LIFETIME_MIN - 60) * 60
-UNLIMITED = (1 << 63) - 1
-"""What `"unlimited"` stands for: more than there can be."""
 HOST_FROM_ADDRESS = -1
 """`transceiver.host = "address"`. Only the host itself can say which number that is, so it is no more than
 this until a daemon starts there.
@@ -419,4 +418,5 @@ TABLES = {
     "announce": AnnounceSettings,
     "store": StoreSettings,
     "transceiver": TransceiverSettings,
+    "quotas": QuotaSettings,
 }

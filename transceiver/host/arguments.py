@@ -17,5 +17,7 @@ class TransceiverArguments(WorkerArguments):
     udp_fds: tuple[Fd, ...]
     http_fd: Fd
     sibling_fd: Fd
+    ledger_fd: Fd
+    """Memory that all processes of the host share."""
     folder: Path
     """Where the siblings' sockets are."""

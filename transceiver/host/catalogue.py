@@ -13,10 +13,12 @@ from core.service.metrics.reference import Section
 from core.store.base import StoreReason
 from core.store.heartbeat import HeartbeatReason
 from transceiver.observer import EVENTS
+from transceiver.realtime import client_events
 from transceiver.sdp import SdpReason
 from transceiver.session.state import PACKET_REASONS, SessionState
 from transceiver.signaling import steering
 from transceiver.signaling.hosts import FORWARDED
+from transceiver.signaling.quotas import QUOTA_REFUSALS
 from transceiver.signaling.referrals import REFERRALS
 from transceiver.signaling.refusals import HttpReason
 from transceiver.signaling.websockets import SIDEBANDS
@@ -111,9 +113,10 @@ SESSION_COUNTERS = (
     _session_counter(
         "voxpop_transceiver_events_total",
         "Events, by outcome: received from clients and sidebands, invalid ones among what they sent, refused "
-        "as their sender may not send them, sent over data channels, dropped as one was full or not open.",
+        "as their sender may not send them, limited as the call had sent too many, sent over data channels, "
+        "dropped as one was full or not open.",
         "outcome",
-        {outcome: f"events_{outcome}" for outcome in ("received", "invalid", "refused", "sent", "dropped")},
+        {outcome: f"events_{outcome}" for outcome in client_events.COUNTERS},
     ),
 )
 
@@ -188,7 +191,7 @@ SHOWN_BY_WORKERS: tuple[Series, ...] = (
     JITTER_BUFFER, JITTER, ROUND_TRIP,
     UDP_PACKETS, UDP_BYTES, SEND_FAILURES, KERNEL_DROPS,
     LOOP_LAG, CORE_BUSY, MISSED_TICKS,
-    steering.NAMED,
+    steering.NAMED, QUOTA_REFUSALS,
 )  # fmt: skip
 """Without the label `worker`, which the supervisor puts before the others."""
 

@@ -11,9 +11,10 @@ from typing import Any
 
 from core.addr import Endpoint, IpFamily
 from core.cluster import Cluster
-from core.config import HOST_FROM_ADDRESS, Config, PopSettings, TransceiverSettings
+from core.config import HOST_FROM_ADDRESS, Config, PopSettings, QuotaSettings, TransceiverSettings
 from core.errors import ConfigError, UnavailableError
 from core.keyring import Keyring, Purpose
+from core.schema import read_table
 from core.service import handover
 from core.service.handover import Loaded
 from core.service.supervisor import Message
@@ -21,13 +22,19 @@ from core.store_url import StoreSecrets
 from transceiver.backends.registry import ChosenBackend, choose
 from transceiver.host.locations import Copy, LocationShelf, check_database
 from transceiver.signaling.apikeys import ApiKeys, load_api_keys
+from transceiver.signaling.ledger import SlotBook
 from transceiver.signaling.pops import WIDEST
+from transceiver.signaling.quotas import QuotaPlan, merged, plan_quotas
 
 CARRIES = "carries"
 """From a worker: how many calls it has now, under `COUNT`."""
 COUNT = "count"
 OLDEST_NS = "oldest_ns"
 """When the oldest of them began, monotonic, which is the same clock in every process; null without any."""
+KEY_QUOTAS = "key_quotas"
+"""The key of settings for the quotas that keys have of their own."""
+SLOTS = "key_slots"
+"""The key of settings for where keys are counted, in the order of `api_keys`."""
 LOCATIONS = "locations"
 """The key of settings for the copy of the database of locations: what a `Copy` has, or None."""
 REGIONS = "regions"
@@ -48,6 +55,8 @@ class WorkerSettings:
     keyring: Keyring
     api_keys: ApiKeys | None
     """None where the configuration says open."""
+    slots: Mapping[str, int]
+    """Of the ledger of quotas, by the name of the key."""
     backend: ChosenBackend
     locations: Copy | None
     """The database of locations, where there is one."""
@@ -62,6 +71,15 @@ class WorkerSettings:
     def vips(self) -> tuple[Endpoint, ...]:
         """What answers name when all is well, in the order of the PoPs."""
         return self.vips_of(self.config.pops)
+
+    def quota_plan(self, processes: int) -> QuotaPlan:
+        """What each key may have of a host with so many processes."""
+        quotas, own = self.config.quotas, {}
+        for name, given in ({} if self.api_keys is None else self.api_keys.quotas).items():
+            read = read_table(QuotaSettings, given, name, [])
+            assert read is not None  # the supervisor has read it too
+            own[name] = merged(quotas, read, given)
+        return plan_quotas(quotas, own, self.slots, self.transceiver.max_sessions * processes)
 
     def vips_of(self, pops: Iterable[PopSettings]) -> tuple[Endpoint, ...]:
         """VIPs of families in which clients can be led here."""
@@ -82,6 +100,7 @@ def load(
     path: Path,
     locate: Callable[[Cluster], int] = anywhere,
     shelf: LocationShelf | None = None,
+    slots: SlotBook | None = None,
     *,
     ours: bool = False,
 ) -> Loaded[WorkerSettings]:
@@ -89,7 +108,8 @@ def load(
     goes to `shelf`; without one all is merely checked. With `ours` all keys belong to root or to our user.
     Raises ConfigError.
 
-    `locate` says which number `transceiver.host = "address"` is, or raises UnavailableError.
+    `locate` says which number `transceiver.host = "address"` is, or raises UnavailableError. `slots` keeps
+    which key is counted where, over reloads.
     """
 
     def complete(document: Mapping[str, object], config: Config) -> Mapping[str, object]:
@@ -102,9 +122,8 @@ def load(
         except UnavailableError as error:
             raise ConfigError([f'{path}: transceiver.host = "address": {error}']) from None
 
-    loaded = handover.load(
-        path, partial(_judge, shelf, ours), decode, complete=complete, purposes=PURPOSES, ours=ours
-    )
+    judge = partial(_judge, shelf, slots or SlotBook(), ours)
+    loaded = handover.load(path, judge, decode, complete=complete, purposes=PURPOSES, ours=ours)
     settings = loaded.settings
     if not settings.vips:
         families = f"a family of cluster {settings.cluster.id}"
@@ -112,7 +131,9 @@ def load(
     return loaded
 
 
-def _judge(shelf: LocationShelf | None, ours: bool, config: Config, path: Path) -> Mapping[str, object]:
+def _judge(
+    shelf: LocationShelf | None, slots: SlotBook, ours: bool, config: Config, path: Path
+) -> Mapping[str, object]:
     transceiver = config.transceiver
     if transceiver is None:
         raise ConfigError([f"{path}: [transceiver] is missing; a transceiver needs that table"])
@@ -128,10 +149,11 @@ def _judge(shelf: LocationShelf | None, ours: bool, config: Config, path: Path) 
         LOCATIONS: _locations(shelf, transceiver, path),
     }
     if transceiver.open:
-        return {"api_keys": None, **more}
+        return {"api_keys": None, KEY_QUOTAS: {}, SLOTS: [], **more}
     assert transceiver.api_keys_file is not None  # core.config asks for one of the two
     api_keys = load_api_keys(path.parent / transceiver.api_keys_file, ours=ours)
-    return {"api_keys": api_keys.digests, **more}
+    own = {KEY_QUOTAS: api_keys.quotas, SLOTS: slots.assign(api_keys.digests)}
+    return {"api_keys": api_keys.digests, **own, **more}
 
 
 def _locations(shelf: LocationShelf | None, transceiver: TransceiverSettings, path: Path) -> object:
@@ -156,6 +178,8 @@ def decode(message: Message) -> WorkerSettings:
     config = handover.decode_config(message)
     assert config.transceiver is not None
     api_keys: Any = message["api_keys"]
+    quotas: Any = message[KEY_QUOTAS]
+    slots: Any = message[SLOTS]
     name = config.transceiver.backend
     own = {name: config.backends[name]} if name in config.backends else {}
     locations: Any = message[LOCATIONS]
@@ -163,7 +187,8 @@ def decode(message: Message) -> WorkerSettings:
         config=config,
         transceiver=config.transceiver,
         keyring=handover.decode_keyring(message),
-        api_keys=None if api_keys is None else ApiKeys(api_keys),
+        api_keys=None if api_keys is None else ApiKeys(api_keys, quotas),
+        slots=dict(zip(api_keys or (), slots, strict=True)),
         backend=choose(name, own),
         locations=None if locations is None else Copy(*locations),
         store_secrets=handover.decode_store_secrets(message),

@@ -48,6 +48,7 @@ from transceiver.host.settings import (
 from transceiver.host.settings import load as load_settings
 from transceiver.host.sockets import open_sockets
 from transceiver.host.status_client import StatusClient
+from transceiver.signaling.ledger import SlotBook, map_ledger, open_memory
 from transceiver.signaling.siblings import socket_path
 from transceiver.steering.choice import POPS_NAMED
 
@@ -70,7 +71,7 @@ class TransceiverService(Daemon[WorkerSettings]):
         user can enter. Raises ConfigError, UnavailableError.
         """
         self._shelf = LocationShelf(folder)
-        load = partial(load_settings, locate=own_host, shelf=self._shelf, ours=True)
+        load = partial(load_settings, locate=own_host, shelf=self._shelf, slots=SlotBook(), ours=True)
         loaded = load(config_path)
         self._keep_locations(loaded.settings)
         transceiver = loaded.settings.transceiver
@@ -79,6 +80,8 @@ class TransceiverService(Daemon[WorkerSettings]):
         self._folder = folder
         self._addresses = listen_addresses(loaded.settings)
         self._sockets = open_sockets(self._addresses, transceiver.port, transceiver.http, folder, count)
+        self._ledger_fd = open_memory(count)
+        self._ledger = map_ledger(self._ledger_fd, count, 0)
         arguments = [
             TransceiverArguments(
                 name=f"transceiver-{index}",
@@ -90,6 +93,7 @@ class TransceiverService(Daemon[WorkerSettings]):
                 udp_fds=tuple(Fd(s.fileno()) for s in sockets.udp),
                 http_fd=Fd(sockets.http.fileno()),
                 sibling_fd=Fd(sockets.siblings.fileno()),
+                ledger_fd=Fd(self._ledger_fd),
                 folder=folder,
             )
             for index, sockets in enumerate(self._sockets)
@@ -105,7 +109,7 @@ class TransceiverService(Daemon[WorkerSettings]):
     @property
     def tables(self) -> Iterable[str]:
         """See Daemon."""
-        return "transceiver", "store"
+        return "transceiver", "store", "quotas"
 
     def _open_heartbeats(self) -> PopReports:
         """Our own, and those of PoPs; with a breaker each, as rights to write and to read differ."""
@@ -229,6 +233,7 @@ class TransceiverService(Daemon[WorkerSettings]):
 
     def mourn(self, index: int) -> None:
         """The calls of a worker die with it."""
+        self._ledger.clear(index)
         lost, self._carried[index] = self._carried[index].left, NOTHING
         self._lost[index] += lost
         if lost:
@@ -248,6 +253,7 @@ class TransceiverService(Daemon[WorkerSettings]):
             await asyncio.gather(watching, return_exceptions=True)
             await self._pops.close()
             await self._client.close()
+            os.close(self._ledger_fd)
             for sockets in self._sockets:
                 for opened in (*sockets.udp, sockets.http, sockets.siblings):
                     opened.close()

@@ -46,8 +46,10 @@ from transceiver.signaling.app import Access, public_app, sibling_app
 from transceiver.signaling.calls import Calls, Others
 from transceiver.signaling.client_secrets import SecretKeys
 from transceiver.signaling.hosts import OtherHosts, Place
+from transceiver.signaling.ledger import map_ledger
 from transceiver.signaling.page import Page
 from transceiver.signaling.pops import decode_reports
+from transceiver.signaling.quotas import QUOTA_REFUSALS, Quotas
 from transceiver.signaling.referrals import ReferralKeys, Referrer
 from transceiver.signaling.refusals import HttpReason
 from transceiver.signaling.siblings import Siblings
@@ -171,6 +173,7 @@ class Running:
 
     def __init__(self, arguments: TransceiverArguments, settings: WorkerSettings) -> None:
         transceiver = settings.transceiver
+        self._arguments = arguments
         self.metrics = Metrics()
         self._ticker = Ticker()
         self._mux = Mux([socket.socket(fileno=fd) for fd in arguments.udp_fds], self.metrics)
@@ -184,17 +187,21 @@ class Running:
         place = Place(settings.cluster, transceiver.host, transceiver.http, transceiver.forward_port)
         self._others = Others(siblings, OtherHosts(place, settings.keyring, self.metrics))
         self._access = Access(settings.api_keys, transceiver.cors_origins)
+        ledger = map_ledger(arguments.ledger_fd, arguments.count, arguments.index)
+        quotas = self._access.quotas = self._quotas = Quotas(self._manager.counts, ledger)
+        self._quotas.adopt(settings.quota_plan(arguments.count), time.monotonic_ns())
+        self.metrics.register(lambda: [family(QUOTA_REFUSALS, quotas.refusals())])
         self._access.ice_servers = transceiver.ice_servers
         self._access.client_of = lambda request: self._steering.client_of(request)
         if isinstance(self._backends, SettingsJudge):
             self._access.judge = self._backends.judge
-        self._folder = arguments.folder
         self._database: tuple[Copy, LocationDatabase] | None = None
         self._steering = Steering(self.metrics, self._plan(settings))
         self.metrics.register(lambda: [family(NAMED, self._steering.answers())])
         self._referrer = Referrer()
         self._share_keys(settings)
         self._calls = Calls(self._manager, self._others, self.metrics, self._steering, self._referrer)
+        self._calls.events_of = self._quotas.events_of
         self._page = Page() if transceiver.page else None
         self._let_page_follow(settings)
         public = public_app(
@@ -221,6 +228,7 @@ class Running:
         self._access.ice_servers = settings.transceiver.ice_servers
         self._steering.adopt(self._plan(settings))
         self._bound(settings)
+        self._quotas.adopt(settings.quota_plan(self._arguments.count), time.monotonic_ns())
         self._let_page_follow(settings)
         self._manager.keyring = settings.keyring
         self._share_keys(settings)
@@ -286,7 +294,7 @@ class Running:
         from transceiver.steering.database import LocationDatabase  # only where there is one
 
         try:
-            self._database = copy, LocationDatabase(self._folder / copy.name)
+            self._database = copy, LocationDatabase(self._arguments.folder / copy.name)
         except ConfigError as error:  # the copy has been replaced since; the word of that is on its way
             logger.warning("clients are led without a database of locations: %s", error)
 

@@ -22,6 +22,16 @@ NOT_AN_EVENT: Final[Event] = {
 }
 """The answer to a message that is none."""
 
+TOO_MANY_EVENTS: Final[Event] = {
+    "type": "error",
+    "error": {
+        "type": "invalid_request_error",
+        "code": "rate_limit_exceeded",
+        "message": "The call has sent more events than it may: this one and others are left out.",
+    },
+}
+"""The answer to the first of those that are dropped."""
+
 
 @dataclass(slots=True)
 class EventStats:
@@ -32,12 +42,14 @@ class EventStats:
     """Messages of the client that were not events."""
     refused: int = 0
     """Events that the client may not send."""
+    limited: int = 0
+    """Messages over the quota of the call, which were not read."""
     sent: int = 0
     dropped: int = 0
     """Events for the client that found the channel full or not open."""
 
 
-COUNTERS: Final = ("received", "invalid", "refused", "sent", "dropped")
+COUNTERS: Final = ("received", "invalid", "refused", "limited", "sent", "dropped")
 """Members of `EventStats`, all of which may be summed over sessions."""
 
 

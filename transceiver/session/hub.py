@@ -15,8 +15,14 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import Final, Protocol, TypeVar
 
+from core.bucket import TokenBucket
 from core.errors import ConfigError
-from transceiver.realtime.client_events import NOT_AN_EVENT, EventStats, decode_event_untrusted
+from transceiver.realtime.client_events import (
+    NOT_AN_EVENT,
+    TOO_MANY_EVENTS,
+    EventStats,
+    decode_event_untrusted,
+)
 from transceiver.realtime.event import Event
 from transceiver.realtime.permissions import MEMBER, Permissions, take_permissions
 from transceiver.realtime.server_events import shortened
@@ -25,6 +31,8 @@ from transceiver.session.api import REALTIME, ClientApi
 T = TypeVar("T")
 
 MAX_WATCHERS: Final = 8
+CHARS_OF_ONE: Final = 16_384
+"""Of an event that counts as one to its quota."""
 _UPDATE: Final = "session.update"
 _BARE: Final = ("id", "expires_at", "status", "model")
 """Members that a session object always has."""
@@ -51,9 +59,9 @@ class Receiver(Protocol):
 
 
 class NotAllowedError(Exception):
-    """An event that its sender may not send. `answer` is the `error` event for it."""
+    """An event that its sender may not send. `answer` is the `error` event for it, where it gets one."""
 
-    def __init__(self, answer: Event) -> None:
+    def __init__(self, answer: Event | None) -> None:
         super().__init__("an event that its sender may not send")
         self.answer = answer
 
@@ -74,6 +82,19 @@ class EventHub:
         self._watchers: dict[Watcher, bool] = {}
         """With whether each is trusted."""
         self._state: Event | None = None
+        self._bucket: TokenBucket | None = None
+        self._has_said_limit = False
+        self._refused: Callable[[], None] | None = None
+
+    def limit(self, bucket: TokenBucket, refused: Callable[[], None]) -> None:
+        """Take no more events than that has tokens; `refused` is told of each."""
+        self._bucket, self._refused = bucket, refused
+
+    def refill(self, now_ns: int) -> None:
+        """Time has passed. Wants to be called now and then: there is no clock here."""
+        if self._bucket is not None:
+            self._bucket.refill(now_ns)
+            self._has_said_limit = False
 
     # From the backend
 
@@ -102,6 +123,7 @@ class EventHub:
 
     def take_untrusted(self, text: str, *, is_trusted: bool) -> Event:
         """The event in a message, as it is for the backend; counted. Raises NotAllowedError."""
+        self._charge(len(text))
         event = decode_event_untrusted(text)
         if event is None:
             self.stats.invalid += 1
@@ -113,6 +135,16 @@ class EventHub:
             raise
         self.stats.received += 1
         return taken
+
+    def _charge(self, chars: int) -> None:
+        """A long event is as many as its length would make of short ones: that is what it costs to read."""
+        if self._bucket is None or self._bucket.take(1 + chars // CHARS_OF_ONE):
+            return
+        self.stats.limited += 1
+        if self._refused is not None:
+            self._refused()
+        is_told, self._has_said_limit = self._has_said_limit, True
+        raise NotAllowedError(None if is_told else self.word(TOO_MANY_EVENTS))
 
     def _judge(self, event: Event, *, is_trusted: bool) -> Event:
         if not is_trusted and not self.permissions.lets(event):

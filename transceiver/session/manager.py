@@ -20,6 +20,7 @@ from transceiver.media.path import PathStats
 from transceiver.observer import SESSIONS_MADE, EndReason
 from transceiver.realtime import client_events
 from transceiver.sdp import LocalDescription, Offer
+from transceiver.session.counts import CallCounts
 from transceiver.session.gone import Place, turn_away_untrusted
 from transceiver.session.ids import Owner, new_session_id
 from transceiver.session.request import CallRequest
@@ -70,6 +71,8 @@ class SessionManager:
         self._freeing: set[asyncio.Task[None]] = set()
         self._ended_counts: Counter[str] = Counter()
         self._ended_sessions = 0
+        self.counts = CallCounts()
+        """Whose the sessions are."""
         self.is_draining = False
         self._sweep_at_ns = 0
         self._tick_handle = shared.ticker.add(self._tick)
@@ -96,6 +99,7 @@ class SessionManager:
             raise
         self._sessions[session_id] = session
         self._shared.mux.register(ufrag, session)
+        self.counts.begin(session_id, session.holders)
         self._shared.observer.count(SESSIONS_MADE, request.api.name)
         logger.info("session %s made, ufrag %s", session_id, shorten(ufrag))
         return session
@@ -231,6 +235,7 @@ class SessionManager:
             return
         self._ended_counts.update(_counts(session))
         self._ended_sessions += 1
+        self.counts.end(session.id, session.holders)
         self._release(session.ufrags)
         try:
             session.end(reason)
@@ -265,6 +270,9 @@ class SessionManager:
     def _sweep(self, now_ns: int) -> None:
         for session in list(self._sessions.values()):
             self._release(session.expire(now_ns))
+            session.events.refill(now_ns)
+            if session.has_arrived:
+                self.counts.arrive(session.id, session.holders)
             reason = session.find_end(now_ns)
             if reason is not None:
                 self.close(session, reason)

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Literal
 
 from core.addr import Endpoint
+from core.bucket import TokenBucket
 from core.config import TransceiverSettings
 from core.demux import is_rtcp
 from core.stun import TRANSACTION_BYTES, Message
@@ -94,7 +95,10 @@ class Session:
         """Whether the client wants to hear us; a WHIP client that only publishes does not."""
         self.created_ns = self._stage_ns = now_ns
         self._way = SessionWay(shared.ticker.late_ns)
+        self.holders = request.holders
         self.events = EventHub(session_id, request.permissions, request.api)
+        quota = request.events
+        self.events.limit(TokenBucket(quota.per_s, quota.burst, now_ns), quota.refused)
         self._live: LiveBridge | None = None
         """Between the backend and a client that speaks GPT-Live."""
         self._backend = self._make_backend(request)
@@ -113,6 +117,11 @@ class Session:
         self._live = live
         live.backend = self._shared.backend_factory.create(behind)
         return live
+
+    @property
+    def has_arrived(self) -> bool:
+        """Whether its client has shown that it is who the offer says."""
+        return self.state is SessionState.CONNECTED
 
     @property
     def remote(self) -> Endpoint | None:

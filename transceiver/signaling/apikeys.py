@@ -5,6 +5,7 @@ The file is TOML, mode 0600, one table per key:
 
     [key.web-shop]
     sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+    live_calls = 200    # a quota of its own, where it wants one: the keys of [quotas]
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
+from core.config import QuotaSettings
 from core.errors import ConfigError
+from core.schema import read_table
 from core.service.files import create_secret, load_secret_toml, replace_secret
 
 KEY_PREFIX = "vpk_"
@@ -33,10 +36,15 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class ApiKeys:
-    """The keys of a file. `digests` maps name to lower-case hex SHA-256."""
+    """The keys of a file. `digests` maps name to lower-case hex SHA-256, `quotas` those with quotas of their
+    own to what of `QuotaSettings` they have.
+    """
 
-    def __init__(self, digests: Mapping[str, str]) -> None:
+    def __init__(
+        self, digests: Mapping[str, str], quotas: Mapping[str, Mapping[str, object]] | None = None
+    ) -> None:
         self.digests = dict(digests)
+        self.quotas = dict(quotas or {})
 
     def name_of(self, presented: str) -> str | None:
         """Whose key this is; None for nobody's. Takes the same time for both, whichever the key."""
@@ -70,7 +78,10 @@ def _load(path: Path, *, ours: bool = False) -> ApiKeys:
         problems.append(f"{path}: has {len(entries)} keys; at most {MAX_KEYS} are supported")
     if problems:
         raise ConfigError(problems)
-    return ApiKeys({name: entry["sha256"] for name, entry in entries.items()})
+    return ApiKeys(
+        {name: entry["sha256"] for name, entry in entries.items()},
+        {name: own for name, entry in entries.items() if (own := _own_quotas(entry))},
+    )
 
 
 def create_api_key(path: Path, name: str) -> str:
@@ -115,4 +126,12 @@ def _faults(name: str, entry: object) -> list[str]:
     digest = entry.get("sha256") if isinstance(entry, dict) else None
     if not isinstance(digest, str) or _DIGEST.fullmatch(digest) is None:
         return [f"key.{name}.sha256 must be 64 lower-case hex digits; `voxpop api-key new` writes them"]
-    return []
+    problems: list[str] = []
+    assert isinstance(entry, dict)
+    read_table(QuotaSettings, _own_quotas(entry), f"key.{name}", problems)
+    return problems
+
+
+def _own_quotas(entry: Mapping[str, object]) -> dict[str, object]:
+    """All that an entry has besides its digest."""
+    return {key: value for key, value in entry.items() if key != "sha256"}

@@ -30,6 +30,7 @@ from transceiver.signaling.calls import (
     IS_LIMITED,
     REFERRAL,
     SECRET,
+    SECRET_ID,
     Calls,
     register_calls,
 )
@@ -45,6 +46,7 @@ from transceiver.signaling.crowds import Crowds
 from transceiver.signaling.live_unsupported import register_unsupported
 from transceiver.signaling.page import Page
 from transceiver.signaling.pops import PopDirectory
+from transceiver.signaling.quotas import Holder, Quotas, Wants
 from transceiver.signaling.referrals import (
     PARAMETER,
     Referral,
@@ -54,7 +56,7 @@ from transceiver.signaling.referrals import (
 from transceiver.signaling.refusals import HttpReason, Refusal, allow, from_framework, from_sdp
 from transceiver.signaling.secret_requests import CLIENT_SECRETS, Judge, create
 from transceiver.signaling.shapes import OFFER_PATHS
-from transceiver.signaling.siblings import CALLER_HEADER, LIMITED_HEADER, STEERING
+from transceiver.signaling.siblings import CALLER_HEADER, LIMITED_HEADER, SECRET_HEADER, STEERING
 from transceiver.signaling.sideband import Sidebands, register_sidebands
 from transceiver.signaling.websockets import is_websocket, presented_key
 
@@ -62,7 +64,10 @@ API_PREFIX = "/v1/"
 PREFLIGHT_MAX_AGE_S = 7200
 METHODS = "POST, PATCH, DELETE, GET, HEAD, OPTIONS"
 """What a preflight allows at any path, so that a page can read why a method is refused."""
-EXPOSED = "Location, ETag, Retry-After, Link, Allow, Accept-Post, Accept-Patch, WWW-Authenticate, " + STEERING
+EXPOSED = (
+    "Location, ETag, Retry-After, Retry-After-Ms, Link, Allow, Accept-Post, Accept-Patch, WWW-Authenticate, "
+    + STEERING
+)
 """`Link` names STUN and TURN servers (RFC 9725 §4.6): those of `transceiver.ice_servers`, or a proxy's."""
 ALLOWED_HEADERS = "Authorization, *"
 """SDKs add headers of their own; what we do not know we ignore. `*` alone would leave out Authorization."""
@@ -92,6 +97,8 @@ class Access:
     """URIs of STUN and TURN servers that callers are told."""
     judge: Judge = _take_any
     """What the backend says of a client secret's settings."""
+    quotas: Quotas | None = None
+    """What each key may have; None is anything."""
     crowds: Crowds = field(default_factory=lambda: Crowds(UNLIMITED))
     client_of: Callable[[web.Request], str | None] = lambda _: None
     """The address of a client behind a proxy that is trusted to say it."""
@@ -159,6 +166,7 @@ def sibling_app(calls: Calls, exposition: Callable[[], bytes], observer: Observe
 async def _trust_sibling(request: web.Request, handler: Handler) -> web.StreamResponse:
     request[CALLER] = unquote(request.headers.get(CALLER_HEADER, ""))
     request[IS_HANDED_OVER] = True
+    request[SECRET_ID] = request.headers.get(SECRET_HEADER, "")
     request[IS_LIMITED] = LIMITED_HEADER in request.headers
     return await handler(request)
 
@@ -213,12 +221,18 @@ class Guard:
 
     @web.middleware
     async def authenticate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Name the caller by its API key, or by what was made with one."""
+        """Name the caller by its API key, or by what was made with one, and see whether that may ask."""
         request[IS_HANDED_OVER] = False
-        if request.path.startswith(API_PREFIX):
-            request[CALLER] = self._caller(request)
-            request[IS_LIMITED] = SECRET in request
-        return await handler(request)
+        if not request.path.startswith(API_PREFIX):
+            return await handler(request)
+        request[CALLER] = self._caller(request)
+        request[IS_LIMITED] = SECRET in request
+        request[SECRET_ID] = request[SECRET].id if SECRET in request else ""
+        if self._access.quotas is None or _is_hang_up(request):
+            return await handler(request)
+        who = Holder(request[CALLER], request[SECRET_ID])
+        with self._access.quotas.admitted(who, _wants(request), time.monotonic_ns()):
+            return await handler(request)
 
     def _caller(self, request: web.Request) -> str:
         key = presented_key(request)
@@ -294,6 +308,17 @@ class Guard:
                 response.headers["Access-Control-Allow-Origin"] = origin
                 response.headers["Access-Control-Expose-Headers"] = EXPOSED
         return response
+
+
+def _is_hang_up(request: web.Request) -> bool:
+    """It gives back what others are refused for, and so is never refused itself."""
+    return request.method == "DELETE" or request.path.rstrip("/").endswith("/hangup")
+
+
+def _wants(request: web.Request) -> Wants:
+    if request.method == "POST" and request.path.rstrip("/") in OFFER_PATHS:
+        return Wants.CALL
+    return Wants.SIDEBAND if is_websocket(request) else Wants.ANSWER
 
 
 def _options_headers(request: web.Request) -> dict[str, str]:

@@ -13,7 +13,7 @@ import dataclasses
 import logging
 import re
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
@@ -31,13 +31,14 @@ from transceiver.sdp import (
 )
 from transceiver.session.ids import Owner, owner_of
 from transceiver.session.manager import AdmissionError, SessionManager
+from transceiver.session.request import NO_EVENT_QUOTA, EventQuota
 from transceiver.session.session import Session
 from transceiver.signaling.bodies import BODY_TIMEOUT_S, decode_sdp_untrusted, read_untrusted
 from transceiver.signaling.client_secrets import ClientSecret
 from transceiver.signaling.hosts import VOUCHER_HEADER, OtherHosts
 from transceiver.signaling.referrals import PARAMETER, REFERRALS, Referral, Referrer, refuse_other_offer
 from transceiver.signaling.refusals import HttpReason, Refusal, bad_session, no_such_call
-from transceiver.signaling.shapes import CALLS, MODEL, SHAPES, Shape, secret_settings, shape_of
+from transceiver.signaling.shapes import CALLS, MODEL, SHAPES, secret_settings, shape_of
 from transceiver.signaling.siblings import (
     CALLER_HEADER,
     EVIDENCE_HEADER,
@@ -71,6 +72,8 @@ KEY = ("Authorization",)
 """Goes on to another host, which checks it by itself, and to no sibling."""
 SECRET: web.RequestKey[ClientSecret] = web.RequestKey("client_secret", ClientSecret)
 """What the client secret says that a request came with, in place of an API key."""
+SECRET_ID: web.RequestKey[str] = web.RequestKey("secret_id", str)
+"""What tells that secret from others; empty without one. Siblings are told this alone."""
 _ENTITY_TAG = re.compile(r'(W/)?("[^"]*")')
 
 
@@ -109,6 +112,8 @@ class Calls:
         self._steering = steering
         self._referrer = referrer
         self._body_timeout_s = body_timeout_s
+        self.events_of: Callable[[str], EventQuota] = lambda _: NO_EVENT_QUOTA
+        """What a call of a caller may send."""
 
     async def create(self, request: web.Request) -> web.Response:
         """An offer in, a session and its answer out; placed with a sibling when this process is full."""
@@ -122,12 +127,14 @@ class Calls:
             raise refuse_other_offer()
         caller, evidence = request[CALLER], self._evidence(request)
         try:
-            return self._answer(shape, sdp, settings, caller, evidence)
+            return self._answer(request, sdp, settings, evidence)
         except AdmissionError as error:
             placed, why = None, _no_room(error)
             if not request[IS_HANDED_OVER]:
                 body = shape.hand_over(sdp, settings)
-                placed = await self._siblings.place(NewCall(shape.path, body, caller, evidence))
+                placed = await self._siblings.place(
+                    NewCall(shape.path, body, caller, evidence, request[SECRET_ID])
+                )
             return self._refer(request, caller, sdp, why) if placed is None else placed
         except NoPopError as error:  # for any process of this host
             return self._refer(request, caller, sdp, error)
@@ -181,14 +188,17 @@ class Calls:
             headers={"ETag": _etag(local), STEERING: choice.header},
         )
 
-    def _answer(
-        self, shape: Shape, sdp: str, settings: Event, caller: str, evidence: Evidence
-    ) -> web.Response:
+    def _answer(self, request: web.Request, sdp: str, settings: Event, evidence: Evidence) -> web.Response:
         started_ns = time.monotonic_ns()
+        shape, caller = shape_of(request), request[CALLER]
         offer = parse_offer_untrusted(sdp)
         choice = self._choose(evidence)
         try:
-            call = shape.call(offer, settings, caller, int(time.time()))
+            call = dataclasses.replace(
+                shape.call(offer, settings, caller, int(time.time())),
+                secret=request[SECRET_ID],
+                events=self.events_of(caller),
+            )
             session = self._manager.create(call, started_ns, _now_min())
         except ConfigError as error:
             raise bad_session(error) from None

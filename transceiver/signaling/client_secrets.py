@@ -74,6 +74,8 @@ class ClientSecret:
     """Unix time from which on it opens nothing; what is open by then stays."""
     session: Event = field(default_factory=dict)
     """Defaults of the `session` of its calls."""
+    id: str = field(default="", compare=False)
+    """What tells it from others, once it is read."""
 
     def settings(self, wanted: Event) -> Event:
         """The `session` of a call that itself wants these: what a client says overrides the defaults, but for
@@ -107,7 +109,7 @@ def read_client_secret_untrusted(text: str, keys: SecretKeys, now_s: int) -> Cli
     if len(raw) < _HEAD.size + _MAC_BYTES or PREFIX + _text(raw) != text:
         raise _unknown()
     signed, mac = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
-    first, expires_s, _, length = _HEAD.unpack_from(signed)
+    first, expires_s, nonce, length = _HEAD.unpack_from(signed)
     name, session = signed[_HEAD.size : _HEAD.size + length], signed[_HEAD.size + length :]
     caller = name.decode("ascii", "replace")
     try:
@@ -118,7 +120,7 @@ def read_client_secret_untrusted(text: str, keys: SecretKeys, now_s: int) -> Cli
         raise _unknown()
     if now_s >= expires_s:
         raise _refusal("has expired; ask your server for another")
-    return ClientSecret(caller, expires_s, _unpacked(session) if session else {})
+    return ClientSecret(caller, expires_s, _unpacked(session) if session else {}, nonce.hex())
 
 
 def _packed(session: Event) -> bytes:

@@ -33,6 +33,8 @@ class HttpReason(StrEnum):
     TIMEOUT = "http_timeout"
     NO_UPGRADE = "http_no_upgrade"
     TOO_MANY_SIDEBANDS = "http_too_many_sidebands"
+    RATE_LIMIT = "rate_limit_exceeded"
+    """A quota of the caller's key; the API's own word for it."""
     STALE_ETAG = "http_stale_etag"
     NO_IF_MATCH = "http_no_if_match"
     TOO_LARGE = "http_too_large"
@@ -73,9 +75,10 @@ class Refusal(Exception):  # noqa: N818 - an outcome of a request, not an error 
 
     def response(self) -> web.Response:
         """The error object of the OpenAI API."""
+        kind = "server_error" if self.status >= 500 else "invalid_request_error"
         error = {
             "message": self.message,
-            "type": "server_error" if self.status >= 500 else "invalid_request_error",
+            "type": "requests" if self.reason is HttpReason.RATE_LIMIT else kind,
             "code": str(self.reason),
             "param": self.param,
         }

@@ -23,6 +23,8 @@ from transceiver.steering.evidence import Evidence
 CALLER_HEADER = "X-Voxpop-Caller"
 LIMITED_HEADER = "X-Voxpop-Limited"
 """There for a caller with a client secret."""
+SECRET_HEADER = "X-Voxpop-Secret"  # noqa: S105 - the name of a header
+"""What tells the caller's client secret from others, where a call was asked for with one."""
 EVIDENCE_HEADER = "X-Voxpop-Evidence"
 """Where the client is: only the process that it has reached can tell."""
 STEERING = "Voxpop-Steering"
@@ -67,6 +69,8 @@ class NewCall:
     """JSON, as that API has it."""
     caller: str
     evidence: Evidence
+    secret: str = ""
+    """What tells the caller's client secret from others, where there is one."""
 
 
 class Siblings:
@@ -110,6 +114,8 @@ class Siblings:
     async def place(self, call: NewCall) -> web.Response | None:
         """Offer a call to others in turn; None when none of those asked has room."""
         headers = {"Content-Type": "application/json", EVIDENCE_HEADER: call.evidence.encode()}
+        if call.secret:
+            headers[SECRET_HEADER] = call.secret
         handed = Handed("POST", call.path, call.caller, headers, call.body)
         for other in self._turn():
             try:

@@ -50,7 +50,7 @@ def of_relay_host(layout: Layout, host: HostSite) -> Document:
 
 
 def of_transceiver_host(layout: Layout, host: TransceiverSite) -> Document:
-    """A transceiver."""
+    """A transceiver. All callers of a planet have one key."""
     transceiver = {
         "cluster": host.region.number,
         "host": host.number - 1,
@@ -63,7 +63,7 @@ def of_transceiver_host(layout: Layout, host: TransceiverSite) -> Document:
         "metrics": f"{ANY_ADDRESS}:{addresses.TRANSCEIVER_STATUS_PORT}",
         "admin_socket": "transceiver.sock",
     }
-    document = _shared(layout) | {"transceiver": transceiver}
+    document = _shared(layout) | {"transceiver": transceiver, "quotas": {"requests_per_s": "unlimited"}}
     return _with_passed_on(layout, document | _store(layout, host.region.spec.redis))
 
 

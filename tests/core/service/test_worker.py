@@ -98,6 +98,7 @@ def test_relay_and_transceiver_workers_take_their_arguments(tmp_path: Path) -> N
         udp_fds=(Fd(8),),
         http_fd=Fd(9),
         sibling_fd=Fd(10),
+        ledger_fd=Fd(11),
         folder=tmp_path,
     )
     made = [spec(RELAY, relay), spec(TRANSCEIVER, transceiver)]

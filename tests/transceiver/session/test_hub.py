@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from core.bucket import NS_PER_S, TokenBucket
 from transceiver.realtime.event import Event
 from transceiver.realtime.permissions import EVERYTHING, Permissions
 from transceiver.realtime.server_events import MAX_ECHOED
 from transceiver.session.api import LIVE
-from transceiver.session.hub import MAX_WATCHERS, EventHub, NotAllowedError, weakly
+from transceiver.session.hub import CHARS_OF_ONE, MAX_WATCHERS, EventHub, NotAllowedError, weakly
 
 CREATED = {"type": "session.created", "event_id": "event_1", "session": {"model": "parrot"}}
 UPDATED = {"type": "session.updated", "event_id": "event_2", "session": {"model": "other"}}
@@ -70,6 +71,30 @@ def objection(on: EventHub, event: Event, *, is_trusted: bool = False) -> Any:
     answer: Any = caught.value.answer
     assert answer["type"] == "error"
     return answer
+
+
+def test_a_call_sends_no_more_events_than_it_may() -> None:
+    on, refused = hub(), []
+    on.limit(TokenBucket(2, 3, 0), lambda: refused.append(1))
+    for _ in range(3):
+        take(on, {"type": "response.create"})
+    error = objection(on, {"type": "response.create"}, is_trusted=True)["error"]
+    assert error["code"] == "rate_limit_exceeded"
+    for _ in range(5):
+        with pytest.raises(NotAllowedError) as caught:
+            on.take_untrusted("no event, and never decoded", is_trusted=False)
+        assert caught.value.answer is None, "it is said once, until time has passed"
+    assert (on.stats.received, on.stats.limited, on.stats.invalid, len(refused)) == (3, 6, 0, 6)
+    on.refill(NS_PER_S // 2)
+    take(on, {"type": "response.create"})
+    assert objection(on, {"type": "response.create"})["error"]["code"] == "rate_limit_exceeded"
+
+
+def test_a_long_event_is_as_many_as_its_length_would_make() -> None:
+    on = hub()
+    on.limit(TokenBucket(1, 10, 0), lambda: None)
+    take(on, {"type": "response.create", "x": "a" * 9 * CHARS_OF_ONE})
+    assert objection(on, {"type": "response.create"})["error"]["code"] == "rate_limit_exceeded"
 
 
 def test_what_the_backend_says_goes_to_all_that_watch_and_to_the_channel() -> None:
@@ -235,9 +260,9 @@ def test_what_is_no_event_is_counted_and_answered(text: str) -> None:
     for is_trusted in (True, False):
         with pytest.raises(NotAllowedError) as caught:
             one.take_untrusted(text, is_trusted=is_trusted)
-        error: Any = caught.value.answer["error"]
-        assert error["code"] == "invalid_event"
-        ids.add(caught.value.answer["event_id"])
+        answer: Any = caught.value.answer
+        assert answer["error"]["code"] == "invalid_event"
+        ids.add(answer["event_id"])
     assert (one.stats.invalid, len(ids)) == (2, 2)
 
 

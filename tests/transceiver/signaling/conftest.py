@@ -15,11 +15,15 @@ from tests.transceiver.signaling.kit import (
     ORIGIN,
 )
 
+UNBOUNDED = ("requests_per_s", "pending_calls", "secret_requests_per_s", "secret_pending_calls")
+"""Quotas that tests, which ask as fast as they can, would meet; they have their own in test_quotas."""
+
 
 @pytest.fixture(scope="package")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    quotas = "".join(f'{name} = "unlimited"\n' for name in UNBOUNDED)
     settings = {"max_sessions": "40", "cors_origins": f'["{ORIGIN}"]', "ice_servers": f"{ICE_SERVERS}"}
-    with Host(tmp_path_factory.mktemp("host"), settings) as running:
+    with Host(tmp_path_factory.mktemp("host"), settings, tables=f"[quotas]\n{quotas}") as running:
         yield running
     assert running.process.returncode == 130
     noise = [line for line in running.log if " INFO " not in line]

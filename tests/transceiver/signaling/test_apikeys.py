@@ -123,3 +123,22 @@ def test_a_file_without_a_key_is_refused_and_can_be_given_one(tmp_path: Path, co
     if content != "[key]\n":
         key = create_api_key(path, "first")
         assert load_api_keys(path).name_of(key) == "first"
+
+
+def test_a_quota_that_is_none_is_said(tmp_path: Path) -> None:
+    keys = tmp_path / "api-keys.toml"
+    keys.touch(0o600)
+    keys.write_text(f'[key.bob]\nsha256 = "{"0" * 64}"\nlive_call = 7\nsidebands = 0\n')
+    with pytest.raises(ConfigError) as refusal:
+        load_api_keys(keys)
+    assert "key.bob.live_call is not a setting; did you mean live_calls?" in str(refusal.value)
+    assert 'key.bob.sidebands must be a whole number, 1–1000000, or "unlimited"' in str(refusal.value)
+
+
+def test_a_key_may_have_quotas_of_its_own(tmp_path: Path) -> None:
+    keys = tmp_path / "api-keys.toml"
+    keys.touch(0o600)
+    keys.write_text(
+        f'[key.bob]\nsha256 = "{"0" * 64}"\nlive_calls = "unlimited"\n[key.eve]\nsha256 = "{"1" * 64}"\n'
+    )
+    assert load_api_keys(keys).quotas == {"bob": {"live_calls": "unlimited"}}
