@@ -21,6 +21,11 @@ struct lab_bench {
 	__u8 macs[12];	    /* as sent */
 	__u8 way_macs[12];  /* as redirected by the limit */
 	__u8 back_macs[12]; /* the same, of the way back */
+	/* Of a flood: eight bytes of each frame are drawn anew, at `random_at`; 0: none are. */
+	__u64 random_base;
+	__u64 random_mask;
+	__u32 random_at;
+	__u32 first_source;
 };
 
 VP_MAP("array", __u32, struct lab_bench, lab_bench);
@@ -37,18 +42,17 @@ struct lab_packet {
 	struct vp_udp udp;
 } __attribute__((packed));
 
-int lab_generate(struct xdp_md *ctx)
+VP_INLINE int lab_send(struct xdp_md *ctx, struct lab_bench *state, __u32 first)
 {
 	struct lab_packet *packet = (void *)(long)ctx->data;
-	__u32 zero = 0, flow, src, delta;
-	struct lab_bench *state = lab_bench.lookup(&zero);
+	__u32 flow, src, delta;
 	__u16 port;
 
-	if (!state || (void *)(packet + 1) > (void *)(long)ctx->data_end)
+	if ((void *)(packet + 1) > (void *)(long)ctx->data_end)
 		return XDP_ABORTED;
 	state->seed = state->seed * 6364136223846793005ULL + 1442695040888963407ULL;
 	flow = (state->seed >> 32) * state->flows >> 32;
-	src = VP_BSWAP32(LAB_CLIENTS + (flow >> 2));
+	src = VP_BSWAP32(first + (flow >> 2));
 	port = VP_BSWAP16(LAB_PORT + (flow & 3));
 	delta = (src & 0xffff) + (src >> 16) + (__u16) ~(VP_BSWAP32(LAB_CLIENTS) & 0xffff) +
 		(__u16) ~(VP_BSWAP32(LAB_CLIENTS) >> 16);
@@ -61,6 +65,33 @@ int lab_generate(struct xdp_md *ctx)
 	packet->udp.dst = state->dst_port;
 	packet->udp.check =
 		vp_csum_apply(state->udp_check, delta + port + (__u16)~VP_BSWAP16(LAB_PORT));
+	return XDP_TX;
+}
+
+int lab_generate(struct xdp_md *ctx)
+{
+	__u32 zero = 0;
+	struct lab_bench *state = lab_bench.lookup(&zero);
+
+	return state ? lab_send(ctx, state, LAB_CLIENTS) : XDP_ABORTED;
+}
+
+/* Of strangers: tags that are wrong in another way each time, payloads of nothing. */
+int lab_flood(struct xdp_md *ctx)
+{
+	__u32 zero = 0;
+	struct lab_bench *state = lab_bench.lookup(&zero);
+	__u64 *drawn;
+
+	if (!state || lab_send(ctx, state, state->first_source) != XDP_TX)
+		return XDP_ABORTED;
+	if (state->random_at) {
+		drawn = (void *)(long)ctx->data + (state->random_at & 0xff);
+		if ((void *)(drawn + 1) > (void *)(long)ctx->data_end)
+			return XDP_ABORTED;
+		*drawn = state->random_base +
+			 ((state->seed ^ state->seed >> 29) & state->random_mask);
+	}
 	return XDP_TX;
 }
 

@@ -41,7 +41,7 @@ PACKETS = 400_000
 WARM_UP = 5
 """Packets per flow, on average, before any is counted: so that but one flow in 150 was never seen."""
 BATCH = 64
-PROGRAMS = ("generate", "limit", "limit_record", "limit_back", "drop", "pass", "sink", "echo")
+PROGRAMS = ("generate", "flood", "limit", "limit_record", "limit_back", "drop", "pass", "sink", "echo")
 LIVE_FRAMES = 1 << 1
 """BPF_F_TEST_XDP_LIVE_FRAMES of linux/bpf.h."""
 FIFO_PRIORITY = 10
@@ -72,6 +72,10 @@ class Bench(ctypes.Structure):
         ("macs", ctypes.c_uint8 * 12),
         ("way_macs", ctypes.c_uint8 * 12),
         ("back_macs", ctypes.c_uint8 * 12),
+        ("random_base", ctypes.c_uint64),
+        ("random_mask", ctypes.c_uint64),
+        ("random_at", ctypes.c_uint32),
+        ("first_source", ctypes.c_uint32),
     )
 
 
@@ -168,9 +172,11 @@ class Scene:
         frame = bytes(UdpFrame(Endpoint("100.0.0.0", PORT), row.sent_to, RTP))
         self._expect(row, frame, flows)
         with self.row(row, "lab_sink"), netns.inside(self.plan.namespaces[Place.CLIENT]):
-            self._send(frame, max(PACKETS // 20, WARM_UP * flows))  # the kernel learns its flows
+            self.send(
+                "lab_generate", frame, max(PACKETS // 20, WARM_UP * flows)
+            )  # the kernel learns its flows
             before = self._reading()
-            self._send(frame, PACKETS)
+            self.send("lab_generate", frame, PACKETS)
             arrived, pop, total = (b - a for a, b in zip(before, self._reading(), strict=True))
         if self.state["wrong"] or not arrived:
             raise RuntimeError(f"{row}: {arrived} packets arrived, {self.state['wrong']} wrong ones")
@@ -192,21 +198,26 @@ class Scene:
         state["ip_check"] = int.from_bytes(frame[24:26], "little")
         state["udp_check"] = int.from_bytes(frame[40:42], "little")
 
-    def _send(self, frame: bytes, packets: int) -> None:
-        data = ctypes.create_string_buffer(frame, len(frame))
-        context = Context(data_end=len(frame), ingress_ifindex=self.client_index)
-        options = TestRunOptions(
-            sz=ctypes.sizeof(TestRunOptions),
-            data_in=ctypes.addressof(data),
-            data_size_in=len(frame),
-            ctx_in=ctypes.addressof(context),
-            ctx_size_in=ctypes.sizeof(context),
-            repeat=packets,
-            flags=LIVE_FRAMES,
-            batch_size=BATCH,
-        )
-        result = library().bpf_prog_test_run_opts(self.fds["lab_generate"], ctypes.byref(options))
-        check(result, "send live frames")
+    def send(self, program: str, frame: bytes, packets: int) -> None:
+        """Live frames of a generator, from the client's interface; in the client's namespace."""
+        send_live(self.fds[program], frame, packets, self.client_index)
+
+
+def send_live(program: int, frame: bytes, packets: int, interface: int) -> None:
+    """Frames that a generator makes of a template, on their way out of an interface."""
+    data = ctypes.create_string_buffer(frame, len(frame))
+    context = Context(data_end=len(frame), ingress_ifindex=interface)
+    options = TestRunOptions(
+        sz=ctypes.sizeof(TestRunOptions),
+        data_in=ctypes.addressof(data),
+        data_size_in=len(frame),
+        ctx_in=ctypes.addressof(context),
+        ctx_size_in=ctypes.sizeof(context),
+        repeat=packets,
+        flags=LIVE_FRAMES,
+        batch_size=BATCH,
+    )
+    check(library().bpf_prog_test_run_opts(program, ctypes.byref(options)), "send live frames")
 
 
 @contextlib.contextmanager
@@ -224,8 +235,8 @@ def _nft(namespace: str | None, rules: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def scene() -> Iterator[Scene]:
-    """The lab's network, flows in the tables, programs loaded, NAPI in threads."""
+def scene(flows: int = MAX_FLOWS) -> Iterator[Scene]:
+    """The lab's network, so many flows in the tables, programs loaded, NAPI in threads."""
     plan = LabPlan(name=f"b{os.getpid()}")
     with contextlib.ExitStack() as undo:
         undo.callback(os.sched_setaffinity, 0, os.sched_getaffinity(0))
@@ -236,12 +247,12 @@ def scene() -> Iterator[Scene]:
         undo.callback(plan.bpffs.rmdir)
         bpffs.mount(plan.bpffs)
         undo.callback(bpffs.unmount, plan.bpffs)
-        yield _set_up(plan, undo)
+        yield _set_up(plan, undo, flows)
 
 
-def _set_up(plan: LabPlan, undo: contextlib.ExitStack) -> Scene:
+def _set_up(plan: LabPlan, undo: contextlib.ExitStack, flows: int) -> Scene:
     directory = pins.pin_dir(plan.bpffs)
-    pins.ensure_maps(directory, pins.Sizes(MAX_FLOWS + 1, 1, 1, 1))
+    pins.ensure_maps(directory, pins.Sizes(flows + 1, 1, 1, 1))
     bench = BpfMap.create(BENCH, 1)
     bench.pin(directory / "lab_bench")
     tables = Tables(directory)
@@ -252,7 +263,7 @@ def _set_up(plan: LabPlan, undo: contextlib.ExitStack) -> Scene:
     undo.callback(loaded.close)
     made = Scene(plan, loaded.fds, bench.view(writable=True)[0], 0, 0, 0)
     own_client = Endpoint(plan.client_hosts[0], PORT)
-    clients = [*map(client_of, range(MAX_FLOWS)), own_client]
+    clients = [*map(client_of, range(flows)), own_client]
     install(directory, loaded.fds, tables, clients)
     return _connect(made, tables)
 
@@ -267,8 +278,9 @@ def _connect(made: Scene, tables: Tables) -> Scene:
     with netns.inside(names[Place.CLIENT]), Netdev() as netdev:
         client = netdev.link(plan.client.interface)
         netdev.attach(client.name, made.fds["lab_pass"], mode=Mode.NATIVE)
-        # So that the generator is in the kernel's dispatcher, and each run need not put it there.
+        # So that the generators are in the kernel's dispatcher, and no run need put them there.
         netdev.attach("spare0", made.fds["lab_generate"], mode=Mode.NATIVE)
+        netdev.attach("spare1", made.fds["lab_flood"], mode=Mode.NATIVE)
     with netns.inside(names[Place.REGION]), Netdev() as netdev:
         region = netdev.link(plan.region.interface)
     with Wiring(names[Place.POP]) as wiring:
