@@ -250,7 +250,8 @@ class Tables:
     def write_slot(self, flow: FlowRecord, mark: int = 0, seen: int = 0) -> None:
         """Write the records of a slot that rests, and let it live last of all.
 
-        `mark` is that of its ufrag, `seen` the stamp of when its client was heard.
+        `mark` is that of its ufrag, `seen` the stamp of when its client was heard; of its transceiver, which
+        has said nothing yet, it tells since when that is waited for.
         """
         family = flow.client.family
         addresses = (_words(pack_address(e.host)) for e in (flow.client, flow.transceiver))
@@ -261,7 +262,7 @@ class Tables:
         up = (0, flow.transceiver_id, seen, port, flow.vip_id, layout.SLOT_OFF)
         upstream[flow.slot] = (up, client, *pad)
         ports = port, _wire_port(flow.transceiver.port)
-        down = (0, 0, 0, flow.nexthop_down, *ports, flow.vip_id, layout.SLOT_OFF, 0)
+        down = (0, 0, seen, flow.nexthop_down, *ports, flow.vip_id, layout.SLOT_OFF, 0)
         downstream[flow.slot] = (down, client, transceiver, *pad)
         self.set_slot_state(family, flow.slot, layout.SLOT_LIVE)
 

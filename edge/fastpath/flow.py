@@ -21,6 +21,8 @@ class XdpFlow:
     mark: int
     transceiver: Endpoint
     last_upstream_ns: int
+    last_downstream_ns: int
+    is_confirmed: bool
 
     def matches_ufrag(self, ufrag: bytes) -> bool:
         """Whether a ufrag is the flow's own, as the program decides it: by 32 bits of its tag."""

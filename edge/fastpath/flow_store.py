@@ -29,6 +29,7 @@ from ebpf.index import Index
 from ebpf.tables import Tables
 from edge.fastpath.nat_slots import Columns, Slots
 from edge.fastpath.transceiver_ids import Transceivers
+from edge.forwarders.newcomers import Source, source_of
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +92,29 @@ class FamilyFlows:
         host = unpack_address(record["client"].tobytes())
         return Endpoint(host, socket.ntohs(int(common["client_port"]))), VipId(int(common["vip"]))
 
+    def source_at(self, slot: NatSlot) -> Source:
+        """Whom the client of a slot is of."""
+        return source_of(self._downstream["client"][slot].tobytes())
+
+    def sources(self) -> list[tuple[Source, int]]:
+        """Whom the clients of this worker's flows are of, and how many flows each of them has."""
+        clients = self._downstream["client"][self.slots.numbers[self.slots.is_live]]
+        if self.family is IpFamily.V4:
+            found = np.unique(clients.view(">u4"), return_counts=True)
+        else:
+            prefixes = np.ascontiguousarray(clients[:, :2]).view(">u8")
+            found = np.unique(prefixes, return_counts=True)
+        numbers, counts = (each.tolist() for each in found)
+        packed = (4, 4) if self.family is IpFamily.V4 else (8, 16)
+        return [
+            (source_of(number.to_bytes(packed[0], "big").ljust(packed[1], b"\0")), count)
+            for number, count in zip(numbers, counts, strict=True)
+        ]
+
+    def is_confirmed(self, slot: NatSlot) -> bool:
+        """Whether something has come from the transceiver to the flow of a slot."""
+        return bool(self.columns.carried_down[slot])
+
     def note_ufrag(self, slot: NatSlot, ufrag: bytes) -> None:
         """Keep the ufrag of a slot's flow, where a store is configured: the record has but a mark of it."""
         if self._ufrags is not None:
@@ -148,6 +172,8 @@ class FlowStore:
     vip_ids: Sequence[VipId]
     """In the order of the VIPs in the configuration."""
     families: Mapping[IpFamily, FamilyFlows]
+    opened_ns: int
+    """When that was, monotonic."""
 
     def __len__(self) -> int:
         """Flows in this worker's slots."""

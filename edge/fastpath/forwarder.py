@@ -16,22 +16,26 @@ from collections.abc import Callable
 
 import numpy as np
 
-from core.addr import Endpoint
+from core.addr import Endpoint, pack_address
 from ebpf.flows import FlowRecord, ufrag_mark
-from ebpf.ids import NOWHERE
+from ebpf.ids import NOWHERE, NatSlot
 from edge.fastpath.flow import XdpFlow
 from edge.fastpath.flow_nexthops import FlowNextHops
 from edge.fastpath.flow_store import FamilyFlows, FlowStore
 from edge.fastpath.nat_slots import REST_NS
 from edge.fastpath.sweep import Sweep
 from edge.fastpath.upstream import Upstream
-from edge.forwarders.sweep import EXPELLING_NS, TICK_S
+from edge.forwarders.life import UNCONFIRMED_NS
+from edge.forwarders.newcomers import Newcomer, Source, source_of
+from edge.forwarders.room import Room
+from edge.forwarders.sweep import EXPELLING, REMOVALS_PER_SWEEP, TICK_S, Patience
 from edge.forwarders.tally import FlowTally
 from edge.relay.counters import Counters, Removal
 from edge.relay.forwarder import (
     MAX_ADDRESSES_PER_TOKEN,
     Holder,
     Sockaddr,
+    Stranger,
     VipIndex,
     family_of_sockaddr,
 )
@@ -66,11 +70,12 @@ class XdpForwarder:
         sizes = [len(flows.slots.numbers) for flows in store.families.values()]
         self._first_place = dict(zip(store.families, itertools.accumulate([0, *sizes]), strict=False))
         self._clock = store.maps.clock
-        self._max_flows = max_flows
+        self._room = Room(max_flows, self._is_confirmed)
         self._rest_ns = rest_ns
         self._upstream = Upstream(store, self.hops, counters)
         self._sweeps = [(flows, Sweep(flows.slots)) for flows in store.families.values()]
         store.finish_ended()
+        self._adopt(store.opened_ns)
         self._tally = FlowTally(counters, len(store))
 
     def __len__(self) -> int:
@@ -86,32 +91,52 @@ class XdpForwarder:
         if not slot:
             return None
         flows = self._families[family_of_sockaddr(client)]
-        heard_ns = self._clock.time_of(int(flows.columns.heard[slot]), now_ns)
+        columns, time_of = flows.columns, self._clock.time_of
+        heard_ns, answered_ns = (
+            time_of(int(seen[slot]), now_ns) for seen in (columns.heard, columns.answered)
+        )
+        mark, transceiver, is_confirmed = (
+            int(flows.marks[slot]),
+            flows.transceiver_at(slot),
+            flows.is_confirmed(slot),
+        )
         return XdpFlow(
-            client, vip, flows.family, slot, int(flows.marks[slot]), flows.transceiver_at(slot), heard_ns
+            client, vip, flows.family, slot, mark, transceiver, heard_ns, answered_ns, is_confirmed
         )
 
     def install(
-        self, client: Sockaddr, vip: VipIndex, ufrag: bytes, transceiver: Endpoint, now_ns: int
+        self,
+        stranger: Stranger,
+        ufrag: bytes,
+        transceiver: Endpoint,
+        now_ns: int,
+        *,
+        is_restored: bool = False,
     ) -> XdpFlow | RelayReason:
         """Write a flow's records, and enter its client in the index."""
-        outcome = self._install(client, vip, ufrag, transceiver, now_ns)
+        source = source_of(pack_address(_endpoint(stranger.client).host))
+        newcomer = Newcomer(source, ufrag_mark(ufrag), now_ns, is_restored)
+        outcome = self._install(stranger, transceiver, ufrag, newcomer)
         if isinstance(outcome, RelayReason):
             self._tally.refused(outcome)
         else:
             self._tally.installed(len(self._store))
+            self._tally.unconfirmed(len(self._room.newcomers))
         return outcome
 
     def _install(
-        self, client: Sockaddr, vip: VipIndex, ufrag: bytes, transceiver: Endpoint, now_ns: int
+        self, stranger: Stranger, transceiver: Endpoint, ufrag: bytes, newcomer: Newcomer
     ) -> XdpFlow | RelayReason:
-        endpoint, flows = _endpoint(client), self._families[family_of_sockaddr(client)]
-        slots, mark = flows.slots, ufrag_mark(ufrag)
-        if slots.addresses[mark] >= MAX_ADDRESSES_PER_TOKEN:
-            return RelayReason.TOO_MANY_ADDRESSES
-        if len(self._store) >= self._max_flows:
-            return RelayReason.TABLE_FULL
-        vip_id = self._store.vip_ids[vip]
+        vip, client = stranger
+        endpoint, flows, now_ns = (
+            _endpoint(client),
+            self._families[family_of_sockaddr(client)],
+            newcomer.began_ns,
+        )
+        slots, mark, vip_id = flows.slots, ufrag_mark(ufrag), self._store.vip_ids[vip]
+        refusal = self._make_room(newcomer.source, mark, now_ns)
+        if refusal is not None:
+            return refusal
         up, down = self.hops.lookup(endpoint, vip_id, transceiver)
         if NOWHERE in (up, down):
             return RelayReason.UNREACHABLE
@@ -121,16 +146,66 @@ class XdpForwarder:
         slot = slots.take(self._store.maps.index.groups(endpoint), mark, now_ns)
         if slot is None:
             return RelayReason.NO_NAT_PORT
+        position = slots.position_of(slot)
+        assert position is not None, "it was taken from there"
         record = FlowRecord(slot, endpoint, vip_id, transceiver, number, down or NOWHERE)
         flows.note_ufrag(slot, ufrag)
         if not flows.begin(record, mark, now_ns):
-            position = slots.position_of(slot)
-            assert position is not None, "it was taken from there"
             slots.release(position, now_ns + self._rest_ns)
             return RelayReason.TABLE_FULL
+        self._room.begin(self._first_place[flows.family] + position, newcomer)
         if down is None:
             self.hops.await_client(flows.family, slot, endpoint.host)
-        return XdpFlow(client, vip, flows.family, slot, mark, transceiver, now_ns)
+        return XdpFlow(client, vip, flows.family, slot, mark, transceiver, now_ns, now_ns, is_confirmed=False)
+
+    def _make_room(self, source: Source, mark: int, now_ns: int) -> RelayReason | None:
+        """End who has to go for one more flow; or why there is none."""
+        refusal = self._room.refusal(source, mark, len(self._store), self._silences(mark, now_ns))
+        while refusal is None:
+            silences = self._silences(mark, now_ns)
+            place = self._room.next_to_go(source, mark, len(self._store), silences)
+            if place is None:
+                return None
+            flows, position = self._at(place)
+            flows.end(flows.slots.slot_at(position))
+            self._release(flows, position, Removal.EVICTED, now_ns)
+        return refusal
+
+    def _silences(self, mark: int, now_ns: int) -> list[tuple[int, int]]:
+        """Of the flows of a ufrag, once there are as many as may be: the places, and for how long their
+        transceivers are silent.
+        """
+        families = self._families.values()
+        if sum([flows.slots.addresses[mark] for flows in families]) < MAX_ADDRESSES_PER_TOKEN:
+            return []
+        found = list[tuple[int, int]]()
+        for flows in families:
+            first, positions = self._first_place[flows.family], flows.slots.of_mark(mark)
+            answered = flows.columns.answered[flows.slots.numbers[positions]]
+            silences = self._clock.idle(answered, now_ns) * np.int64(self._clock.unit_ns)
+            found += zip((first + positions).tolist(), silences.tolist(), strict=True)
+        return found
+
+    def _at(self, place: int) -> tuple[FamilyFlows, int]:
+        """The family and the position of a place."""
+        family, first = next(each for each in reversed(self._first_place.items()) if place >= each[1])
+        return self._families[family], place - first
+
+    def _is_confirmed(self, place: int) -> bool:
+        flows, position = self._at(place)
+        return flows.is_confirmed(flows.slots.slot_at(position))
+
+    def _adopt(self, now_ns: int) -> None:
+        """Count the flows that there are."""
+        for flows in self._families.values():
+            first, slots = self._first_place[flows.family], flows.slots
+            self._room.adopt(flows.sources())
+            live = np.flatnonzero(slots.is_live)
+            silent = live[flows.columns.carried_down[slots.numbers[live]] == 0]
+            for position in silent.tolist():
+                slot = slots.slot_at(position)
+                newcomer = Newcomer(flows.source_at(slot), int(flows.marks[slot]), now_ns, is_restored=False)
+                self._room.newcomers.add(first + position, newcomer)
 
     def rebind_ufrag(self, flow: XdpFlow, ufrag: bytes) -> None:
         """Give a flow another ufrag in the slot that it has: the transceiver sees the same source."""
@@ -140,6 +215,7 @@ class XdpForwarder:
         position = flows.slots.position_of(flow.slot)
         if position is not None:
             flows.slots.mark(position, mark)
+            self._room.newcomers.rename(self._first_place[flow.family] + position, mark)
         self._tally.rebound()
 
     def remove(self, flow: XdpFlow, now_ns: int) -> None:
@@ -151,8 +227,12 @@ class XdpForwarder:
             self._release(flows, position, Removal.MOVED, now_ns)
 
     def _release(self, flows: FamilyFlows, position: int, cause: Removal, now_ns: int) -> None:
-        flows.slots.release(position, now_ns + self._rest_ns)
+        slot = flows.slots.slot_at(position)
+        rest_ns = self._rest_ns if flows.is_confirmed(slot) else min(self._rest_ns, UNCONFIRMED_NS)
+        self._room.end(self._first_place[flows.family] + position, flows.source_at(slot))
+        flows.slots.release(position, now_ns + rest_ns)
         self._tally.removed(cause, len(self._store))
+        self._tally.unconfirmed(len(self._room.newcomers))
 
     def place_of(self, flow: XdpFlow) -> int | None:
         """Places are the positions of all families' slots, one family after the other."""
@@ -161,12 +241,7 @@ class XdpForwarder:
 
     def holder(self, place: int) -> Holder | None:
         """Whose a place is; also None without the map of ufrags, or where that has another flow's."""
-        for family, first in reversed(self._first_place.items()):
-            if place >= first:
-                return self._holder(self._families[family], place - first)
-        return None
-
-    def _holder(self, flows: FamilyFlows, position: int) -> Holder | None:
+        flows, position = self._at(place)
         slot = flows.slots.slot_at(position)
         ufrag = flows.ufrag_at(slot)
         if ufrag is None or not flows.is_live(slot):
@@ -190,25 +265,49 @@ class XdpForwarder:
         return self._upstream.forward(flow, datagram, now_ns)
 
     def sweep(self, now_ns: int) -> float:
-        """End idle flows, and take back slots that others switched off."""
+        """End flows, and take back slots that others switched off."""
         self._clock.adjust()
-        is_behind = False
-        patience_ns = EXPELLING_NS if self.is_expelling else self.idle_timeout_ns
+        self._confirm()
+        overdue = self._room.newcomers.overdue(now_ns - UNCONFIRMED_NS, REMOVALS_PER_SWEEP)
+        for place in overdue:
+            self._collect(*self._at(place), now_ns)
+        is_behind = len(overdue) == REMOVALS_PER_SWEEP
+        patience = EXPELLING if self.is_expelling else Patience(self.idle_timeout_ns)
         for flows, sweep in self._sweeps:
             if flows.slots.live:
-                swept = sweep.part(now_ns, patience_ns)
+                swept = sweep.part(now_ns, patience)
                 is_behind |= swept.is_cut_short
                 for position in swept.ended:
                     self._collect(flows, position, now_ns)
         return REST_AFTER_REMOVALS_S if is_behind else TICK_S
 
+    def _confirm(self) -> None:
+        """See which newcomers have got something back: the program counts, and tells nobody."""
+        newcomers = self._room.newcomers
+        places = np.fromiter(newcomers.places(), np.intp, len(newcomers))
+        for flows in self._families.values():
+            positions = places - self._first_place[flows.family]
+            positions = positions[(positions >= 0) & (positions < len(flows.slots.numbers))]
+            carried = flows.columns.carried_down[flows.slots.numbers[positions]]
+            for position in positions[carried != 0].tolist():
+                newcomers.discard(self._first_place[flows.family] + position)
+        self._tally.unconfirmed(len(newcomers))
+
     def _collect(self, flows: FamilyFlows, position: int, now_ns: int) -> None:
         slot = flows.slots.slot_at(position)
-        cause = Removal.DRAINED if self.is_expelling else Removal.IDLE
-        if not flows.is_live(slot):
-            cause = Removal.MOVED
+        cause = self._cause_of_end(flows, slot, now_ns)
         flows.end(slot)
         self._release(flows, position, cause, now_ns)
+
+    def _cause_of_end(self, flows: FamilyFlows, slot: NatSlot, now_ns: int) -> Removal:
+        if not flows.is_live(slot):
+            return Removal.MOVED
+        if self.is_expelling:
+            return Removal.DRAINED
+        is_idle = self._clock.idle(flows.columns.heard[slot], now_ns) > self._clock.units(
+            self.idle_timeout_ns
+        )
+        return Removal.IDLE if is_idle else Removal.UNANSWERED
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """There is nothing to read: what transceivers send never comes up here."""

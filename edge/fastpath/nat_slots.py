@@ -17,7 +17,8 @@ import numpy.typing as npt
 from ebpf.clock import SeenClock
 from ebpf.ids import BackboneIndex, NatSlot
 from ebpf.kernel.bpfmap import Records
-from ebpf.layout import GROUP_SLOTS, PORTS, SLOT_LIVE, UPSTREAM
+from ebpf.layout import DOWNSTREAM, GROUP_SLOTS, PORTS, SLOT_LIVE, UPSTREAM
+from edge.forwarders.sweep import Patience
 
 REST_NS = 30_000_000_000
 """How long a NAT port is for nobody, once its flow has ended. A transceiver may send to it for as long as
@@ -89,7 +90,9 @@ class Columns:
     def __init__(self, records: DirectionRecords) -> None:
         self.state = records[UPSTREAM]["common"]["state"]
         self.seen = tuple(record["common"]["seen"] for record in records)
-        self.heard = self.seen[UPSTREAM]
+        self.heard, self.answered = self.seen
+        """When the client was heard, and the transceiver; of the latter, until then, when the flow began."""
+        self.carried_down = records[DOWNSTREAM]["common"]["packets"]
 
 
 class Slots:
@@ -123,6 +126,10 @@ class Slots:
         self._rested_at[size] = NEVER
         self._free = FreeQueue(size)
         self.live = 0
+
+    def of_mark(self, mark: int) -> npt.NDArray[np.intp]:
+        """The positions of the flows of a ufrag."""
+        return np.flatnonzero(self.marks == mark)
 
     def adopt(self, marks: npt.NDArray[np.uint32], now_ns: int) -> None:
         """Begin with what the map holds; `marks`, of the flows' ufrags, are by slot."""
@@ -186,12 +193,15 @@ class Slots:
         self._rested_at[position] = rested_at_ns
         self._free.join(position)
 
-    def ended(self, begin: int, end: int, now_ns: int, timeout_ns: int) -> npt.NDArray[np.intp]:
-        """Positions from `begin` up to `end`, ascending, of flows that are idle or were switched off."""
+    def ended(self, begin: int, end: int, now_ns: int, patience: Patience) -> npt.NDArray[np.intp]:
+        """Positions from `begin` up to `end`, ascending, of flows that are idle or unanswered, or were
+        switched off.
+        """
         part = slice(begin, end)
-        where = self._where(begin, end)
-        idle = self._clock.idle(self._columns.heard[where], now_ns) > self._clock.units(timeout_ns)
-        return begin + np.flatnonzero(self.is_live[part] & (idle | (self._columns.state[where] != SLOT_LIVE)))
+        where, clock, columns = self._where(begin, end), self._clock, self._columns
+        is_over = clock.idle(columns.heard[where], now_ns) > clock.units(patience.client_ns)
+        is_over |= clock.idle(columns.answered[where], now_ns) > clock.units(patience.transceiver_ns)
+        return begin + np.flatnonzero(self.is_live[part] & (is_over | (columns.state[where] != SLOT_LIVE)))
 
     def _where(self, begin: int, end: int) -> slice | npt.NDArray[np.uint32]:
         """The slots from position `begin` up to `end`, as a slice if they have no gap: it copies nothing."""

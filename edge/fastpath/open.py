@@ -70,7 +70,7 @@ def open_store(
         slots.adopt(maps.tables.marks[family], now_ns)
         transceivers = Transceivers(maps.tables, family, share, now_ns)
         families[family] = FamilyFlows(family, maps, slots, transceivers, hosts)
-    return FlowStore(maps, identities.vip_ids, families)
+    return FlowStore(maps, identities.vip_ids, families, now_ns)
 
 
 def _taken(backbones: Mapping[BackboneIndex, str], vips: Sequence[Endpoint]) -> frozenset[NatSlot]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from edge.fastpath.nat_slots import Slots
-from edge.forwarders.sweep import ROUNDS_PER_TIMEOUT, part_of
+from edge.forwarders.sweep import REMOVALS_PER_SWEEP, ROUNDS_PER_TIMEOUT, Patience, part_of
 
 AT_LEAST = 1024
 SLOTS_AT_ONCE = 2048
 """Enough to pay for the call, few enough to be looked at again where a sweep had to stop among them."""
-REMOVALS_AT_ONCE, REMOVALS_WHEN_LATE = 32, 128
+REMOVALS_AT_ONCE, REMOVALS_WHEN_LATE = REMOVALS_PER_SWEEP, 128
 """First packets wait meanwhile, so it is as few as will do: more only once a round of the table takes twice
 the time that it has.
 """
@@ -33,18 +33,18 @@ class Sweep:
         self._next = 0
         self._round_began_ns = 0
 
-    def part(self, now_ns: int, idle_timeout_ns: int) -> Swept:
-        """Look at the next slots: the flows whose client is silent, or that someone switched off."""
+    def part(self, now_ns: int, patience: Patience) -> Swept:
+        """Look at the next slots: the flows that are waited for no longer, or that someone switched off."""
         if self._next == 0:
             self._round_began_ns = now_ns
-        late_ns = now_ns - self._round_began_ns - 2 * idle_timeout_ns // ROUNDS_PER_TIMEOUT
+        late_ns = now_ns - self._round_began_ns - 2 * patience.shorter_ns // ROUNDS_PER_TIMEOUT
         room = REMOVALS_AT_ONCE if late_ns < 0 else REMOVALS_WHEN_LATE
         size = len(self._slots.numbers)
-        end = min(self._next + max(part_of(size, idle_timeout_ns), AT_LEAST), size)
+        end = min(self._next + max(part_of(size, patience.shorter_ns), AT_LEAST), size)
         begin, found = self._next, list[int]()
         while begin < end and len(found) < room:
             stop = min(begin + SLOTS_AT_ONCE, end)
-            found += self._slots.ended(begin, stop, now_ns, idle_timeout_ns)[: room - len(found)].tolist()
+            found += self._slots.ended(begin, stop, now_ns, patience)[: room - len(found)].tolist()
             begin = stop if len(found) < room else found[-1] + 1
         self._next = 0 if begin >= size else begin
         return Swept(found, is_cut_short=len(found) == room)

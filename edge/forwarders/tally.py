@@ -27,7 +27,7 @@ RECEIVED_DOWN = Volume(
 )
 UP_FAILURES = {error: counter_index("send_failures", Direction.UPSTREAM, error) for error in SendError}
 
-_FLOWS = counter_index("flows")
+_FLOWS, _UNCONFIRMED = counter_index("flows"), counter_index("unconfirmed")
 _INSTALLED, _ADOPTED, _REBOUND = (
     counter_index("installs", result) for result in ("installed", "adopted", "rebound")
 )
@@ -50,6 +50,10 @@ class FlowTally:
         """One more, which makes `flows`."""
         self._counters.add(_INSTALLED)
         self._values[_FLOWS] = flows
+
+    def unconfirmed(self, flows: int) -> None:
+        """To so many of them nothing has come back yet."""
+        self._values[_UNCONFIRMED] = flows
 
     def refused(self, reason: RelayReason) -> None:
         """A flow that could not be had."""

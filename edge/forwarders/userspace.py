@@ -15,12 +15,14 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from core.addr import Endpoint, from_sockaddr
-from edge.forwarders.sweep import EXPELLING_NS, TICK_S, part_of
+from core.addr import Endpoint, from_sockaddr, pack_address
+from edge.forwarders.life import UNCONFIRMED_NS
+from edge.forwarders.newcomers import Newcomer, Source, source_of
+from edge.forwarders.room import Room
+from edge.forwarders.sweep import EXPELLING, REMOVALS_PER_SWEEP, TICK_S, Patience, part_of
 from edge.forwarders.tally import DOWN, DOWN_FAILED, RECEIVED_DOWN, UP, FlowTally, count_up_failed
 from edge.relay.counters import (
     PENDING_ERRORS,
@@ -32,7 +34,7 @@ from edge.relay.counters import (
     classify_error,
     counter_index,
 )
-from edge.relay.forwarder import MAX_ADDRESSES_PER_TOKEN, Holder, Sockaddr, VipIndex
+from edge.relay.forwarder import Holder, Sockaddr, Stranger, VipIndex
 from edge.relay.verdict import RelayReason
 
 DATAGRAM_BYTES = 65536
@@ -40,7 +42,6 @@ DATAGRAM_BYTES = 65536
 FLOWS_PER_WAKEUP = 64
 PACKETS_PER_FLOW = 8
 """What one flow may take of a wake-up. The rest waits for the next one, behind everyone else."""
-REMOVALS_PER_SWEEP = 32
 REST_AFTER_REMOVALS_S = 0.002
 
 _UP_PACKETS, _UP_BYTES = UP
@@ -66,6 +67,9 @@ class UserspaceFlow:
     socket: socket.socket
     place: int
     """Index in the table that is swept."""
+    source: Source
+    last_downstream_ns: int
+    is_confirmed: bool = False
     send: Callable[[memoryview], int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -82,9 +86,16 @@ class UserspaceForwarder:
     name = "userspace"
 
     def __init__(
-        self, vips: Sequence[socket.socket], max_flows: int, idle_timeout_ns: int, counters: Counters
+        self,
+        vips: Sequence[socket.socket],
+        max_flows: int,
+        idle_timeout_ns: int,
+        counters: Counters,
+        monotonic_ns: Callable[[], int],
     ) -> None:
-        """`vips` are bound, non-blocking sockets that stay the caller's."""
+        """`vips` are bound, non-blocking sockets that stay the caller's. `monotonic_ns` is read once for each
+        wake-up by what transceivers send.
+        """
         self.idle_timeout_ns = idle_timeout_ns
         self.is_expelling = False
         self._counters = counters
@@ -92,8 +103,9 @@ class UserspaceForwarder:
         self._send_to_client = [vip.sendto for vip in vips]
         self._by_client: list[dict[Sockaddr, UserspaceFlow]] = [{} for _ in vips]
         self._by_fd: dict[int, UserspaceFlow] = {}
-        self._addresses: Counter[bytes] = Counter()
-        self._max_flows = max_flows
+        self._by_ufrag: dict[bytes, list[UserspaceFlow]] = {}
+        self._room = Room(max_flows, self._is_confirmed)
+        self._monotonic_ns = monotonic_ns
         self._table: list[UserspaceFlow | None] = []
         self._free: list[int] = []
         self._sweep_position = 0
@@ -111,42 +123,84 @@ class UserspaceForwarder:
         return self._by_client[vip].get(client)
 
     def install(
-        self, client: Sockaddr, vip: VipIndex, ufrag: bytes, transceiver: Endpoint, now_ns: int
+        self,
+        stranger: Stranger,
+        ufrag: bytes,
+        transceiver: Endpoint,
+        now_ns: int,
+        *,
+        is_restored: bool = False,
     ) -> UserspaceFlow | RelayReason:
         """Open the flow's socket and enter it everywhere."""
-        outcome = self._install(client, vip, ufrag, transceiver, now_ns)
+        source = source_of(pack_address(stranger.client[0].partition("%")[0]))
+        newcomer = Newcomer(source, ufrag, now_ns, is_restored)
+        outcome = self._install(stranger, transceiver, ufrag, newcomer)
         if isinstance(outcome, RelayReason):
             self._tally.refused(outcome)
         else:
             self._tally.installed(len(self._by_fd))
+            self._tally.unconfirmed(len(self._room.newcomers))
         return outcome
 
     def _install(
-        self, client: Sockaddr, vip: VipIndex, ufrag: bytes, transceiver: Endpoint, now_ns: int
+        self, stranger: Stranger, transceiver: Endpoint, ufrag: bytes, newcomer: Newcomer
     ) -> UserspaceFlow | RelayReason:
-        if self._addresses[ufrag] >= MAX_ADDRESSES_PER_TOKEN:
-            return RelayReason.TOO_MANY_ADDRESSES
-        if len(self._by_fd) >= self._max_flows:
-            return RelayReason.TABLE_FULL
+        refusal = self._make_room(newcomer.source, ufrag, newcomer.began_ns)
+        if refusal is not None:
+            return refusal
         upstream = _connect(transceiver)
         if isinstance(upstream, RelayReason):
             return upstream
         if not self._free:
             self._free.append(len(self._table))
             self._table.append(None)
-        flow = UserspaceFlow(client, vip, ufrag, transceiver, now_ns, upstream, self._free.pop())
-        self._table[flow.place] = flow
-        self._by_client[vip][client] = flow
+        now_ns, place = newcomer.began_ns, self._free.pop()
+        flow = UserspaceFlow(
+            stranger.client,
+            stranger.vip,
+            ufrag,
+            transceiver,
+            now_ns,
+            upstream,
+            place,
+            newcomer.source,
+            now_ns,
+        )
+        self._table[place] = flow
+        self._by_client[flow.vip][flow.client] = flow
         self._by_fd[upstream.fileno()] = flow
-        self._addresses[ufrag] += 1
+        self._by_ufrag.setdefault(ufrag, []).append(flow)
+        self._room.begin(place, newcomer)
         self._epoll.register(upstream.fileno(), select.EPOLLIN)
         return flow
 
+    def _make_room(self, source: Source, ufrag: bytes, now_ns: int) -> RelayReason | None:
+        """End who has to go for one more flow; or why there is none."""
+        refusal = self._room.refusal(source, ufrag, len(self._by_fd), self._silences(ufrag, now_ns))
+        if refusal is not None:
+            return refusal
+        while True:
+            flows = len(self._by_fd)
+            place = self._room.next_to_go(source, ufrag, flows, self._silences(ufrag, now_ns))
+            flow = None if place is None else self._table[place]
+            if flow is None:
+                return None
+            self._remove(flow, Removal.EVICTED)
+
+    def _silences(self, ufrag: bytes, now_ns: int) -> list[tuple[int, int]]:
+        """Of the flows of a ufrag, the places, and for how long their transceivers are silent."""
+        return [(flow.place, now_ns - flow.last_downstream_ns) for flow in self._by_ufrag.get(ufrag, ())]
+
+    def _is_confirmed(self, place: int) -> bool:
+        flow = self._table[place]
+        return flow is None or flow.is_confirmed
+
     def rebind_ufrag(self, flow: UserspaceFlow, ufrag: bytes) -> None:
         """Only the label changes: the socket, and so the source that the transceiver sees, stays."""
-        self._count_address(flow.ufrag, -1)
+        self._leave_ufrag(flow)
         flow.ufrag = ufrag
-        self._count_address(ufrag, 1)
+        self._by_ufrag.setdefault(ufrag, []).append(flow)
+        self._room.newcomers.rename(flow.place, ufrag)
         self._tally.rebound()
 
     def remove(self, flow: UserspaceFlow, now_ns: int) -> None:
@@ -158,14 +212,17 @@ class UserspaceForwarder:
         del self._by_client[flow.vip][flow.client]
         self._table[flow.place] = None
         self._free.append(flow.place)
-        self._count_address(flow.ufrag, -1)
+        self._leave_ufrag(flow)
+        self._room.end(flow.place, flow.source)
         flow.socket.close()  # which also takes it out of the epoll set: there is no other reference
         self._tally.removed(cause, len(self._by_fd))
+        self._tally.unconfirmed(len(self._room.newcomers))
 
-    def _count_address(self, ufrag: bytes, change: int) -> None:
-        self._addresses[ufrag] += change
-        if not self._addresses[ufrag]:
-            del self._addresses[ufrag]
+    def _leave_ufrag(self, flow: UserspaceFlow) -> None:
+        flows = self._by_ufrag[flow.ufrag]
+        flows.remove(flow)
+        if not flows:
+            del self._by_ufrag[flow.ufrag]
 
     def place_of(self, flow: UserspaceFlow) -> int:
         """Its index in the table."""
@@ -216,11 +273,11 @@ class UserspaceForwarder:
 
     def carry_downstream(self) -> None:
         """Carry what the transceivers sent, a bounded number of packets of each flow."""
-        by_fd = self._by_fd
+        by_fd, now_ns = self._by_fd, self._monotonic_ns()
         for fd, _ in self._epoll.poll(0, FLOWS_PER_WAKEUP):
-            self._carry_flow(by_fd[fd])
+            self._carry_flow(by_fd[fd], now_ns)
 
-    def _carry_flow(self, flow: UserspaceFlow) -> None:
+    def _carry_flow(self, flow: UserspaceFlow, now_ns: int) -> None:
         buffer, view, client = self._buffer, self._view, flow.client
         receive, send = flow.socket.recv_into, self._send_to_client[flow.vip]
         received = received_bytes = failed = failed_bytes = 0
@@ -240,6 +297,10 @@ class UserspaceForwarder:
                 failed += 1
                 failed_bytes += size
                 self._counters.add(_DOWN_FAILURES[classify_error(error)])
+        if received:
+            flow.last_downstream_ns = now_ns
+            if not flow.is_confirmed:
+                self._confirm(flow)
         values = self._values
         values[RECEIVED_DOWN.packets] += received
         values[RECEIVED_DOWN.bytes] += received_bytes
@@ -248,25 +309,41 @@ class UserspaceForwarder:
         values[DOWN_FAILED.packets] += failed
         values[DOWN_FAILED.bytes] += failed_bytes
 
+    def _confirm(self, flow: UserspaceFlow) -> None:
+        flow.is_confirmed = True
+        self._room.newcomers.discard(flow.place)
+        self._tally.unconfirmed(len(self._room.newcomers))
+
     def sweep(self, now_ns: int) -> float:
-        """End idle flows. Closing a socket costs as much as a packet, so there are rests in between."""
-        cause, patience_ns = Removal.IDLE, self.idle_timeout_ns
-        if self.is_expelling:
-            cause, patience_ns = Removal.DRAINED, EXPELLING_NS
-        deadline_ns = now_ns - patience_ns
+        """End flows. Closing a socket costs as much as a packet, so there are rests in between."""
+        removals = 0
+        for place in self._room.newcomers.overdue(now_ns - UNCONFIRMED_NS, REMOVALS_PER_SWEEP):
+            flow = self._table[place]
+            assert flow is not None, "it would have been discarded"
+            self._remove(flow, Removal.UNANSWERED)
+            removals += 1
+        patience = EXPELLING if self.is_expelling else Patience(self.idle_timeout_ns)
         table = self._table
         position = self._sweep_position
-        removals = 0
-        for _ in range(part_of(len(table), patience_ns)):
+        for _ in range(part_of(len(table), patience.shorter_ns)):
+            if removals == REMOVALS_PER_SWEEP:
+                break
             position = position + 1 if position + 1 < len(table) else 0
             flow = table[position]
-            if flow is not None and flow.last_upstream_ns < deadline_ns:
+            cause = None if flow is None else self._cause_of_end(flow, patience, now_ns)
+            if flow is not None and cause is not None:
                 self._remove(flow, cause)
                 removals += 1
-                if removals == REMOVALS_PER_SWEEP:
-                    break
         self._sweep_position = position
         return REST_AFTER_REMOVALS_S if removals == REMOVALS_PER_SWEEP else TICK_S
+
+    def _cause_of_end(self, flow: UserspaceFlow, patience: Patience, now_ns: int) -> Removal | None:
+        """Why a flow is to end; None: it is not."""
+        if now_ns - flow.last_upstream_ns > patience.client_ns:
+            return Removal.DRAINED if self.is_expelling else Removal.IDLE
+        if now_ns - flow.last_downstream_ns > patience.transceiver_ns:
+            return Removal.UNANSWERED
+        return None
 
     def close(self) -> None:
         """Close every upstream socket; the VIP sockets are not ours."""

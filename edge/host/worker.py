@@ -119,7 +119,8 @@ class Worker:
         idle_ns = _to_ns(settings.relay.idle_timeout_s)
         forwarder: UserspaceForwarder | XdpForwarder
         if settings.xdp is None:
-            forwarder = UserspaceForwarder(self._vips, self._arguments.max_flows, idle_ns, self._counters)
+            max_flows = self._arguments.max_flows
+            forwarder = UserspaceForwarder(self._vips, max_flows, idle_ns, self._counters, time.monotonic_ns)
         else:
             forwarder = self._xdp = self._open_fast_path(settings.xdp, idle_ns)
         self._slow_path = SlowPath(_make_relay(settings), forwarder, self._counters, time.monotonic_ns)

@@ -49,6 +49,7 @@ class Filter:
     vip: Side | None = None
     transceiver: Side | None = None
     idle: Idle | None = None
+    is_unconfirmed: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,8 @@ class ShownFlow:
     """With the backbone address that it is a port of."""
     idle_s: float
     """Since the client was last heard."""
+    answered_s: float | None
+    """Since the transceiver was last heard; None: never, the flow is unconfirmed."""
     packets_up: int
     packets_down: int
     bytes_up: int
@@ -160,6 +163,8 @@ def _matches(view: _View, family: IpFamily, slots: npt.NDArray[np.intp], wanted:
     if wanted.idle is not None:
         idle_ns = clock.idle(record["seen"], now_ns) * np.int64(clock.unit_ns)
         mask &= idle_ns > wanted.idle.than_ns if wanted.idle.is_more else idle_ns < wanted.idle.than_ns
+    if wanted.is_unconfirmed is not None:
+        mask &= (down["common"]["packets"] == 0) == wanted.is_unconfirmed
     return mask
 
 
@@ -193,22 +198,28 @@ def _show(view: _View, family: IpFamily, slots: npt.NDArray[np.intp]) -> Iterato
         _endpoints(family, down["transceiver"], down["common"]["transceiver_port"]),
         record["vip"].tolist(),
         record["seen"].tolist(),
+        down["common"]["seen"].tolist(),
         *(column.tolist() for traffic in tables.traffic(family, slots) for column in traffic),
         strict=True,
     )
-    for number, client, transceiver, vip, seen, *traffic in columns:
+    for number, client, transceiver, vip, seen, answered, *traffic in columns:
         packets_up, bytes_up, packets_down, bytes_down = traffic
         yield ShownFlow(
             client=str(client),
             vip=vip_names[vip],
             transceiver=str(transceiver),
             nat_port=str(Endpoint(backbones[number // layout.PORTS], number % layout.PORTS)),
-            idle_s=round((now_ns - clock.time_of(seen, now_ns)) / 1e9, 3),
+            idle_s=_since_s(clock, seen, now_ns),
+            answered_s=_since_s(clock, answered, now_ns) if packets_down else None,
             packets_up=packets_up,
             packets_down=packets_down,
             bytes_up=bytes_up,
             bytes_down=bytes_down,
         )
+
+
+def _since_s(clock: SeenClock, seen: int, now_ns: int) -> float:
+    return round((now_ns - clock.time_of(seen, now_ns)) / 1e9, 3)
 
 
 def _endpoints(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 FLOW_COLUMNS = (
-    "CLIENT", "VIP", "TRANSCEIVER", "NAT-PORT", "IDLE", "PKTS↑", "PKTS↓", "BYTES↑", "BYTES↓",
+    "CLIENT", "VIP", "TRANSCEIVER", "NAT-PORT", "IDLE", "ANSWERED", "PKTS↑", "PKTS↓", "BYTES↑", "BYTES↓",
 )  # fmt: skip
 
 
@@ -31,8 +31,9 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
     listing = actions.add_parser(
         "list",
         help="one line for each flow",
-        description="IDLE is since the client was last heard; packets and bytes, of the IP layer, are those "
-        "that the fast path carried, upstream and downstream.",
+        description="IDLE is since the client was last heard, ANSWERED since the transceiver was: of an "
+        "unconfirmed flow, never. Packets and bytes, of the IP layer, are those that the fast path carried, "
+        "upstream and downstream.",
     )
     listing.add_argument(
         "--limit", type=_limit, default=100, metavar="N", help="lines at most; 0 is no limit (default: 100)"
@@ -49,6 +50,12 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
                 metavar="ADDRESS",
                 help=f"{whose}: an address, a prefix, ADDRESS:PORT",
             )
+        action.add_argument(
+            "--unconfirmed",
+            action="store_true",
+            default=None,
+            help="to which nothing has come back from their transceiver",
+        )
         action.add_argument("--idle", type=_idle, metavar="BOUND", help="for how long: '>30s', '<500ms'")
         add_source(action)
 
@@ -81,7 +88,9 @@ def _idle(text: str) -> object:
 def _select(arguments: argparse.Namespace, limit: int | None) -> Selection:
     from edge.ops import flow_query
 
-    wanted = flow_query.Filter(arguments.client, arguments.vip, arguments.transceiver, arguments.idle)
+    wanted = flow_query.Filter(
+        arguments.client, arguments.vip, arguments.transceiver, arguments.idle, arguments.unconfirmed
+    )
     return flow_query.select(pins_of(arguments), wanted, limit, time.monotonic_ns)
 
 
@@ -98,10 +107,11 @@ def _list(arguments: argparse.Namespace) -> int:
     else:
         rows = [
             (f.client, f.vip, f.transceiver, f.nat_port, duration(f.idle_s),
+             "never" if f.answered_s is None else duration(f.answered_s),
              f.packets_up, f.packets_down, f.bytes_up, f.bytes_down)
             for f in found.shown
         ]  # fmt: skip
-        text = render.table(FLOW_COLUMNS, rows, right=frozenset(range(4, 9)))
+        text = render.table(FLOW_COLUMNS, rows, right=frozenset(range(4, 10)))
         print(text.partition("\n")[2] if arguments.no_header else text)
     if len(found.shown) < matching:
         hidden = matching - len(found.shown)

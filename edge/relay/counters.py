@@ -67,6 +67,7 @@ INSTALL_RESULTS: tuple[str, ...] = (
     "rebound",
     RelayReason.TABLE_FULL,
     RelayReason.TOO_MANY_ADDRESSES,
+    RelayReason.SOURCE_SHARE,
     RelayReason.NO_DESCRIPTORS,
     RelayReason.NO_NAT_PORT,
     RelayReason.UNREACHABLE,
@@ -77,6 +78,11 @@ class Removal(StrEnum):
     """Why a flow ended."""
 
     IDLE = "idle"
+    """Its client was silent."""
+    UNANSWERED = "unanswered"
+    """Its transceiver was silent, from the beginning or since."""
+    EVICTED = "evicted"
+    """It made room for another."""
     DRAINED = "drained"
     """The time of a drain was over."""
     MOVED = "moved"
@@ -161,12 +167,19 @@ SHARED: dict[str, Series] = {
     ),
     "removals": counter(
         "voxpop_relay_flow_removals_total",
-        "Flows that ended: idle, drained (the time of a drain was over), moved (the client address leads to "
-        "another transceiver), or lost with their worker. Installed and adopted minus removed is "
-        "voxpop_relay_flows.",
+        "Flows that ended: idle (their client was silent), unanswered (their transceiver was, from the "
+        "beginning or since), evicted (they made room for another), drained (the time of a drain was over), "
+        "moved (the client address leads to another transceiver), or lost with their worker. Installed and "
+        "adopted minus removed is voxpop_relay_flows.",
         reason=Removal,
     ),
     "flows": gauge("voxpop_relay_flows", "Flows that are being carried.", worker=WORKER),
+    "unconfirmed": gauge(
+        "voxpop_relay_unconfirmed_flows",
+        "Flows to which nothing has come back from their transceiver yet: in voxpop_relay_flows, and the "
+        "first to make room.",
+        worker=WORKER,
+    ),
     "first_packet": histogram(
         "voxpop_relay_first_packet_seconds",
         "From the wake-up that read a flow's first packet to its having been sent on.",

@@ -47,6 +47,14 @@ class Flow(Protocol):
         that is silent no longer consents (RFC 7675 §5.1), however much is sent to it.
         """
 
+    @property
+    def last_downstream_ns(self) -> int:
+        """When the transceiver was last heard, monotonic; until then, when the flow began."""
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the transceiver has said anything."""
+
     def matches_ufrag(self, ufrag: bytes) -> bool:
         """Whether a ufrag is the flow's own."""
 
@@ -81,7 +89,9 @@ class Forwarder(Protocol[F]):
     name: str
     """`userspace` or `xdp`."""
     idle_timeout_ns: int
-    """A flow whose client is silent for longer ends; may be changed at any time."""
+    """A flow whose client is silent for longer ends; may be changed at any time. When one ends by what its
+    transceiver does, `edge.forwarders.life` says.
+    """
     is_expelling: bool
     """Whether every flow ends by the next sweeps, however lately its client was heard."""
 
@@ -92,11 +102,19 @@ class Forwarder(Protocol[F]):
         """The flow of a client address at a VIP; `now_ns` for when it was last heard."""
 
     def install(
-        self, client: Sockaddr, vip: VipIndex, ufrag: bytes, transceiver: Endpoint, now_ns: int
+        self,
+        stranger: Stranger,
+        ufrag: bytes,
+        transceiver: Endpoint,
+        now_ns: int,
+        *,
+        is_restored: bool = False,
     ) -> F | RelayReason:
-        """A new flow, in the table and ready to carry; or why there is none, all as it was before.
+        """A new flow, in the table and ready to carry; or why there is none, all as it was before. Others
+        may have made room for it (`edge.forwarders.room`).
 
-        The key must be free. An entry is complete before any packet can meet it.
+        The key must be free. An entry is complete before any packet can meet it. `is_restored` says that
+        another relay had it.
         """
 
     def rebind_ufrag(self, flow: F, ufrag: bytes) -> None:

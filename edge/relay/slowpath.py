@@ -112,10 +112,9 @@ class SlowPath(Generic[F]):
         if verdict.transceiver is None:
             assert verdict.reason is not None
             return verdict.reason
-        vip, client = stranger
-        if not client[1]:
+        if not stranger.client[1]:
             return RelayReason.NO_SOURCE_PORT
-        return self.forwarder.install(client, vip, verdict.ufrag, verdict.transceiver, now_ns)
+        return self.forwarder.install(stranger, verdict.ufrag, verdict.transceiver, now_ns, is_restored=True)
 
     def _apply(
         self,
@@ -139,7 +138,7 @@ class SlowPath(Generic[F]):
             return None
         if flow is not None:
             self.forwarder.remove(flow, now_ns)
-        new = self.forwarder.install(client, vip, verdict.ufrag, verdict.transceiver, now_ns)
+        new = self.forwarder.install(Stranger(vip, client), verdict.ufrag, verdict.transceiver, now_ns)
         if isinstance(new, RelayReason):
             return new
         if self.recall is not None:

@@ -26,6 +26,8 @@ class RelayReason(StrEnum):
     DRAINING = "draining"
     TABLE_FULL = "table_full"
     TOO_MANY_ADDRESSES = "too_many_addresses"
+    SOURCE_SHARE = "source_share"
+    """Its source has half of a table that is nearly full."""
     NO_DESCRIPTORS = "no_descriptors"
     NO_NAT_PORT = "no_nat_port"
     """Every port of the backbone addresses is a flow's, or rests."""

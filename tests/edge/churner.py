@@ -19,7 +19,7 @@ from edge.fastpath.forwarder import XdpForwarder
 from edge.fastpath.nat_slots import NatRange, Slots
 from edge.fastpath.transceiver_ids import Transceivers
 from edge.relay.counters import create
-from edge.relay.forwarder import Sockaddr, VipIndex
+from edge.relay.forwarder import Sockaddr, Stranger, VipIndex
 from tests.edge.kit import Vip
 from tests.edge.nexthops.kit import one_view
 
@@ -69,8 +69,8 @@ def open_forwarder(pin_dir: Path) -> tuple[XdpForwarder, Numbers]:
         families[family] = FamilyFlows(family, maps, slots, transceivers, BACKBONES[family])
     counters, _ = create()
     forwarder = XdpForwarder(
-        FlowStore(maps, [vip.id for vip in VIPS.values()], families),
-        2 * CLIENTS, 10**12, counters, lambda _: None, int(REST_S * 1e9),
+        FlowStore(maps, [vip.id for vip in VIPS.values()], families, now_ns),
+        8 * CLIENTS, 10**12, counters, lambda _: None, int(REST_S * 1e9),
     )  # fmt: skip
     forwarder.hops.learn_routes(one_view({family: [(0, ROUTE_UP)] for family in IpFamily}), now_ns)
     return forwarder, {family: flows.transceivers for family, flows in families.items()}
@@ -93,7 +93,8 @@ def churn(forwarder: XdpForwarder, transceivers: Numbers) -> int:
                 if number % CHANGES_PER_RECLAIM == begun % CHANGES_PER_RECLAIM:
                     transceivers[version].reclaim(time.monotonic_ns())  # that of this flow, too
                 to = transceiver_of(number, version)
-                made = forwarder.install(client, vip, b"%028d" % begun, to, time.monotonic_ns())
+                stranger = Stranger(vip, client)
+                made = forwarder.install(stranger, b"%028d" % begun, to, time.monotonic_ns())
                 begun += isinstance(made, XdpFlow)
     return begun
 

@@ -17,7 +17,7 @@ from edge.fastpath.flow import XdpFlow
 from edge.fastpath.forwarder import XdpForwarder
 from edge.fastpath.open import Identities, open_store
 from edge.relay.counters import Counters, Direction, SendError, create
-from edge.relay.forwarder import Sockaddr, VipIndex
+from edge.relay.forwarder import Sockaddr, Stranger, VipIndex
 from edge.relay.verdict import RelayReason
 from tests.edge.kit import Vip
 from tests.edge.nexthops.kit import one_view
@@ -99,9 +99,20 @@ class Rig:
         return [int(each[0]) for each in self.tables.nexthops(version, np.array([slot]))]
 
     def install(self, number: int, session: int = 0, vip: int = 0) -> XdpFlow | RelayReason:
-        return self.forwarder.install(
-            client_of(number, vip), VipIndex(vip), ufrag_of(session), TRANSCEIVERS[vip], self.now_ns
-        )
+        stranger = Stranger(VipIndex(vip), client_of(number, vip))
+        return self.forwarder.install(stranger, ufrag_of(session), TRANSCEIVERS[vip], self.now_ns)
+
+    def answer(self, flow: XdpFlow) -> None:
+        """What the program does when the transceiver of a flow has said something."""
+        record = self.tables.records[flow.family][layout.DOWNSTREAM]["common"]
+        record["packets"][flow.slot] += 1
+        record["seen"][flow.slot] = self.clock.stamp(self.now_ns)
+
+    def install_answered(self, number: int, session: int = 0, vip: int = 0) -> XdpFlow:
+        """A flow that is confirmed."""
+        flow = installed(self.install(number, session, vip))
+        self.answer(flow)
+        return flow
 
     def outcomes(self) -> list[int]:
         """Packets upstream: forwarded, failed, and failed for want of a neighbour."""

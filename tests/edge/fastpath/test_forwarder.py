@@ -15,12 +15,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from core.addr import Endpoint, IpFamily
 from ebpf import layout, pins
-from ebpf.flows import FlowRecord, ufrag_mark
+from ebpf.flows import FlowRecord
 from ebpf.ids import TransceiverId
 from edge.fastpath.flow import XdpFlow
 from edge.fastpath.nat_slots import REST_NS
+from edge.forwarders.life import SILENCE_NS, UNCONFIRMED_NS
+from edge.forwarders.room import LEAST_PER_SOURCE, QUIET_NS
 from edge.relay.counters import Removal
-from edge.relay.forwarder import MAX_ADDRESSES_PER_TOKEN, Holder, VipIndex
+from edge.relay.forwarder import MAX_ADDRESSES_PER_TOKEN, Holder, Sockaddr, Stranger, VipIndex
 from edge.relay.verdict import RelayReason
 from tests.edge.fastpath.rig import (
     IDLE_NS,
@@ -127,20 +129,98 @@ def test_a_slot_rests_before_it_is_reused(pin_dir: Path, rig: Rig) -> None:
 
 
 def test_the_bounds(rig: Rig) -> None:
+    strangers = [installed(rig.install(number, session=number)) for number in range(50, 50 + MAX_FLOWS)]
+    assert rig.counters.get("unconfirmed") == MAX_FLOWS
     for number in range(MAX_FLOWS):
-        installed(rig.install(number, session=number))
+        rig.install_answered(number, session=number)
+    assert rig.counters.get("removals", "evicted") == len(strangers), "nothing had come back to them"
     assert rig.install(50, session=50) is RelayReason.TABLE_FULL
     assert rig.counters.get("installs", "table_full") == 1
+    rig.sweep_all()
+    assert rig.counters.get("unconfirmed") == 0
     assert len(rig.forwarder) == rig.counters.get("flows") == MAX_FLOWS
 
 
-def test_a_token_has_so_many_addresses_and_no_more(pin_dir: Path, rig: Rig) -> None:
-    assert MAX_ADDRESSES_PER_TOKEN > MAX_FLOWS  # so the two families together have to do
-    outcomes = [rig.store.families[V4].slots.addresses, rig.store.families[V6].slots.addresses]
-    installed(rig.install(1, session=1))
-    outcomes[0][ufrag_mark(ufrag_of(1))] = MAX_ADDRESSES_PER_TOKEN
-    assert rig.install(2, session=1) is RelayReason.TOO_MANY_ADDRESSES
-    installed(rig.install(2, session=2))
+def test_a_token_has_so_many_addresses_and_no_more(pin_dir: Path) -> None:
+    """Of both families together; strangers do not take the place of who is answered."""
+    first = Rig(pin_dir)
+    first.wipe()
+    first.close()
+    rig = Rig(pin_dir, max_flows=2 * MAX_ADDRESSES_PER_TOKEN)
+    try:
+        for number in range(MAX_ADDRESSES_PER_TOKEN - 1):
+            rig.install_answered(number, session=1, vip=number % 2)
+        installed(rig.install(40, session=1))
+        installed(rig.install(41, session=1, vip=1))
+        assert rig.find(40) is None, "it was not confirmed"
+        found = rig.find(41, 1)
+        assert found is not None
+        assert not found.is_confirmed
+        rig.answer(found)
+        assert rig.install(42, session=1) is RelayReason.TOO_MANY_ADDRESSES
+        installed(rig.install(42, session=2))
+        rig.now_ns += QUIET_NS + rig.clock.unit_ns
+        for number in range(1, MAX_ADDRESSES_PER_TOKEN - 1):
+            flow = rig.find(number, number % 2)
+            assert flow is not None
+            rig.answer(flow)
+        installed(rig.install(43, session=1))
+        assert rig.find(0) is None, "its transceiver has been silent for longest"
+        assert len(rig.forwarder) == MAX_ADDRESSES_PER_TOKEN + 1
+    finally:
+        rig.wipe()
+        rig.close()
+
+
+@pytest.mark.parametrize("vip", [0, 1], ids=["ipv4", "ipv6"])
+def test_one_check_replayed_from_everywhere_leaves_room_and_ports_for_its_owner(
+    pin_dir: Path, rig: Rig, vip: int
+) -> None:
+    many = Rig(pin_dir, ports=(20000, 20200), max_flows=100)
+    try:
+        media = many.install_answered(0, session=1, vip=vip)
+        for number in range(200):
+            many.now_ns += S // 10
+            many.answer(media)
+            many.forwarder.sweep(many.now_ns)
+            installed(many.install(1 + number, session=1, vip=vip))
+        many.answer(media)
+        installed(many.install(240, session=1, vip=vip))
+        assert len(many.forwarder) == MAX_ADDRESSES_PER_TOKEN
+        assert many.find(0, vip) is not None
+        assert many.counters.get("installs", "no_nat_port") == 0
+    finally:
+        many.close()
+
+
+@pytest.mark.parametrize("vip", [0, 1], ids=["ipv4", "ipv6"])
+def test_a_source_has_so_many_unconfirmed_flows_and_its_own_oldest_goes(
+    pin_dir: Path, rig: Rig, vip: int
+) -> None:
+    many = Rig(pin_dir, ports=(20000, 20200), max_flows=400)
+    try:
+        stranger = installed(many.install(1, session=9999, vip=vip))
+        made = []
+        for port in range(1, LEAST_PER_SOURCE + 2):
+            of_port = Stranger(VipIndex(vip), _port_of(client_of(0, vip), port))
+            made.append(many.forwarder.install(of_port, ufrag_of(port), TRANSCEIVERS[vip], many.now_ns))
+        first = made[0]
+        assert isinstance(first, XdpFlow)
+        is_one_source = vip == 1  # where the stranger is of the same /64
+        assert not many.store.families[first.family].is_live(stranger.slot if is_one_source else first.slot)
+        assert len(many.forwarder) == LEAST_PER_SOURCE + (not is_one_source)
+        many.forwarder.close()
+        many.open()
+        many.now_ns += UNCONFIRMED_NS + S
+        many.sweep_all()
+        assert len(many.forwarder) == 0, "a worker that comes anew knows them too"
+        assert many.counters.get("removals", "unanswered") == LEAST_PER_SOURCE + (not is_one_source)
+    finally:
+        many.close()
+
+
+def _port_of(client: Sockaddr, port: int) -> Sockaddr:
+    return (client[0], port) if len(client) == 2 else (client[0], port, 0, 0)
 
 
 def test_without_a_number_for_its_transceiver_there_is_no_flow(rig: Rig) -> None:
@@ -243,6 +323,8 @@ class Model(RuleBasedStateMachine):
         self.rig = Rig(self.pin_dir, ports=self.ports)
         self.flows: dict[tuple[int, int], int] = {}
         self.heard: dict[tuple[int, int], int] = {}
+        self.answered: dict[tuple[int, int], int] = {}
+        self.confirmed: set[tuple[int, int]] = set()
 
     @rule(number=st.integers(0, 9), vip=st.integers(0, 1), session=st.integers(0, 3))
     def install(self, number: int, vip: int, session: int) -> None:
@@ -251,10 +333,28 @@ class Model(RuleBasedStateMachine):
             return
         outcome = self.rig.install(number, session, vip)
         if isinstance(outcome, XdpFlow):
-            self.flows[key], self.heard[key] = session, self.rig.now_ns
+            evicted = [key for key in self.flows if self.rig.find(*key) is None]
+            assert len(evicted) == (len(self.flows) == MAX_FLOWS)
+            for gone in evicted:
+                assert gone not in self.confirmed
+                self.forget(gone)
+            self.flows[key] = session
+            self.heard[key] = self.answered[key] = self.rig.now_ns
         else:
             assert outcome is RelayReason.TABLE_FULL
-            assert len(self.flows) == MAX_FLOWS
+            assert len(self.flows) == len(self.confirmed) == MAX_FLOWS
+
+    def forget(self, key: tuple[int, int]) -> None:
+        del self.flows[key]
+        self.confirmed.discard(key)
+
+    @rule(number=st.integers(0, 9), vip=st.integers(0, 1))
+    def answer(self, number: int, vip: int) -> None:
+        flow = self.rig.find(number, vip)
+        if flow is not None:
+            self.rig.answer(flow)
+            self.answered[number, vip] = self.rig.now_ns
+            self.confirmed.add((number, vip))
 
     @rule(number=st.integers(0, 9), vip=st.integers(0, 1), session=st.integers(0, 3))
     def rebind_ufrag(self, number: int, vip: int, session: int) -> None:
@@ -268,7 +368,7 @@ class Model(RuleBasedStateMachine):
         flow = self.rig.find(number, vip)
         if flow is not None:
             self.rig.remove(flow)
-            del self.flows[number, vip]
+            self.forget((number, vip))
 
     @rule(number=st.integers(0, 9), vip=st.integers(0, 1))
     def hear(self, number: int, vip: int) -> None:
@@ -277,12 +377,15 @@ class Model(RuleBasedStateMachine):
             assert self.rig.forwarder.forward(flow, memoryview(b"x"), self.rig.now_ns)
             self.heard[number, vip] = self.rig.now_ns
 
-    @rule(seconds=st.sampled_from([1, 10, 31, 62]))
+    @rule(seconds=st.sampled_from([1, 4, 10, 31, 62]))
     def sweep(self, seconds: int) -> None:
         self.rig.now_ns += seconds * S
         self.rig.sweep_all()
-        gone = {key for key in self.flows if self.rig.now_ns - self.heard[key] > IDLE_NS}
-        self.flows = {key: session for key, session in self.flows.items() if key not in gone}
+        for key in list(self.flows):
+            patience_ns = SILENCE_NS if key in self.confirmed else UNCONFIRMED_NS
+            now_ns = self.rig.now_ns
+            if now_ns - self.heard[key] > IDLE_NS or now_ns - self.answered[key] > patience_ns:
+                self.forget(key)
 
     @rule()
     def restart(self) -> None:
@@ -290,6 +393,8 @@ class Model(RuleBasedStateMachine):
         self.rig.forwarder.close()
         self.rig.open()
         self.rig.now_ns = now_ns
+        for key in self.flows.keys() - self.confirmed:  # it cannot know since when they wait
+            self.answered[key] = self.rig.store.opened_ns
 
     @invariant()
     def everyone_is_led_to_their_own(self) -> None:
@@ -306,6 +411,7 @@ class Model(RuleBasedStateMachine):
             flow = self.rig.find(number, vip)
             assert flow is not None
             assert flow.matches_ufrag(ufrag_of(session))
+            assert flow.is_confirmed == ((number, vip) in self.confirmed)
             slots.append((flow.family, flow.slot))
         assert len(set(slots)) == len(slots), "no slot is two flows'"
         for version in IpFamily:

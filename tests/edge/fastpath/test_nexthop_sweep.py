@@ -25,7 +25,7 @@ from edge.nexthops.messages import (
     spread_number,
 )
 from edge.nexthops.spread import Spread, flow_key
-from edge.relay.forwarder import Sockaddr, VipIndex
+from edge.relay.forwarder import Sockaddr, Stranger, VipIndex
 from tests.edge.fastpath.rig import V4, V6, VIPS, Rig, ufrag_of
 from tests.edge.nexthops.kit import one_view
 
@@ -70,10 +70,11 @@ class Crowd:
             number = self.began
             self.began += 1
             flow = self.rig.forwarder.install(
-                self.client(family, number), VipIndex(VIP_OF[family]), ufrag_of(number),
+                Stranger(VipIndex(VIP_OF[family]), self.client(family, number)), ufrag_of(number),
                 self.transceiver(family, number), self.rig.now_ns,
             )  # fmt: skip
             assert isinstance(flow, XdpFlow), flow
+            self.rig.answer(flow)
             self.flows[family, number] = flow
 
     def end(self, which: int) -> None:

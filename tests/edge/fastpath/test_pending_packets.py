@@ -13,7 +13,15 @@ PATIENCE_S = 20.0
 
 def flow(slot: int) -> XdpFlow:
     return XdpFlow(
-        ("192.0.2.1", 1000), VipIndex(0), IpFamily.V4, NatSlot(slot), 0, Endpoint("10.0.0.1", 4000), 0
+        ("192.0.2.1", 1000),
+        VipIndex(0),
+        IpFamily.V4,
+        NatSlot(slot),
+        0,
+        Endpoint("10.0.0.1", 4000),
+        0,
+        0,
+        is_confirmed=True,
     )
 
 

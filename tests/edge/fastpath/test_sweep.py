@@ -8,22 +8,28 @@ import pytest
 from ebpf import layout
 from edge.fastpath import forwarder as xdp
 from edge.fastpath import sweep
+from edge.forwarders.life import SILENCE_NS, UNCONFIRMED_NS
 from edge.forwarders.sweep import ROUNDS_PER_TIMEOUT, TICK_S
+from edge.relay.forwarder import Stranger, VipIndex
 from tests.edge.fastpath.rig import (
     IDLE_NS,
+    TRANSCEIVERS,
     V4,
     Rig,
     S,
+    client_of,
     installed,
+    ufrag_of,
 )
 
 
 def test_a_sweep_ends_silent_clients_only(rig: Rig) -> None:
-    silent, heard = installed(rig.install(1)), installed(rig.install(2))
+    silent, heard = rig.install_answered(1), rig.install_answered(2)
     seen = [each["common"]["seen"] for each in rig.tables.records[V4]]
     rig.now_ns += IDLE_NS + S
     seen[layout.UPSTREAM][heard.slot] = rig.clock.stamp(rig.now_ns - 20 * S)
-    seen[layout.DOWNSTREAM][silent.slot] = rig.clock.stamp(rig.now_ns)
+    for flow in (silent, heard):
+        rig.answer(flow)
     rig.sweep_all()
     assert rig.find(1) is None
     assert rig.find(2) is not None
@@ -31,7 +37,43 @@ def test_a_sweep_ends_silent_clients_only(rig: Rig) -> None:
     assert rig.tables.linked(V4).tolist() == [heard.slot]
 
 
-@pytest.mark.parametrize(("later_ns", "left"), [(0, [7, 4, 1, 0]), (IDLE_NS // 4, [7, 0])])
+def test_a_silent_transceiver_ends_a_flow_and_upstream_does_not_keep_it(rig: Rig) -> None:
+    over, live = rig.install_answered(1), rig.install_answered(2)
+    heard = rig.tables.records[V4][layout.UPSTREAM]["common"]["seen"]
+    for _ in range(2):
+        rig.now_ns += SILENCE_NS // 2
+        rig.answer(live)
+        heard[over.slot] = heard[live.slot] = rig.clock.stamp(rig.now_ns)
+        rig.sweep_all()
+        assert len(rig.forwarder) == 2
+    rig.now_ns += S // 5  # a stamp lasts less than that
+    rig.sweep_all()
+    assert rig.find(1) is None
+    assert rig.find(2) is not None
+    assert rig.counters.get("removals", "unanswered") == 1
+
+
+def test_a_flow_that_was_never_answered_ends_soon_and_one_of_a_store_later(rig: Rig) -> None:
+    installed(rig.install(1))
+    stranger = Stranger(VipIndex(0), client_of(2))
+    rig.forwarder.install(stranger, ufrag_of(2), TRANSCEIVERS[0], rig.now_ns, is_restored=True)
+    answered = installed(rig.install(3))
+    rig.answer(answered)
+    rig.now_ns += UNCONFIRMED_NS
+    rig.sweep_all()
+    assert rig.counters.get("unconfirmed") == 2
+    rig.now_ns += S // 5
+    rig.sweep_all()
+    assert rig.find(1) is None
+    assert rig.find(2) is not None
+    assert rig.find(3) is not None
+    rig.now_ns += SILENCE_NS
+    rig.sweep_all()
+    assert len(rig.forwarder) == rig.counters.get("unconfirmed") == 0
+    assert rig.counters.get("removals", "unanswered") == 3
+
+
+@pytest.mark.parametrize(("later_ns", "left"), [(0, [7, 4, 1, 0]), (SILENCE_NS // 4, [7, 0])])
 def test_a_sweep_stops_after_a_few_and_goes_on_from_there(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, later_ns: int, left: list[int]
 ) -> None:
@@ -39,7 +81,7 @@ def test_a_sweep_stops_after_a_few_and_goes_on_from_there(
     monkeypatch.setattr(sweep, "REMOVALS_AT_ONCE", 3)
     monkeypatch.setattr(sweep, "SLOTS_AT_ONCE", 4)
     for number in range(10):
-        installed(rig.install(number))
+        rig.install_answered(number)
     rig.now_ns += IDLE_NS + S
     found, rests = [], []
     while len(rig.forwarder):

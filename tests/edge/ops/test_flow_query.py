@@ -43,6 +43,13 @@ def test_the_list_shows_what_records_say(rig: Rig) -> None:
     assert (four.packets_up, four.bytes_up, four.packets_down, four.bytes_down) == (266, 1100, 5, 500)
     assert (six.packets_up, six.bytes_up, six.packets_down, six.bytes_down) == (267, 1100, 5, 501)
     assert 0 <= four.idle_s < 20
+    assert four.answered_s is not None
+    assert 0 <= four.answered_s < 20
+    six_records = rig.tables.records[V6][layout.DOWNSTREAM]["common"]
+    six_records["packets"][six_records["state"] == layout.SLOT_LIVE] = 0
+    assert show(rig, None).shown[1].answered_s is None
+    unconfirmed = select(rig.pin_dir, Filter(is_unconfirmed=True), None, time.monotonic_ns)
+    assert [flow.client for flow in unconfirmed.shown] == [six.client]
     assert show(rig, 1).shown[0].client == four.client
     assert show(rig, 0).shown == []
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 
-from core.addr import IpFamily
+from core.addr import Endpoint, IpFamily
 from core.cluster import Cluster
 from core.token import TokenReason
 from edge.forwarders.userspace import UserspaceFlow, UserspaceForwarder
@@ -20,6 +20,7 @@ from edge.relay.slowpath import SlowPath
 from tests.edge.kit import (
     CLUSTER,
     KEYRING,
+    MEDIA,
     PREFIX,
     Peer,
     mint_ufrag,
@@ -64,6 +65,16 @@ class Rig:
             memoryview(data), client, VipIndex(vip), IpFamily.V4, self.now_ns, now_min()
         )
 
+    def answer(self, client: Sockaddr, vip: int = 0) -> None:
+        """Let the transceiver of a flow say something, and the forwarder carry it."""
+        flow = self.find(client, vip)
+        assert flow is not None
+        relay = Endpoint(*flow.socket.getsockname()[:2])
+        before = self.get("received_packets", "downstream")
+        next(each for each in self.transceivers if each.address == flow.transceiver).send(MEDIA, relay)
+        self.forwarder.carry_downstream()  # loopback delivers before send() returns
+        assert self.get("received_packets", "downstream") == before + 1
+
     def find(self, client: Sockaddr, vip: int = 0) -> UserspaceFlow | None:
         return self.forwarder.find(client, VipIndex(vip), self.now_ns)
 
@@ -88,7 +99,9 @@ def open_rig(max_flows: int = MAX_FLOWS) -> Iterator[Rig]:
     shared, fd = counters.create()
     for vip in vips:
         vip.socket.setblocking(False)
-    forwarder = UserspaceForwarder([vip.socket for vip in vips], max_flows, IDLE_NS, shared)
+    forwarder = UserspaceForwarder(
+        [vip.socket for vip in vips], max_flows, IDLE_NS, shared, lambda: rig.now_ns
+    )
     cluster = Cluster(CLUSTER, IPv4Network(PREFIX), None, 1024, 65535)
     relay = Relay(KEYRING, {CLUSTER: cluster}, TAKEOVER_NS)
     try:

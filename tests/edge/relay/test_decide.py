@@ -62,6 +62,8 @@ class AFlow:
     vip: VipIndex = VIP
     transceiver: Endpoint = LEAD
     last_upstream_ns: int = 100 * S
+    last_downstream_ns: int = 100 * S
+    is_confirmed: bool = True
 
     def matches_ufrag(self, ufrag: bytes) -> bool:
         return ufrag == self.ufrag

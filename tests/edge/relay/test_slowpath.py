@@ -12,17 +12,16 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from core.addr import Endpoint
 from core.cluster import Cluster
+from edge.forwarders.life import SILENCE_NS, UNCONFIRMED_NS
 from edge.forwarders.userspace import UserspaceFlow
 from edge.relay import counters
 from edge.relay.decide import Relay
-from edge.relay.forwarder import MAX_ADDRESSES_PER_TOKEN, Sockaddr
-from edge.relay.verdict import RelayReason
+from edge.relay.forwarder import MAX_ADDRESSES_PER_TOKEN, Sockaddr, Stranger, VipIndex
+from edge.relay.verdict import Action, RelayReason, Verdict
 from tests.edge.kit import (
     CLUSTER,
     KEYRING,
     MEDIA,
-    Peer,
-    eventually,
     request,
 )
 from tests.edge.relay.rig import (
@@ -36,7 +35,6 @@ from tests.edge.relay.rig import (
     Rig,
     S,
     open_rig,
-    sockaddr,
 )
 
 
@@ -67,46 +65,103 @@ def test_what_a_first_packet_takes_is_told_by_the_clock_that_was_given(
     assert rig.get("first_packet_sum_ns") == takes_ns
 
 
-def test_a_full_table_keeps_what_it_has(rig: Rig) -> None:
+def test_a_full_table_keeps_what_is_confirmed(rig: Rig) -> None:
+    rig.take(request(rig.ufrag()), ("127.0.0.1", 98))
     for number in range(MAX_FLOWS):
         rig.take(request(rig.ufrag()), ("127.0.0.1", 100 + number))
+        rig.answer(("127.0.0.1", 100 + number))
+    assert rig.get("removals", "evicted") == 1, "to which nothing had come back"
     rig.take(request(rig.ufrag()), ("127.0.0.1", 99))
     assert rig.get("refusals", RelayReason.TABLE_FULL) == rig.get("installs", RelayReason.TABLE_FULL) == 1
     assert len(rig.forwarder) == MAX_FLOWS
     rig.take(MEDIA, ("127.0.0.1", 100))
-    assert rig.get("packets", "upstream", "forwarded") == MAX_FLOWS + 1
+    assert rig.get("packets", "upstream", "forwarded") == 1 + MAX_FLOWS + 1
 
 
 def test_one_token_cannot_fill_the_table() -> None:
     with open_rig(max_flows=100) as rig:
         ufrag = rig.ufrag()
-        for number in range(MAX_ADDRESSES_PER_TOKEN + 1):
+        for number in range(MAX_ADDRESSES_PER_TOKEN):
             rig.take(request(ufrag), ("127.0.0.1", 100 + number))
+            rig.answer(("127.0.0.1", 100 + number))
+        rig.take(request(ufrag), ("127.0.0.1", 99))
         assert len(rig.forwarder) == MAX_ADDRESSES_PER_TOKEN
         assert rig.get("refusals", RelayReason.TOO_MANY_ADDRESSES) == 1
-        rig.now_ns += IDLE_NS + 1
+        rig.now_ns += SILENCE_NS + 1
         rig.sweep_all()
         rig.take(request(ufrag), ("127.0.0.1", 99))
         assert len(rig.forwarder) == 1
 
 
-def test_silence_ends_a_flow_and_downstream_does_not_keep_it(rig: Rig) -> None:
-    client = Peer("127.0.0.1")
-    rig.take(request(rig.ufrag()), sockaddr(client))
-    rig.take(request(rig.ufrag()), OTHER_CLIENT)
-    _, relay = rig.transceivers[0].receive()
+def test_one_check_replayed_from_everywhere_leaves_room_for_its_owner() -> None:
+    """Of two hundred addresses none answers; the client speaks, then its NAT gives it another port."""
+    with open_rig(max_flows=1000) as rig:
+        ufrag = rig.ufrag()
+        overheard = request(ufrag)
+        rig.take(overheard, CLIENT)
+        rig.answer(CLIENT)
+        for number in range(200):
+            rig.now_ns += S // 100
+            rig.take(overheard, (f"127.0.1.{number}", 9))
+        rig.answer(CLIENT)
+        rig.take(request(ufrag), OTHER_CLIENT)
+        assert rig.find(OTHER_CLIENT) is not None
+        assert rig.find(CLIENT) is not None
+        assert len(rig.forwarder) == MAX_ADDRESSES_PER_TOKEN
+        assert rig.get("refusals", RelayReason.TOO_MANY_ADDRESSES) == 0
+
+
+def test_a_silent_client_ends_a_flow_and_downstream_does_not_keep_it(rig: Rig) -> None:
+    for client in (CLIENT, OTHER_CLIENT):
+        rig.take(request(rig.ufrag()), client)
+        rig.answer(client)
     rig.now_ns += IDLE_NS
     rig.take(MEDIA, OTHER_CLIENT)
-    rig.transceivers[0].send(MEDIA, relay)
-    eventually(lambda: rig.forwarder.carry_downstream() or not client.is_silent(), "carried")
-    rig.forwarder.sweep(rig.now_ns)
+    rig.answer(CLIENT)
+    rig.answer(OTHER_CLIENT)
+    rig.sweep_all()
     assert len(rig.forwarder) == 2
     rig.now_ns += 1
     rig.sweep_all()
-    assert rig.find(sockaddr(client)) is None
+    assert rig.find(CLIENT) is None
     assert rig.find(OTHER_CLIENT) is not None
     assert rig.get("removals", "idle") == 1
-    client.close()
+
+
+def test_a_silent_transceiver_ends_a_flow_and_upstream_does_not_keep_it(rig: Rig) -> None:
+    """A datagram every few seconds once kept a table full that no session was left behind."""
+    for client in (CLIENT, OTHER_CLIENT):
+        rig.take(request(rig.ufrag()), client)
+        rig.answer(client)
+    rig.now_ns += SILENCE_NS
+    rig.answer(OTHER_CLIENT)
+    rig.sweep_all()
+    assert len(rig.forwarder) == 2
+    rig.now_ns += 1
+    rig.take(MEDIA[:29], CLIENT)
+    rig.sweep_all()
+    assert rig.find(CLIENT) is None
+    assert rig.find(OTHER_CLIENT) is not None
+    assert rig.get("removals", "unanswered") == 1
+
+
+def test_a_flow_that_was_never_answered_ends_soon_and_one_of_a_store_later(rig: Rig) -> None:
+    rig.take(request(rig.ufrag()), CLIENT)
+    restored = Verdict(Action.CREATE, None, rig.ufrag(), rig.transceivers[0].address)
+    rig.slow_path.restore(restored, Stranger(VipIndex(0), OTHER_CLIENT), rig.now_ns)
+    assert rig.get("unconfirmed") == 2
+    rig.now_ns += UNCONFIRMED_NS
+    rig.sweep_all()
+    assert rig.find(CLIENT) is not None
+    rig.now_ns += 1
+    rig.take(MEDIA, CLIENT)
+    rig.sweep_all()
+    assert rig.find(CLIENT) is None, "whatever its client says"
+    assert rig.find(OTHER_CLIENT) is not None
+    rig.now_ns += SILENCE_NS
+    rig.sweep_all()
+    assert len(rig.forwarder) == rig.get("unconfirmed") == 0
+    assert rig.get("removals", "unanswered") == 2
 
 
 def test_a_move_leads_to_the_other_transceiver_from_a_new_address(rig: Rig) -> None:
@@ -178,6 +233,11 @@ class RelayMachine(RuleBasedStateMachine):
     def proven_check(self, client: Sockaddr, vip: int, index: int) -> None:
         self.rig.take(request(self.ufrags[index]), client, vip)
 
+    @rule(client=clients, vip=vips)
+    def answer(self, client: Sockaddr, vip: int) -> None:
+        if self.rig.find(client, vip) is not None:
+            self.rig.answer(client, vip)
+
     @rule(client=clients, vip=vips, case=st.sampled_from(sorted(HOPELESS)))
     def bad_packet(self, client: Sockaddr, vip: int, case: str) -> None:
         self.rig.take(HOPELESS[case][0], client, vip)
@@ -196,10 +256,12 @@ class RelayMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: len(self.rig.forwarder) > 0)
     @rule()
-    def full_sweep_ends_exactly_the_silent(self) -> None:
+    def full_sweep_leaves_none_that_is_silent(self) -> None:
         self.rig.sweep_all()
         for flow in self.flows():
             assert self.rig.now_ns - flow.last_upstream_ns <= IDLE_NS
+            assert self.rig.now_ns - flow.last_downstream_ns <= SILENCE_NS
+            assert flow.is_confirmed or self.rig.now_ns - flow.last_downstream_ns <= UNCONFIRMED_NS
 
     def flows(self) -> list[UserspaceFlow]:
         keys = [(("127.0.0.1", 100 + n), vip) for n in range(7) for vip in range(VIPS)]
@@ -211,6 +273,7 @@ class RelayMachine(RuleBasedStateMachine):
         rig = self.rig
         assert len(self.flows()) == len(rig.forwarder) == rig.get("flows") <= MAX_FLOWS
         assert rig.get("installs", "installed") - rig.total("removals") == len(rig.forwarder)
+        assert rig.get("unconfirmed") == sum(not flow.is_confirmed for flow in self.flows())
 
     @invariant()
     def every_packet_is_counted_once(self) -> None:
