@@ -62,6 +62,11 @@ class Index:
         self._request.family, self._request.slot = family, slot
         return self._run_task(layout.INDEX_UNLINK) != 0
 
+    def knows_contests(self) -> bool:
+        """Whether the program that is pinned passes up what is of a record without a transceiver."""
+        self._request.slot = 0
+        return bool(self._run_task(layout.INDEX_KNOWS) & layout.KNOWS_CONTESTS)
+
     def _ask(self, task: int, client: Endpoint) -> NatSlot:
         request, packed = self._request, pack_address(client.host)
         request.family = family_of_packed(packed)

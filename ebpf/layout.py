@@ -40,16 +40,19 @@ TAG_SLOTS = tuple((GROUP_ORDER << 8 * (i % 8) + 7 - i // 8 & 2**64 - 1) >> 60 fo
 BUCKET_ENTRIES = 16
 SLOT_BITS = 24
 """Of an entry of the index; above them are eight bits of the client's hash."""
-INDEX_FIND, INDEX_GROUP, INDEX_LINK, INDEX_UNLINK = 0, 1, 2, 3
+INDEX_FIND, INDEX_GROUP, INDEX_LINK, INDEX_UNLINK, INDEX_KNOWS = 0, 1, 2, 3, 4
+KNOWS_CONTESTS = 1
+"""What INDEX_KNOWS may say of a program: it punts what is of a live record whose transceiver is 0."""
 
-PUNT_CLASS_STUN, PUNT_CLASS_MEDIA = 0, 1
+PUNT_CLASS_STUN, PUNT_CLASS_MEDIA, PUNT_CLASS_CONTESTED = 0, 1, 2
 PUNT_CLASSES = 4
 """There is room for."""
 PUNT_TOKENS = 1 << 16
 """Cells for what tokens owe."""
 CLOCK_SET = 0x10000
 UPSTREAM, DOWNSTREAM = 0, 1
-SLOT_OFF, SLOT_LIVE = 0, 1
+SLOT_OFF, SLOT_LIVE, SLOT_RIVAL = 0, 1, 2
+NO_TRANSCEIVER = 0
 COUNT_BITS = 8
 """Of packets, in what an upstream record counts; above them, bytes."""
 COUNT_PACKETS = (1 << COUNT_BITS) - 1

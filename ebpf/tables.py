@@ -247,8 +247,10 @@ class Tables:
         else:
             self.transceivers[V4][number] = (common, words[0])
 
-    def write_slot(self, flow: FlowRecord, mark: int = 0, seen: int = 0) -> None:
-        """Write the records of a slot that rests, and let it live last of all.
+    def write_slot(
+        self, flow: FlowRecord, mark: int = 0, seen: int = 0, state: int = layout.SLOT_LIVE
+    ) -> None:
+        """Write the records of a slot that rests, and let it live last of all; as a rival with that state.
 
         `mark` is that of its ufrag, `seen` the stamp of when its client was heard; of its transceiver, which
         has said nothing yet, it tells since when that is waited for.
@@ -264,7 +266,8 @@ class Tables:
         ports = port, _wire_port(flow.transceiver.port)
         down = (0, 0, seen, flow.nexthop_down, *ports, flow.vip_id, layout.SLOT_OFF, 0)
         downstream[flow.slot] = (down, client, transceiver, *pad)
-        self.set_slot_state(family, flow.slot, layout.SLOT_LIVE)
+        downstream["common"]["state"][flow.slot] = layout.SLOT_LIVE
+        upstream["common"]["state"][flow.slot] = state
 
     def nexthops(
         self, family: IpFamily, slots: npt.NDArray[np.intp]

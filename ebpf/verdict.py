@@ -80,6 +80,8 @@ class Reason(StrEnum):
     """What `punt_media` is otherwise."""
     DROP_EMERGENCY_PORT = "drop_emergency_port"
     """In an emergency: UDP to a VIP's address at another port, for which no socket of this host waits."""
+    PUNT_CONTESTED = "punt_contested"
+    """Of an address that two calls have: the relay sends it to both transceivers."""
     UNKNOWN = "unknown"
     """None of the program's own: all that a newer program counts under reasons of which this version has not
     heard.

@@ -122,8 +122,9 @@ class RelaySettings:
     )
     takeover_silence_s: float = setting(
         number(0.5, 60, "s"),
-        "a flow may be led to another transceiver only after it has been silent for this long",
-        default=5.0,
+        "where an address cannot be shared by two calls, another gets it once the transceiver of the first "
+        "was silent for this long",
+        default=6.0,
         reloadable=True,
     )
     drain_timeout_s: float = setting(

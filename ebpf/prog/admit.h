@@ -9,10 +9,14 @@
 #include "token.h"
 #include "locate.h"
 
-/* Every one is checked, whoever sends it and however many were wrong before: sources can be
- * invented. */
+/*
+ * Every one is checked, whoever sends it and however many were wrong before: sources can be
+ * invented. An expired token is good for a flow that there is: a call outlives its token, and whose
+ * ufrag the flow has may have been changed by a check of somebody else's. The relay has a closer
+ * look.
+ */
 VP_INLINE enum vp_fate vp_check_token(const struct vp_config *cfg, struct vp_packet *packet,
-				      const struct vp_ufrag *ufrag, __u64 *tag)
+				      const struct vp_ufrag *ufrag, _Bool is_stranger, __u64 *tag)
 {
 	__u32 now_min = cfg->clock_min;
 	const struct vp_token_key *key;
@@ -29,7 +33,7 @@ VP_INLINE enum vp_fate vp_check_token(const struct vp_config *cfg, struct vp_pac
 		return vp_decide(packet, VP_DROP_TOKEN_TAG);
 	if (!(now_min & VP_CLOCK_SET))
 		return vp_decide(packet, VP_DROP_NO_CLOCK);
-	if (vp_is_expired(token.expiry_min, now_min))
+	if (is_stranger && vp_is_expired(token.expiry_min, now_min))
 		return vp_decide(packet, VP_DROP_TOKEN_EXPIRED);
 	*tag = token.tag;
 	return VP_GO_ON;
@@ -198,7 +202,9 @@ VP_INLINE enum vp_fate vp_admit(struct xdp_md *ctx, struct vp_packet *packet,
 			return vp_decide(packet, VP_DROP_EMERGENCY_MEDIA);
 		return vp_punt(cfg, packet, VP_PUNT_CLASS_MEDIA, 0, VP_PUNT_MEDIA);
 	}
-	if (vp_check_token(cfg, packet, ufrag, &tag) == VP_DECIDED)
+	if (asks == VP_ASKS_COPY)
+		return vp_punt(cfg, packet, VP_PUNT_CLASS_CONTESTED, 0, VP_PUNT_CONTESTED);
+	if (vp_check_token(cfg, packet, ufrag, asks == VP_ASKS_TOKEN, &tag) == VP_DECIDED)
 		return VP_DECIDED;
 	return vp_punt(cfg, packet, VP_PUNT_CLASS_STUN, tag,
 		       asks == VP_ASKS_UFRAG ? VP_PUNT_UFRAG : VP_PUNT_TOKEN);

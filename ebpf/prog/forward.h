@@ -127,8 +127,8 @@ VP_INLINE enum vp_fate vp_forward_up(struct xdp_md *ctx, struct vp_config *cfg,
 				     struct vp_egress *egress)
 {
 	_Bool six = packet->family == VP_FAMILY_IPV6;
-	const struct vp_transceiver *transceiver =
-		vp_transceiver_at(six, flow->record->transceiver);
+	__u32 number = VP_READ_ONCE(flow->record->transceiver);
+	const struct vp_transceiver *transceiver = vp_transceiver_at(six, number);
 	__u32 id = (flow->slot >> 16) % VP_BACKBONES;
 	const struct vp_backbone *ours = six ? &cfg->backbone6[id] : &cfg->backbone4[id];
 	struct vp_rewrite to = {
@@ -137,6 +137,8 @@ VP_INLINE enum vp_fate vp_forward_up(struct xdp_md *ctx, struct vp_config *cfg,
 		.tos_mask = cfg->tos_mask[VP_UPSTREAM],
 	};
 
+	if (VP_UNLIKELY(!number))
+		return VP_ASKS_COPY;
 	if (!transceiver) /* there are as many as there are numbers */
 		return vp_decide(packet, VP_DROP_INTERNAL);
 	to.dst_port = transceiver->port;

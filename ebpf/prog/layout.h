@@ -68,8 +68,9 @@ struct vp_budget {
 };
 
 enum vp_punt_class {
-	VP_PUNT_CLASS_STUN,  /* a token that checks out */
-	VP_PUNT_CLASS_MEDIA, /* DTLS, SRTP, SRTCP of a flow that only the relay may know */
+	VP_PUNT_CLASS_STUN,	 /* a token that checks out */
+	VP_PUNT_CLASS_MEDIA,	 /* DTLS, SRTP, SRTCP of a flow that only the relay may know */
+	VP_PUNT_CLASS_CONTESTED, /* all of an address that two calls have */
 };
 
 #define VP_PUNT_CLASSES 4 /* there is room for */
@@ -183,7 +184,10 @@ enum vp_index_task {
 	VP_INDEX_GROUP,	 /* of `client`: the first slot of its group number `slot` */
 	VP_INDEX_LINK,	 /* lead the client of `slot` there, whatever it had before; 0: no room */
 	VP_INDEX_UNLINK, /* no longer lead to `slot`; 0: nothing did */
+	VP_INDEX_KNOWS,	 /* what this program knows and others may not: a sum of VP_KNOWS_* */
 };
+
+#define VP_KNOWS_CONTESTS 1 /* to punt what is of a live record whose transceiver is 0 */
 
 /* What voxpop_index is run on, in place of a packet. */
 struct vp_index_request {
@@ -199,6 +203,8 @@ struct vp_index_request {
 enum vp_slot_state {
 	VP_SLOT_OFF,
 	VP_SLOT_LIVE,
+	VP_SLOT_RIVAL, /* upstream: carried by the relay alone, beside a live one of the same client
+			*/
 };
 
 /*
@@ -217,7 +223,7 @@ enum vp_slot_state {
 
 struct vp_up {
 	__u32 counts;
-	__u16 transceiver; /* number; 0 is none */
+	__u16 transceiver; /* number; 0 is none: the relay carries it */
 	__u16 seen;
 	__u16 client_port; /* with the next two, one word for vp_is_of() */
 	__u8 vip;	   /* id */

@@ -32,6 +32,7 @@ enum vp_fate {
 	VP_ASKS_UFRAG,	/* one for another ufrag than its flow's */
 	VP_ASKS_MEDIA,	/* a stranger's DTLS, SRTP, SRTCP */
 	VP_ASKS_SOCKET, /* not ours, but in an emergency only if a socket waits for it */
+	VP_ASKS_COPY,	/* of an address that two calls have */
 };
 
 struct vp_packet {

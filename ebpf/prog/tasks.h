@@ -173,6 +173,8 @@ VP_INLINE __u32 vp_run_index_task(_Bool six, const struct vp_index_request *requ
 		vp_group_of(six, cfg, vp_hash_of(six, cfg, &client), request->slot, &group);
 		return group.slot;
 	}
+	if (request->task == VP_INDEX_KNOWS)
+		return VP_KNOWS_CONTESTS;
 	record = vp_up_at(six, request->slot);
 	if (!record)
 		return 0;

@@ -46,7 +46,8 @@
 	X(DROP_INTERNAL, DROP, "drop_internal")                 \
 	X(DROP_TOKEN_BUDGET, DROP, "drop_token_budget")         \
 	X(DROP_EMERGENCY_MEDIA, DROP, "drop_emergency_media")   \
-	X(DROP_EMERGENCY_PORT, DROP, "drop_emergency_port")
+	X(DROP_EMERGENCY_PORT, DROP, "drop_emergency_port")     \
+	X(PUNT_CONTESTED, PASS, "punt_contested")
 
 #define VP_REASON_ENUM(name, action, label) VP_##name,
 

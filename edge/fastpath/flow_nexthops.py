@@ -7,6 +7,7 @@ from typing import Any
 
 from core.addr import Endpoint, IpFamily, pack_address
 from ebpf.ids import NOWHERE, NatSlot, NextHopId, TransceiverId, VipId
+from ebpf.layout import NO_TRANSCEIVER
 from edge.fastpath.flow_store import FlowStore
 from edge.fastpath.nexthop_sweep import (
     ClientWaiter,
@@ -72,9 +73,10 @@ class FlowNextHops:
             self._ask(fresh)
 
     def has_usable_nexthops(self, family: IpFamily, slot: NatSlot) -> bool:
-        """Whether the program can send in both directions."""
+        """Whether the program can send in both directions, or downstream if it need not do so upstream."""
         columns = self._columns[family]
-        hops = columns.up[columns.transceiver[slot]], columns.down[slot]
+        number = columns.transceiver[slot]
+        hops = [columns.down[slot]] if number == NO_TRANSCEIVER else [columns.up[number], columns.down[slot]]
         return all(self._is_usable[hop, self._live_adjacency[hop] & 1] for hop in hops)
 
     def learn_hosts(self, message: Any, now_ns: int) -> None:  # noqa: ANN401 - JSON of our own making

@@ -130,8 +130,17 @@ class FamilyFlows:
         return ufrag if ufrag_mark(ufrag) == int(self.marks[slot]) else None
 
     def is_live(self, slot: NatSlot) -> bool:
-        """Whether a flow has the slot."""
+        """Whether a client is led to the slot."""
         return bool(self.columns.state[slot] == layout.SLOT_LIVE)
+
+    def is_off(self, slot: NatSlot) -> bool:
+        """Whether no flow has the slot, not even as a rival."""
+        return bool(self.columns.state[slot] == layout.SLOT_OFF)
+
+    def begin_rival(self, record: FlowRecord, mark: int, now_ns: int) -> None:
+        """Write a flow into the slot that was taken for it, to which no client is led yet."""
+        stamp = self._maps.clock.stamp(now_ns)
+        self._maps.tables.write_slot(record, mark, stamp, layout.SLOT_RIVAL)
 
     def begin(self, record: FlowRecord, mark: int, now_ns: int) -> bool:
         """Write a flow into the slot that was taken for it; False where the index has no room for it.

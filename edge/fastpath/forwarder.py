@@ -16,9 +16,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from core.addr import Endpoint, pack_address
+from core.addr import Endpoint, IpFamily, pack_address
 from ebpf.flows import FlowRecord, ufrag_mark
 from ebpf.ids import NOWHERE, NatSlot
+from edge.fastpath.contests import Contests
 from edge.fastpath.flow import XdpFlow
 from edge.fastpath.flow_nexthops import FlowNextHops
 from edge.fastpath.flow_store import FamilyFlows, FlowStore
@@ -73,6 +74,8 @@ class XdpForwarder:
         self._room = Room(max_flows, self._is_confirmed)
         self._rest_ns = rest_ns
         self._upstream = Upstream(store, self.hops, counters)
+        self.on_promoted: Callable[[XdpFlow], None] = lambda flow: None
+        self._contests = Contests(store, self.hops)
         self._sweeps = [(flows, Sweep(flows.slots)) for flows in store.families.values()]
         store.finish_ended()
         self._adopt(store.opened_ns)
@@ -90,19 +93,29 @@ class XdpForwarder:
         slot = self._store.find(_endpoint(client), self._store.vip_ids[vip])
         if not slot:
             return None
-        flows = self._families[family_of_sockaddr(client)]
+        return self._flow_at(self._families[family_of_sockaddr(client)], slot, Stranger(vip, client), now_ns)
+
+    def _flow_at(self, flows: FamilyFlows, slot: NatSlot, stranger: Stranger, now_ns: int) -> XdpFlow:
+        """What the records of a slot say."""
         columns, time_of = flows.columns, self._clock.time_of
-        heard_ns, answered_ns = (
-            time_of(int(seen[slot]), now_ns) for seen in (columns.heard, columns.answered)
-        )
-        mark, transceiver, is_confirmed = (
+        return XdpFlow(
+            stranger.client,
+            stranger.vip,
+            flows.family,
+            slot,
             int(flows.marks[slot]),
             flows.transceiver_at(slot),
+            time_of(int(columns.heard[slot]), now_ns),
+            time_of(int(columns.answered[slot]), now_ns),
             flows.is_confirmed(slot),
         )
-        return XdpFlow(
-            client, vip, flows.family, slot, mark, transceiver, heard_ns, answered_ns, is_confirmed
-        )
+
+    def rival_of(self, flow: XdpFlow, now_ns: int) -> XdpFlow | None:
+        """The other flow of its address."""
+        slot = self._contests.rival_of(flow.family, flow.slot)
+        if slot is None:
+            return None
+        return self._flow_at(self._families[flow.family], slot, Stranger(flow.vip, flow.client), now_ns)
 
     def install(
         self,
@@ -116,7 +129,9 @@ class XdpForwarder:
         """Write a flow's records, and enter its client in the index."""
         source = source_of(pack_address(_endpoint(stranger.client).host))
         newcomer = Newcomer(source, ufrag_mark(ufrag), now_ns, is_restored)
-        outcome = self._install(stranger, transceiver, ufrag, newcomer)
+        return self._count_install(self._install(stranger, transceiver, ufrag, newcomer))
+
+    def _count_install(self, outcome: XdpFlow | RelayReason) -> XdpFlow | RelayReason:
         if isinstance(outcome, RelayReason):
             self._tally.refused(outcome)
         else:
@@ -125,15 +140,17 @@ class XdpForwarder:
         return outcome
 
     def _install(
-        self, stranger: Stranger, transceiver: Endpoint, ufrag: bytes, newcomer: Newcomer
+        self,
+        stranger: Stranger,
+        transceiver: Endpoint,
+        ufrag: bytes,
+        newcomer: Newcomer,
+        owner: NatSlot | None = None,
     ) -> XdpFlow | RelayReason:
-        vip, client = stranger
-        endpoint, flows, now_ns = (
-            _endpoint(client),
-            self._families[family_of_sockaddr(client)],
-            newcomer.began_ns,
-        )
-        slots, mark, vip_id = flows.slots, ufrag_mark(ufrag), self._store.vip_ids[vip]
+        """A flow, as the rival of the one in the slot `owner` if that is still there once there is room."""
+        endpoint, flows = _endpoint(stranger.client), self._families[family_of_sockaddr(stranger.client)]
+        slots, mark, now_ns = flows.slots, ufrag_mark(ufrag), newcomer.began_ns
+        vip_id = self._store.vip_ids[stranger.vip]
         refusal = self._make_room(newcomer.source, mark, now_ns)
         if refusal is not None:
             return refusal
@@ -150,13 +167,29 @@ class XdpForwarder:
         assert position is not None, "it was taken from there"
         record = FlowRecord(slot, endpoint, vip_id, transceiver, number, down or NOWHERE)
         flows.note_ufrag(slot, ufrag)
-        if not flows.begin(record, mark, now_ns):
+        if owner is not None and flows.is_live(owner):
+            flows.begin_rival(record, mark, now_ns)
+            self._contests.begin(flows.family, owner, slot)
+        elif not flows.begin(record, mark, now_ns):
             slots.release(position, now_ns + self._rest_ns)
             return RelayReason.TABLE_FULL
         self._room.begin(self._first_place[flows.family] + position, newcomer)
         if down is None:
             self.hops.await_client(flows.family, slot, endpoint.host)
-        return XdpFlow(client, vip, flows.family, slot, mark, transceiver, now_ns, now_ns, is_confirmed=False)
+        return self._flow_at(flows, slot, stranger, now_ns)
+
+    def contest(
+        self, flow: XdpFlow, ufrag: bytes, transceiver: Endpoint, now_ns: int
+    ) -> XdpFlow | RelayReason:
+        """Another flow of the same address."""
+        if not self._contests.may_begin(flow.family, flow.slot):
+            return RelayReason.FLOW_IN_USE
+        source = self._families[flow.family].source_at(flow.slot)
+        newcomer = Newcomer(source, ufrag_mark(ufrag), now_ns, is_restored=False)
+        stranger = Stranger(flow.vip, flow.client)
+        outcome = self._install(stranger, transceiver, ufrag, newcomer, owner=flow.slot)
+        self._tally.contested(len(self._contests))
+        return self._count_install(outcome)
 
     def _make_room(self, source: Source, mark: int, now_ns: int) -> RelayReason | None:
         """End who has to go for one more flow; or why there is none."""
@@ -233,6 +266,16 @@ class XdpForwarder:
         flows.slots.release(position, now_ns + rest_ns)
         self._tally.removed(cause, len(self._store))
         self._tally.unconfirmed(len(self._room.newcomers))
+        promoted = self._contests.leave(flows.family, slot, now_ns)
+        self._tally.contested(len(self._contests))
+        if promoted is not None:
+            self._tell_promoted(flows, promoted, now_ns)
+
+    def _tell_promoted(self, flows: FamilyFlows, slot: NatSlot, now_ns: int) -> None:
+        client, vip_id = flows.client_at(slot)
+        if vip_id in self._store.vip_ids:
+            vip = VipIndex(self._store.vip_ids.index(vip_id))
+            self.on_promoted(self._flow_at(flows, slot, Stranger(vip, _sockaddr(client)), now_ns))
 
     def place_of(self, flow: XdpFlow) -> int | None:
         """Places are the positions of all families' slots, one family after the other."""
@@ -262,7 +305,14 @@ class XdpForwarder:
     def forward(self, flow: XdpFlow, datagram: memoryview, now_ns: int) -> bool:
         """Send from the flow's NAT port, as the program would have done; False too when it is to wait."""
         self._families[flow.family].columns.heard[flow.slot] = self._clock.stamp(now_ns)
+        if self._contests.is_orphan(flow.family, flow.slot):
+            self._contests.name_again(flow.family, flow.slot, now_ns)
         return self._upstream.forward(flow, datagram, now_ns)
+
+    def copy(self, flow: XdpFlow, datagram: memoryview, now_ns: int) -> None:
+        """Send from a rival's NAT port."""
+        self._families[flow.family].columns.heard[flow.slot] = self._clock.stamp(now_ns)
+        self._tally.copied(is_sent=self._upstream.copy(flow, datagram))
 
     def sweep(self, now_ns: int) -> float:
         """End flows, and take back slots that others switched off."""
@@ -300,7 +350,7 @@ class XdpForwarder:
         self._release(flows, position, cause, now_ns)
 
     def _cause_of_end(self, flows: FamilyFlows, slot: NatSlot, now_ns: int) -> Removal:
-        if not flows.is_live(slot):
+        if flows.is_off(slot):
             return Removal.MOVED
         if self.is_expelling:
             return Removal.DRAINED
@@ -321,3 +371,7 @@ class XdpForwarder:
 
 def _endpoint(client: Sockaddr) -> Endpoint:
     return Endpoint(client[0].partition("%")[0], client[1])
+
+
+def _sockaddr(client: Endpoint) -> Sockaddr:
+    return (client.host, client.port, 0, 0) if client.family is IpFamily.V6 else (client.host, client.port)

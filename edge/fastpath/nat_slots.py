@@ -17,7 +17,7 @@ import numpy.typing as npt
 from ebpf.clock import SeenClock
 from ebpf.ids import BackboneIndex, NatSlot
 from ebpf.kernel.bpfmap import Records
-from ebpf.layout import DOWNSTREAM, GROUP_SLOTS, PORTS, SLOT_LIVE, UPSTREAM
+from ebpf.layout import DOWNSTREAM, GROUP_SLOTS, PORTS, SLOT_LIVE, SLOT_OFF, UPSTREAM
 from edge.forwarders.sweep import Patience
 
 REST_NS = 30_000_000_000
@@ -89,6 +89,7 @@ class Columns:
 
     def __init__(self, records: DirectionRecords) -> None:
         self.state = records[UPSTREAM]["common"]["state"]
+        self.transceiver = records[UPSTREAM]["common"]["transceiver"]
         self.seen = tuple(record["common"]["seen"] for record in records)
         self.heard, self.answered = self.seen
         """When the client was heard, and the transceiver; of the latter, until then, when the flow began."""
@@ -201,7 +202,7 @@ class Slots:
         where, clock, columns = self._where(begin, end), self._clock, self._columns
         is_over = clock.idle(columns.heard[where], now_ns) > clock.units(patience.client_ns)
         is_over |= clock.idle(columns.answered[where], now_ns) > clock.units(patience.transceiver_ns)
-        return begin + np.flatnonzero(self.is_live[part] & (is_over | (columns.state[where] != SLOT_LIVE)))
+        return begin + np.flatnonzero(self.is_live[part] & (is_over | (columns.state[where] == SLOT_OFF)))
 
     def _where(self, begin: int, end: int) -> slice | npt.NDArray[np.uint32]:
         """The slots from position `begin` up to `end`, as a slice if they have no gap: it copies nothing."""

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from core.addr import Endpoint, IpFamily, unpack_address
 from ebpf.ids import NOWHERE, NatSlot, NextHopId, TransceiverId
-from ebpf.layout import TRANSCEIVERS
+from ebpf.layout import NO_TRANSCEIVER, TRANSCEIVERS
 from ebpf.tables import Tables
 from edge.fastpath.flow_store import FamilyFlows
 from edge.nexthops.cache import RouteCache
@@ -126,7 +126,8 @@ class NextHopSweep:
         if not is_spread.any():
             return
         self._routes.choose_all(wanted, keys)
-        moving = np.flatnonzero(is_spread & (~self._is_own[numbers] | (columns.up[numbers] != wanted)))
+        is_elsewhere = ~self._is_own[numbers] | (columns.up[numbers] != wanted)
+        moving = np.flatnonzero(is_spread & is_elsewhere & (numbers != NO_TRANSCEIVER))
         pairs = numbers[moving].astype(np.int64) << 16 | wanted[moving]
         unique, inverse = np.unique(pairs, return_inverse=True)
         others = [

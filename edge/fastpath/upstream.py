@@ -35,6 +35,16 @@ class Upstream:
         """Send as the program would have done; False when it was not sent, or is to wait."""
         return not self._pending.take(flow, datagram, now_ns) and self._send(flow, datagram.tobytes())
 
+    def copy(self, flow: XdpFlow, datagram: memoryview) -> bool:
+        """Send at once, and count nothing."""
+        backbone, port = self._families[flow.family].nat_address(flow.slot)
+        to = flow.transceiver
+        try:
+            self._sender.send(backbone, port, to, pack_address(to.host), datagram.tobytes())
+        except OSError:
+            return False
+        return True
+
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to hold packets back."""
         self._pending.open(loop)

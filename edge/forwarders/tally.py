@@ -28,6 +28,8 @@ RECEIVED_DOWN = Volume(
 UP_FAILURES = {error: counter_index("send_failures", Direction.UPSTREAM, error) for error in SendError}
 
 _FLOWS, _UNCONFIRMED = counter_index("flows"), counter_index("unconfirmed")
+_CONTESTED = counter_index("contested")
+_COPIED, _NOT_COPIED = (counter_index("copies", outcome) for outcome in ("forwarded", "failed"))
 _INSTALLED, _ADOPTED, _REBOUND = (
     counter_index("installs", result) for result in ("installed", "adopted", "rebound")
 )
@@ -54,6 +56,14 @@ class FlowTally:
     def unconfirmed(self, flows: int) -> None:
         """To so many of them nothing has come back yet."""
         self._values[_UNCONFIRMED] = flows
+
+    def contested(self, addresses: int) -> None:
+        """So many addresses have two flows."""
+        self._values[_CONTESTED] = addresses
+
+    def copied(self, *, is_sent: bool) -> None:
+        """A rival got a copy of a packet, or should have."""
+        self._values[_COPIED if is_sent else _NOT_COPIED] += 1
 
     def refused(self, reason: RelayReason) -> None:
         """A flow that could not be had."""

@@ -16,7 +16,6 @@ import asyncio
 import select
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 from core.addr import Endpoint, from_sockaddr, pack_address
 from edge.forwarders.life import UNCONFIRMED_NS
@@ -24,6 +23,7 @@ from edge.forwarders.newcomers import Newcomer, Source, source_of
 from edge.forwarders.room import Room
 from edge.forwarders.sweep import EXPELLING, REMOVALS_PER_SWEEP, TICK_S, Patience, part_of
 from edge.forwarders.tally import DOWN, DOWN_FAILED, RECEIVED_DOWN, UP, FlowTally, count_up_failed
+from edge.forwarders.userspace_flow import UserspaceFlow, connect
 from edge.relay.counters import (
     PENDING_ERRORS,
     SEND_FAILURES,
@@ -34,7 +34,7 @@ from edge.relay.counters import (
     classify_error,
     counter_index,
 )
-from edge.relay.forwarder import Holder, Sockaddr, Stranger, VipIndex
+from edge.relay.forwarder import MAX_CONTESTS, Holder, Sockaddr, Stranger, VipIndex
 from edge.relay.verdict import RelayReason
 
 DATAGRAM_BYTES = 65536
@@ -53,31 +53,6 @@ _DOWN_FAILURES = {
 _PENDING_ERRORS = {
     e: counter_index("pending_errors", e if e in PENDING_ERRORS else SendError.OTHER) for e in SendError
 }
-
-
-@dataclass(slots=True, eq=False)
-class UserspaceFlow:
-    """A flow and its socket; see `edge.relay.forwarder.Flow`."""
-
-    client: Sockaddr
-    vip: VipIndex
-    ufrag: bytes
-    transceiver: Endpoint
-    last_upstream_ns: int
-    socket: socket.socket
-    place: int
-    """Index in the table that is swept."""
-    source: Source
-    last_downstream_ns: int
-    is_confirmed: bool = False
-    send: Callable[[memoryview], int] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.send = self.socket.send
-
-    def matches_ufrag(self, ufrag: bytes) -> bool:
-        """Whether a ufrag is the flow's own."""
-        return ufrag == self.ufrag
 
 
 class UserspaceForwarder:
@@ -104,6 +79,8 @@ class UserspaceForwarder:
         self._by_client: list[dict[Sockaddr, UserspaceFlow]] = [{} for _ in vips]
         self._by_fd: dict[int, UserspaceFlow] = {}
         self._by_ufrag: dict[bytes, list[UserspaceFlow]] = {}
+        self.on_promoted: Callable[[UserspaceFlow], None] = lambda flow: None
+        self._contested = 0
         self._room = Room(max_flows, self._is_confirmed)
         self._monotonic_ns = monotonic_ns
         self._table: list[UserspaceFlow | None] = []
@@ -134,7 +111,9 @@ class UserspaceForwarder:
         """Open the flow's socket and enter it everywhere."""
         source = source_of(pack_address(stranger.client[0].partition("%")[0]))
         newcomer = Newcomer(source, ufrag, now_ns, is_restored)
-        outcome = self._install(stranger, transceiver, ufrag, newcomer)
+        return self._count_install(self._install(stranger, transceiver, ufrag, newcomer))
+
+    def _count_install(self, outcome: UserspaceFlow | RelayReason) -> UserspaceFlow | RelayReason:
         if isinstance(outcome, RelayReason):
             self._tally.refused(outcome)
         else:
@@ -148,7 +127,7 @@ class UserspaceForwarder:
         refusal = self._make_room(newcomer.source, ufrag, newcomer.began_ns)
         if refusal is not None:
             return refusal
-        upstream = _connect(transceiver)
+        upstream = connect(transceiver)
         if isinstance(upstream, RelayReason):
             return upstream
         if not self._free:
@@ -167,12 +146,58 @@ class UserspaceForwarder:
             now_ns,
         )
         self._table[place] = flow
-        self._by_client[flow.vip][flow.client] = flow
+        self._enter(flow)
         self._by_fd[upstream.fileno()] = flow
         self._by_ufrag.setdefault(ufrag, []).append(flow)
         self._room.begin(place, newcomer)
         self._epoll.register(upstream.fileno(), select.EPOLLIN)
         return flow
+
+    def _enter(self, flow: UserspaceFlow) -> None:
+        """Let its address lead to a flow: alone, or as the rival of who has it."""
+        owner = self._by_client[flow.vip].setdefault(flow.client, flow)
+        if owner is not flow:
+            flow.owner, owner.rival = owner, flow
+            self._contested += 1
+            self._tally.contested(self._contested)
+
+    def _leave(self, flow: UserspaceFlow) -> None:
+        """Let its address lead to a flow no more; what is left there has it alone."""
+        left = flow.owner or flow.rival
+        if left is None:
+            del self._by_client[flow.vip][flow.client]
+            return
+        self._contested -= 1
+        self._tally.contested(self._contested)
+        if left is flow.rival:
+            self._by_client[flow.vip][flow.client] = left
+            self.on_promoted(left)
+        left.owner = left.rival = flow.owner = flow.rival = None
+
+    def rival_of(self, flow: UserspaceFlow, now_ns: int) -> UserspaceFlow | None:
+        """The other flow of its address."""
+        return flow.rival
+
+    def contest(
+        self, flow: UserspaceFlow, ufrag: bytes, transceiver: Endpoint, now_ns: int
+    ) -> UserspaceFlow | RelayReason:
+        """Another flow of the same address."""
+        if flow.rival is not None or self._contested >= MAX_CONTESTS:
+            return RelayReason.FLOW_IN_USE
+        newcomer = Newcomer(flow.source, ufrag, now_ns, is_restored=False)
+        stranger = Stranger(flow.vip, flow.client)
+        return self._count_install(self._install(stranger, transceiver, ufrag, newcomer))
+
+    def copy(self, flow: UserspaceFlow, datagram: memoryview, now_ns: int) -> None:
+        """Send to the transceiver of a rival. What an ICMP error has lost is not sent again."""
+        flow.last_upstream_ns = now_ns
+        try:
+            flow.send(datagram)
+        except OSError as error:
+            self._counters.add(_PENDING_ERRORS[classify_error(error)])
+            self._tally.copied(is_sent=False)
+        else:
+            self._tally.copied(is_sent=True)
 
     def _make_room(self, source: Source, ufrag: bytes, now_ns: int) -> RelayReason | None:
         """End who has to go for one more flow; or why there is none."""
@@ -209,7 +234,7 @@ class UserspaceForwarder:
 
     def _remove(self, flow: UserspaceFlow, cause: Removal) -> None:
         del self._by_fd[flow.socket.fileno()]
-        del self._by_client[flow.vip][flow.client]
+        self._leave(flow)
         self._table[flow.place] = None
         self._free.append(flow.place)
         self._leave_ufrag(flow)
@@ -231,7 +256,9 @@ class UserspaceForwarder:
     def holder(self, place: int) -> Holder | None:
         """Whose a place is."""
         flow = self._table[place] if place < len(self._table) else None
-        return None if flow is None else Holder(from_sockaddr(flow.client), flow.vip, flow.ufrag)
+        if flow is None or flow.owner is not None:
+            return None
+        return Holder(from_sockaddr(flow.client), flow.vip, flow.ufrag)
 
     def live_places(self) -> list[int]:
         """The places of all flows, ascending."""
@@ -352,17 +379,3 @@ class UserspaceForwarder:
         for flow in list(self._by_fd.values()):
             flow.socket.close()
         self._epoll.close()
-
-
-def _connect(transceiver: Endpoint) -> socket.socket | RelayReason:
-    """A non-blocking UDP socket that talks with one peer."""
-    try:
-        upstream = socket.socket(transceiver.af, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-    except OSError:
-        return RelayReason.NO_DESCRIPTORS
-    try:
-        upstream.connect(transceiver)
-    except OSError:
-        upstream.close()
-        return RelayReason.UNREACHABLE
-    return upstream

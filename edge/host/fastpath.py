@@ -42,6 +42,8 @@ MEDIA_PPS_WITH_STORE = 5000, 20_000
 """Where a PoP dies, its flows come here as media: 20,000 of them within seconds, a tenth of those perhaps
 from behind one carrier-grade NAT. As much as first packets have.
 """
+CONTESTED_PPS = 2000, 20_000
+"""Forty calls at an address, and all that a worker may have of them (edge.relay.forwarder.MAX_CONTESTS)."""
 PINS_S = 1.0
 """How often to see whether the maps in use are still those that are pinned."""
 
@@ -116,6 +118,7 @@ class XdpHost:
         for punt_class, source, total in (
             (layout.PUNT_CLASS_STUN, settings.punt_source_pps, settings.punt_total_pps),
             (layout.PUNT_CLASS_MEDIA, *media_rates(settings, has_store)),
+            (layout.PUNT_CLASS_CONTESTED, *CONTESTED_PPS),
         ):
             tables.set_rates(punt_class, Rates(source, source, total, total))
         tables.set_token_rate(TOKEN_PPS, TOKEN_BURST)

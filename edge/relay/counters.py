@@ -86,6 +86,7 @@ class Removal(StrEnum):
     DRAINED = "drained"
     """The time of a drain was over."""
     MOVED = "moved"
+    """Another call has its address."""
     LOST = "lost"
     """Its worker died."""
 
@@ -179,6 +180,17 @@ SHARED: dict[str, Series] = {
         "Flows to which nothing has come back from their transceiver yet: in voxpop_relay_flows, and the "
         "first to make room.",
         worker=WORKER,
+    ),
+    "contested": gauge(
+        "voxpop_relay_contested_addresses",
+        "Client addresses that two calls have: what comes from there goes to both transceivers.",
+        worker=WORKER,
+    ),
+    "copies": counter(
+        "voxpop_relay_contest_copies_total",
+        "Second copies of packets from contested addresses, which are not in voxpop_relay_packets_total, by "
+        "outcome.",
+        outcome=("forwarded", "failed"),
     ),
     "first_packet": histogram(
         "voxpop_relay_first_packet_seconds",

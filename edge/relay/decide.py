@@ -7,6 +7,9 @@ the password, which signaling gives to one client. Nothing is ever answered, wha
 A request that names the flow's own ufrag is forwarded without looking at its integrity. It comes from
 the flow's own address, or from someone who spoofs it and could as well send anything that is not STUN;
 it goes to the transceiver that the address goes to anyway, and that one checks it.
+
+A proven request that leads to another transceiver than its address takes nothing away: both are served
+until one of them is silent (docs/flows.md), since who sends it cannot be told from who is meant to be robbed.
 """
 
 from __future__ import annotations
@@ -20,10 +23,18 @@ from core.errors import TokenError, WireError
 from core.keyring import Keyring
 from core.store.flow_record import decode_untrusted
 from core.stun import Attribute, Message, is_binding_request_untrusted, parse_untrusted
-from core.token import TokenReason, open_untrusted
+from core.token import Token, TokenReason, is_expired, open_untrusted, verify_untrusted
 from core.ufrag import split_username_untrusted
 from edge.relay.forwarder import Flow
-from edge.relay.verdict import DROPS, FORWARD, Action, RelayReason, Verdict
+from edge.relay.verdict import (
+    DROPS,
+    FORWARD,
+    FORWARD_BOTH,
+    FORWARD_RIVAL,
+    Action,
+    RelayReason,
+    Verdict,
+)
 
 _NOT_WEBRTC = DROPS[RelayReason.NOT_WEBRTC]
 _UNKNOWN_FLOW = {
@@ -39,24 +50,25 @@ class Relay:
     def __init__(self, keyring: Keyring, clusters: Mapping[int, Cluster], takeover_silence_ns: int) -> None:
         self._keyring = keyring
         self._clusters = dict(clusters)
-        self._takeover_silence_ns = takeover_silence_ns
+        self.takeover_silence_ns = takeover_silence_ns
+        """Of a transceiver, after which another call gets an address that cannot be shared."""
         self.is_draining = False
 
     def decide_untrusted(
-        self, datagram: memoryview, family: IpFamily, flow: Flow | None, now_ns: int, now_min: int
+        self, datagram: memoryview, family: IpFamily, flow: Flow | None, rival: Flow | None, now_min: int
     ) -> Verdict:
         """The verdict on a datagram that came to a VIP of an address family. Never raises.
 
-        `flow` is that of its client address at that VIP, `now_ns` is monotonic, `now_min` the
-        wall clock in minutes since the Unix epoch.
+        `flow` is that of its client address at that VIP, `rival` the other one if the address is contested,
+        `now_min` the wall clock in minutes since the Unix epoch.
         """
         if flow is None:
             return self._decide_stranger(datagram, family, now_min)
         if not len(datagram) or KIND_BY_FIRST_BYTE[datagram[0]] is PacketKind.OTHER:
             return _NOT_WEBRTC
         if not is_binding_request_untrusted(datagram):
-            return FORWARD
-        return self._decide_request(bytes(datagram), family, flow, now_ns, now_min)
+            return FORWARD if rival is None else FORWARD_BOTH
+        return self._decide_request(bytes(datagram), family, flow, rival, now_min)
 
     def decide_record_untrusted(self, value: bytes, vip: Endpoint, client: Endpoint, now_s: int) -> Verdict:
         """The verdict on what the store has at the key of a VIP and a client that has no flow. Never raises.
@@ -80,26 +92,37 @@ class Relay:
             if not is_binding_request_untrusted(datagram):
                 return DROPS[RelayReason.NOT_BINDING_REQUEST]
             ufrag = _server_ufrag_untrusted(message)
-            verdict = self._admit(message, ufrag, family, now_min, Action.CREATE)
+            token = open_untrusted(ufrag, self._keyring, now_min)
+            verdict = self._admit(token, message, ufrag, family, Action.CREATE)
         except WireError as error:
             return DROPS[error.reason]
         return self._unless_draining(verdict)
 
     def _decide_request(
-        self, datagram: bytes, family: IpFamily, flow: Flow, now_ns: int, now_min: int
+        self, datagram: bytes, family: IpFamily, flow: Flow, rival: Flow | None, now_min: int
     ) -> Verdict:
+        """An expired token is good for the flows that there are: the transceiver has the last word on whose
+        an address is, and a call that has outlived its token would be lost to whoever renames its flow.
+        """
         try:
             message = parse_untrusted(datagram)
             ufrag = _server_ufrag_untrusted(message)
             if flow.matches_ufrag(ufrag):
                 return FORWARD
-            verdict = self._admit(message, ufrag, family, now_min, Action.MOVE)
+            if rival is not None and rival.matches_ufrag(ufrag):
+                return FORWARD_RIVAL
+            token = verify_untrusted(ufrag, self._keyring)
+            verdict = self._admit(token, message, ufrag, family, Action.CONTEST)
         except WireError as error:
             return DROPS[error.reason]
+        if verdict.action is Action.DROP:
+            return verdict
         if verdict.transceiver == flow.transceiver:
             return verdict._replace(action=Action.REBIND_UFRAG)
-        if verdict.action is Action.MOVE and now_ns - flow.last_upstream_ns < self._takeover_silence_ns:
-            return DROPS[RelayReason.FLOW_IN_USE]
+        if rival is not None and verdict.transceiver == rival.transceiver:
+            return verdict._replace(action=Action.REBIND_UFRAG, is_of_rival=True)
+        if is_expired(token.expiry_min, now_min):
+            return DROPS[TokenReason.EXPIRED]
         return self._unless_draining(verdict)
 
     def _unless_draining(self, verdict: Verdict) -> Verdict:
@@ -108,10 +131,11 @@ class Relay:
         return verdict
 
     def _admit(
-        self, message: Message, ufrag: bytes, family: IpFamily, now_min: int, action: Action
+        self, token: Token, message: Message, ufrag: bytes, family: IpFamily, action: Action
     ) -> Verdict:
-        """`action` for a request that proves token and password; raises TokenError for a bad token."""
-        token = open_untrusted(ufrag, self._keyring, now_min)
+        """`action` for a request that proves the password of a token; raises TokenError for one that leads
+        nowhere.
+        """
         transceiver = resolve_untrusted(token, self._clusters, family)
         if not message.is_authentic(self._keyring.ice_password(token.key_id, ufrag)):
             return DROPS[RelayReason.BAD_INTEGRITY]

@@ -8,7 +8,7 @@ what it carries, in `edge.relay.counters`. Nothing here may raise because of wha
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, NewType, Protocol, TypeAlias, TypeVar
 
 from core.addr import Endpoint, IpFamily
@@ -24,6 +24,10 @@ MAX_ADDRESSES_PER_TOKEN = 16
 """Flows that one ufrag may have at a worker at once. A client needs a few: one for each of its own
 addresses and VIPs, and one more whenever a NAT renumbers it. Without a bound, whoever holds one
 token could fill the table with checks from spoofed addresses."""
+
+
+MAX_CONTESTS = 256
+"""Addresses of a worker that two calls have: their packets are copied."""
 
 
 class Flow(Protocol):
@@ -92,6 +96,8 @@ class Forwarder(Protocol[F]):
     """A flow whose client is silent for longer ends; may be changed at any time. When one ends by what its
     transceiver does, `edge.forwarders.life` says.
     """
+    on_promoted: Callable[[F], None]
+    """What is to be told of a rival that has its address alone from now on; set by who owns the forwarder."""
     is_expelling: bool
     """Whether every flow ends by the next sweeps, however lately its client was heard."""
 
@@ -117,6 +123,18 @@ class Forwarder(Protocol[F]):
         another relay had it.
         """
 
+    def rival_of(self, flow: F, now_ns: int) -> F | None:
+        """The other flow of its address, where that is contested."""
+
+    def contest(self, flow: F, ufrag: bytes, transceiver: Endpoint, now_ns: int) -> F | RelayReason:
+        """A rival for a flow: another one of the same address, as `install` makes one. When one of the two
+        ends, the other has the address alone. FLOW_IN_USE where the address has two flows, or no room is
+        left for contests.
+        """
+
+    def copy(self, flow: F, datagram: memoryview, now_ns: int) -> None:
+        """Send to a rival what goes to its address's flow as well: another copy, not another packet."""
+
     def rebind_ufrag(self, flow: F, ufrag: bytes) -> None:
         """Give a flow another ufrag. Its transceiver sees the same source address as before."""
 
@@ -127,10 +145,10 @@ class Forwarder(Protocol[F]):
         """A number that the flow has alone of all that live in this worker; None for another worker's."""
 
     def holder(self, place: int) -> Holder | None:
-        """Whose a place is; None where no flow has it, or its ufrag is not known."""
+        """Whose a place is; None where no flow has it, a rival does, or its ufrag is not known."""
 
     def live_places(self) -> Sequence[int]:
-        """The places of all flows, ascending."""
+        """The places of all flows, ascending; rivals among them."""
 
     def forward(self, flow: F, datagram: memoryview, now_ns: int) -> bool:
         """Send one upstream datagram of a flow and count it; False when it was not sent, or not yet."""

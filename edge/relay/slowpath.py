@@ -7,11 +7,11 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Generic, Protocol
 
-from core.addr import IpFamily
+from core.addr import Endpoint, IpFamily
 from edge.relay.counters import FIRST_PACKET_BUCKETS_NS, REFUSAL_INDEXES, Counters, Direction, counter_index
 from edge.relay.decide import Relay
 from edge.relay.forwarder import F, Forwarder, Sockaddr, Stranger, VipIndex
-from edge.relay.verdict import Action, RelayReason, Verdict
+from edge.relay.verdict import FORWARD, Action, RelayReason, Verdict
 
 _RECEIVED = (
     counter_index("received_packets", Direction.UPSTREAM),
@@ -27,6 +27,7 @@ _FIRST_BUCKETS = tuple(
 _FIRST_SUM = counter_index("first_packet_sum_ns")
 
 
+_OF_KNOWN = frozenset({Action.FORWARD, Action.FORWARD_BOTH, Action.REBIND_UFRAG})
 RECALLABLE = frozenset({RelayReason.UNKNOWN_FLOW_DTLS, RelayReason.UNKNOWN_FLOW_MEDIA})
 """What a flow that another relay knows sends between two checks."""
 
@@ -64,6 +65,7 @@ class SlowPath(Generic[F]):
         self.forwarder = forwarder
         self.recall: Recall | None = None
         """Where a store is configured."""
+        forwarder.on_promoted = self._tell_promoted
         self._values = counters.values
         self._monotonic_ns = monotonic_ns
 
@@ -87,11 +89,16 @@ class SlowPath(Generic[F]):
             self.refuse(RelayReason.UNKNOWN_FLOW_MEDIA, len(datagram))
             return
         flow = forwarder.find(client, vip, now_ns)
-        verdict = self.relay.decide_untrusted(datagram, family, flow, now_ns, now_min)
-        if verdict.action is Action.FORWARD and flow is not None:
+        rival = None if flow is None else forwarder.rival_of(flow, now_ns)
+        verdict = self.relay.decide_untrusted(datagram, family, flow, rival, now_min)
+        if verdict is FORWARD and flow is not None:
             forwarder.forward(flow, datagram, now_ns)
             return
-        refusal = self._apply(verdict, flow, datagram, client, vip, now_ns)
+        if rival is not None and verdict.action in _OF_KNOWN:
+            assert flow is not None
+            self._apply_at_contested(verdict, flow, rival, datagram, now_ns)
+            return
+        refusal = self._apply(verdict, flow, datagram, Stranger(vip, client), now_ns)
         if refusal is None or (
             recall is not None
             and refusal in RECALLABLE
@@ -117,35 +124,67 @@ class SlowPath(Generic[F]):
         return self.forwarder.install(stranger, verdict.ufrag, verdict.transceiver, now_ns, is_restored=True)
 
     def _apply(
-        self,
-        verdict: Verdict,
-        flow: F | None,
-        datagram: memoryview,
-        client: Sockaddr,
-        vip: VipIndex,
-        now_ns: int,
+        self, verdict: Verdict, flow: F | None, datagram: memoryview, stranger: Stranger, now_ns: int
     ) -> StrEnum | None:
         """Carry out a verdict that is not a plain FORWARD; the reason if it ended in a refusal."""
         if verdict.transceiver is None:
             return verdict.reason
-        if not client[1]:
+        if not stranger.client[1]:
             return RelayReason.NO_SOURCE_PORT
         if flow is not None and verdict.action is Action.REBIND_UFRAG:
-            self.forwarder.rebind_ufrag(flow, verdict.ufrag)
-            if self.recall is not None:
-                self.recall.changed(self.forwarder.place_of(flow), Stranger(vip, client), verdict.ufrag)
+            self._rebind(flow, verdict.ufrag, stranger)
             self.forwarder.forward(flow, datagram, now_ns)
             return None
-        if flow is not None:
-            self.forwarder.remove(flow, now_ns)
-        new = self.forwarder.install(Stranger(vip, client), verdict.ufrag, verdict.transceiver, now_ns)
+        if flow is None:
+            new = self.forwarder.install(stranger, verdict.ufrag, verdict.transceiver, now_ns)
+        else:
+            new = self._contest(verdict.ufrag, verdict.transceiver, flow, stranger, now_ns)
         if isinstance(new, RelayReason):
             return new
-        if self.recall is not None:
-            self.recall.changed(self.forwarder.place_of(new), Stranger(vip, client), verdict.ufrag)
+        self._tell_changed(new, stranger, verdict.ufrag)
         if self.forwarder.forward(new, datagram, now_ns):
             self._observe_first_packet(self._monotonic_ns() - now_ns)
         return None
+
+    def _contest(
+        self, ufrag: bytes, transceiver: Endpoint, flow: F, stranger: Stranger, now_ns: int
+    ) -> F | RelayReason:
+        """A flow of another call at the address of a flow: its rival or, where two cannot be carried side by
+        side, its successor.
+        """
+        rival = self.forwarder.contest(flow, ufrag, transceiver, now_ns)
+        if rival is not RelayReason.FLOW_IN_USE:
+            return rival
+        if now_ns - flow.last_downstream_ns < self.relay.takeover_silence_ns:
+            return RelayReason.FLOW_IN_USE
+        self.forwarder.remove(flow, now_ns)
+        left = self.forwarder.find(stranger.client, stranger.vip, now_ns)
+        if left is not None:  # the rival that there was
+            return self.forwarder.contest(left, ufrag, transceiver, now_ns)
+        return self.forwarder.install(stranger, ufrag, transceiver, now_ns)
+
+    def _apply_at_contested(
+        self, verdict: Verdict, flow: F, rival: F, datagram: memoryview, now_ns: int
+    ) -> None:
+        """Carry out a verdict about the flows of an address that two calls have."""
+        chosen = rival if verdict.is_of_rival else flow
+        if verdict.action is Action.REBIND_UFRAG:
+            self._rebind(chosen, verdict.ufrag, Stranger(flow.vip, flow.client))
+        elif verdict.action is Action.FORWARD_BOTH:
+            self.forwarder.copy(rival, datagram, now_ns)
+        self.forwarder.forward(chosen, datagram, now_ns)
+
+    def _rebind(self, flow: F, ufrag: bytes, stranger: Stranger) -> None:
+        self.forwarder.rebind_ufrag(flow, ufrag)
+        self._tell_changed(flow, stranger, ufrag)
+
+    def _tell_changed(self, flow: F, stranger: Stranger, ufrag: bytes) -> None:
+        if self.recall is not None:
+            self.recall.changed(self.forwarder.place_of(flow), stranger, ufrag)
+
+    def _tell_promoted(self, flow: F) -> None:
+        """A rival has the address alone, which a store is to know."""
+        self._tell_changed(flow, Stranger(flow.vip, flow.client), b"")
 
     def _observe_first_packet(self, duration_ns: int) -> None:
         self._values[_FIRST_BUCKETS[bisect_left(FIRST_PACKET_BUCKETS_NS, duration_ns)]] += 1

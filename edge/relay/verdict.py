@@ -42,23 +42,31 @@ class Action(Enum):
     """What is to be done with a datagram."""
 
     FORWARD = "forward"
+    FORWARD_BOTH = "forward_both"
+    """To the flow and to its rival: nothing in it says whose it is."""
     CREATE = "create"
     """Install a flow, then forward."""
     REBIND_UFRAG = "rebind_ufrag"
     """The flow keeps its transceiver, under another ufrag from here on. Then forward."""
-    MOVE = "move"
-    """Replace the flow by one to another transceiver, then forward."""
+    CONTEST = "contest"
+    """Let another call have the address too, then forward to that."""
     DROP = "drop"
 
 
 class Verdict(NamedTuple):
-    """What a datagram came to. `reason` is set for DROP, the other two for CREATE, REBIND_UFRAG and MOVE."""
+    """What a datagram came to. `reason` is set for DROP, `ufrag` and `transceiver` for CREATE, REBIND_UFRAG
+    and CONTEST.
+    """
 
     action: Action
     reason: StrEnum | None = None
     ufrag: bytes = b""
     transceiver: Endpoint | None = None
+    is_of_rival: bool = False
+    """Of FORWARD and REBIND_UFRAG, whether the flow is the rival at a contested address."""
 
 
 FORWARD = Verdict(Action.FORWARD)
+FORWARD_BOTH = Verdict(Action.FORWARD_BOTH)
+FORWARD_RIVAL = Verdict(Action.FORWARD, is_of_rival=True)
 DROPS: dict[StrEnum, Verdict] = {reason: Verdict(Action.DROP, reason) for reason in REFUSALS}

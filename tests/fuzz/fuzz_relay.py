@@ -2,8 +2,8 @@
 
 Invariant: no bytes raise. An unknown source gets a flow only for a request that is authentic under the
 password of a token of ours, and only into the configured cluster; a known one is forwarded or dropped,
-and is led elsewhere only by such a request. The input is tried as it is, as an attribute of a request
-that is right but for its password, and of one that is right, which must be admitted.
+and is shared with another call only by such a request. The input is tried as it is, as an attribute of a
+request that is right but for its password, and of one that is right, which must be admitted.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class _Flow:
     client: Sockaddr = ("192.0.2.1", 9)
     vip = VipIndex(0)
     transceiver = Endpoint("10.0.0.4", 5001)
-    last_upstream_ns = 0
+    last_upstream_ns = last_downstream_ns = 0
+    is_confirmed = True
 
     def matches_ufrag(self, ufrag: bytes) -> bool:
         return ufrag == b"another"
@@ -42,15 +43,15 @@ def test_one_input(data: bytes) -> None:
     """Decide on the input, and on two requests that have it as an attribute."""
     attributes = [(Attribute.USERNAME, _OURS + b":x"), (0x8001, data[:512])]
     right = encode(1, bytes(12), attributes, _KEYRING.ice_password(1, _OURS))
-    assert _decide(right, None, 0).action is Action.CREATE
+    assert _decide(right, None).action is Action.CREATE
     for datagram in (data, right, encode(1, bytes(12), attributes, data[:32])):
-        _check(datagram, _decide(datagram, None, 0), Action.CREATE)
-        _check(datagram, _decide(datagram, _Flow(), 1), Action.FORWARD)
-        _check(datagram, _decide(datagram, _Flow(), 5_000_000_000), Action.MOVE)
+        _check(datagram, _decide(datagram, None), Action.CREATE)
+        _check(datagram, _decide(datagram, _Flow()), Action.CONTEST)
+        _check(datagram, _decide(datagram, _Flow(), _Flow()), Action.CONTEST)
 
 
-def _decide(datagram: bytes, flow: _Flow | None, now_ns: int) -> Verdict:
-    return _RELAY.decide_untrusted(memoryview(datagram), IpFamily.V4, flow, now_ns, _NOW_MIN)
+def _decide(datagram: bytes, flow: _Flow | None, rival: _Flow | None = None) -> Verdict:
+    return _RELAY.decide_untrusted(memoryview(datagram), IpFamily.V4, flow, rival, _NOW_MIN)
 
 
 def _check(datagram: bytes, verdict: Verdict, allowed: Action) -> None:

@@ -21,7 +21,7 @@ from core.stun import Attribute, MessageType, encode, is_binding_request_untrust
 from core.token import Token, TokenReason, mint
 from ebpf import layout
 from ebpf.clock import seen_shift
-from ebpf.flows import FlowRecord
+from ebpf.flows import FlowRecord, ufrag_mark
 from ebpf.ids import NOWHERE, NatSlot, NextHopId, TransceiverId
 from ebpf.kernel.testrun import XdpAction, run
 from ebpf.loader import Program
@@ -44,6 +44,7 @@ from tests.ebpf.rig import (
     TAG,
     TOKEN,
     UFRAG,
+    UNUSABLE,
     Outcome,
     Rig,
     downstream,
@@ -922,6 +923,53 @@ def test_mutations_are_never_misread(rig: Rig, data: st.DataObject) -> None:
     assert after[udp + 8 :] == before[udp + 8 :]
     ttl = 7 if flow is FLOW6 else 8
     assert after[ttl] == before[ttl] - 1
+
+
+@FLOW
+@pytest.mark.parametrize("payload", [RTP, DTLS, REQUEST], ids=["media", "dtls", "own check"])
+def test_a_contested_address_is_the_relays_and_its_flow_is_carried_downstream(
+    rig: Rig, flow: FlowRecord, payload: bytes
+) -> None:
+    """Two calls have it: the relay has taken the transceiver out of the owner's record."""
+    rig.install(flow)
+    rig.tables.records[version_of(flow)][layout.UPSTREAM]["common"]["transceiver"][flow.slot] = 0
+    frame = upstream(flow, payload)
+    for program in BOTH:
+        assert_untouched(rig.send(frame, program), Reason.PUNT_CONTESTED, frame)
+    assert rig.send(upstream(flow, OTHER_REQUEST)).reason == Reason.PUNT_UFRAG
+    assert rig.send(downstream(flow)).reason == Reason.FORWARD_DOWN
+    assert [count.packets for count in rig.traffic(flow)] == [0, 1]
+    rig.tables.records[version_of(flow)][layout.UPSTREAM]["common"]["transceiver"][flow.slot] = (
+        flow.transceiver_id
+    )
+    assert rig.send(frame).reason == Reason.FORWARD_UP
+
+
+@FLOW
+def test_no_client_is_led_to_a_rival_and_it_is_carried_downstream(rig: Rig, flow: FlowRecord) -> None:
+    rig.tables.write_slot(flow, ufrag_mark(UFRAG), 0, layout.SLOT_RIVAL)
+    rig.index.link(version_of(flow), flow.slot)
+    assert rig.send(upstream(flow)).reason == Reason.PUNT_MEDIA
+    assert rig.send(downstream(flow)).reason == Reason.FORWARD_DOWN
+
+
+def test_a_flow_in_trouble_is_not_taken_for_a_contested_one(rig: Rig) -> None:
+    rig.install(FLOW4._replace(transceiver_id=TransceiverId(UNUSABLE)))
+    assert rig.send(upstream(FLOW4)).reason == Reason.DROP_NO_NEXTHOP
+
+
+def test_the_program_says_that_it_knows_of_contests(rig: Rig) -> None:
+    assert rig.index.knows_contests()
+
+
+@FLOW
+def test_an_expired_token_is_good_for_a_flow_that_there_is(rig: Rig, flow: FlowRecord) -> None:
+    rig.install(flow)
+    rig.tables.set_clock(NOW_MIN + 1000)
+    frame = upstream(flow, OTHER_REQUEST)
+    assert_untouched(rig.send(frame), Reason.PUNT_UFRAG, frame)
+    rig.tables.set_slot_state(version_of(flow), flow.slot, layout.SLOT_OFF)
+    assert rig.send(frame).reason == Reason.DROP_TOKEN_EXPIRED
 
 
 def test_an_expired_token_is_no_longer_the_flows_own_business(rig: Rig) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from core.addr import IpFamily
 from edge.metrics import catalogue
-from tests.edge.kit import MEDIA, eventually, flip_tag, mint_ufrag, request
+from tests.edge.kit import DTLS, MEDIA, eventually, flip_tag, mint_ufrag, request
 from tests.edge.xdp_scene import TRANSCEIVERS, Call, Pop, carried, running
 from tests.exposition import assert_is_catalogue, complaints
 
@@ -150,20 +150,18 @@ def test_a_stranger_gets_nothing(pop: Pop) -> None:
     assert pop.summary()["flows"] == 0
 
 
-def test_a_silent_flow_moves_to_another_transceiver_and_a_live_one_does_not(tmp_path: Path) -> None:
-    with running(tmp_path, takeover_silence_s=3.0) as pop:
-        call = Call(pop).begin()
-        other = pop.scene.peer(pop.scene.region, TRANSCEIVERS[0])
-        taker = mint_ufrag(other.address.port, host=1)
-
-        def is_moved() -> bool:
-            call.client.send(request(taker), call.vip)
-            return not other.is_silent()
-
-        call.exchange()
-        assert not is_moved()
-        eventually(lambda: pop.samples()["relay_refusals_total", "flow_in_use"], "it is refused")
-        call.exchange()
-        eventually(is_moved, "it moves")
-        assert pop.summary()["flows"] == 1
-        assert pop.samples()["relay_flow_removals_total", "moved"] == 1
+def test_a_second_call_at_a_clients_address_is_served_and_takes_nothing(pop: Pop) -> None:
+    call = Call(pop).begin()
+    other = pop.scene.peer(pop.scene.region, TRANSCEIVERS[0])
+    check = request(mint_ufrag(other.address.port, host=1))
+    call.client.send(check, call.vip)
+    data, other_nat = other.receive()
+    assert data == check
+    assert other_nat != call.nat
+    call.exchange()
+    assert other.receive()[0] == MEDIA + bytes(4), "which does not say whose it is"
+    other.send(DTLS, other_nat)
+    assert call.client.receive() == (DTLS, call.vip)
+    samples = pop.samples()
+    assert samples["fastpath_packets_total", "ipv4", "punt_contested"] == 1
+    assert samples["relay_contest_copies_total", "forwarded"] == 1

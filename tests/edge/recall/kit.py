@@ -8,7 +8,7 @@ from core.addr import Endpoint
 from core.store.base import Store
 from core.store.breaker import Breaker, BreakerPolicy
 from core.store.guarded import GuardedStore
-from edge.forwarders.userspace import UserspaceFlow
+from edge.forwarders.userspace_flow import UserspaceFlow
 from edge.recall.recall import Clocks, StoreRecall
 from tests.edge.kit import KEYRING
 from tests.edge.relay.rig import VIPS, Rig

@@ -18,7 +18,7 @@ from core.store.keys import EPOCH, flow_key
 from core.store.redis import RedisAccess, RedisStore
 from core.store_url import parse_store_url
 from core.token import TokenReason
-from edge.forwarders.userspace import UserspaceFlow
+from edge.forwarders.userspace_flow import UserspaceFlow
 from edge.recall.recall import StoreRecall
 from tests.edge.kit import KEYRING, MASTERS, MEDIA, mint_ufrag, request
 from tests.edge.recall.kit import LEASE_S, VIP_NAMES, recall_of

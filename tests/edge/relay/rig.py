@@ -11,7 +11,8 @@ from ipaddress import IPv4Network
 from core.addr import Endpoint, IpFamily
 from core.cluster import Cluster
 from core.token import TokenReason
-from edge.forwarders.userspace import UserspaceFlow, UserspaceForwarder
+from edge.forwarders.userspace import UserspaceForwarder
+from edge.forwarders.userspace_flow import UserspaceFlow
 from edge.relay import counters
 from edge.relay.counters import Counters
 from edge.relay.decide import Relay
@@ -69,6 +70,16 @@ class Rig:
         """Let the transceiver of a flow say something, and the forwarder carry it."""
         flow = self.find(client, vip)
         assert flow is not None
+        self._answer(flow)
+
+    def answer_rival(self, client: Sockaddr) -> None:
+        """The same of the other flow of a contested address."""
+        flow = self.find(client)
+        assert flow is not None
+        assert flow.rival is not None
+        self._answer(flow.rival)
+
+    def _answer(self, flow: UserspaceFlow) -> None:
         relay = Endpoint(*flow.socket.getsockname()[:2])
         before = self.get("received_packets", "downstream")
         next(each for each in self.transceivers if each.address == flow.transceiver).send(MEDIA, relay)

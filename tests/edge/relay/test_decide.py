@@ -26,7 +26,16 @@ from core.token import TokenReason
 from core.ufrag import split_username_untrusted
 from edge.relay.decide import Relay
 from edge.relay.forwarder import Sockaddr, VipIndex
-from edge.relay.verdict import DROPS, FORWARD, REFUSALS, Action, RelayReason, Verdict
+from edge.relay.verdict import (
+    DROPS,
+    FORWARD,
+    FORWARD_BOTH,
+    FORWARD_RIVAL,
+    REFUSALS,
+    Action,
+    RelayReason,
+    Verdict,
+)
 from tests.edge.kit import (
     CLIENT_UFRAG,
     CLUSTER,
@@ -74,9 +83,9 @@ def make_relay(keyring: Keyring = KEYRING) -> Relay:
 
 
 def decide(
-    data: bytes, flow: AFlow | None = None, now_ns: int = 100 * S, family: IpFamily = IpFamily.V4
+    data: bytes, flow: AFlow | None = None, rival: AFlow | None = None, family: IpFamily = IpFamily.V4
 ) -> Verdict:
-    return make_relay().decide_untrusted(memoryview(data), family, flow, now_ns, now_min())
+    return make_relay().decide_untrusted(memoryview(data), family, flow, rival, now_min())
 
 
 UFRAG = mint_ufrag(PORT)
@@ -217,26 +226,36 @@ def test_another_ufrag_of_the_same_transceiver_relabels_a_live_flow() -> None:
     assert decide(request(renewed), AFlow(UFRAG)) == Verdict(Action.REBIND_UFRAG, None, renewed, LEAD)
 
 
-def test_a_live_flow_is_not_led_elsewhere() -> None:
-    taker = request(mint_ufrag(OTHER_PORT))
-    flow = AFlow(UFRAG, last_upstream_ns=100 * S)
-    assert decide(taker, flow, now_ns=100 * S + TAKEOVER_NS - 1) == DROPS[RelayReason.FLOW_IN_USE]
+def test_an_expired_token_renames_a_flow_that_leads_there_and_opens_none() -> None:
+    expired = mint_ufrag(PORT, lifetime_min=-5)
+    assert decide(request(expired), AFlow(UFRAG)) == Verdict(Action.REBIND_UFRAG, None, expired, LEAD)
+    assert decide(request(expired, b"x" * 32), AFlow(UFRAG)) == DROPS[RelayReason.BAD_INTEGRITY]
+    assert decide(request(expired), AFlow(UFRAG, transceiver=OTHER_LEAD)) == DROPS[TokenReason.EXPIRED]
+    assert decide(request(expired)) == DROPS[TokenReason.EXPIRED]
 
 
-def test_a_silent_flow_is_led_elsewhere() -> None:
+def test_another_call_contests_an_address() -> None:
     other = mint_ufrag(OTHER_PORT)
-    flow = AFlow(UFRAG, last_upstream_ns=100 * S)
-    verdict = decide(request(other), flow, now_ns=100 * S + TAKEOVER_NS)
-    assert verdict == Verdict(Action.MOVE, None, other, OTHER_LEAD)
+    verdict = decide(request(other), AFlow(UFRAG))
+    assert verdict == Verdict(Action.CONTEST, None, other, OTHER_LEAD)
 
 
-@pytest.mark.parametrize("silent_s", [0, 60])
-def test_a_taker_without_proof_is_refused_whatever_the_silence(silent_s: int) -> None:
+def test_at_a_contested_address_a_request_goes_where_its_ufrag_leads_and_all_else_to_both() -> None:
+    owner, rival = AFlow(UFRAG), AFlow(mint_ufrag(OTHER_PORT), transceiver=OTHER_LEAD)
+    assert decide(request(owner.ufrag), owner, rival) is FORWARD
+    assert decide(request(rival.ufrag), owner, rival) is FORWARD_RIVAL
+    for data in (MEDIA, DTLS, request(UFRAG, kind=MessageType.BINDING_RESPONSE), b""):
+        assert decide(data, owner, rival) is FORWARD_BOTH
+    renewed = mint_ufrag(OTHER_PORT)
+    rebound = Verdict(Action.REBIND_UFRAG, None, renewed, OTHER_LEAD, is_of_rival=True)
+    assert decide(request(renewed), owner, rival) == rebound
+
+
+def test_a_contender_without_proof_is_refused() -> None:
     other = mint_ufrag(OTHER_PORT)
-    now_ns = (100 + silent_s) * S
-    assert decide(request(other, b"x" * 32), AFlow(UFRAG), now_ns) == DROPS[RelayReason.BAD_INTEGRITY]
+    assert decide(request(other, b"x" * 32), AFlow(UFRAG)) == DROPS[RelayReason.BAD_INTEGRITY]
     forged = request(flip_tag(other), b"x" * 32)
-    assert decide(forged, AFlow(UFRAG), now_ns) == DROPS[TokenReason.BAD_TAG]
+    assert decide(forged, AFlow(UFRAG)) == DROPS[TokenReason.BAD_TAG]
 
 
 def test_a_draining_relay_takes_no_new_flow_and_carries_the_old() -> None:
@@ -244,11 +263,11 @@ def test_a_draining_relay_takes_no_new_flow_and_carries_the_old() -> None:
     relay.is_draining = True
     flow, other = AFlow(UFRAG), request(mint_ufrag(OTHER_PORT))
 
-    def on(data: bytes, flow: AFlow | None, now_ns: int = 100 * S) -> Verdict:
-        return relay.decide_untrusted(memoryview(data), IpFamily.V4, flow, now_ns, now_min())
+    def on(data: bytes, flow: AFlow | None) -> Verdict:
+        return relay.decide_untrusted(memoryview(data), IpFamily.V4, flow, None, now_min())
 
     assert on(REQUEST, None) == DROPS[RelayReason.DRAINING]
-    assert on(other, flow, 200 * S) == DROPS[RelayReason.DRAINING]
+    assert on(other, flow) == DROPS[RelayReason.DRAINING]
     assert on(request(UFRAG, b"x" * 32), None) == DROPS[RelayReason.BAD_INTEGRITY]
     assert on(REQUEST, flow) is FORWARD
     assert on(MEDIA, flow) is FORWARD
@@ -260,7 +279,7 @@ def test_keys_rotate_with_both_accepted() -> None:
     for key_id in (1, 2):
         ufrag = mint_ufrag(PORT, keyring=both, key_id=key_id)
         check = request(ufrag, both.ice_password(key_id, ufrag))
-        verdict = make_relay(both).decide_untrusted(memoryview(check), IpFamily.V4, None, 0, now_min())
+        verdict = make_relay(both).decide_untrusted(memoryview(check), IpFamily.V4, None, None, now_min())
         assert verdict.action is Action.CREATE
 
 

@@ -12,16 +12,20 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from core.addr import Endpoint
 from core.cluster import Cluster
+from core.token import TokenReason
 from edge.forwarders.life import SILENCE_NS, UNCONFIRMED_NS
-from edge.forwarders.userspace import UserspaceFlow
+from edge.forwarders.userspace_flow import UserspaceFlow
 from edge.relay import counters
 from edge.relay.decide import Relay
 from edge.relay.forwarder import MAX_ADDRESSES_PER_TOKEN, Sockaddr, Stranger, VipIndex
 from edge.relay.verdict import Action, RelayReason, Verdict
 from tests.edge.kit import (
     CLUSTER,
+    DTLS,
     KEYRING,
     MEDIA,
+    PREFIX,
+    mint_ufrag,
     request,
 )
 from tests.edge.relay.rig import (
@@ -164,20 +168,143 @@ def test_a_flow_that_was_never_answered_ends_soon_and_one_of_a_store_later(rig: 
     assert rig.get("removals", "unanswered") == 2
 
 
-def test_a_move_leads_to_the_other_transceiver_from_a_new_address(rig: Rig) -> None:
+def heard(rig: Rig, index: int) -> list[bytes]:
+    """What has come to a transceiver, so far."""
+    found = []
+    while not rig.transceivers[index].is_silent():
+        found.append(rig.transceivers[index].receive()[0])
+    return found
+
+
+@pytest.mark.parametrize("silent_s", [0.0, 6.0, 8.9])
+def test_a_spoofed_check_of_the_thiefs_own_call_takes_nothing_from_the_caller(
+    rig: Rig, silent_s: float
+) -> None:
+    """However long the caller was silent, and whatever of the thief's goes on."""
+    mine, thiefs = request(rig.ufrag(0)), request(rig.ufrag(1))
+    rig.take(mine, CLIENT)
+    rig.answer(CLIENT)
+    rig.now_ns += int(silent_s * S)
+    heard(rig, 0)
+    for _ in range(20):
+        rig.now_ns += S // 5
+        rig.take(thiefs, CLIENT)
+        rig.answer(CLIENT)
+        rig.sweep_all()
+        rig.take(MEDIA, CLIENT)
+        rig.take(mine, CLIENT)
+    assert heard(rig, 0) == [MEDIA, mine] * 20
+    assert rig.find(CLIENT) is not None
+    assert len(rig.forwarder) == 1 + rig.get("contested")
+
+
+def test_a_second_client_at_the_address_of_a_call_is_served_at_once_and_alone_once_that_is_over(
+    rig: Rig,
+) -> None:
+    """A NAT gave it the port of a client that has died; its transceiver still sends."""
+    check, renewed = request(rig.ufrag(1)), request(rig.ufrag(1))
     rig.take(request(rig.ufrag(0)), CLIENT)
-    _, old = rig.transceivers[0].receive()
-    taker = request(rig.ufrag(1))
-    rig.take(taker, CLIENT)
-    assert rig.get("refusals", RelayReason.FLOW_IN_USE) == 1
-    rig.now_ns += TAKEOVER_NS
-    rig.take(taker, CLIENT)
-    data, new = rig.transceivers[1].receive()
-    assert data == taker
-    assert new != old
-    assert (rig.get("removals", "moved"), rig.get("installs", "installed"), rig.get("flows")) == (1, 2, 1)
+    rig.answer(CLIENT)
+    for datagram in (check, DTLS, MEDIA, renewed):
+        rig.take(datagram, CLIENT)
+    assert heard(rig, 1) == [check, DTLS, MEDIA, renewed]
+    assert heard(rig, 0)[1:] == [DTLS, MEDIA], "what does not say whose it is"
+    assert (rig.get("contested"), rig.get("copies", "forwarded"), len(rig.forwarder)) == (1, 2, 2)
+    owner = rig.find(CLIENT)
+    assert owner is not None
+    assert owner.rival is not None
+    assert [rig.forwarder.holder(each.place) is None for each in (owner, owner.rival)] == [False, True]
+    told: list[UserspaceFlow] = []
+    rig.forwarder.on_promoted = told.append
+    for _ in range(2):
+        rig.now_ns += SILENCE_NS // 2 + 1
+        rig.answer_rival(CLIENT)
+        rig.sweep_all()
+    assert (rig.get("contested"), len(rig.forwarder), rig.get("removals", "unanswered")) == (0, 1, 1)
+    alone = rig.find(CLIENT)
+    assert told == [alone]
+    assert alone is not None
     rig.take(MEDIA, CLIENT)
-    assert rig.transceivers[1].receive()[0] == MEDIA
+    assert heard(rig, 1) == [MEDIA]
+    assert heard(rig, 0) == []
+    assert rig.forwarder.holder(alone.place) is not None
+    assert alone.owner is alone.rival is None
+
+
+def test_a_rival_that_is_never_answered_is_gone_soon(rig: Rig) -> None:
+    rig.take(request(rig.ufrag(0)), CLIENT)
+    rig.answer(CLIENT)
+    rig.take(request(rig.ufrag(1)), CLIENT)
+    rig.now_ns += UNCONFIRMED_NS + 1
+    rig.answer(CLIENT)
+    rig.sweep_all()
+    assert (rig.get("contested"), len(rig.forwarder)) == (0, 1)
+    flow = rig.find(CLIENT)
+    assert flow is not None
+    assert flow.transceiver == rig.transceivers[0].address
+    assert flow.rival is None
+
+
+def test_no_third_call_has_an_address_until_its_transceiver_is_silent(rig: Rig) -> None:
+    rig.slow_path.relay = relay_to_many()
+    third = mint_ufrag(rig.transceivers[0].address.port, host=2)
+    rig.take(request(rig.ufrag(0)), CLIENT)
+    rig.answer(CLIENT)
+    rig.take(request(rig.ufrag(1)), CLIENT)
+    rig.answer_rival(CLIENT)
+    rig.take(request(third), CLIENT)
+    assert rig.get("refusals", RelayReason.FLOW_IN_USE) == 1
+    assert len(rig.forwarder) == 2
+    rig.now_ns += TAKEOVER_NS - 1
+    rig.take(request(third), CLIENT)
+    assert rig.get("refusals", RelayReason.FLOW_IN_USE) == 2
+    rig.now_ns += 1
+    rig.take(request(third), CLIENT)
+    assert rig.get("removals", "moved") == 1
+    owner = rig.find(CLIENT)
+    assert owner is not None
+    assert owner.rival is not None
+    assert owner.rival.ufrag == third
+
+
+def relay_to_many() -> Relay:
+    cluster = Cluster(CLUSTER, IPv4Network(PREFIX), None, 1024, 65535)
+    return Relay(KEYRING, {CLUSTER: cluster}, TAKEOVER_NS)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_renewed_checks_at_a_contested_address_rename_the_flow_that_they_lead_to(
+    rig: Rig, index: int
+) -> None:
+    for first in (0, 1):
+        rig.take(request(rig.ufrag(first)), CLIENT)
+    renewed = rig.ufrag(index)
+    rig.take(request(renewed), CLIENT)
+    owner = rig.find(CLIENT)
+    assert owner is not None
+    assert owner.rival is not None
+    assert [owner.ufrag == renewed, owner.rival.ufrag == renewed] == [index == 0, index == 1]
+    assert rig.get("installs", "rebound") == 1
+    rig.take(request(renewed), CLIENT)
+    assert len(heard(rig, index)) == 3
+    assert len(heard(rig, 1 - index)) == 1
+
+
+def test_a_strangers_check_does_not_end_a_call_that_has_outlived_its_token(rig: Rig) -> None:
+    """One of the same process: the flow is renamed, and the caller's own check names it again."""
+    old = mint_ufrag(rig.transceivers[0].address.port, lifetime_min=-5)
+    rig.slow_path.restore(
+        Verdict(Action.CREATE, None, old, rig.transceivers[0].address),
+        Stranger(VipIndex(0), CLIENT),
+        rig.now_ns,
+    )
+    rig.answer(CLIENT)
+    thiefs, mine = request(rig.ufrag(0)), request(old)
+    for datagram in (thiefs, mine, MEDIA, mine):
+        rig.take(datagram, CLIENT)
+    assert heard(rig, 0) == [thiefs, mine, MEDIA, mine]
+    rig.take(request(mint_ufrag(rig.transceivers[1].address.port, host=2, lifetime_min=-5)), CLIENT)
+    assert rig.get("refusals", TokenReason.EXPIRED) == 1, "which it must not do elsewhere"
 
 
 def test_a_rebound_flow_keeps_the_address_that_its_transceiver_knows(rig: Rig) -> None:
@@ -266,12 +393,14 @@ class RelayMachine(RuleBasedStateMachine):
     def flows(self) -> list[UserspaceFlow]:
         keys = [(("127.0.0.1", 100 + n), vip) for n in range(7) for vip in range(VIPS)]
         found = [self.rig.find(client, vip) for client, vip in keys]
-        return [flow for flow in found if flow is not None]
+        owners = [flow for flow in found if flow is not None]
+        return owners + [flow.rival for flow in owners if flow.rival is not None]
 
     @invariant()
     def bounds_hold_and_accounts_balance(self) -> None:
         rig = self.rig
         assert len(self.flows()) == len(rig.forwarder) == rig.get("flows") <= MAX_FLOWS
+        assert rig.get("contested") == sum(flow.owner is not None for flow in self.flows())
         assert rig.get("installs", "installed") - rig.total("removals") == len(rig.forwarder)
         assert rig.get("unconfirmed") == sum(not flow.is_confirmed for flow in self.flows())
 
