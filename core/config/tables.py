@@ -120,6 +120,13 @@ class RelaySettings:
         default=30.0,
         reloadable=True,
     )
+    answer_timeout_s: float = setting(
+        number(6, 3600, "s"),
+        "a flow whose transceiver is silent for longer is removed; on a path that is a spare it sends a "
+        "check every 5 s",
+        default=9.0,
+        reloadable=True,
+    )
     takeover_silence_s: float = setting(
         number(0.5, 60, "s"),
         "where an address cannot be shared by two calls, another gets it once the transceiver of the first "

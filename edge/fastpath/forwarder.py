@@ -26,7 +26,7 @@ from edge.fastpath.flow_store import FamilyFlows, FlowStore
 from edge.fastpath.nat_slots import REST_NS
 from edge.fastpath.sweep import Sweep
 from edge.fastpath.upstream import Upstream
-from edge.forwarders.life import UNCONFIRMED_NS
+from edge.forwarders.life import SILENCE_NS, UNCONFIRMED_NS
 from edge.forwarders.newcomers import Newcomer, Source, source_of
 from edge.forwarders.room import Room
 from edge.forwarders.sweep import EXPELLING, REMOVALS_PER_SWEEP, TICK_S, Patience
@@ -63,6 +63,7 @@ class XdpForwarder:
         link. Raises PermissionError without CAP_NET_RAW.
         """
         self.idle_timeout_ns = idle_timeout_ns
+        self.answer_timeout_ns = SILENCE_NS
         self.is_expelling = False
         self.hops = FlowNextHops(store, ask)
         """To be told what the supervisor says."""
@@ -322,7 +323,7 @@ class XdpForwarder:
         for place in overdue:
             self._collect(*self._at(place), now_ns)
         is_behind = len(overdue) == REMOVALS_PER_SWEEP
-        patience = EXPELLING if self.is_expelling else Patience(self.idle_timeout_ns)
+        patience = EXPELLING if self.is_expelling else Patience(self.idle_timeout_ns, self.answer_timeout_ns)
         for flows, sweep in self._sweeps:
             if flows.slots.live:
                 swept = sweep.part(now_ns, patience)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from edge.forwarders.life import EXPELLING_NS, SILENCE_NS
+from edge.forwarders.life import EXPELLING_NS
 
 TICK_S = 0.05
 """From one part to the next."""
@@ -19,7 +19,7 @@ class Patience(NamedTuple):
     """For how long a flow is waited for."""
 
     client_ns: int
-    transceiver_ns: int = SILENCE_NS
+    transceiver_ns: int
 
     @property
     def shorter_ns(self) -> int:

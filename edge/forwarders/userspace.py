@@ -18,7 +18,7 @@ import socket
 from collections.abc import Callable, Sequence
 
 from core.addr import Endpoint, from_sockaddr, pack_address
-from edge.forwarders.life import UNCONFIRMED_NS
+from edge.forwarders.life import SILENCE_NS, UNCONFIRMED_NS
 from edge.forwarders.newcomers import Newcomer, Source, source_of
 from edge.forwarders.room import Room
 from edge.forwarders.sweep import EXPELLING, REMOVALS_PER_SWEEP, TICK_S, Patience, part_of
@@ -72,6 +72,7 @@ class UserspaceForwarder:
         wake-up by what transceivers send.
         """
         self.idle_timeout_ns = idle_timeout_ns
+        self.answer_timeout_ns = SILENCE_NS
         self.is_expelling = False
         self._counters = counters
         self._values = counters.values
@@ -349,7 +350,7 @@ class UserspaceForwarder:
             assert flow is not None, "it would have been discarded"
             self._remove(flow, Removal.UNANSWERED)
             removals += 1
-        patience = EXPELLING if self.is_expelling else Patience(self.idle_timeout_ns)
+        patience = EXPELLING if self.is_expelling else Patience(self.idle_timeout_ns, self.answer_timeout_ns)
         table = self._table
         position = self._sweep_position
         for _ in range(part_of(len(table), patience.shorter_ns)):

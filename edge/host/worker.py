@@ -123,6 +123,7 @@ class Worker:
             forwarder = UserspaceForwarder(self._vips, max_flows, idle_ns, self._counters, time.monotonic_ns)
         else:
             forwarder = self._xdp = self._open_fast_path(settings.xdp, idle_ns)
+        forwarder.answer_timeout_ns = _to_ns(settings.relay.answer_timeout_s)
         self._slow_path = SlowPath(_make_relay(settings), forwarder, self._counters, time.monotonic_ns)
         self._recall_flows(settings, self._slow_path)
         forwarder.attach(asyncio.get_running_loop())
@@ -191,6 +192,7 @@ class Worker:
         if self._recall is not None:
             self._recall.keyring = settings.keyring
         slow_path.forwarder.idle_timeout_ns = _to_ns(settings.relay.idle_timeout_s)
+        slow_path.forwarder.answer_timeout_ns = _to_ns(settings.relay.answer_timeout_s)
         if self._xdp is not None and settings.xdp is not None:
             self._xdp.set_dscp(settings.xdp["dscp_upstream"])
 

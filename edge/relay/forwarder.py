@@ -93,9 +93,9 @@ class Forwarder(Protocol[F]):
     name: str
     """`userspace` or `xdp`."""
     idle_timeout_ns: int
-    """A flow whose client is silent for longer ends; may be changed at any time. When one ends by what its
-    transceiver does, `edge.forwarders.life` says.
-    """
+    """A flow whose client is silent for longer ends; may be changed at any time."""
+    answer_timeout_ns: int
+    """The same of its transceiver; of one that has never said anything, `edge.forwarders.life` tells more."""
     on_promoted: Callable[[F], None]
     """What is to be told of a rival that has its address alone from now on; set by who owns the forwarder."""
     is_expelling: bool

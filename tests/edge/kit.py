@@ -157,6 +157,7 @@ class RelayProcess:
             "metrics": str(self.metrics),
             "forwarder": "userspace",
             "admin_socket": "admin.sock",
+            "answer_timeout_s": 600,  # transceivers of tests say nothing unasked
             **relay,
         }
         self.config = directory / "voxpop.toml"

@@ -145,6 +145,7 @@ class Pop:
             "max_flows": 1000,
             "forwarder": "xdp",
             "admin_socket": "relay.sock",
+            "answer_timeout_s": 600,  # transceivers of tests say nothing unasked
             **relay,
         }
         self.dataplane: dict[str, object] = {

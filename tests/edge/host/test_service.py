@@ -100,12 +100,23 @@ def test_idle_flows_give_their_sockets_back(start: StartRelay, peer: OpenPeer) -
     transceiver = peer(HOST)
     before = relay.open_files()
     for _ in range(20):
-        peer().send(request(ufrag_for(transceiver)), relay.vips[0])
-        transceiver.receive()
+        call(peer(), transceiver, relay.vips[0])
     assert relay.open_files() == before + 20
     eventually(lambda: relay.flows() == 0, "all flows are idle")
     assert relay.open_files() == before
     assert relay.counter("flow_removals_total", "idle") == 20
+
+
+def test_flows_that_nobody_answers_are_soon_gone(start: StartRelay, peer: OpenPeer) -> None:
+    relay = start(idle_timeout_s=3600)
+    transceiver = peer(HOST)
+    before = relay.open_files()
+    for _ in range(20):
+        peer().send(request(ufrag_for(transceiver)), relay.vips[0])
+        transceiver.receive()
+    eventually(lambda: relay.flows() == 0, "none is left")
+    assert relay.open_files() == before
+    assert relay.counter("flow_removals_total", "unanswered") == 20
 
 
 def test_a_full_table_refuses_the_next_and_carries_the_others(start: StartRelay, peer: OpenPeer) -> None:
