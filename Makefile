@@ -68,11 +68,11 @@ format: .venv/.stamp-check
 peers: .venv/.stamp-peers
 	VOXPOP_PEERS=1 $(BIN)/pytest tests/peers $(ARGS)
 
-## fuzz: every parser against garbage, SECONDS_EACH=20 each (ONLY=name for one)
+## fuzz: every parser against garbage, SECONDS_EACH=20 each (ONLY=name for one; MINUTES=120 for all, state machines too)
 SECONDS_EACH ?= 20
 .PHONY: fuzz
 fuzz: .venv/.stamp-fuzz
-	@$(BIN)/python tests/fuzz/run.py $(SECONDS_EACH) $(ONLY)
+	@$(BIN)/python tests/fuzz/run.py $(if $(MINUTES),--minutes $(MINUTES),$(SECONDS_EACH)) $(ONLY)
 
 ## bench: the figures and their targets, as a table and in bench.json (ONLY=name for one part)
 .PHONY: bench

@@ -1,7 +1,6 @@
 """How much is tried: a little with all the other tests, much more by `make fuzz`.
 
-A test that is marked `fuzz` is run again and again by it, each time with another VOXPOP_FUZZ_ROUND and with
-hypothesis's profile `fuzz`.
+A test that is marked `fuzz` is run again and again by it, each time with another VOXPOP_FUZZ_ROUND.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * What the fast path makes of a stranger's datagram, up to its token, as a function for the host: to be
- * compared with what Python makes of it. The same steps as vp_judge_request() and vp_check_token(), over
- * the same pure headers.
+ * What the fast path makes of a stranger's datagram, up to its token, as a function for the host:
+ * to be compared with what Python makes of it. The same steps as vp_judge_request() and
+ * vp_check_token(), over the same pure headers.
  */
 #include <stdint.h>
 #include <string.h>

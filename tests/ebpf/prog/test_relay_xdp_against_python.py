@@ -143,6 +143,7 @@ class Inputs:
                 datagram[at:at] = chance.randbytes(chance.choice([1, 2, 4, 64]))
 
 
+@pytest.mark.fuzz
 def test_the_program_says_what_python_says(program: Program) -> None:
     """Each seed is a thousand inputs; a failure names its own."""
     come_to = set[Judgement]()

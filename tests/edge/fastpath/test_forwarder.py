@@ -40,6 +40,7 @@ from tests.edge.fastpath.rig import (
     ufrag_of,
 )
 from tests.edge.kit import REPOSITORY
+from tests.suite.fuzzing import times
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: makes BPF maps")
 
@@ -425,6 +426,7 @@ class Model(RuleBasedStateMachine):
             self.rig.close()
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize(
     ("groups", "ports"),
     [
@@ -439,7 +441,9 @@ def test_any_order_of_events(pin_dir: Path, groups: int, ports: tuple[int, int])
         pass
 
     Here.pin_dir, Here.groups, Here.ports = pin_dir, groups, ports
-    run_state_machine_as_test(Here, settings=settings(max_examples=30, stateful_step_count=25, deadline=None))
+    run_state_machine_as_test(
+        Here, settings=settings(max_examples=times(30), stateful_step_count=25, deadline=None)
+    )
 
 
 def test_the_end_of_a_drain_ends_flows_that_were_heard_this_moment_and_no_others(rig: Rig) -> None:

@@ -15,6 +15,7 @@ from edge.forwarders.newcomers import Newcomer, source_of
 from edge.forwarders.room import LEAST_PER_SOURCE, MOST_PER_SOURCE, QUIET_NS, Room, SourceCounts
 from edge.relay.forwarder import MAX_ADDRESSES_PER_TOKEN
 from edge.relay.verdict import RelayReason
+from tests.suite.fuzzing import times
 
 S = 1_000_000_000
 
@@ -249,5 +250,5 @@ class Machine(RuleBasedStateMachine):
         assert newcomers <= table.rows.keys()
 
 
-TestMachine = Machine.TestCase
-TestMachine.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestMachine = pytest.mark.fuzz(Machine.TestCase)
+TestMachine.settings = settings(max_examples=times(60), stateful_step_count=30, deadline=None)

@@ -40,6 +40,7 @@ from tests.edge.relay.rig import (
     S,
     open_rig,
 )
+from tests.suite.fuzzing import times
 
 
 @pytest.fixture
@@ -423,5 +424,5 @@ class RelayMachine(RuleBasedStateMachine):
         self.context.__exit__(None, None, None)
 
 
-TestRelayMachine = RelayMachine.TestCase
-TestRelayMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestRelayMachine = pytest.mark.fuzz(RelayMachine.TestCase)
+TestRelayMachine.settings = settings(max_examples=times(60), stateful_step_count=40, deadline=None)
