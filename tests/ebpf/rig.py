@@ -181,6 +181,7 @@ class Rig:
         tables.set_rates(layout.PUNT_CLASS_MEDIA, AMPLE)
         tables.set_token_rate(1e6, 100_000)
         tables.set_emergency(False)
+        tables.set_rates(layout.PUNT_CLASS_CONTESTED, AMPLE)
         tables.set_locals(LOCALS)
 
     def install(self, flow: FlowRecord, ufrag: bytes = UFRAG) -> None:
