@@ -244,7 +244,7 @@ def test_at_a_contested_address_a_request_goes_where_its_ufrag_leads_and_all_els
     owner, rival = AFlow(UFRAG), AFlow(mint_ufrag(OTHER_PORT), transceiver=OTHER_LEAD)
     assert decide(request(owner.ufrag), owner, rival) is FORWARD
     assert decide(request(rival.ufrag), owner, rival) is FORWARD_RIVAL
-    for data in (MEDIA, DTLS, request(UFRAG, kind=MessageType.BINDING_RESPONSE), b""):
+    for data in (MEDIA, DTLS, request(UFRAG, kind=MessageType.BINDING_RESPONSE)):
         assert decide(data, owner, rival) is FORWARD_BOTH
     renewed = mint_ufrag(OTHER_PORT)
     rebound = Verdict(Action.REBIND_UFRAG, None, renewed, OTHER_LEAD, is_of_rival=True)
