@@ -17,6 +17,7 @@ from tests.suite.schedule import Schedule
 
 # How long an example takes to make is a matter of the machine and its load, and no fault of a test.
 settings.register_profile("voxpop", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("fuzz", settings.get_profile("voxpop"), max_examples=20_000)
 settings.load_profile("voxpop")
 
 # A shell has what it runs in the background ignore Ctrl-C, and so would all that the tests start.

@@ -109,6 +109,17 @@ BACKEND_LOST = counter(
     "Connections of calls to their backend over the network that were lost, by reason.",
     reason=BackendLoss,
 )
+DATAGRAMS_WITHHELD = counter(
+    "voxpop_transceiver_datagrams_withheld_total",
+    "Datagrams that were not sent, as the client had not shown that it hears us at the address: of a "
+    "handshake, or of a call, audio and events.",
+    kind=("handshake", "call", OTHER),
+)
+PATH_CHECKS = counter(
+    "voxpop_transceiver_path_checks_total",
+    "Checks of our own, by which a client shows that it hears us at an address: sent, or answered.",
+    result=("sent", "answered", OTHER),
+)
 EVENTS: tuple[Series, ...] = (
     SETUP,
     TURN_LATENCY,
@@ -117,6 +128,8 @@ EVENTS: tuple[Series, ...] = (
     SESSIONS_MADE,
     SESSIONS_ENDED,
     BACKEND_LOST,
+    DATAGRAMS_WITHHELD,
+    PATH_CHECKS,
 )
 """What `count` and `observe` take. To report something new, declare it here and call one of them. Refusals
 are in `transceiver.host.catalogue`, since the parts above own their reasons.

@@ -26,6 +26,7 @@ from core.demux import PacketKind, classify_untrusted
 from core.keyring import Keyring
 from core.stun import Attribute, Message, MessageType
 from transceiver.backends.base import Backend, BackendFactory, SessionContext
+from transceiver.caller.answers import CheckAnswers
 from transceiver.media import FRAME_BYTES, FRAME_MS
 from transceiver.media.keys import SrtpKeys
 from transceiver.media.path import AudioPath
@@ -39,7 +40,7 @@ from transceiver.session.session import Session, Shared
 from transceiver.signaling.shapes import LiveShape
 from transceiver.transport.certificate import Certificate
 from transceiver.transport.channels import CHANNEL_LABEL
-from transceiver.transport.ice import Credentials
+from transceiver.transport.credentials import Credentials
 from transceiver.transport.mux import Mux, open_udp_port
 from transceiver.transport.peer import ChannelTerms, Peer
 
@@ -227,6 +228,9 @@ class Client:
         """Authentic media by the index of the socket that got it."""
         self.received: list[bytes] = []
         """STUN that nobody waits for."""
+        self.answers = CheckAnswers(offer.ufrag, offer.password)
+        self.is_answering = True
+        """Whether checks of the server's are answered, which are in `received` otherwise."""
         self.path: AudioPath | None = None
         role: Literal["client", "server"] = "client" if answer.setup == "passive" else "server"
         terms = ChannelTerms(5000, open_label=CHANNEL_LABEL)
@@ -355,6 +359,10 @@ class Client:
                 self.heard.set()
         else:
             message = stun.parse_untrusted(datagram)
+            response = self.answers.respond_untrusted(datagram, self.server)
+            if response is not None and self.is_answering:
+                self.sockets[index].sendto(response, self.server)
+                return
             sender = self.offer if message.type == MessageType.BINDING_REQUEST else self.answer
             assert message.is_authentic(sender.password.encode())
             answered = self.responses.pop(message.transaction_id, None)

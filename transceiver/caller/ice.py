@@ -1,6 +1,6 @@
 """The ICE of a client that calls a lite server (RFC 8445 §2.5, RFC 7675), sans I/O.
 
-A lite server sends no checks of its own, so the client needs few: it checks the answer's candidates
+A lite server rates no pairs, so the client needs few checks: it checks the answer's candidates
 in their order, the next one when the one before has not answered for a while, as Happy Eyeballs does
 (RFC 8305 §5). The first that answers is used at once and nominated with a second check. From then on
 checks keep consent; when they go unanswered the other candidates, another PoP say, are tried again
@@ -208,7 +208,7 @@ class IceClient:
         self._hurry(now_ns)
 
     def receive_untrusted(self, data: bytes, source: Endpoint, now_ns: int) -> CheckOutcome:
-        """Take a STUN datagram. Never raises."""
+        """Take a STUN response. Never raises."""
         try:
             message = stun.parse_untrusted(data)
         except StunError:

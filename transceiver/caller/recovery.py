@@ -48,7 +48,7 @@ async def _restart(
         anew = dataclasses.replace(local, **fresh_credentials())
         try:
             fragment = await api.restart_ice(location, build_restart(anew))
-            transport.restart_ice(anew.ufrag, parse_restarted_untrusted(fragment))
+            transport.restart_ice(anew, parse_restarted_untrusted(fragment))
         except RestartRefusedError as error:
             log.warning("%s", error)
             if error.is_gone:

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+from core import stun
 from core.addr import Endpoint
 from core.demux import PacketKind, classify_untrusted, is_rtcp
+from transceiver.caller.answers import CheckAnswers
 from transceiver.caller.errors import CallError, Stage
 from transceiver.caller.gaps import AudioGaps, Gap
 from transceiver.caller.ice import CheckOutcome, IceClient, IceState, Nomination
@@ -58,6 +60,7 @@ class Transport:
         self._local = local
         self._answer = answer
         self._links = Links(self._receive_untrusted)
+        self._answers = CheckAnswers(local.ufrag, local.password)
         self.ice = IceClient(
             f"{answer.ufrag}:{local.ufrag}",
             answer.password,
@@ -141,12 +144,13 @@ class Transport:
         """Go on from other source ports, as behind a NAT that has forgotten us."""
         self._links.rebind()
 
-    def restart_ice(self, local_ufrag: str, restarted: Restarted) -> None:
+    def restart_ice(self, local: LocalDescription, restarted: Restarted) -> None:
         """Go on with the credentials that both sides have agreed on, by whatever address leads there now."""
         self.restarts += 1
         self._links.renew()
         candidates = restarted.candidates or self._answer.candidates
-        username = f"{restarted.ufrag}:{local_ufrag}"
+        self._answers.restart(local.ufrag, local.password)
+        username = f"{restarted.ufrag}:{local.ufrag}"
         self.ice.restart(username, restarted.password, candidates, time.monotonic_ns())
         self._poll_ice()
 
@@ -225,6 +229,11 @@ class Transport:
             self._receive_media_untrusted(data)
 
     def _receive_stun_untrusted(self, data: bytes, source: Endpoint) -> None:
+        if stun.is_binding_request_untrusted(data):
+            response = self._answers.respond_untrusted(data, source)
+            if response is not None:
+                self._links.send(response, source)
+            return
         before, was_disconnected = self.ice.selected, self.ice.is_disconnected
         outcome = self.ice.receive_untrusted(data, source, time.monotonic_ns())
         if outcome is CheckOutcome.REFUSED:

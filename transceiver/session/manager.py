@@ -26,7 +26,7 @@ from transceiver.session.ids import Owner, new_session_id
 from transceiver.session.request import CallRequest
 from transceiver.session.session import Session, Shared
 from transceiver.session.state import SessionState
-from transceiver.transport.ice import Credentials
+from transceiver.transport.credentials import Credentials
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class SessionManager:
             del self._numbers[ufrag]
             raise
         self._sessions[session_id] = session
-        self._shared.mux.register(ufrag, session)
+        self._shared.mux.register(ufrag, session.contact)
         self.counts.begin(session_id, session.holders)
         self._shared.observer.count(SESSIONS_MADE, request.api.name)
         logger.info("session %s made, ufrag %s", session_id, shorten(ufrag))
@@ -214,7 +214,7 @@ class SessionManager:
             password=self._password(ufrag),
             session_version=session.answer.session_version + 1,
         )
-        self._shared.mux.register(ufrag, session)
+        self._shared.mux.register(ufrag, session.contact)
         self._release(session.restart_ice(answer, remote))
         return answer
 

@@ -7,17 +7,14 @@ then whether it is over. `transceiver.session.state` has its states.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Literal
 
 from core.addr import Endpoint
 from core.bucket import TokenBucket
 from core.config import TransceiverSettings
 from core.demux import is_rtcp
-from core.stun import TRANSACTION_BYTES, Message
 from transceiver.backends.base import Backend, BackendFactory, SessionContext
 from transceiver.live.bridge import LiveBridge, LiveContext
 from transceiver.media import FRAME_MS
@@ -30,16 +27,15 @@ from transceiver.realtime.client_events import EventStats
 from transceiver.realtime.event import Event
 from transceiver.sdp import LocalDescription
 from transceiver.session.api import LAST_WORDS
+from transceiver.session.contact import Contact
 from transceiver.session.hub import EventHub, encode, weakly
 from transceiver.session.request import CallRequest
-from transceiver.session.state import SessionEvent, SessionReason, SessionState, advance
+from transceiver.session.state import SessionEvent, SessionState, advance
 from transceiver.session.way import SessionWay
 from transceiver.transport.certificate import Certificate
-from transceiver.transport.ice import Credentials, IceLite
+from transceiver.transport.credentials import Credentials
 from transceiver.transport.mux import Mux
-from transceiver.transport.peer import ChannelTerms, Peer
-from transceiver.transport.reasons import ChannelReason, IceReason
-from transceiver.transport.spares import SpareChecks
+from transceiver.transport.reasons import ChannelReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +51,7 @@ class Shared:
 
 
 class Session:
-    """One call: a `Receiver` to its mux, `PeerEvents` to its peer. `on_ended(session, reason)` is called when
+    """One call: `ContactEvents` to its contact. `on_ended(session, reason)` is called when
     the session finds out itself that it is over.
 
     Raises ConfigError when the backend does not accept the request's settings.
@@ -80,11 +76,8 @@ class Session:
         self.state = SessionState.NEW
         self._shared = shared
         self._on_ended = on_ended
-        self._ice = IceLite(Credentials(answer.ufrag, answer.password), offer.ufrag)
-        self._spare_checks = SpareChecks(Credentials(offer.ufrag, offer.password), secrets.randbits(64))
-        self._lifelines: list[Endpoint] = []
-        """Where everything goes as well while the client is silent where it was."""
-        self._peer = self._make_peer()
+        self.contact = Contact(offer, answer, shared.mux, shared.certificate, shared.observer, self)
+        """What the port knows of it."""
         self._path: AudioPath | None = None
         self._tick_handle: Handle | None = None
         self._ssrc: bytes | None = None
@@ -101,7 +94,11 @@ class Session:
         self.events.limit(TokenBucket(quota.per_s, quota.burst, now_ns), quota.refused)
         self._live: LiveBridge | None = None
         """Between the backend and a client that speaks GPT-Live."""
-        self._backend = self._make_backend(request)
+        try:
+            self._backend = self._make_backend(request)
+        except Exception:
+            self.contact.end()  # the port must not know of a session that there is not
+            raise
         self.events.backend = self._backend
 
     def _make_backend(self, request: CallRequest) -> Backend:
@@ -126,7 +123,7 @@ class Session:
     @property
     def remote(self) -> Endpoint | None:
         """Where the client is, as we see it: behind a relay, the relay's address."""
-        return self._ice.remote
+        return self.contact.remote
 
     @property
     def audio_stats(self) -> PathStats:
@@ -138,96 +135,38 @@ class Session:
         """Of its events."""
         return self.events.stats
 
-    def _make_peer(self) -> Peer:
-        role: Literal["client", "server"] = "client" if self.answer.setup == "active" else "server"
-        terms = None
-        if self.offer.sctp_port is not None:
-            terms = ChannelTerms(self.offer.sctp_port, self.offer.max_message_bytes)
-        return Peer(self._shared.certificate, role, self.offer.fingerprints, self, terms)
+    # What its contact brings
 
-    # What the mux brings
+    def arrived(self, now_ns: int) -> None:
+        """See ContactEvents."""
+        self.state = advance(self.state, SessionEvent.ARRIVED)
+        self._stage("ice", now_ns)
 
-    def receive_check_untrusted(self, message: Message, source: Endpoint, now_ns: int) -> None:
-        """A STUN message that names a ufrag of this session."""
-        ice, mux = self._ice, self._shared.mux
-        generation = ice.authenticate_untrusted(message)
-        if isinstance(generation, IceReason):
-            self.refuse(generation)
-            return
-        objection = ice.find_objection(message, generation)
-        if objection is not None:
-            self.refuse(objection.reason)
-            mux.send(objection.response, source)
-            return
-        if not mux.claim(source, self, now_ns):
-            self.refuse(SessionReason.ADDRESS_IN_USE)
-            return
-        check = ice.accept(message, generation, source, now_ns)
-        if check.forgotten is not None:
-            mux.release([check.forgotten], self)
-        mux.send(check.response, source)
-        if self.state is SessionState.NEW:
-            self._arrived(now_ns)
-
-    def receive_answer_untrusted(self, message: Message, source: Endpoint, now_ns: int) -> None:
-        """A STUN response from an address of this session."""
-        if self._spare_checks.is_answer_untrusted(message, source):
-            self._ice.hear_answer(source, now_ns)
-        else:
-            self.refuse(IceReason.UNASKED)
-
-    def receive_dtls_untrusted(self, datagram: bytes, source: Endpoint, now_ns: int) -> None:
-        """A DTLS datagram from an address of this session, which is where it is answered: a client may have
-        a path on which its checks arrive and our answers do not.
-        """
-        if self._path is None:
-            self._ice.hear_handshake(source, now_ns)
-        self._peer.receive_untrusted(datagram)
-
-    def receive_media_untrusted(self, datagram: bytes, source: Endpoint, now_ns: int) -> bool:
-        """SRTP or SRTCP from an address of this session, or from any with its SSRC. True if authentic."""
+    def receive_audio_untrusted(self, datagram: bytes, now_ns: int) -> bool | None:
+        """See ContactEvents."""
         path = self._path
         if path is None:
-            self.refuse(SessionReason.MEDIA_BEFORE_KEYS)
-            return False
+            return None
         if not path.receive_untrusted(datagram, now_ns):
             return False
-        if self._ice.hear_media(source, now_ns) and self._shared.mux.claim(source, self, now_ns):
-            forgotten = self._ice.move(source, now_ns)
-            if forgotten is not None:
-                self._shared.mux.release([forgotten], self)
         if datagram[8:12] != self._ssrc and not is_rtcp(datagram):
             self._learn_ssrc(datagram[8:12], now_ns)
         return True
-
-    def is_live_at(self, endpoint: Endpoint, now_ns: int, silence_ns: int) -> bool:
-        """Whether the client was heard from that address less than `silence_ns` ago."""
-        return self._ice.is_live_at(endpoint, now_ns, silence_ns)
-
-    def lose(self, endpoint: Endpoint) -> None:
-        """The address is another session's."""
-        self._ice.forget(endpoint)
-        self._lifelines = [each for each in self._lifelines if each != endpoint]
 
     def _learn_ssrc(self, ssrc: bytes, now_ns: int) -> None:
         mux = self._shared.mux
         if self._ssrc is None:
             self._stage("audio", now_ns)
         else:
-            mux.forget_ssrc(self._ssrc, self)
+            mux.forget_ssrc(self._ssrc, self.contact)
         self._ssrc = ssrc
-        mux.learn_ssrc(ssrc, self)
-
-    def _arrived(self, now_ns: int) -> None:
-        self.state = advance(self.state, SessionEvent.ARRIVED)
-        self._stage("ice", now_ns)
-        self._peer.start()
+        mux.learn_ssrc(ssrc, self.contact)
 
     # What the peer brings
 
     def send_dtls(self, datagram: bytes) -> None:
         """See PeerEvents: to where the client is, once that is known."""
-        self._send(datagram)
+        self.contact.send(datagram, is_media=False)
 
     def receive_keys(self, keys: SrtpKeys, now_ns: int) -> None:
         """The handshake is done: audio begins."""
@@ -250,7 +189,7 @@ class Session:
 
     def record_received(self, now_ns: int) -> None:
         """The client lives, whatever it had to say."""
-        self._ice.hear(now_ns)
+        self.contact.hear(now_ns)
 
     def channel_opened(self) -> None:
         """The backend is told each time: who has opened another channel waits for `session.created` again."""
@@ -295,7 +234,7 @@ class Session:
     def _exchange(self, now_ns: int) -> None:
         path = self._path
         assert path is not None
-        self._lifelines = self._ice.lifelines(now_ns)
+        self.contact.tick(now_ns)
         heard = path.pull(now_ns)
         if heard is not None:
             self._backend.hear(heard, now_ns)
@@ -315,9 +254,7 @@ class Session:
             self._send(packet)
 
     def _send(self, datagram: bytes) -> None:
-        if self._ice.remote is not None:
-            for endpoint in (self._ice.remote, *self._lifelines):
-                self._shared.mux.send(datagram, endpoint)
+        self.contact.send(datagram, is_media=True)
 
     def _end_by_backend(self, reason: EndReason) -> None:
         if self.state is not SessionState.CLOSED:
@@ -334,7 +271,8 @@ class Session:
         self._send_text(encode(event))
 
     def _send_text(self, text: str) -> None:
-        if self._peer.send_message(text):
+        peer = self.contact.peer
+        if peer is not None and peer.send_message(text):
             self.events.stats.sent += 1
         else:
             self.events.stats.dropped += 1
@@ -344,10 +282,12 @@ class Session:
     def find_end(self, now_ns: int) -> EndReason | None:
         """Why the session is over by the clock; None while it is not. For calling now and then."""
         settings = self._shared.settings
-        heard_ns = self._ice.heard_ns
+        heard_ns = self.contact.heard_ns
         if heard_ns is None:
             waited_s = (now_ns - self.created_ns) / 1e9
             return EndReason.NEVER_ARRIVED if waited_s >= settings.arrival_timeout_s else None
+        if self.contact.has_failed(now_ns):
+            return EndReason.DTLS_FAILED
         if now_ns - heard_ns >= settings.silence_timeout_s * 1e9:
             return EndReason.SILENT
         if now_ns - self.created_ns >= settings.max_session_s * 1e9:
@@ -365,14 +305,12 @@ class Session:
         words = self._last_words(reason)
         for event in words[:-1]:
             self._tell(event)
-        self._peer.mute()
         if self._tick_handle is not None:
             self._tick_handle.cancel()
             self._tick_handle = None
-        mux = self._shared.mux
-        mux.release(self._ice.addresses, self)
+        self.contact.end()
         if self._ssrc is not None:
-            mux.forget_ssrc(self._ssrc, self)
+            self._shared.mux.forget_ssrc(self._ssrc, self.contact)
         if self._path is not None:
             self._send(self._path.bye())
             self._path.close()
@@ -391,7 +329,7 @@ class Session:
     async def free(self) -> None:
         """After `end`: tell the client why, close the DTLS association, and wait until its tasks are gone."""
         is_asked = self._end_reason not in LAST_WORDS
-        await self._peer.part(self._last, self._end_reason, is_asked=is_asked)
+        await self.contact.free(self._last, self._end_reason, is_asked=is_asked)
 
     # ICE restart
 
@@ -399,24 +337,15 @@ class Session:
         """Take new credentials of both sides. Returns the ufrags that are not answered to any more."""
         self.answer = answer
         self.remote_ufrag = remote.ufrag
-        self._spare_checks.restart(remote)
-        return self._ice.restart(Credentials(answer.ufrag, answer.password), remote.ufrag)
+        return self.contact.restart(Credentials(answer.ufrag, answer.password), remote)
 
     def expire(self, now_ns: int) -> list[str]:
         """Keep open what the client may need, and let go of what is out of date. Returns the ufrags that are
         not answered to any more. For calling now and then.
         """
-        self._ice.expire_consent(now_ns)
-        for spare, check in self._spare_checks.due(
-            self.answer.ufrag,
-            self._ice.spares(now_ns),
-            now_ns,
-            lambda: secrets.token_bytes(TRANSACTION_BYTES),
-        ):
-            self._shared.mux.send(check, spare)
-        return self._ice.retire(now_ns)
+        return self.contact.sweep(now_ns)
 
     @property
     def ufrags(self) -> list[str]:
         """Every ufrag that is answered to."""
-        return self._ice.ufrags
+        return self.contact.ufrags

@@ -56,7 +56,6 @@ def advance(state: SessionState, event: SessionEvent) -> SessionState:
 class SessionReason(StrEnum):
     """Why a session drops a datagram unanswered; a metric label."""
 
-    ADDRESS_IN_USE = "address_in_use"
     MEDIA_BEFORE_KEYS = "media_before_keys"
 
 

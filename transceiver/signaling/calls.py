@@ -53,7 +53,7 @@ from transceiver.signaling.steering import Steering
 from transceiver.signaling.websockets import Way, presented_key
 from transceiver.steering.choice import Choice
 from transceiver.steering.evidence import Evidence, decode_evidence
-from transceiver.transport.ice import Credentials
+from transceiver.transport.credentials import Credentials
 
 logger = logging.getLogger(__name__)
 

@@ -55,6 +55,15 @@ class Link:
         self._remembered: list[bytes] | None = None
         self.ssl: SSL.Connection | None = None
 
+    def send_by(self, send: Callable[[bytes], None]) -> None:
+        """What is sent from here on goes by `send`."""
+        self._send_datagram = send
+
+    def repeat(self) -> None:
+        """Send the latest flight again, besides the times at which it is repeated anyhow."""
+        for datagram in self._flight:
+            self._send_datagram(datagram)
+
     def put(self, datagram: bytes) -> bool:
         """False when the inbox is full."""
         if len(self._inbox) >= INBOX_DATAGRAMS:
@@ -128,8 +137,7 @@ class Link:
 
     def _repeat(self, attempt: int) -> None:
         self._repeat_later(attempt + 1)
-        for datagram in self._flight:
-            self._send_datagram(datagram)
+        self.repeat()
 
     def _cancel_repeat(self) -> None:
         if self._repeat_timer is not None:

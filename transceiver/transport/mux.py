@@ -1,10 +1,10 @@
 """The one UDP port of a process, and whose each datagram is.
 
-Every client of every session sends to the same port. A STUN request says in its USERNAME whose it is;
-everything else goes by the address that it comes from, which an authentic request has shown to be the
-client's. Media from an address that nobody has shown yet is offered to the sessions whose SSRC it
-carries: where it authenticates, a NAT has moved the client. SSRCs are no names: some clients always
-choose the same. All the rest is dropped and counted, and
+Every client of every session sends to the same port. A STUN request says in its USERNAME whose it is, a
+response in its transaction; everything else goes by the address that it comes from, which an authentic
+request has shown to be the client's. Media from an address that nobody has shown yet is offered to the
+sessions whose SSRC it carries: where it authenticates, a NAT has moved the client. SSRCs are no names: some
+clients always choose the same. All the rest is dropped and counted, and
 nothing here ever answers, but to a check that proves to be of a call that is gone.
 """
 
@@ -28,6 +28,7 @@ from core.service.sockets import kernel_drops
 from core.stun import Attribute, Message, MessageType, parse_untrusted
 from core.token import UFRAG_CHARS
 from transceiver.observer import Observer
+from transceiver.transport.challenges import LOCATOR_BYTES
 from transceiver.transport.reasons import MuxReason
 
 MAX_DATAGRAM_BYTES = 2048
@@ -36,8 +37,6 @@ READS_PER_WAKE_UP = 64
 """Then timers and other sockets have their turn; what is left wakes the loop again."""
 SOCKET_BUFFER_BYTES = 4 << 20
 """Half a second of 100 calls, by the kernel's accounting of about 1.3 KB per small packet."""
-ADDRESS_TAKEOVER_SILENCE_NS = 5_000_000_000
-"""An address changes hands only when its session was not heard from it for this long."""
 BIND_ATTEMPTS = 16
 MAX_OFFERS = 8
 """Sessions that one datagram is offered to by its SSRC, at some 3 µs each. Those that it was not for
@@ -54,7 +53,7 @@ class Receiver(Protocol):
         """A STUN message that names a ufrag of this session."""
 
     def receive_answer_untrusted(self, message: Message, source: Endpoint, now_ns: int) -> None:
-        """A STUN response from an address of this session."""
+        """A STUN response that names this session's locator."""
 
     def receive_dtls_untrusted(self, datagram: bytes, source: Endpoint, now_ns: int) -> None:
         """A DTLS datagram from an address of this session."""
@@ -62,8 +61,8 @@ class Receiver(Protocol):
     def receive_media_untrusted(self, datagram: bytes, source: Endpoint, now_ns: int) -> bool:
         """SRTP or SRTCP from an address of this session, or from any with its SSRC. True if authentic."""
 
-    def is_live_at(self, endpoint: Endpoint, now_ns: int, silence_ns: int) -> bool:
-        """Whether the client was heard from that address less than `silence_ns` ago."""
+    def holds(self, endpoint: Endpoint, now_ns: int) -> bool:
+        """Whether the session's client is at that address, which another's claims; it may be asked."""
 
     def lose(self, endpoint: Endpoint) -> None:
         """The address is another session's."""
@@ -93,6 +92,8 @@ class Mux:
         self._sockets = {s.family: s for s in sockets}
         self._by_ufrag: dict[bytes, Receiver] = {}
         self._by_address: dict[tuple[str, int], tuple[Receiver, Endpoint]] = {}
+        self._by_locator: dict[bytes, Receiver] = {}
+        self._next_locator = 0
         self._by_ssrc: dict[bytes, list[Receiver]] = {}
         """In the order in which they are offered media; no session is in two of the lists."""
         self.stats = MuxStats()
@@ -110,7 +111,8 @@ class Mux:
     @property
     def routes(self) -> int:
         """Entries in all the tables: zero without sessions."""
-        return len(self._by_ufrag) + len(self._by_address) + sum(map(len, self._by_ssrc.values()))
+        by_name = len(self._by_ufrag) + len(self._by_locator)
+        return by_name + len(self._by_address) + sum(map(len, self._by_ssrc.values()))
 
     @property
     def kernel_drops(self) -> int:
@@ -134,14 +136,28 @@ class Mux:
         """The ufrag is nobody's."""
         self._by_ufrag.pop(ufrag.encode(), None)
 
+    def locate(self, receiver: Receiver) -> bytes:
+        """A locator for `receiver`, until `forget_locator`: responses to checks whose transaction begins with
+        it go there.
+        """
+        while (locator := self._next_locator.to_bytes(LOCATOR_BYTES)) in self._by_locator:
+            self._next_locator = (self._next_locator + 1) % (1 << 8 * LOCATOR_BYTES)
+        self._next_locator = (self._next_locator + 1) % (1 << 8 * LOCATOR_BYTES)
+        self._by_locator[locator] = receiver
+        return locator
+
+    def forget_locator(self, locator: bytes) -> None:
+        """Undo `locate`. Idempotent."""
+        self._by_locator.pop(locator, None)
+
     def claim(self, endpoint: Endpoint, receiver: Receiver, now_ns: int) -> bool:
         """Route datagrams from `endpoint` to `receiver`, which has seen a client of its own there.
-        False when the address is another session's that is alive there: whoever can fake a source
+        False while the address is another session's whose client answers there: whoever can fake a source
         address and has a call of their own must not take another's away.
         """
         holder, _ = self._by_address.get(endpoint, (receiver, endpoint))
         if holder is not receiver:
-            if holder.is_live_at(endpoint, now_ns, ADDRESS_TAKEOVER_SILENCE_NS):
+            if holder.holds(endpoint, now_ns):
                 return False
             holder.lose(endpoint)
         self._by_address[endpoint] = (receiver, endpoint)
@@ -233,12 +249,12 @@ class Mux:
         receiver.receive_check_untrusted(message, from_sockaddr(sockaddr), now_ns)
 
     def _dispatch_answer_untrusted(self, message: Message, sockaddr: tuple[str, int], now_ns: int) -> None:
-        """Responses have no USERNAME (RFC 8489 §9.1.4): whose one is follows from where it comes from."""
-        route = self._by_address.get(sockaddr[:2])
-        if route is None or message.type not in (MessageType.BINDING_RESPONSE, MessageType.BINDING_ERROR):
+        """Responses have no USERNAME (RFC 8489 §9.1.4): the transaction says whose check it was."""
+        receiver = self._by_locator.get(message.transaction_id[:LOCATOR_BYTES])
+        if receiver is None or message.type not in (MessageType.BINDING_RESPONSE, MessageType.BINDING_ERROR):
             self._refuse(MuxReason.NO_USERNAME)
         else:
-            route[0].receive_answer_untrusted(message, route[1], now_ns)
+            receiver.receive_answer_untrusted(message, from_sockaddr(sockaddr), now_ns)
 
     def _dispatch_media_untrusted(
         self,

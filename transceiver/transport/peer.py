@@ -149,6 +149,21 @@ class Peer:
         self._is_over = False
         self._offers_dtls13 = False
 
+    def hand_over(self, events: PeerEvents) -> None:
+        """Tell `events` from here on."""
+        self._events = events
+        self._link.send_by(events.send_dtls)
+
+    def repeat(self) -> None:
+        """Send the latest flight of the handshake again, now: to where it has not been, say."""
+        self._link.repeat()
+
+    async def drop(self) -> None:
+        """`close` without a goodbye, from a handshake that was nobody's."""
+        self.mute()
+        self._link.close()
+        await self.close()
+
     def start(self) -> None:
         """Begin the handshake: as the client, send a ClientHello; as the server, wait for one."""
         if self._task is not None or self._is_over:

@@ -18,6 +18,8 @@ class MuxReason(StrEnum):
     """Answered with 403."""
     UNKNOWN_ADDRESS = "unknown_address"
     NO_USERNAME = "stun_without_username"
+    ADDRESS_IN_USE = "address_in_use"
+    """Another session's client has just shown itself there."""
 
 
 class IceReason(StrEnum):
@@ -31,6 +33,8 @@ class IceReason(StrEnum):
     """Answered with 420."""
     ROLE_CONFLICT = "ice_role_conflict"
     """Answered with 487."""
+    REPEATED = "ice_repeated"
+    """A transaction seen before: answered, and nothing else."""
     UNASKED = "ice_unasked_response"
     """A response to no check of ours, or one that came twice, or a forged one."""
 
@@ -39,6 +43,8 @@ class PeerReason(StrEnum):
     """Why something that the peer sent was dropped; a metric label."""
 
     INBOX_FULL = "dtls_inbox_full"
+    UNASKED_HANDSHAKE = "dtls_unasked_handshake"
+    """One too many, or from where no check has shown the client."""
 
 
 class ChannelReason(StrEnum):

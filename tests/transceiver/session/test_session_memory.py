@@ -29,14 +29,14 @@ def _without_collector() -> Iterator[None]:
 
 def parts(session: Session) -> list[weakref.ref[object]]:
     """The session, and what it has that holds keys or memory."""
-    peer = session._peer
+    peer = session.contact.peer
+    of_peer = () if peer is None else (peer._dtls, peer._link, peer._carrier, peer._sctp)
     found = [
         session,
+        session.contact,
+        session.contact._handshakes,
         peer,
-        peer._dtls,
-        peer._link,
-        peer._carrier,
-        peer._sctp,
+        *of_peer,
         session._path,
         session._backend,
         session._live and session._live.backend,

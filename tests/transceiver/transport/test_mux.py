@@ -20,7 +20,6 @@ from core.stun import Attribute, Message, MessageType
 from tests.pcap import CAPTURES, read_datagrams
 from tests.transceiver.net import KEYRING, Counts, calling, running, until
 from transceiver.transport.mux import (
-    ADDRESS_TAKEOVER_SILENCE_NS,
     MAX_DATAGRAM_BYTES,
     MAX_OFFERS,
     READS_PER_WAKE_UP,
@@ -39,7 +38,7 @@ class Inbox:
     """A receiver that keeps what it gets, and finds media authentic or not as it is told."""
 
     is_authentic: bool = True
-    is_live: bool = True
+    is_there: bool = True
     checks: list[Endpoint] = field(default_factory=list)
     answers: list[Endpoint] = field(default_factory=list)
     dtls: list[bytes] = field(default_factory=list)
@@ -59,9 +58,8 @@ class Inbox:
         self.media.append((datagram, source))
         return self.is_authentic
 
-    def is_live_at(self, endpoint: Endpoint, now_ns: int, silence_ns: int) -> bool:
-        assert silence_ns == ADDRESS_TAKEOVER_SILENCE_NS
-        return self.is_live
+    def holds(self, endpoint: Endpoint, now_ns: int) -> bool:
+        return self.is_there
 
     def lose(self, endpoint: Endpoint) -> None:
         self.lost.append(endpoint)
@@ -157,16 +155,34 @@ REFUSED = {
 }
 
 
-def test_an_answer_to_a_check_of_ours_goes_to_whose_address_it_comes_from() -> None:
+def test_an_answer_to_a_check_of_ours_goes_by_its_transaction_wherever_it_comes_from() -> None:
     async def scenario() -> None:
         async with setting() as at:
-            session = Inbox()
-            assert at.mux.claim(at.source, session, 0)
+            other, session = Inbox(), Inbox()
+            locators = at.mux.locate(other), at.mux.locate(session)
+            assert at.mux.routes == 2
+            transaction_id = locators[1] + bytes(9)
+            assert at.mux.claim(at.source, other, 0)
             for kind in (MessageType.BINDING_RESPONSE, MessageType.BINDING_ERROR):
-                await at.send(stun.encode(kind, bytes(12), [], b"p" * 24))
-            await at.send(stun.encode(MessageType.BINDING_INDICATION, bytes(12), []))
-            assert session.answers == [at.source] * 2
+                await at.send(stun.encode(kind, transaction_id, [], b"p" * 24))
+            await at.send(stun.encode(MessageType.BINDING_INDICATION, transaction_id, []))
+            assert (session.answers, other.answers) == ([at.source] * 2, [])
             assert at.counts.refused == {"stun_without_username": 1}
+            for locator in locators:
+                at.mux.forget_locator(locator)
+            await at.send(stun.encode(MessageType.BINDING_RESPONSE, transaction_id, [], b"p" * 24))
+            assert len(session.answers) == 2
+
+    asyncio.run(scenario())
+
+
+def test_locators_are_nobody_else_s_when_their_numbers_begin_anew() -> None:
+    async def scenario() -> None:
+        async with setting() as at:
+            first = at.mux.locate(Inbox())
+            at.mux._next_locator = (1 << 24) - 1
+            others = [at.mux.locate(Inbox()) for _ in range(3)]
+            assert len({first, *others}) == 4
 
     asyncio.run(scenario())
 
@@ -233,7 +249,7 @@ def test_more_than_one_wake_up_s_worth_is_read_too() -> None:
     asyncio.run(scenario())
 
 
-def test_an_address_changes_hands_only_when_its_session_is_silent_there() -> None:
+def test_an_address_changes_hands_only_when_its_session_s_client_is_not_there() -> None:
     async def scenario() -> None:
         async with setting() as at:
             first, second = Inbox(), Inbox()
@@ -242,7 +258,7 @@ def test_an_address_changes_hands_only_when_its_session_is_silent_there() -> Non
             assert not at.mux.claim(at.source, second, 0)
             await at.send(DTLS)
             assert (len(first.dtls), len(second.dtls), first.lost) == (1, 0, [])
-            first.is_live = False
+            first.is_there = False
             assert at.mux.claim(at.source, second, 0)
             assert first.lost == [at.source]
             await at.send(DTLS)
