@@ -17,8 +17,9 @@ import pytest
 from core.addr import Endpoint, from_sockaddr
 from tests.pcap import CAPTURES, read_datagrams
 from tests.tones import voice
-from tests.transceiver.net import PATIENCE_S, Client, Server, calling, running, until
+from tests.transceiver.net import PATIENCE_S, SETTINGS, Client, Server, calling, running, until
 from transceiver.media import FRAME_MS
+from transceiver.observer import EndReason
 from transceiver.session.session import Session
 from transceiver.transport.certificate import Certificate
 from transceiver.transport.peer import Peer
@@ -144,13 +145,14 @@ def test_a_hello_behind_a_forged_source_is_answered_with_three_bytes_for_one() -
 def test_a_caller_who_is_gone_cannot_be_replayed_towards_a_stranger() -> None:
     async def scenario() -> None:
         async with running() as server, talking(server) as (_, session, overheard):
-            heard_ns = session.contact.heard_ns
             await asyncio.sleep(0.7)
+            replayed_ns = time.monotonic_ns()
             with victim(server) as stranger:
                 stranger.send(overheard[0])
                 await asyncio.sleep(0.7)
                 assert stranger.amplification <= 3
-            assert session.contact.heard_ns == heard_ns
+            silence_ns = int(SETTINGS.silence_timeout_s * 1e9)
+            assert session.find_end(replayed_ns + silence_ns) is EndReason.SILENT
 
     run(scenario())
 

@@ -87,9 +87,7 @@ class End:
 class Far(Told):
     """The other end, at an address, or at several one after the other."""
 
-    def __init__(
-        self, end: End, at: Endpoint, certificate: Certificate = GENUINE, role: str = "client"
-    ) -> None:
+    def __init__(self, end: End, at: Endpoint, cert: Certificate = GENUINE, role: str = "client") -> None:
         super().__init__()
         self.at = at
         self.ways: Callable[[bytes], list[Endpoint]] = lambda datagram: [self.at]
