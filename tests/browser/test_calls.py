@@ -16,6 +16,7 @@ from core.addr import Endpoint
 from tests.browser.driver import Browser, Chromium, Firefox, FirefoxWithSound, browser
 from tests.browser.nat import Nat, nat
 from tests.decoding import decode
+from tests.e2e.kit import metric
 from tests.sound import Samples, likeness_in_pieces, silence, speech, write_wav
 from transceiver.demo.host import POP_ID, HostPlan, LocalHost, plan_host
 
@@ -241,13 +242,22 @@ def test_a_call_survives_a_change_of_the_clients_port(
             await router.change_port()
             await call(page, plan)
             await answers(page, 1)
+            before = await proofs(plan)
+            assert before >= 1, "a check of ours was answered"
             await moved(router, say)
             await record(page)
             await answers(page, 2)  # the first may have begun before the move
             assert await page.evaluate("return [voxpop.problem, voxpop.state]") == [None, "connected"]
             assert_own_words(await recorded(page), say)
+            assert await proofs(plan) > before, "and one on the new path"
 
     asyncio.run(run())
+
+
+async def proofs(plan: HostPlan) -> float:
+    """How often the browser has shown that it hears the transceiver."""
+    name = "voxpop_transceiver_path_checks_total"
+    return await metric(plan.transceiver_metrics, name, result="answered")
 
 
 async def moved(router: Nat, say: Say) -> None:
