@@ -70,6 +70,21 @@ class TurnOutcome(StrEnum):
     OVER = "over"
 
 
+class Withheld(StrEnum):
+    """What was not sent to an address that has not answered; a metric label."""
+
+    HANDSHAKE = "handshake"
+    CALL = "call"
+    """Audio, reports and events."""
+
+
+class PathCheck(StrEnum):
+    """What became of checks of our own; a metric label."""
+
+    SENT = "sent"
+    ANSWERED = "answered"
+
+
 SETUP = histogram(
     "voxpop_transceiver_session_setup_seconds",
     "Time of each stage of a call's set-up: signaling from offer to answer, then ice until the first check, "
@@ -113,12 +128,12 @@ DATAGRAMS_WITHHELD = counter(
     "voxpop_transceiver_datagrams_withheld_total",
     "Datagrams that were not sent, as the client had not shown that it hears us at the address: of a "
     "handshake, or of a call, audio and events.",
-    kind=("handshake", "call", OTHER),
+    kind=Withheld,
 )
 PATH_CHECKS = counter(
     "voxpop_transceiver_path_checks_total",
     "Checks of our own, by which a client shows that it hears us at an address: sent, or answered.",
-    result=("sent", "answered", OTHER),
+    result=PathCheck,
 )
 EVENTS: tuple[Series, ...] = (
     SETUP,

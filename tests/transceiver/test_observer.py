@@ -5,7 +5,9 @@ from __future__ import annotations
 from core.service.metrics import Series
 from transceiver.observer import (
     BACKEND_LOST,
+    DATAGRAMS_WITHHELD,
     EVENTS,
+    PATH_CHECKS,
     SESSIONS_ENDED,
     SESSIONS_MADE,
     SETUP,
@@ -15,9 +17,11 @@ from transceiver.observer import (
     BackendLoss,
     EndReason,
     NullObserver,
+    PathCheck,
     Stage,
     TurnOutcome,
     TurnStage,
+    Withheld,
 )
 
 
@@ -41,6 +45,8 @@ def test_each_short_name_is_one_event() -> None:
     observer.count(SESSIONS_MADE, "live")
     observer.session_ended(EndReason.SILENT)
     observer.count(BACKEND_LOST, BackendLoss.NO_PONG)
+    observer.count(DATAGRAMS_WITHHELD, Withheld.CALL)
+    observer.count(PATH_CHECKS, PathCheck.ANSWERED)
     assert observer.told == [
         (SETUP, 0.02, (Stage.ICE,)),
         (TURN_LATENCY, 0.25, ()),
@@ -49,6 +55,8 @@ def test_each_short_name_is_one_event() -> None:
         (SESSIONS_MADE, 1.0, ("live",)),
         (SESSIONS_ENDED, 1.0, (EndReason.SILENT,)),
         (BACKEND_LOST, 1.0, (BackendLoss.NO_PONG,)),
+        (DATAGRAMS_WITHHELD, 1.0, (Withheld.CALL,)),
+        (PATH_CHECKS, 1.0, (PathCheck.ANSWERED,)),
     ]
     assert [event for event, _, _ in observer.told] == list(EVENTS)
 

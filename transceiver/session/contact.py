@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 from core.addr import Endpoint
 from core.stun import Message
 from transceiver.media.keys import SrtpKeys
-from transceiver.observer import DATAGRAMS_WITHHELD, PATH_CHECKS, Observer
+from transceiver.observer import DATAGRAMS_WITHHELD, PATH_CHECKS, Observer, PathCheck, Withheld
 from transceiver.sdp import LocalDescription, Offer
 from transceiver.session.state import SessionReason
 from transceiver.transport.agent import KEY_BYTES, IceAgent
@@ -127,7 +127,7 @@ class Contact:
         if refused is not None:
             self.refuse(refused)
             return
-        self._observer.count(PATH_CHECKS, "answered")
+        self._observer.count(PATH_CHECKS, PathCheck.ANSWERED)
         if self._handshakes is not None:
             self._handshakes.proven(source)
 
@@ -192,7 +192,7 @@ class Contact:
         if endpoint is not None and self._ice.pay(endpoint, len(datagram), is_media=False):
             self._port.send(datagram, endpoint)
             return True
-        self._observer.count(DATAGRAMS_WITHHELD, "handshake")
+        self._observer.count(DATAGRAMS_WITHHELD, Withheld.HANDSHAKE)
         return False
 
     def is_proven(self, endpoint: Endpoint) -> bool:
@@ -228,11 +228,11 @@ class Contact:
             if self._ice.pay(endpoint, len(datagram), is_media=is_media):
                 self._port.send(datagram, endpoint)
             else:
-                self._observer.count(DATAGRAMS_WITHHELD, "call")
+                self._observer.count(DATAGRAMS_WITHHELD, Withheld.CALL)
 
     def _send_check(self, check: bytes, to: Endpoint) -> None:
         self._port.send(check, to)
-        self._observer.count(PATH_CHECKS, "sent")
+        self._observer.count(PATH_CHECKS, PathCheck.SENT)
 
     # Time
 

@@ -58,9 +58,10 @@ class HandshakeEvents(Protocol):
 class _Handshake(PeerEvents):
     """One of them, and the events of its peer until it has made it."""
 
-    def __init__(self, owner: Handshakes, random: bytes | None, now_ns: int) -> None:
+    def __init__(self, owner: Handshakes, now_ns: int) -> None:
         self._owner = owner
-        self.random = random
+        self.random: bytes | None = None
+        """Of the ClientHello that it is for; None as the client."""
         self.source: Endpoint | None = None
         """Where the latest of it came from, and where it is answered."""
         self.sources: set[Endpoint] = set()
@@ -119,14 +120,18 @@ class Handshakes:
         self.make_peer = make_peer
         self.events = events
         self._going: list[_Handshake] = []
+        self._ready: _Handshake | None = None
+        """Made while the client's first packet is under way."""
         self._tries: Counter[Endpoint | None] = Counter()
         self._dropping: set[asyncio.Task[None]] = set()
         self._is_over = False
 
     def begin(self, now_ns: int) -> None:
-        """The client is there: as the DTLS client, send a ClientHello."""
-        if self._role == "client" and not self._going:
+        """The client is there: as the DTLS client, send a ClientHello; as the server, be ready for one."""
+        if self._role == "client":
             self._try(None, None, now_ns)
+        else:
+            self._ready = self._make(now_ns)
 
     def receive_untrusted(self, datagram: bytes, source: Endpoint, now_ns: int) -> None:
         """A DTLS datagram from where a fresh check or an answer has shown the client."""
@@ -169,8 +174,13 @@ class Handshakes:
 
     def _try(self, random: bytes | None, source: Endpoint | None, now_ns: int) -> _Handshake:
         self._tries[source] += 1
-        handshake = _Handshake(self, random, now_ns)
+        handshake, self._ready = self._ready or self._make(now_ns), None
+        handshake.random, handshake.fed_ns = random, now_ns
         self._going.append(handshake)
+        return handshake
+
+    def _make(self, now_ns: int) -> _Handshake:
+        handshake = _Handshake(self, now_ns)
         handshake.peer.start()
         return handshake
 
@@ -220,12 +230,15 @@ class Handshakes:
     def mute(self) -> None:
         """Take nothing any more. `close` is still due."""
         self._is_over = True
-        for handshake in self._going:
+        for handshake in (*self._going, *([self._ready] if self._ready else [])):
             handshake.peer.mute()
 
     async def close(self) -> None:
         """End those that have not made it, with what there is to be said, and free everything. Idempotent."""
         self.mute()
+        if self._ready is not None:
+            self._going.append(self._ready)
+            self._ready = None
         for handshake in list(self._going):
             self._drop(handshake, is_explained=True)
         await asyncio.gather(*self._dropping)
