@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import cast
 
 from core.demux import PacketKind, classify_untrusted
-from core.stun import Attribute, parse_untrusted
+from core.stun import Attribute, MessageType, parse_untrusted
 
 Address = tuple[str, int]
 
@@ -54,7 +54,9 @@ class Nat(asyncio.DatagramProtocol):
         self._client = addr
         if classify_untrusted(data) is PacketKind.STUN:
             message = parse_untrusted(data)
-            self.checks.append((time.monotonic_ns(), message.get(Attribute.USE_CANDIDATE) is not None))
+            if message.type == MessageType.BINDING_REQUEST:
+                nominates = message.get(Attribute.USE_CANDIDATE) is not None
+                self.checks.append((time.monotonic_ns(), nominates))
         if self._outer is not None:
             self._outer.sendto(data)
 
