@@ -12,7 +12,7 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -42,26 +42,54 @@ CLIENT = "127.0.0.9"
 """Whom the proxy sees: not its own address, nor a host's."""
 
 
-class _Recorder(BaseHTTPRequestHandler):
-    """A host of another region, which answers with what it was asked."""
+class _Answers(BaseHTTPRequestHandler):
+    """What the proxy asks: it reads as much of an answer as it likes, and resets the connection then."""
 
     protocol_version = "HTTP/1.1"
 
-    def do_GET(self) -> None:
-        told = json.dumps([[name.lower(), value] for name, value in self.headers.items()]).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(told)))
-        with contextlib.suppress(ConnectionError):  # health checks read the status and no more
-            self.end_headers()
-            self.wfile.write(told)
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionError):
+            super().handle()
+
+    def finish(self) -> None:
+        with contextlib.suppress(ConnectionError):
+            super().finish()
+
+    def answer(self, status: int, told: object) -> None:
+        body = json.dumps(told).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
         """Nowhere."""
 
 
+class _Recorder(_Answers):
+    """A host of another region, which answers with what it was asked."""
+
+    def do_GET(self) -> None:
+        self.answer(200, [[name.lower(), value] for name, value in self.headers.items()])
+
+
+class _Ready(_Answers):
+    """The relay of this host."""
+
+    def do_GET(self) -> None:
+        self.answer(200, {"state": "ready"})
+
+
+class _Draining(_Answers):
+    """The same, in a drain: it lives, and takes nothing."""
+
+    def do_GET(self) -> None:
+        self.answer(503 if self.path == "/readyz" else 200, {"state": "draining"})
+
+
 @contextlib.contextmanager
-def _recording(port: int) -> Iterator[None]:
-    server = ThreadingHTTPServer(("127.0.0.1", port), _Recorder)
+def _serving(port: int, answers: type[_Answers]) -> Iterator[None]:
+    server = ThreadingHTTPServer(("127.0.0.1", port), answers)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     try:
@@ -126,7 +154,7 @@ def play(rendered: Path, folder: Path, ports: Ports) -> None:
         heard.bind(("127.0.0.1", 0))
         heard.settimeout(0.5)
         _configure(rendered, folder, heard.getsockname()[1])
-        stack.enter_context(_recording(ports.west))
+        stack.enter_context(_serving(ports.west, _Recorder))
         (folder / "east").mkdir()
         east = _At(folder / "east", settings, processes=1, at=ports.east)
         with east:
@@ -142,6 +170,7 @@ def play(rendered: Path, folder: Path, ports: Ports) -> None:
             assert client.ask("DELETE", path, Authorization=f"Bearer {east.keys['alice']}")[0] == 200
         _headers(client)
         _told(ports.management)
+        _drained(ports)
         _logged(heard, east)
 
 
@@ -207,16 +236,47 @@ def _headers(client: Client) -> None:
 
 def _told(port: int) -> None:
     """On the management address."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    with contextlib.closing(connection):
-        connection.request("GET", "/readyz")
+    status, body = _ask(port, "/readyz")
+    assert (status, json.loads(body)) == (200, {"state": "ready"})
+    assert b'haproxy_server_status{proxy="new_east",server="east1",state="UP"} 0' in _ask(port, "/metrics")[1]
+
+
+def _drained(ports: Ports) -> None:
+    """The checker hears of a drain while the relay drains, and of nothing when there is no relay."""
+    with _serving(ports.relay, _Ready):
+        _until(lambda: _is_up(ports, "relay_answers") and _is_up(ports, "relay_takes"))
+        assert _readiness(ports) == (200, "ready")
+    _until(lambda: not _is_up(ports, "relay_takes"), lambda: _readiness(ports) == (200, "ready"))
+    with _serving(ports.relay, _Draining):
+        _until(lambda: _readiness(ports) == (503, "draining"))
+    _until(lambda: _readiness(ports) == (200, "ready"))
+
+
+def _until(is_so: Callable[[], bool], is_always: Callable[[], bool] = lambda: True) -> None:
+    """Wait for the one; meanwhile the other has to hold."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not is_so():
+        assert is_always()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert is_always()
+
+
+def _is_up(ports: Ports, backend: str) -> bool:
+    told = _ask(ports.management, "/metrics")[1].decode()
+    return f'haproxy_server_status{{proxy="{backend}",server="relay",state="UP"}} 1' in told
+
+
+def _readiness(ports: Ports) -> tuple[int, str]:
+    status, body = _ask(ports.management, "/readyz")
+    return status, json.loads(body)["state"]
+
+
+def _ask(port: int, path: str) -> tuple[int, bytes]:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+        connection.request("GET", path)
         answer = connection.getresponse()
-        assert (answer.status, json.loads(answer.read())) == (200, {"state": "ready"})
-        connection.request("GET", "/metrics")
-        assert (
-            b'haproxy_server_status{proxy="new_east",server="east1",state="UP"} 0'
-            in connection.getresponse().read()
-        )
+        return answer.status, answer.read()
 
 
 def _logged(heard: socket.socket, east: Host) -> None:

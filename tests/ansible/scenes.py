@@ -38,6 +38,7 @@ class Ports:
     management: int = field(default_factory=free_tcp_port)
     east: int = field(default_factory=free_tcp_port)
     west: int = field(default_factory=free_tcp_port)
+    relay: int = field(default_factory=free_tcp_port)
 
 
 def inventory(folder: Path, ports: Ports) -> dict[str, object]:
@@ -58,6 +59,7 @@ def inventory(folder: Path, ports: Ports) -> dict[str, object]:
         "signaling_ingress_management": "127.0.0.1",
         "signaling_ingress_management_port": ports.management,
         "signaling_ingress_certificate_file": str(folder / "voice.pem"),
+        "signaling_ingress_relay": f"127.0.0.1:{ports.relay}",
         "signaling_ingress_max_connections": 500,
         "signaling_ingress_regions": region,
         "bgp_asn": POP_ASN,
