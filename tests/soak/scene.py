@@ -14,12 +14,14 @@ from typing import Final
 
 from yarl import URL
 
+from core.config.tables import MAX_SESSION_S
 from core.service.process import Child
 from tests.e2e.kit import PATIENT_HOST, backend
 from transceiver.demo.host import CONFIG_FILE, Daemon, LocalHost, plan_host
 
 CHUNK_BYTES: Final = 65_536
-SETTINGS: Final = PATIENT_HOST | {"backend": "realtime"}
+SETTINGS: Final = PATIENT_HOST | {"backend": "realtime", "max_session_s": MAX_SESSION_S}
+"""Two callers stay for all of a soak, which may be longer than calls last by default."""
 RELAY_SETTINGS: Final = {"idle_timeout_s": 10}
 """A relay holds sockets for a flow for as long after its call, and nobody knows what is left before."""
 
