@@ -34,3 +34,16 @@ def test_links_lead_to_files_that_are_there(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#\s]+)", page.read_text())
     gone = [t for t in targets if "://" not in t and not (page.parent / t).exists()]
     assert gone == []
+
+
+def test_tests_that_a_page_names_are_there() -> None:
+    """A threat whose test was renamed away looks as if something still tried it."""
+    there = "\n".join(path.read_text() for path in ROOT.glob("tests/**/test_*.py"))
+    known = set(re.findall(r"(?:def |class |^)(test_\w+|Test\w+)", there, re.MULTILINE))
+    named = {
+        (page.name, name)
+        for page in PAGES
+        for name in re.findall(r"`(test_\w+|Test[A-Z]\w+)`", page.read_text())
+    }
+    assert named
+    assert sorted(each for each in named if each[1] not in known) == []

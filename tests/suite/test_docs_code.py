@@ -11,6 +11,7 @@ import json
 import re
 import shlex
 import subprocess
+import tempfile
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from core.config.reference import example
 from tests.pages import PAGES, Block, blocks
 from tests.paths import ROOT
 from transceiver.backends.registry import BUILT_IN, choose
+from transceiver.signaling.apikeys import load_api_keys
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 VERBS = re.findall(r"^\.PHONY: ([a-z-]+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
@@ -95,6 +97,9 @@ def judge_toml(text: str) -> None:
     part: dict[str, Any] = tomllib.loads(text)
     if part.keys() & OTHER_TOML.keys():
         return
+    if "key" in part:
+        judge_api_keys(text)
+        return
     whole: dict[str, Any] = tomllib.loads(example())
     for name, table in part.items():
         if isinstance(table, list):
@@ -109,6 +114,14 @@ def judge_toml(text: str) -> None:
     chosen = read.transceiver.backend if read.transceiver is not None else "parrot"
     tables = {name: table for name, table in read.backends.items() if name in ours}
     choose(chosen if chosen in ours else "parrot", tables)
+
+
+def judge_api_keys(text: str) -> None:
+    """A part of a file of API keys."""
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:  # 0600, as such a file has to be
+        file.write(text)
+        file.flush()
+        load_api_keys(Path(file.name))
 
 
 def judge_ini(text: str) -> None:
