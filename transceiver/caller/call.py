@@ -18,6 +18,7 @@ from transceiver.caller.credentials import fresh_credentials
 from transceiver.caller.errors import CallError, Stage
 from transceiver.caller.failures import describe_unusable_untrusted, printable_untrusted
 from transceiver.caller.ice import Nomination
+from transceiver.caller.limits import MAX_RECORDED_SECONDS
 from transceiver.caller.recovery import keep_connected
 from transceiver.caller.sound import SILENCE
 from transceiver.caller.steering import SteeringReport, parse_steering_untrusted
@@ -31,7 +32,7 @@ from transceiver.transport.certificate import Certificate
 SETUP_TIMEOUT_S = 15.0
 """From the answer to the first audio; each stage is expected to take milliseconds."""
 MAX_EVENTS = 10_000
-MAX_HEARD_FRAMES = 600_000 // FRAME_MS
+MAX_HEARD_FRAMES = MAX_RECORDED_SECONDS * 1000 // FRAME_MS
 
 
 @dataclass(frozen=True, slots=True)

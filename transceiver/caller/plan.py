@@ -12,7 +12,7 @@ from yarl import URL
 
 from transceiver.caller.api import calls_url
 from transceiver.caller.ice import Nomination
-from transceiver.caller.limits import DEFAULT_RATE, KEY_VARIABLE, MAX_SECONDS
+from transceiver.caller.limits import DEFAULT_RATE, KEY_VARIABLE, MAX_RECORDED_SECONDS
 from transceiver.caller.settings import probe_session
 from transceiver.caller.sound import default_recording, read_frames
 from transceiver.media import FRAME_MS
@@ -43,6 +43,10 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
     """Raises ValueError or SoundError with a sentence for an operator."""
     if arguments.out is not None and arguments.calls is not None:
         raise ValueError("--out records one call, not the many of --calls")
+    if arguments.out is not None and (arguments.seconds or 0) > MAX_RECORDED_SECONDS:
+        raise ValueError(
+            f"--out records {MAX_RECORDED_SECONDS} s at most: say --seconds {MAX_RECORDED_SECONDS}"
+        )
     if arguments.rate is not None and arguments.calls is None:
         raise ValueError("--rate says how fast the calls of --calls begin, which is not given")
     if arguments.out is not None and not arguments.out.absolute().parent.is_dir():
@@ -67,7 +71,7 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
 
 def _enough_s(frames: int, turns: int) -> float:
     """For a server that answers in about the length of the question; one that never stops is cut off."""
-    return min(MAX_SECONDS, turns * (2 * frames * FRAME_MS / 1000 + LONGER_ANSWER_S))
+    return min(MAX_RECORDED_SECONDS, turns * (2 * frames * FRAME_MS / 1000 + LONGER_ANSWER_S))
 
 
 def _api_key(path: Path | None) -> str | None:

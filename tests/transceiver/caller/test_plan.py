@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.transceiver.caller.test_cli import parse
-from transceiver.caller.limits import DEFAULT_RATE, KEY_VARIABLE, MAX_SECONDS
+from transceiver.caller.limits import DEFAULT_RATE, KEY_VARIABLE, MAX_RECORDED_SECONDS
 from transceiver.caller.plan import LONGER_ANSWER_S, MAX_KEY_FILE_BYTES, Plan, make_plan
 from transceiver.media import FRAME_MS
 
@@ -21,9 +21,15 @@ def test_a_call_lasts_as_long_as_it_is_asked_to_and_never_too_long() -> None:
     length_s = len(once.recording) * FRAME_MS / 1000
     assert (once.turns, once.seconds) == (1, pytest.approx(2 * length_s + LONGER_ANSWER_S))
     assert plan_of("--turns", "3").seconds == pytest.approx(3 * once.seconds)
-    assert plan_of("--turns", "100").seconds == MAX_SECONDS
+    assert plan_of("--turns", "100").seconds == MAX_RECORDED_SECONDS
     for_a_while = plan_of("--seconds", "7")
     assert (for_a_while.turns, for_a_while.seconds) == (None, 7)
+
+
+def test_a_call_may_last_longer_than_a_recording(tmp_path: Path) -> None:
+    assert plan_of("--seconds", "3600").seconds == 3600
+    with pytest.raises(ValueError, match="--out records 600 s at most"):
+        plan_of("--seconds", "601", "--out", str(tmp_path / "heard.wav"))
 
 
 def test_a_key_is_of_the_file_or_else_of_the_environment(
