@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.acceptance import wires
 from tests.acceptance.errors import UnmetError
 from tests.acceptance.machine import SSH, Machine
 from tests.ansible.collection import INVENTORY, environment, installed
+from tests.certificates import self_signed
 
 SECONDS = 1800
-OVER_SSH = {"ANSIBLE_TIMEOUT": "60", "ANSIBLE_PIPELINING": "1"}
+SETTINGS = {
+    "ANSIBLE_TIMEOUT": "60",
+    # What costs an emulated processor most is a process of Python, and a handshake.
+    "ANSIBLE_PIPELINING": "1",
+    "ANSIBLE_GATHERING": "smart",
+    "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=300",
+}
+"""Of an operator's ansible.cfg, who has hosts far away."""
 _RECAP = re.compile(
     r"^(?P<host>\S+)\s+: ok=(?P<ok>\d+)\s+changed=(?P<changed>\d+)\s+unreachable=(?P<unreachable>\d+)\s+"
     r"failed=(?P<failed>\d+)",
@@ -44,40 +54,55 @@ def recaps(said: str) -> dict[str, Recap]:
 
 
 class Playbooks:
-    """Of one run: its copy of the example inventory with keys of its own, and where it logs."""
+    """Of one run: its copy of the example inventory with secrets of its own, and where it logs."""
 
     def __init__(self, folder: Path, bundle: Path, voxpop: Sequence[str]) -> None:
         self._folder = folder
         self._bundle = bundle
         self.inventory = folder / "inventory"
         self.api_key = folder / "api.key"
+        self.certificate = folder / "certificate.pem"
         if not self.inventory.exists():
             shutil.copytree(INVENTORY, self.inventory)
-            subprocess.run(
-                [*voxpop, "keys", "new", str(self.inventory / "keys.toml")],
-                check=True,
-                stdout=subprocess.DEVNULL,
-            )
-            made = subprocess.run(
-                [*voxpop, "api-key", "new", str(self.inventory / "api-keys.toml"), "acceptance"],
-                check=True, capture_output=True, text=True,
-            )  # fmt: skip
-            self.api_key.touch(mode=0o600)
-            self.api_key.write_text(made.stdout)
+            self._make_secrets(voxpop)
 
-    def play(self, name: str, machines: Mapping[str, Machine], which: str = "newest") -> dict[str, Recap]:
-        """A playbook by its full name, for hosts of the inventory. Raises UnmetError when a task fails."""
-        log = self._folder / f"{name.rpartition('.')[2]}-{which}.log"
+    def _make_secrets(self, voxpop: Sequence[str]) -> None:
+        """As docs/pop.md has an operator make them; the certificate is its own authority."""
+        subprocess.run(
+            [*voxpop, "keys", "new", str(self.inventory / "keys.toml")],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        made = subprocess.run(
+            [*voxpop, "api-key", "new", str(self.inventory / "api-keys.toml"), "acceptance"],
+            check=True, capture_output=True, text=True,
+        )  # fmt: skip
+        _write_closed(self.api_key, made.stdout)
+        _write_closed(self.inventory / "store-password", secrets.token_hex(32) + "\n")
+        certificate, key = self_signed(self._folder, wires.SIGNALING_ADDRESS)
+        _write_closed(self.inventory / "voice.pem", certificate.read_text() + key.read_text())
+
+    def play(
+        self, name: str, machines: Mapping[str, Machine], *more: str, which: str = "newest"
+    ) -> dict[str, Recap]:
+        """A playbook by its full name, for hosts of the inventory, with more options. What it says is in the
+        run's folder, under its name. Raises UnmetError when a task fails.
+        """
+        log = self.log(name, which)
         with installed() as collections, log.open("wb") as out:
             done = subprocess.run(
-                ["ansible-playbook", *self._arguments(machines), name],
-                cwd=collections, env=environment(which, collections) | OVER_SSH, stdin=subprocess.DEVNULL,
+                ["ansible-playbook", *self._arguments(machines), *more, name],
+                cwd=collections, env=environment(which, collections) | SETTINGS, stdin=subprocess.DEVNULL,
                 stdout=out, stderr=subprocess.STDOUT, timeout=SECONDS, check=False,
             )  # fmt: skip
         found = recaps(log.read_text())
         if done.returncode != 0 or set(found) != set(machines):
             raise UnmetError(f"{name} failed; the end of {log}:\n{_end_of(log.read_text())}")
         return found
+
+    def log(self, name: str, which: str = "newest") -> Path:
+        """What was said when a playbook was played last."""
+        return self._folder / f"{name.rpartition('.')[2]}-{which}.log"
 
     def _arguments(self, machines: Mapping[str, Machine]) -> list[str]:
         hosts = {name: self._connection(machine) for name, machine in machines.items()}
@@ -88,7 +113,7 @@ class Playbooks:
             "base_bundle": str(self._bundle), "base_time_synchronised": False,
             "edge_interfaces": ["enp0s3", "enp0s4"], "edge_public_only": ["enp0s3"],
         }  # fmt: skip
-        inventories = [f"--inventory={self.inventory}", f"--inventory={ours}"]
+        inventories = [f"--inventory={self.inventory / 'hosts.yml'}", f"--inventory={ours}"]
         return [*inventories, f"--limit={','.join(machines)}", f"--extra-vars={json.dumps(more)}", "--diff"]
 
     @staticmethod
@@ -97,6 +122,11 @@ class Playbooks:
             "ansible_host": "127.0.0.1", "ansible_port": machine.port, "ansible_user": "root",
             "ansible_ssh_common_args": " ".join([*SSH, *machine.ssh_options()]),
         }  # fmt: skip
+
+
+def _write_closed(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(text)
 
 
 def _end_of(text: str, lines: int = 30) -> str:

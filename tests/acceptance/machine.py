@@ -79,7 +79,7 @@ class Machine:
             with (self._place.folder / f"{self.name}.qemu").open("ab") as log:
                 # It ends with us, however we end; a Ctrl-C is for us, who switch it off.
                 self._process = subprocess.Popen(
-                    ["setpriv", "--pdeathsig", "KILL", "nice", "-n", "10", *qemu.command(spec)],
+                    ["setpriv", "--pdeathsig", "KILL", *qemu.command(spec)],
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                     pass_fds=[number for nic in nics for number in nic.descriptors],
                 )  # fmt: skip

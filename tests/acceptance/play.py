@@ -16,7 +16,7 @@ from tests.acceptance.errors import UnmetError
 from tests.acceptance.machine import Machine
 from tests.acceptance.scene import VOXPOP, Scene
 
-EBPF_S = 3000.0
+EBPF_S, ANNOUNCED_S = 3000.0, 120.0
 FAST = {"forward_upstream", "forward_downstream"}
 LISTENS = {
     "udp 198.51.100.1:3478", "tcp 10.10.1.1:9464", "tcp 10.10.1.1:9466", "tcp 0.0.0.0:22", "tcp [::]:22",
@@ -63,8 +63,8 @@ def _boot(scene: Scene) -> str:
             host.run(f"cat >/etc/systemd/network/{name}", given=text.encode())
         host.run("networkctl reload")
     for address in (wires.POP_PUBLIC, wires.POP_BACKBONE, wires.REGION):
-        scene.in_client("ping", "-q", "-c", "1", "-w", "30", address, seconds=60)
-    return "PoP and region host answer the client's ping; nothing of Voxpop is on them"
+        scene.inside(wires.ROUTER, "ping", "-q", "-c", "1", "-w", "30", address, seconds=60)
+    return "PoP and region host answer the router's ping; nothing of Voxpop is on them"
 
 
 def _provision(scene: Scene) -> str:
@@ -85,6 +85,8 @@ def _again(scene: Scene) -> str:
 
 def _call(scene: Scene) -> str:
     pop, _ = scene.hosts.values()
+    for prefix in (wires.VIP_PREFIX, wires.SIGNALING_PREFIX):
+        scene.speakers.until_announced(prefix, ANNOUNCED_S)
     before = _fast(pop)
     key = ("--api-key-file", str(scene.playbooks.api_key))
     words = ("call", wires.SIGNALING, "--json", "--turns", "1", *key)

@@ -11,17 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ebpf.net import netns
-from tests.acceptance import image, machine, recipe, wires
+from tests.acceptance import image, machine, recipe, speakers, wires
 from tests.acceptance.ansible import Playbooks
 from tests.acceptance.errors import UnmetError
 from tests.acceptance.machine import Machine, Place
 from tests.acceptance.qemu import Disk
+from tests.acceptance.speakers import Speakers
 from tests.paths import ROOT
 
 POP, REGION = "fra1.example.net", "frankfurt1.example.net"
 """Of the example inventory, as is the rest of it."""
 VOXPOP = (sys.executable, "-m", "voxpop")
-GUEST_MIB = 2048
+GUEST_MIB = 4096
 CHECKOUT_MIB = 1600
 
 
@@ -44,6 +45,13 @@ class Scene:
         machine.make_key(key)
         self._place = Place(folders.run, key)
         self._made: dict[str, Machine] = {}
+        self._speakers: Speakers | None = None
+
+    @property
+    def speakers(self) -> Speakers:
+        """The router and the upstream of it, while the scene is played."""
+        assert self._speakers is not None
+        return self._speakers
 
     @property
     def pop(self) -> Machine:
@@ -103,10 +111,11 @@ class Scene:
 
     def in_client(self, *command: str, seconds: float) -> str:
         """What a command prints that runs where the client is. Raises UnmetError when it fails."""
-        with netns.inside(wires.CLIENT):
-            process = subprocess.Popen(
-                command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-            )
+        return self.inside(wires.CLIENT, *command, seconds=seconds)
+
+    def inside(self, namespace: str, *command: str, seconds: float) -> str:
+        """The same in any namespace of the scene."""
+        process = self.begin(namespace, *command)
         try:
             out, err = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
@@ -118,10 +127,18 @@ class Scene:
             raise UnmetError(f"{' '.join(command)}: exit status {process.returncode}\n{out}{err}")
         return out
 
+    def begin(self, namespace: str, *command: str) -> subprocess.Popen[str]:
+        """A command that knows the certificate of signaling, in a namespace; it is for the caller to end."""
+        with netns.inside(namespace):
+            return subprocess.Popen(
+                command, cwd=ROOT, env={**os.environ, "SSL_CERT_FILE": str(self.playbooks.certificate)},
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            )  # fmt: skip
+
     @contextlib.contextmanager
     def playing(self) -> Iterator[None]:
         """The network is there meanwhile; at the end no machine runs on."""
-        with wires.wired():
+        with wires.wired(), speakers.speaking(self.folders.run) as self._speakers:
             try:
                 yield
                 for made in self._made.values():

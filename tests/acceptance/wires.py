@@ -1,11 +1,13 @@
-"""The network around the machines: a switch, a router and a client in namespaces of this machine.
+"""The network around the machines: a switch, two routers and a client in namespaces of this machine.
 
-    client ── router ──[public]──── PoP, the VIP on its loopback interface
-                │  └───[backbone]── PoP
-                └──────[region]──── region host
+    client ── upstream ── router ──[public]──── PoP
+                            │  └───[backbone]── PoP
+                            └──────[region]──── region host
 
-Addresses are those of the example inventory of `ansible/`, so that it is what is played. The bridges are in a
-namespace of their own: the router's links stay up when a machine dies, as at a switch.
+Addresses are those of the example inventory of `ansible/`, so that it is what is played. Which way VIPs and
+signaling are is configured nowhere: the router learns it from the PoP by BGP, the upstream from the router
+(`speakers.py`). The bridges are in a namespace of their own: the router's links stay up when a machine dies,
+as at a switch.
 """
 
 from __future__ import annotations
@@ -17,16 +19,17 @@ from ebpf.net import netns
 from ebpf.net.netns import Wiring
 from tests.acceptance.machine import Wire
 
-SWITCH, ROUTER, CLIENT = (f"voxpop-acceptance-{name}" for name in ("switch", "router", "client"))
-ROUTERS = {
-    "public": "100.64.0.254",
-    "backbone": "10.10.1.254",
-    "region": "10.20.0.254",
-    "client": "192.0.2.254",
-}
-CLIENTS, CLIENT_ADDRESS = "192.0.2.0/24", "192.0.2.1"
-POP_PUBLIC, POP_BACKBONE, REGION = "100.64.0.1", "10.10.1.1", "10.20.0.1"
-VIP, METRICS, SIGNALING = "198.51.100.1", f"http://{POP_BACKBONE}:9464", f"http://{REGION}:8080"
+SWITCH, ROUTER, UPSTREAM, CLIENT = (
+    f"voxpop-acceptance-{name}" for name in ("switch", "router", "upstream", "client")
+)
+LINKS = {"public": "172.16.1.1", "backbone": "10.10.1.254", "region": "10.20.0.254"}
+"""The router's address at each."""
+ROUTER_TRANSIT, UPSTREAM_TRANSIT = "172.31.0.1", "172.31.0.2"
+CLIENTS, CLIENT_GATEWAY, CLIENT_ADDRESS = "198.18.0.0/24", "198.18.0.254", "198.18.0.1"
+POP_PUBLIC, POP_BACKBONE, REGION = "172.16.1.2", "10.10.1.1", "10.20.0.1"
+VIP, VIP_PREFIX = "198.51.100.1", "198.51.100.0/24"
+SIGNALING_ADDRESS, SIGNALING_PREFIX = "192.0.2.1", "192.0.2.0/24"
+METRICS, SIGNALING = f"http://{POP_BACKBONE}:9464", f"https://{SIGNALING_ADDRESS}"
 
 POP_WIRES = (
     Wire(SWITCH, "public", "public-pop", "52:54:00:00:01:01"),
@@ -45,12 +48,10 @@ def _network(interface: str, address: str, gateway: str, *destinations: str) -> 
 
 # What is there before Voxpop is: somebody has given the interfaces their addresses.
 POP_NETWORK = {
-    "20-public.network": _network("enp0s3", POP_PUBLIC, ROUTERS["public"], CLIENTS),
-    "30-backbone.network": _network("enp0s4", POP_BACKBONE, ROUTERS["backbone"], "10.20.0.0/24"),
+    "20-public.network": _network("enp0s3", POP_PUBLIC, LINKS["public"], CLIENTS),
+    "30-backbone.network": _network("enp0s4", POP_BACKBONE, LINKS["backbone"], "10.20.0.0/24"),
 }
-REGION_NETWORK = {
-    "20-region.network": _network("enp0s3", REGION, ROUTERS["region"], "10.10.1.0/24", CLIENTS),
-}
+REGION_NETWORK = {"20-region.network": _network("enp0s3", REGION, LINKS["region"], "10.10.1.0/24")}
 
 
 @contextlib.contextmanager
@@ -65,28 +66,34 @@ def wired() -> Iterator[None]:
 
 
 def _build() -> None:
-    for name in (SWITCH, ROUTER, CLIENT):
+    for name in (SWITCH, ROUTER, UPSTREAM, CLIENT):
         netns.create(name)
-    with Wiring(SWITCH) as switch, Wiring(ROUTER) as router:
-        for bridge in ("public", "backbone", "region"):
+    with Wiring(SWITCH) as switch, Wiring(ROUTER) as router, Wiring(UPSTREAM) as upstream:
+        for bridge, address in LINKS.items():
             switch.bridge(bridge)
             switch.veth(f"{bridge}-router", bridge, ROUTER)
             switch.join(f"{bridge}-router", bridge)
             switch.up(f"{bridge}-router")
             switch.up(bridge)
-        router.veth("client", "eth0", CLIENT)
-        for link, address in ROUTERS.items():
-            router.address(link, f"{address}/24")
-            router.up(link)
-        router.route(f"{VIP}/32", POP_PUBLIC)
+            _give(router, bridge, address)
+        router.veth("transit", "transit", UPSTREAM)
+        _give(router, "transit", ROUTER_TRANSIT)
+        _give(upstream, "transit", UPSTREAM_TRANSIT)
+        upstream.veth("clients", "eth0", CLIENT)
+        _give(upstream, "clients", CLIENT_GATEWAY)
     with Wiring(CLIENT) as client:
-        client.address("eth0", f"{CLIENT_ADDRESS}/24")
-        client.up("eth0")
-        client.route("0.0.0.0/0", ROUTERS["client"])
-    netns.set_option(ROUTER, "net/ipv4/ip_forward", 1)
+        _give(client, "eth0", CLIENT_ADDRESS)
+        client.route("0.0.0.0/0", CLIENT_GATEWAY)
+    for name in (ROUTER, UPSTREAM):
+        netns.set_option(name, "net/ipv4/ip_forward", 1)
+
+
+def _give(wiring: Wiring, interface: str, address: str) -> None:
+    wiring.address(interface, f"{address}/24")
+    wiring.up(interface)
 
 
 def remove() -> None:
     """Remove what there is of it. Idempotent."""
-    for name in (SWITCH, ROUTER, CLIENT):
+    for name in (SWITCH, ROUTER, UPSTREAM, CLIENT):
         netns.remove(name)
