@@ -40,38 +40,52 @@ def cache() -> Path:
 
 
 def ensure(recipe: Recipe, folder: Path) -> Image:
-    """The image of a recipe, built if it is not kept in `folder`. Raises UnmetError."""
+    """The image of a recipe, built if it is not kept in `folder`, with those that it is built on. Raises
+    UnmetError.
+    """
     kept = folder / recipe.key
     if not kept.exists():
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=f".{recipe.name}-") as name:
-            made = Path(name) / "made"
-            made.mkdir()
-            _build(recipe, Path(name) / "root", made)
-            made.rename(kept)  # all of it or nothing
+            _build(recipe, Path(name) / "root", folder)
     return Image.within(kept)
 
 
-def _build(recipe: Recipe, root: Path, made: Path) -> None:
-    _run(["debootstrap", "--variant=minbase", "--include=ca-certificates", recipe.suite, str(root), MIRROR])
+def _build(recipe: Recipe, root: Path, folder: Path) -> None:
+    """One root, which grows: what is kept of a recipe goes on as the root of the one that is built on it."""
+    if recipe.base is None:
+        _run(
+            ["debootstrap", "--variant=minbase", "--include=ca-certificates", recipe.suite, str(root), MIRROR]
+        )
+    else:
+        _build(recipe.base, root, folder)
+    for path, text in recipe.files:
+        target = root / path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
     _take_sources(root)
     _in(root, "apt-get update -qq")
     _in(root, "apt-get upgrade -y -qq")
     _in(root, f"apt-get install -y -qq --no-install-recommends {' '.join(recipe.packages)}")
     # An index that is there already spares each machine a minute of its first apt.
     _in(root, "apt-get clean && apt-cache gencaches")
-    for path, text in recipe.files:
-        target = root / path.lstrip("/")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text)
     _forget(root)
-    _in(root, f"systemctl enable --quiet {' '.join(recipe.units)}")
+    if recipe.units:
+        _in(root, f"systemctl enable --quiet {' '.join(recipe.units)}")
+    if not (folder / recipe.key).exists():
+        _keep(recipe, root, folder / recipe.key)
+
+
+def _keep(recipe: Recipe, root: Path, kept: Path) -> None:
+    made = root.parent / "made"
+    made.mkdir()
     image = Image.within(made)
     shutil.copy(root / "vmlinuz", image.kernel)
     shutil.copy(root / "initrd.img", image.initrd)
     _run(
         ["mke2fs", "-q", "-t", "ext4", "-L", "root", "-d", str(root), str(image.disk), f"{recipe.size_mib}M"]
     )
+    made.rename(kept)  # all of it or nothing
 
 
 def _take_sources(root: Path) -> None:
@@ -79,6 +93,7 @@ def _take_sources(root: Path) -> None:
     if SOURCES.exists():
         (root / "etc/apt/sources.list").unlink(missing_ok=True)
         shutil.copy(SOURCES, root / "etc/apt/sources.list.d")
+    (root / "etc/resolv.conf").unlink(missing_ok=True)
     shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
 
 

@@ -87,8 +87,8 @@ class Scene:
         (self.folders.run / "tests.qcow2").unlink(missing_ok=True)
         of_tests = image.ensure(recipe.KERNEL_TESTS, self.folders.images)
         checkout = Disk(self._checkout(), format="raw", readonly=True)
-        spec = machine.new_spec(self._place, "tests", of_tests, 2, GUEST_MIB, (checkout,))
-        made = Machine(self._place, spec)
+        spec = machine.new_spec(self._place, "tests", of_tests, 1, GUEST_MIB, (checkout,))
+        made = self._made[spec.name] = Machine(self._place, spec)
         with machine.switched_off(made):
             made.start()
             made.wait_until_up()
@@ -141,10 +141,10 @@ class Scene:
         with wires.wired(), speakers.speaking(self.folders.run) as self._speakers:
             try:
                 yield
-                for made in self._made.values():
+                for made in list(self._made.values()):
                     made.off()
             finally:
-                for made in self._made.values():
+                for made in list(self._made.values()):
                     made.kill()
 
 
