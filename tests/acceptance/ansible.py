@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.acceptance import wires
+from tests.acceptance import warm, wires
 from tests.acceptance.errors import UnmetError
 from tests.acceptance.machine import SSH, Machine
 from tests.ansible.collection import INVENTORY, environment, installed
@@ -120,6 +120,7 @@ class Playbooks:
     def _connection(machine: Machine) -> dict[str, object]:
         return {
             "ansible_host": "127.0.0.1", "ansible_port": machine.port, "ansible_user": "root",
+            "ansible_python_interpreter": warm.INTERPRETER,
             "ansible_ssh_common_args": " ".join([*SSH, *machine.ssh_options()]),
         }  # fmt: skip
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.acceptance import image, kernel, recipe, wires
+from tests.acceptance import image, kernel, recipe, warm, wires
 from tests.acceptance.errors import UnmetError
 from tests.acceptance.machine import Machine
 from tests.acceptance.scene import VOXPOP, Scene
@@ -49,6 +49,7 @@ def _boot(scene: Scene) -> str:
         for name, text in networks.items():
             host.run(f"cat >/etc/systemd/network/{name}", given=text.encode())
         host.run("networkctl reload")
+        warm.install(host)
     for address in (wires.POP_PUBLIC, wires.POP_BACKBONE, wires.REGION):
         scene.inside(wires.ROUTER, "ping", "-q", "-c", "1", "-w", "30", address, seconds=60)
     return "PoP and region host answer the router's ping; nothing of Voxpop is on them"
