@@ -24,6 +24,7 @@ SETTINGS = {
     "ANSIBLE_PIPELINING": "1",
     "ANSIBLE_GATHERING": "smart",
     "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=300",
+    "ANSIBLE_SSH_TRANSFER_METHOD": "piped",
 }
 """Of an operator's ansible.cfg, who has hosts far away."""
 _RECAP = re.compile(
