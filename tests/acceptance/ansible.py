@@ -17,7 +17,7 @@ from tests.acceptance.machine import SSH, Machine
 from tests.ansible.collection import INVENTORY, environment, installed
 from tests.certificates import self_signed
 
-SECONDS = 1800
+SECONDS = 3600
 SETTINGS = {
     "ANSIBLE_TIMEOUT": "60",
     # What costs an emulated processor most is a process of Python, and a handshake.
