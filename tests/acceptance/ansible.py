@@ -27,6 +27,18 @@ SETTINGS = {
     "ANSIBLE_SSH_TRANSFER_METHOD": "piped",
 }
 """Of an operator's ansible.cfg, who has hosts far away."""
+UNKNOWN = {"edge_interfaces": ["enp0s3", "enp0s4"], "edge_public_only": ["enp0s3"]}
+"""All that the example does not know: names of these NICs."""
+EMULATED = {
+    "base_time_synchronised": False,
+    "edge_announce_settings": {
+        "interval_ms": 2000, "timeout_ms": 2000, "rise": 2, "fall": 4, "hold_down_s": 2.0,
+    },
+    "bgp_bfd_interval_ms": 400,
+}  # fmt: skip
+"""What is of the emulator: it sets the clock, and where it is busy a relay answers a checker in a second, and
+BIRD the router in half of one.
+"""
 _RECAP = re.compile(
     r"^(?P<host>\S+)\s+: ok=(?P<ok>\d+)\s+changed=(?P<changed>\d+)\s+unreachable=(?P<unreachable>\d+)\s+"
     r"failed=(?P<failed>\d+)",
@@ -109,11 +121,7 @@ class Playbooks:
         hosts = {name: self._connection(machine) for name, machine in machines.items()}
         ours = self._folder / "connections.yml"
         ours.write_text(json.dumps({"all": {"hosts": hosts}}))
-        # All that the example does not know: names of these NICs, and that an emulator sets the clock.
-        more = {
-            "base_bundle": str(self._bundle), "base_time_synchronised": False,
-            "edge_interfaces": ["enp0s3", "enp0s4"], "edge_public_only": ["enp0s3"],
-        }  # fmt: skip
+        more = {"base_bundle": str(self._bundle), **UNKNOWN, **EMULATED}
         inventories = [f"--inventory={self.inventory / 'hosts.yml'}", f"--inventory={ours}"]
         return [*inventories, f"--limit={','.join(machines)}", f"--extra-vars={json.dumps(more)}", "--diff"]
 

@@ -28,11 +28,11 @@ router id {router_id};
 protocol device {{ scan time 1; }}
 protocol kernel {{ ipv4 {{ import none; export where source = RTS_BGP; }}; }}
 """
-# As fast as the role bgp has it at the other end.
+# As fast as the PoP has it.
 ROUTER_CONFIG = (
     _COMMON.format(router_id=wires.ROUTER_TRANSIT)
     + f"""
-protocol bfd {{ interface "public" {{ interval 300 ms; multiplier 3; idle tx interval 300 ms; }}; }}
+protocol bfd {{ interface "public" {{ interval 400 ms; multiplier 3; idle tx interval 400 ms; }}; }}
 
 protocol bgp fra1 {{
   local {wires.LINKS["public"]} as {ROUTER_ASN};
