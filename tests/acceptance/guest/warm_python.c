@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #define PYTHON	  "/usr/bin/python3"
-#define SOCKET	  "/run/warm-python"
 #define FILES	  4
 #define MAX_BYTES (1 << 20)
 

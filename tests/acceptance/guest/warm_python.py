@@ -11,6 +11,7 @@ It runs on the machine, apart from the checkout.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import hashlib
 import importlib
@@ -27,8 +28,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-SOCKET = Path("/run/warm-python")
-KEPT = Path("/var/cache/warm-python")
+SOCKET, KEPT = map(Path, sys.argv[1:3])
+"""Where it is asked, and where code is kept."""
 FILES = 4
 """Standard input, output and error, and the folder to be in."""
 MAX_BYTES = 1 << 20
@@ -110,11 +111,14 @@ def serve() -> NoReturn:
     KEPT.mkdir(mode=0o700, parents=True, exist_ok=True)
     vars(zipimport)["_compile_source"] = compile_once
     for name in IMPORTED:
-        importlib.import_module(name)
+        with contextlib.suppress(ModuleNotFoundError):  # a host without apt is no Debian
+            importlib.import_module(name)
     with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(SOCKET))
-        SOCKET.chmod(0o600)
+        bound = SOCKET.with_suffix(".new")
+        listening.bind(str(bound))
+        bound.chmod(0o600)
         listening.listen()
+        bound.rename(SOCKET)  # who finds it is answered
         gc.freeze()
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         while True:
