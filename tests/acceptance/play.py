@@ -33,8 +33,8 @@ LISTENS = {
     "tcp 10.10.1.1:9100": "metrics",
 }
 """Of a PoP host; metrics at the management address, and of checkers and HAProxy their health."""
-OF_BFD = re.compile(r"^udp 172\.16\.1\.2%enp0s3:(49[2-9]\d\d|[56]\d{4})$")
-"""From where BIRD sends BFD: a port of its own for each neighbour (RFC 5881 §4)."""
+OF_BFD = re.compile(r"^udp 172\.16\.1\.2%enp0s3:\d+$")
+"""From where BIRD sends BFD: a socket for each neighbour, that the kernel has given its port."""
 OF_DEBIAN = re.compile(r"^\S+ (127\.0\.0\.\d+(%lo)?:53|.*%enp0s2:68)$")
 """systemd's own resolver and DHCP client, which an installer may leave out."""
 
