@@ -202,7 +202,7 @@ class Daemon(ABC, Generic[S]):
         return cast(DaemonSettings, getattr(config, self.name))
 
     def _is_ready(self) -> bool:
-        return self.lifecycle.state is State.READY
+        return self.lifecycle.state is State.READY and not self._is_interrupted
 
     def _enter(self, state: State) -> None:
         self.lifecycle.state = state
@@ -284,7 +284,10 @@ class Daemon(ABC, Generic[S]):
     def _end(self) -> None:
         if self.lifecycle.state is State.STARTING:
             self.supervisor.kill()
-        self._enter(State.DRAINING)
+        # An upgrade starts it anew by SIGINT while its flows are kept: not fit for a moment, and no drain, by
+        # which a checker would withdraw the host at once.
+        is_brief = self._is_interrupted and self.lifecycle.state is State.READY
+        self._enter(State.READY if is_brief else State.DRAINING)
         self._end_wanted.set()
         self._stop_wanted.set()
 

@@ -139,6 +139,23 @@ def test_a_signal_that_ends_it_at_once(tiny: Tiny) -> None:
     assert not any(map(is_running, workers))
 
 
+def test_one_that_ends_at_once_is_not_fit_and_does_not_drain(tiny: Tiny) -> None:
+    """So a checker bears it, as long as it is back soon; a drain withdraws at once."""
+    tiny.start()
+    for worker in tiny.summary()["workers"]:
+        os.kill(worker, signal.SIGSTOP)  # so that it takes a moment
+    tiny.signal(signal.SIGINT)
+    said: list[tuple[int, str, str | None]] = []
+
+    def is_unfit() -> bool:
+        said.append(tiny.get("/readyz"))
+        return said[-1][0] == 503
+
+    eventually(is_unfit, "it is not fit")
+    assert '"state": "ready"' in said[-1][1]
+    assert tiny.wait() == 130
+
+
 def test_workers_that_cannot_start_end_it(tiny: Tiny) -> None:
     tiny.mark("broken")
     tiny.spawn()
