@@ -71,7 +71,7 @@ class Playbooks:
 
     def __init__(self, folder: Path, bundle: Path, voxpop: Sequence[str]) -> None:
         self._folder = folder
-        self._bundle = bundle
+        self.bundle = bundle
         self.inventory = folder / "inventory"
         self.api_key = folder / "api.key"
         self.certificate = folder / "certificate.pem"
@@ -121,7 +121,7 @@ class Playbooks:
         hosts = {name: self._connection(machine) for name, machine in machines.items()}
         ours = self._folder / "connections.yml"
         ours.write_text(json.dumps({"all": {"hosts": hosts}}))
-        more = {"base_bundle": str(self._bundle), **UNKNOWN, **EMULATED}
+        more = {"base_bundle": str(self.bundle), **UNKNOWN, **EMULATED}
         inventories = [f"--inventory={self.inventory / 'hosts.yml'}", f"--inventory={ours}"]
         return [*inventories, f"--limit={','.join(machines)}", f"--extra-vars={json.dumps(more)}", "--diff"]
 

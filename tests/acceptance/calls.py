@@ -67,7 +67,7 @@ def without_loss(call: Told) -> str:
     if call.error or lost or call.moves or call.restarts or not call.received:
         raise UnmetError(f"the call that went on meanwhile was disturbed: {call}")
     heard = f"{call.received} packets heard, {call.sent} sent, none lost"
-    return f"a call of {call.seconds:.0f} s meanwhile: {heard}"
+    return f"a call of {call.seconds:.0f} s: {heard}"
 
 
 class Calling:

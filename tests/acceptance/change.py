@@ -34,7 +34,7 @@ def upgrade(scene: Scene) -> str:
         seen = without_loss(call.hang_up())
         play.result()
     expect({POP: new, REGION: new}, running(scene), "after the upgrade")
-    return f"{old} → {new}; {seen}; the region was changed when it was over"
+    return f"{old} → {new}, the PoP under {seen}; the region when it was over"
 
 
 def rollback(scene: Scene) -> str:
@@ -44,9 +44,9 @@ def rollback(scene: Scene) -> str:
         began_s = time.time()
         scene.playbooks.play("voxpop.edge.rollback", scene.hosts, *variables(**calling_variables(scene)))
         heard = router.heard()
-    gone = changed(heard, wires.VIP_PREFIX, began_s, ())
-    back = changed(heard, wires.VIP_PREFIX, began_s, (wires.POP_PUBLIC,))
-    if gone is None or back is None or back.at_s < gone.at_s:
+    gone = changed(heard, wires.VIP_PREFIX, began_s, (wires.SECOND_ASIDE,))
+    back = gone and changed(heard, wires.VIP_PREFIX, gone.at_s, (wires.POP_PUBLIC,))
+    if gone is None or back is None:
         raise UnmetError(f"{wires.VIP_PREFIX} was not withdrawn and announced again: {heard}")
     old = bundles.version_of(scene.playbooks.bundle)
     expect({POP: old, REGION: old}, running(scene), "after the rollback")
@@ -71,7 +71,7 @@ def keys(scene: Scene) -> str:
     scene.playbooks.play("voxpop.edge.keys", scene.hosts, "--tags=remove", *more)
     expect(Keys((both.mint_with,), both.mint_with), known(scene), "after the older key was removed")
     placed(scene)
-    return f"key {old} → {both.mint_with}; {seen}; a new call with the new key alone"
+    return f"key {old} → {both.mint_with} under {seen}; a new call with the new key alone"
 
 
 def known(scene: Scene) -> Keys:

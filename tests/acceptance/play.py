@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.acceptance import image, kernel, recipe, warm, wires
+from tests.acceptance import change, image, kernel, leaving, outage, recipe, warm, wires
 from tests.acceptance.errors import UnmetError
 from tests.acceptance.machine import Machine
 from tests.acceptance.scene import VOXPOP, Scene
@@ -65,6 +65,7 @@ def _boot(scene: Scene) -> str:
         warm.install(host)
     for address in (wires.POP_PUBLIC, wires.POP_BACKBONE, wires.REGION):
         scene.inside(wires.ROUTER, "ping", "-q", "-c", "1", "-w", "30", address, seconds=60)
+    leaving.look(scene)
     return "PoP and region host answer the router's ping; nothing of Voxpop is on them"
 
 
@@ -162,4 +163,12 @@ STEPS = (
     Step("metrics", _metrics),
     Step("listens", _listens),
     Step("reboot", _reboot),
+    Step("upgrade", change.upgrade),
+    Step("drain", outage.drain),
+    Step("undrain", outage.undrain),
+    Step("kill", outage.kill),
+    Step("comeback", outage.comeback),
+    Step("rollback", change.rollback),
+    Step("keys", change.keys),
+    Step("decommission", leaving.decommission),
 )

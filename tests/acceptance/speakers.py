@@ -1,7 +1,8 @@
-"""Who speaks BGP with the PoP: a BIRD in the router's namespace, with BFD, and one upstream of it.
+"""Who speaks BGP with the PoP: a BIRD in the router's namespace, with BFD, and whom that one speaks with.
 
 The router takes from the PoP what the example inventory says that it announces, tells it nothing, and passes
-it on to the upstream, from where clients come.
+it on to the upstream, from where clients come. The second announces the VIPs as well, from further away: the
+router leads there while the PoP is not announced.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from tests.acceptance import wires
 from tests.acceptance.errors import UnmetError
 from tests.processes import end
 
-POP_ASN, ROUTER_ASN, UPSTREAM_ASN = 65011, 65000, 65100
+POP_ASN, ROUTER_ASN, UPSTREAM_ASN, SECOND_ASN = 65011, 65000, 65100, 65200
 POLL_S, START_S = 0.01, 10.0
 _COMMON = """\
 log stderr all;
@@ -43,6 +44,14 @@ protocol bgp fra1 {{
   connect retry time 1;
   error wait time 1, 4;
   ipv4 {{ import where net ~ [ {wires.VIP_PREFIX}, {wires.SIGNALING_PREFIX} ]; export none; }};
+}}
+
+protocol bgp to_second {{
+  local {wires.ROUTER_ASIDE} as {ROUTER_ASN};
+  neighbor {wires.SECOND_ASIDE} as {SECOND_ASN};
+  connect delay time 1;
+  connect retry time 1;
+  ipv4 {{ import where net = {wires.VIP_PREFIX}; export none; }};
 }}
 
 protocol bgp to_upstream {{
@@ -68,14 +77,38 @@ protocol bgp to_router {{
 }}
 """
 )
+# A path that is longer is taken when there is no other.
+SECOND_CONFIG = (
+    _COMMON.format(router_id=wires.SECOND_ASIDE)
+    + f"""
+protocol static {{ ipv4; route {wires.VIP_PREFIX} unreachable; }}
+
+protocol bgp to_router {{
+  local {wires.SECOND_ASIDE} as {SECOND_ASN};
+  neighbor {wires.ROUTER_ASIDE} as {ROUTER_ASN};
+  connect delay time 1;
+  connect retry time 1;
+  ipv4 {{
+    import none;
+    export filter {{
+      if source != RTS_STATIC then reject;
+      bgp_path.prepend({SECOND_ASN});
+      bgp_path.prepend({SECOND_ASN});
+      accept;
+    }};
+  }};
+}}
+"""
+)
 _SPEAKERS = {
     "router": (wires.ROUTER, ROUTER_CONFIG),
     "upstream": (wires.UPSTREAM, UPSTREAM_CONFIG),
+    "second": (wires.SECOND, SECOND_CONFIG),
 }
 
 
 class Speakers:
-    """Both of them, while they run."""
+    """All of them, while they run."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -85,9 +118,12 @@ class Speakers:
         """Wait until a speaker has read its configuration. Raises UnmetError."""
         self.until(lambda: bool(self.controls[name].protocols()), f"{name} answers", START_S)
 
-    def knows(self, name: str, prefix: str) -> bool:
-        """Whether a speaker has a route to a prefix. Raises BirdError."""
-        return any(route.prefix == prefix for route in self.controls[name].routes(4))
+    def lead_to_pop(self, prefix: str) -> bool:
+        """Whether what clients send to a prefix comes to the PoP. Raises BirdError."""
+        known = [route for route in self.controls["router"].routes(4) if route.prefix == prefix]
+        hops = {hop.address for route in known if route.is_best for hop in route.next_hops}
+        passed_on = any(route.prefix == prefix for route in self.controls["upstream"].routes(4))
+        return hops == {wires.POP_PUBLIC} and passed_on
 
     def until(self, what: Callable[[], bool], told: str, patience_s: float) -> float:
         """Wait until it is so; how long that took, in seconds. Raises UnmetError with `told`."""
@@ -101,20 +137,13 @@ class Speakers:
             time.sleep(POLL_S)  # BIRD tells nobody when something has changed
 
     def until_announced(self, prefix: str, patience_s: float) -> float:
-        """Wait until both have a route to a prefix; how long that took, in seconds. Raises UnmetError."""
-        return self.until(lambda: self._all(prefix, wanted=True), f"{prefix} announced", patience_s)
-
-    def until_withdrawn(self, prefix: str, patience_s: float) -> float:
-        """Wait until neither has one; how long that took, in seconds. Raises UnmetError."""
-        return self.until(lambda: self._all(prefix, wanted=False), f"{prefix} withdrawn", patience_s)
-
-    def _all(self, prefix: str, *, wanted: bool) -> bool:
-        return all(self.knows(name, prefix) is wanted for name in self.controls)
+        """Wait until a prefix leads to the PoP; how long that took, in seconds. Raises UnmetError."""
+        return self.until(lambda: self.lead_to_pop(prefix), f"{prefix} announced by the PoP", patience_s)
 
 
 @contextlib.contextmanager
 def speaking(folder: Path) -> Iterator[Speakers]:
-    """Both run meanwhile, in the namespaces of `wires`; their logs are in a folder. Raises UnmetError."""
+    """All run meanwhile, in the namespaces of `wires`; their logs are in a folder. Raises UnmetError."""
     made = Speakers(folder)
     with contextlib.ExitStack() as stack:
         for name, (namespace, text) in _SPEAKERS.items():

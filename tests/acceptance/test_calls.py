@@ -42,7 +42,7 @@ def test_lines_of_no_call_are_told_apart(lines: list[str]) -> None:
 
 
 def test_a_call_that_missed_nothing_is_told_with_what_it_heard() -> None:
-    assert without_loss(CALL) == "a call of 8 s meanwhile: 366 packets heard, 377 sent, none lost"
+    assert without_loss(CALL) == "a call of 8 s: 366 packets heard, 377 sent, none lost"
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,13 @@
 """The network around the machines: a switch, two routers and a client in namespaces of this machine.
 
     client ── upstream ── router ──[public]──── PoP
-                            │  └───[backbone]── PoP
-                            └──────[region]──── region host
+                         /  │  └───[backbone]── PoP
+                   second   └──────[region]──── region host
 
 Addresses are those of the example inventory of `ansible/`, so that it is what is played. Which way VIPs and
 signaling are is configured nowhere: the router learns it from the PoP by BGP, the upstream from the router
-(`speakers.py`). The bridges are in a namespace of their own: the router's links stay up when a machine dies,
-as at a switch.
+(`speakers.py`). The second announces the VIPs too, from further away, and answers pings. The bridges are in a
+namespace of their own: the router's links stay up when a machine dies, as at a switch.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ from ebpf.net import netns
 from ebpf.net.netns import Wiring
 from tests.acceptance.machine import Wire
 
-SWITCH, ROUTER, UPSTREAM, CLIENT = (
-    f"voxpop-acceptance-{name}" for name in ("switch", "router", "upstream", "client")
+PLACES = SWITCH, ROUTER, UPSTREAM, SECOND, CLIENT = tuple(
+    f"voxpop-acceptance-{name}" for name in ("switch", "router", "upstream", "second", "client")
 )
 LINKS = {"public": "172.16.1.1", "backbone": "10.10.1.254", "region": "10.20.0.254"}
 """The router's address at each."""
 ROUTER_TRANSIT, UPSTREAM_TRANSIT = "172.31.0.1", "172.31.0.2"
+SECOND_TTL = 32
+"""By which its answers are told from those of the PoP, which have 64."""
+ROUTER_ASIDE, SECOND_ASIDE = "172.31.1.1", "172.31.1.2"
 CLIENTS, CLIENT_GATEWAY, CLIENT_ADDRESS = "198.18.0.0/24", "198.18.0.254", "198.18.0.1"
 POP_PUBLIC, POP_BACKBONE, REGION = "172.16.1.2", "10.10.1.1", "10.20.0.1"
 VIP, VIP_PREFIX = "198.51.100.1", "198.51.100.0/24"
@@ -66,7 +69,7 @@ def wired() -> Iterator[None]:
 
 
 def _build() -> None:
-    for name in (SWITCH, ROUTER, UPSTREAM, CLIENT):
+    for name in PLACES:
         netns.create(name)
     with Wiring(SWITCH) as switch, Wiring(ROUTER) as router, Wiring(UPSTREAM) as upstream:
         for bridge, address in LINKS.items():
@@ -81,9 +84,17 @@ def _build() -> None:
         _give(upstream, "transit", UPSTREAM_TRANSIT)
         upstream.veth("clients", "eth0", CLIENT)
         _give(upstream, "clients", CLIENT_GATEWAY)
+        router.veth("aside", "aside", SECOND)
+        _give(router, "aside", ROUTER_ASIDE)
+    with Wiring(SECOND) as second:
+        _give(second, "aside", SECOND_ASIDE)
+        second.address("lo", f"{VIP}/32")
+        second.up("lo")
+        second.route("0.0.0.0/0", ROUTER_ASIDE)
     with Wiring(CLIENT) as client:
         _give(client, "eth0", CLIENT_ADDRESS)
         client.route("0.0.0.0/0", CLIENT_GATEWAY)
+    netns.set_option(SECOND, "net/ipv4/ip_default_ttl", SECOND_TTL)
     for name in (ROUTER, UPSTREAM):
         netns.set_option(name, "net/ipv4/ip_forward", 1)
 
@@ -95,5 +106,5 @@ def _give(wiring: Wiring, interface: str, address: str) -> None:
 
 def remove() -> None:
     """Remove what there is of it. Idempotent."""
-    for name in (SWITCH, ROUTER, UPSTREAM, CLIENT):
+    for name in PLACES:
         netns.remove(name)
