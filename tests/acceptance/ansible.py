@@ -32,12 +32,12 @@ UNKNOWN = {"edge_interfaces": ["enp0s3", "enp0s4"], "edge_public_only": ["enp0s3
 EMULATED = {
     "base_time_synchronised": False,
     "edge_announce_settings": {
-        "interval_ms": 2000, "timeout_ms": 2000, "rise": 2, "fall": 4, "hold_down_s": 2.0,
+        "interval_ms": 2000, "timeout_ms": 2000, "rise": 2, "fall": 20, "hold_down_s": 2.0,
     },
     "bgp_bfd_interval_ms": 400,
 }  # fmt: skip
-"""What is of the emulator: it sets the clock, and where it is busy a relay answers a checker in a second, and
-BIRD the router in half of one.
+"""What is of the emulator: it sets the clock, and where it is busy a relay answers a checker in a second and
+takes half a minute to start anew, and BIRD answers the router in half a second.
 """
 _RECAP = re.compile(
     r"^(?P<host>\S+)\s+: ok=(?P<ok>\d+)\s+changed=(?P<changed>\d+)\s+unreachable=(?P<unreachable>\d+)\s+"

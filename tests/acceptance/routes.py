@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import select
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -79,7 +80,7 @@ class Monitor:
             self._process = subprocess.Popen(
                 words, env=os.environ | {"TZ": "UTC"}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
             )
-        self._stack.callback(end, self._process)
+        self._stack.callback(end, self._process, signal.SIGTERM)
         assert self._process.stdout is not None
         self._stack.enter_context(self._process.stdout)
         self._file = self._stack.enter_context(self._log.open("ab", buffering=0))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from core.config import AnnounceSettings
 from ebpf.net import netns
 from edge.host.capabilities import DATAPLANE, RELAY
 from tests.ansible.confine import USERS, prefix
@@ -23,6 +24,8 @@ from tests.edge.xdp_scene import Call, Pop, Scene, carried
 from tests.paths import ROOT
 from tests.processes import PATIENCE_S, end
 
+RELAY_START_MS = 2000
+"""From its process to its first good answer, on a host that has other things to do."""
 LIMIT = 2.0
 """Of what `systemd-analyze security` counts, from 0 to 10."""
 netns_test = pytest.mark.netns
@@ -66,6 +69,19 @@ def test_what_the_product_says_that_it_needs_is_what_it_gets(name: str) -> None:
     assert set(words(service, "AmbientCapabilities")) == needed[name]
     assert service["LimitCORE"] == ["0"], "a dump has the keys in it"
     assert service["User"][0] in USERS
+
+
+def test_a_relay_that_starts_anew_is_back_before_its_checker_withdraws_it() -> None:
+    """As after an upgrade, while the fast path carries its flows."""
+    [away] = read(UNITS["voxpop-relay"])["Service"]["RestartSec"]
+    checked = AnnounceSettings()
+    patience_ms = checked.fall * checked.interval_ms
+    assert int(away.removesuffix("ms")) + RELAY_START_MS <= patience_ms
+
+
+def test_a_checker_is_replaced_by_a_reload() -> None:
+    [reload] = read(UNITS["voxpop-announce"])["Service"]["ExecReload"]
+    assert reload == "/bin/kill -HUP $MAINPID"
 
 
 class ConfinedPop(Pop):
