@@ -24,7 +24,7 @@ from transceiver.host.locations import Copy, LocationShelf, check_database
 from transceiver.signaling.apikeys import ApiKeys, load_api_keys
 from transceiver.signaling.ledger import SlotBook
 from transceiver.signaling.pops import WIDEST
-from transceiver.signaling.quotas import QuotaPlan, merged, plan_quotas
+from transceiver.signaling.quota_plan import QuotaPlan, merged, plan_quotas
 
 CARRIES = "carries"
 """From a worker: how many calls it has now, under `COUNT`."""

@@ -14,6 +14,7 @@ import pytest
 
 from core.service import watchdog
 from core.service.build import VERSION
+from core.service.launch import PASS_VARIABLE
 from core.service.notify import READY, VARIABLE, WATCHDOG
 from core.service.watchdog import Condition, allowed_s, keep_telling
 from tests.core.service.tiny_kit import PATIENCE_S, Tiny
@@ -27,6 +28,7 @@ def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.
         listening.settimeout(PATIENCE_S)
         listening.bind(str(tmp_path / "manager.sock"))
         monkeypatch.setenv(VARIABLE, str(tmp_path / "manager.sock"))
+        monkeypatch.setenv(PASS_VARIABLE, VARIABLE)
         yield listening
 
 

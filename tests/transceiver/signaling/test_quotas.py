@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,6 +11,7 @@ from core.bucket import NS_PER_S
 from core.config import UNLIMITED, QuotaSettings
 from transceiver.session.counts import CallCounts
 from transceiver.signaling.ledger import Ledger, ledger_bytes
+from transceiver.signaling.quota_plan import plan_quotas
 from transceiver.signaling.quotas import (
     MAX_SECRETS,
     MAX_WEBSOCKETS,
@@ -19,8 +19,6 @@ from transceiver.signaling.quotas import (
     Quota,
     Quotas,
     Wants,
-    merged,
-    plan_quotas,
 )
 from transceiver.signaling.refusals import HttpReason, Refusal
 
@@ -258,29 +256,3 @@ def test_where_there_are_no_keys_there_are_no_quotas() -> None:
             pass
     assert one.events_of("anyone").burst == UNLIMITED
     assert one.refusals() == {}
-
-
-# What is planned
-
-
-def defaults(names: int, room: int) -> Iterator[int]:
-    plan = plan_quotas(QuotaSettings(), {}, {f"key-{number}": number for number in range(names)}, room)
-    for quota in plan.values():
-        yield quota.own.pending_calls
-        yield quota.own.live_calls
-
-
-@pytest.mark.parametrize(
-    ("names", "room", "pending", "live"),
-    [(2, 400, 200, 360), (256, 100, 50, 90), (2, 9, 8, 9), (2, 1, 8, 8), (1, 400, UNLIMITED, UNLIMITED)],
-)
-def test_one_key_of_several_cannot_have_it_all(names: int, room: int, pending: int, live: int) -> None:
-    assert set(defaults(names, room)) == {pending, live}
-
-
-def test_a_key_has_what_it_was_given_and_else_what_all_have() -> None:
-    own = QuotaSettings(live_calls=7, requests_per_s=UNLIMITED)
-    settings = merged(TIGHT, own, {"live_calls": 7, "requests_per_s": "unlimited"})
-    plan = plan_quotas(TIGHT, {"shop": settings}, SLOTS, 100)
-    assert (plan["shop"].own.live_calls, plan["desk"].own.live_calls) == (7, 3)
-    assert (plan["shop"].own.requests_per_s, plan["shop"].own.requests_burst) == (UNLIMITED, 4)
