@@ -13,8 +13,8 @@ from tests.sources import Edit
 
 REASON: Mapping[str, Edit] = {
     "ebpf/prog/verdict.h": (
-        'X(DROP_EMERGENCY_PORT, DROP, "drop_emergency_port")',
-        'X(DROP_EMERGENCY_PORT, DROP, "drop_emergency_port") X(DROP_ODD, DROP, "drop_odd")',
+        'X(PUNT_CONTESTED, PASS, "punt_contested")',
+        'X(PUNT_CONTESTED, PASS, "punt_contested") X(DROP_ODD, DROP, "drop_odd")',
     ),
     "ebpf/verdict.py": (
         '    UNKNOWN = "unknown"\n',

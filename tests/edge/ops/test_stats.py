@@ -34,7 +34,7 @@ def test_stats_and_flows_without_a_relay(pop: Pop) -> None:
     assert row[:4] == [
         str(a) for a in (first.client.address, first.vip, first.transceiver.address, first.nat)
     ]
-    assert row[5] == "7"
+    assert row[FLOW_COLUMNS.index("PKTS↑")] == "7"
     for arguments, number in (
         ((), 2), (("--vip", str(VIPS[1])), 1), (("--vip", "198.51.100.1:9"), 0), (("--idle", ">1h"), 0),
         (("--transceiver", "2001:db8:20::/64"), 1), (("--client", str(first.client.address)), 1),
