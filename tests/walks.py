@@ -13,8 +13,8 @@ from tests.sources import Edit
 
 REASON: Mapping[str, Edit] = {
     "ebpf/prog/verdict.h": (
-        'X(PUNT_CONTESTED, PASS, "punt_contested")',
-        'X(PUNT_CONTESTED, PASS, "punt_contested") X(DROP_ODD, DROP, "drop_odd")',
+        "\n\n#define VP_REASON_ENUM(",
+        ' X(DROP_ODD, DROP, "drop_odd")\n\n#define VP_REASON_ENUM(',
     ),
     "ebpf/verdict.py": (
         '    UNKNOWN = "unknown"\n',
