@@ -34,6 +34,9 @@ MAY_BE_AHEAD = 16
 """Units by which a stamp may be of what is the future here, since clocks are read one after the other."""
 
 
+Stamps = npt.NDArray[np.uint16] | np.uint16
+
+
 def tick_ns() -> int:
     """Nanoseconds of one jiffy."""
     return round(time.clock_getres(CLOCK_MONOTONIC_COARSE) * 1e9)
@@ -42,6 +45,13 @@ def tick_ns() -> int:
 def seen_shift() -> int:
     """VP_SEEN_SHIFT of the program: how many bits of the jiffies are too fine for a stamp."""
     return (STAMPS_LAST_NS // (tick_ns() << STAMP_BITS)).bit_length()
+
+
+def ago(seen: Stamps, present: int) -> npt.NDArray[np.int32]:
+    """How many units before the present stamp others are; they wrap, and may be a little ahead."""
+    # In 32 bits: of a single number, unlike of an array, numpy says that it has wrapped.
+    units: npt.NDArray[np.int32] = present + MAY_BE_AHEAD - np.asarray(seen, np.int32)
+    return np.asarray((units & STAMP_MASK) - MAY_BE_AHEAD, np.int32)
 
 
 class JiffiesClock:
@@ -88,15 +98,13 @@ class SeenClock:
         """A duration in the unit of stamps; who is idle for more units was silent for longer than that."""
         return -(-duration_ns // self.unit_ns)
 
-    def idle(self, seen: npt.NDArray[np.uint16], now_ns: int) -> npt.NDArray[np.int32]:
-        """How many units ago stamps were; they wrap, and may be a little ahead."""
-        begins = np.uint16(self.stamp(now_ns) + MAY_BE_AHEAD & STAMP_MASK)
-        return (begins - seen).astype(np.int32) - MAY_BE_AHEAD
+    def idle(self, seen: Stamps, now_ns: int) -> npt.NDArray[np.int32]:
+        """How many units ago stamps were; one or an array of them."""
+        return ago(seen, self.stamp(now_ns))
 
     def time_of(self, seen: int, now_ns: int) -> int:
         """The time of a stamp."""
-        ago = (self.stamp(now_ns) + MAY_BE_AHEAD - seen & STAMP_MASK) - MAY_BE_AHEAD
-        return now_ns - max(ago, 0) * self.unit_ns
+        return now_ns - max(int(self.idle(np.uint16(seen), now_ns)), 0) * self.unit_ns
 
     def close(self) -> None:
         """Close the clock; once."""

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import time
 
-from ebpf.clock import tick_ns
+import numpy as np
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from ebpf.clock import MAY_BE_AHEAD, STAMP_MASK, ago, tick_ns
 from tests.ebpf.rig import Rig
 
 
@@ -18,3 +22,12 @@ def test_jiffies_go_with_the_monotonic_clock(rig: Rig) -> None:
         last = rig.clock.now
     elapsed = (last - first & 0xFFFFFFFF) * tick_ns()
     assert 150_000_000 < elapsed < time.monotonic_ns() - began + 50_000_000
+
+
+@given(st.integers(0, STAMP_MASK), st.integers(-MAY_BE_AHEAD, STAMP_MASK - MAY_BE_AHEAD))
+@example(3, 5)
+@example(STAMP_MASK, -1)
+def test_stamps_that_have_begun_anew_are_as_old_as_any(present: int, units: int) -> None:
+    seen = np.array([present - units & STAMP_MASK], np.uint16)
+    assert ago(seen, present).tolist() == [units]
+    assert ago(seen[0], present) == units
