@@ -230,13 +230,17 @@ class SessionManager:
         self.is_draining = True
 
     def close(self, session: Session, reason: str) -> None:
-        """End a session. Idempotent; its sockets' routes are gone at once, its tasks soon."""
+        """End a session. Idempotent; its addresses are given back at once, its ufrags when it has said
+        goodbye: until then nobody is told that there is no such call.
+        """
         if self._sessions.pop(session.id, None) is None:
             return
         self._ended_counts.update(_counts(session))
         self._ended_sessions += 1
         self.counts.end(session.id, session.holders)
-        self._release(session.ufrags)
+        ufrags = session.ufrags
+        for ufrag in ufrags:
+            self._shared.mux.part(ufrag)
         try:
             session.end(reason)
         except Exception as error:  # noqa: BLE001  whatever a backend raises, the next session must end too
@@ -244,6 +248,7 @@ class SessionManager:
         task = self._loop.create_task(session.free())
         self._freeing.add(task)
         task.add_done_callback(self._freeing.discard)
+        task.add_done_callback(lambda _: self._release(ufrags))
         self._shared.observer.session_ended(reason)
         logger.info("session %s ended: %s", session.id, reason)
 

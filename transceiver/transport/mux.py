@@ -90,7 +90,8 @@ class Mux:
         self._loop = asyncio.get_running_loop()
         self._observer = observer
         self._sockets = {s.family: s for s in sockets}
-        self._by_ufrag: dict[bytes, Receiver] = {}
+        self._by_ufrag: dict[bytes, Receiver | None] = {}
+        """None where the session says goodbye: 403 would outrun what it has to say."""
         self._by_address: dict[tuple[str, int], tuple[Receiver, Endpoint]] = {}
         self._by_locator: dict[bytes, Receiver] = {}
         self._next_locator = 0
@@ -131,6 +132,10 @@ class Mux:
     def register(self, ufrag: str, receiver: Receiver) -> None:
         """STUN requests for `ufrag` go to `receiver`."""
         self._by_ufrag[ufrag.encode()] = receiver
+
+    def part(self, ufrag: str) -> None:
+        """STUN requests for `ufrag` are dropped from here on, until `unregister`."""
+        self._by_ufrag[ufrag.encode()] = None
 
     def unregister(self, ufrag: str) -> None:
         """The ufrag is nobody's."""
@@ -239,14 +244,20 @@ class Mux:
         if username is None:
             self._dispatch_answer_untrusted(message, sockaddr, now_ns)
             return
-        receiver = self._by_ufrag.get(username[:UFRAG_CHARS])
-        if receiver is None:
-            response = self.turn_away_untrusted(message, int(time.time()) // 60)
-            self._refuse(MuxReason.UNKNOWN_UFRAG if response is None else MuxReason.CALL_GONE)
-            if response is not None:
-                self.send(response, from_sockaddr(sockaddr))
-            return
-        receiver.receive_check_untrusted(message, from_sockaddr(sockaddr), now_ns)
+        ufrag = username[:UFRAG_CHARS]
+        receiver = self._by_ufrag.get(ufrag)
+        if receiver is not None:
+            receiver.receive_check_untrusted(message, from_sockaddr(sockaddr), now_ns)
+        elif ufrag in self._by_ufrag:
+            self._refuse(MuxReason.CALL_ENDING)
+        else:
+            self._turn_away_untrusted(message, sockaddr)
+
+    def _turn_away_untrusted(self, message: Message, sockaddr: tuple[str, int]) -> None:
+        response = self.turn_away_untrusted(message, int(time.time()) // 60)
+        self._refuse(MuxReason.UNKNOWN_UFRAG if response is None else MuxReason.CALL_GONE)
+        if response is not None:
+            self.send(response, from_sockaddr(sockaddr))
 
     def _dispatch_answer_untrusted(self, message: Message, sockaddr: tuple[str, int], now_ns: int) -> None:
         """Responses have no USERNAME (RFC 8489 §9.1.4): the transaction says whose check it was."""

@@ -16,6 +16,8 @@ class MuxReason(StrEnum):
     UNKNOWN_UFRAG = "unknown_ufrag"
     CALL_GONE = "call_gone"
     """Answered with 403."""
+    CALL_ENDING = "call_ending"
+    """Its client is being told why."""
     UNKNOWN_ADDRESS = "unknown_address"
     NO_USERNAME = "stun_without_username"
     ADDRESS_IN_USE = "address_in_use"

@@ -90,14 +90,17 @@ def test_no_username_raises(username: bytes) -> None:
     assert turn_away(message) is None
 
 
-def test_a_client_of_a_call_that_has_ended_hears_of_it_with_its_next_check() -> None:
+def test_a_client_of_a_call_that_has_ended_hears_of_it_with_its_first_check_after_the_goodbye() -> None:
     async def scenario() -> Message:
         async with running() as server, calling(server) as (client, session):
             await client.connect()
-            server.manager.close(session, "hangup")
+            server.manager.close(session, "drained")
+            client.current.sendto(client.request(), client.server)
+            await until(lambda: server.counts.refused["call_ending"] == 1)
+            await until(lambda: not server.mux.routes)  # and nothing is kept of it
+            assert not server.counts.refused["call_gone"], "or it would never know why"
             answer = await client.check()
             await until(lambda: server.counts.refused["call_gone"] == 1)
-            assert server.mux.routes == 0, "and nothing is kept of it"
             return answer
 
     answer = asyncio.run(scenario())
