@@ -11,18 +11,23 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import invariant, precondition
 
 from edge.relay.forwarder import MAX_ADDRESSES_PER_TOKEN, MAX_CONTESTS, Sockaddr
 from tests.edge.kit import DTLS, MEDIA, request
+from tests.fuzz.sequences import Machine, rule, word
 
 S = 1_000_000_000
+CONSENT_NS = 20 * S
+"""A caller who has said nothing for so long checks; browsers do so each 5 s."""
 STEP_S = 0.5
 """In which a live transceiver says something, and the forwarder sweeps."""
 MINE, THIEFS = 0, 1
 CALLERS = [("127.0.7.1", 5000 + port) for port in range(8)]
 """Where the caller may be: a NAT that gives a port for a while."""
 SPOOFED = [(f"127.0.8.{host}", 9) for host in range(1, 41)]
+SPOKEN = {"media": MEDIA, "dtls": DTLS}
+NOISE = {"cut media": MEDIA[:29], "dtls": DTLS, "nothing": b"", "zeroes": b"\0" * 20}
 
 
 class World(Protocol):
@@ -49,11 +54,12 @@ class World(Protocol):
         """How many addresses have two."""
 
 
-class Attacks(RuleBasedStateMachine):
+class Attacks(Machine):
     """`world` and `max_flows` are set by who runs it."""
 
     world: World
     max_flows: int
+    kept_in = "flows"
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,6 +69,7 @@ class Attacks(RuleBasedStateMachine):
         self.heard: list[bytes] = []
         self.at = 0
         self.is_over = False
+        self.heard_ns = self.world.now_ns
         self._check()
 
     @property
@@ -73,6 +80,7 @@ class Attacks(RuleBasedStateMachine):
         """The caller's consent, which its transceiver answers."""
         check = request(self.ufrags[-1])
         self.heard.append(check)
+        self.heard_ns = self.world.now_ns
         assert MINE in self.world.send(check, self.caller), "the caller's own check arrives"
         if not self.is_over:
             assert self.world.speak(MINE, self.caller)
@@ -80,9 +88,13 @@ class Attacks(RuleBasedStateMachine):
     # --- the caller ---------------------------------------------------------------------------------------
 
     @precondition(lambda self: not self.is_over)
-    @rule(media=st.sampled_from([MEDIA, DTLS]))
-    def speak(self, media: bytes) -> None:
-        assert MINE in self.world.send(media, self.caller), "whatever anybody has done"
+    @rule(what=word(SPOKEN))
+    def speak(self, what: str) -> None:
+        self._speak(what)
+
+    def _speak(self, what: str) -> None:
+        self.heard_ns = self.world.now_ns
+        assert MINE in self.world.send(SPOKEN[what], self.caller), "whatever anybody has done"
 
     @precondition(lambda self: not self.is_over)
     @rule()
@@ -108,12 +120,14 @@ class Attacks(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.5, 2, 6.5, 20]))
     def time_passes(self, seconds: float) -> None:
-        """The caller is silent; whoever lives at the other end is not."""
+        """The caller is silent, but for what keeps a call; whoever lives at the other end is not."""
         for _ in range(int(seconds / STEP_S)):
             self.world.now_ns += int(STEP_S * S)
             if not self.is_over:
                 if seconds > 6.5:
-                    self.world.send(MEDIA, self.caller)
+                    self._speak("media")
+                elif self.world.now_ns - self.heard_ns >= CONSENT_NS:
+                    self._check()
                 assert self.world.speak(MINE, self.caller), "the caller goes on hearing"
             self.world.sweep()
 
@@ -133,9 +147,9 @@ class Attacks(RuleBasedStateMachine):
         if is_answered:
             self.world.speak(THIEFS, victim)
 
-    @rule(data=st.sampled_from([MEDIA[:29], DTLS, b"", b"\0" * 20]))
-    def spoof_noise(self, data: bytes) -> None:
-        self.world.send(data, self.caller)
+    @rule(what=word(NOISE))
+    def spoof_noise(self, what: str) -> None:
+        self.world.send(NOISE[what], self.caller)
 
     @rule(count=st.integers(1, 60), which=st.integers(0, 2), is_answered=st.booleans())
     def open_many(self, count: int, which: int, is_answered: bool) -> None:
@@ -149,6 +163,9 @@ class Attacks(RuleBasedStateMachine):
     @rule()
     def keep_all(self) -> None:
         """A byte for each flow that they have."""
+        self._keep_all()
+
+    def _keep_all(self) -> None:
         for port in range(60):
             self.world.send(MEDIA[:29], ("127.0.9.1", 1000 + port))
 
@@ -157,11 +174,17 @@ class Attacks(RuleBasedStateMachine):
         assert self.world.flows() <= self.max_flows
         assert self.world.contested() <= MAX_CONTESTS
 
-    def teardown(self) -> None:
+    def mark(self) -> object:
+        """How full the table is, whether an address is contested, and what the caller has done."""
+        flows = self.world.flows()
+        size = "empty" if not flows else "full" if flows == self.max_flows else "used"
+        return size, bool(self.world.contested()), self.at > 0, self.is_over
+
+    def end(self) -> None:
         """When all calls are over, nothing is left, whatever is still sent."""
         for _ in range(24):
             self.world.now_ns += int(STEP_S * S)
-            self.keep_all()
+            self._keep_all()
             self.world.send(MEDIA, self.caller)
             self.world.sweep()
         assert self.world.flows() == 0

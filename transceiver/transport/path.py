@@ -74,6 +74,8 @@ class Path:
         """That was too long ago, or not here any more."""
         self.is_proven = self.is_sole = False
         self._credit = self._media_credit = 0
+        # A client that was away has left checks of ours unanswered, and must not be asked the later for it.
+        self._asked_ns, self._asked = None, 0
 
     def holds(self, now_ns: int, *, answers: bool) -> bool:
         """Whether the proof is still good. A client that answers nothing has the one that it gave once."""

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import invariant, precondition
 
 from core.addr import pack_address
 from edge.forwarders.newcomers import Newcomer, source_of
 from edge.forwarders.room import LEAST_PER_SOURCE, MOST_PER_SOURCE, QUIET_NS, Room, SourceCounts
 from edge.relay.forwarder import MAX_ADDRESSES_PER_TOKEN
 from edge.relay.verdict import RelayReason
+from tests.fuzz.sequences import Machine, rule
 from tests.suite.fuzzing import times
 
 S = 1_000_000_000
@@ -193,8 +194,10 @@ def test_counts_of_sources_are_never_too_low() -> None:
     assert all(counts.at_most(source) == 0 for source in model)
 
 
-class Machine(RuleBasedStateMachine):
+class RoomMachine(Machine):
     """Any order of flows that begin, are answered and end."""
+
+    kept_in = "room"
 
     def __init__(self) -> None:
         super().__init__()
@@ -249,6 +252,11 @@ class Machine(RuleBasedStateMachine):
         assert unconfirmed <= newcomers
         assert newcomers <= table.rows.keys()
 
+    def mark(self) -> object:
+        """How full it is, of whom, and whether the last to begin had somebody go."""
+        rows, of = len(self.table.rows), len(self.confirmed)
+        return rows * 4 // self.table.max_flows, of * 4 // self.table.max_flows, bool(self.table.evicted)
 
-TestMachine = pytest.mark.fuzz(Machine.TestCase)
-TestMachine.settings = settings(max_examples=times(60), stateful_step_count=30, deadline=None)
+
+TestRoomMachine = pytest.mark.fuzz(RoomMachine.TestCase)
+TestRoomMachine.settings = settings(max_examples=times(60), stateful_step_count=30, deadline=None)

@@ -142,6 +142,7 @@ class World:
         message = stun.parse_untrusted(datagram)
         if message.type == MessageType.BINDING_REQUEST:
             answered = answer(datagram, THEIRS).data
+            self.overheard.append(answered)
             for copy in self.copies_to:
                 self.inject(answered, copy, DELAY_NS - 1)
             self.inject(answered, source, DELAY_NS)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import invariant, precondition
 
 from core.addr import Endpoint
-from tests.suite.examples import examples
+from tests.fuzz.sequences import Machine, rule, word
+from tests.suite.fuzzing import times
 from tests.transceiver.transport.attacker import (
     CELLULAR,
     DELAY_NS,
@@ -23,7 +24,7 @@ from tests.transceiver.transport.attacker import (
 )
 from tests.transceiver.transport.ice_kit import MS, S, build
 from transceiver.transport.agent import RECENT_PACKETS
-from transceiver.transport.path import COMPANY_NS
+from transceiver.transport.path import COMPANY_NS, PROOF_NS
 from transceiver.transport.paths import MAX_PATHS, MAX_WAYS
 
 LOW = 3.0
@@ -231,29 +232,46 @@ def trace(steps: list[int], replays: list[tuple[int, int]]) -> list[tuple[Endpoi
     return found
 
 
+@pytest.mark.fuzz
 @given(
     st.lists(st.integers(0, 9), min_size=1, max_size=6),
     st.lists(st.tuples(st.integers(0, 50), st.integers(0, 5)), max_size=4),
 )
-@settings(max_examples=examples(40))
+@settings(max_examples=times(40))
 def test_replays_change_nothing_that_can_be_seen(steps: list[int], replays: list[tuple[int, int]]) -> None:
     assert trace(steps, replays) == trace(steps, [])
 
 
-class Hostile(RuleBasedStateMachine):
+PLACES = {"home": HOME, "moved": MOVED, "cellular": CELLULAR}
+SOURCES = PLACES | {"thief": THIEF} | {f"victim {n}": VICTIMS[n] for n in range(20)}
+COPIES: dict[str, tuple[Endpoint, ...]] = {
+    "nobody": (),
+    "thief": (THIEF,),
+    "home": (HOME,),
+    "moved and thief": (MOVED, THIEF),
+    "3 victims": VICTIMS[:3],
+    "20 victims": VICTIMS[:20],
+}
+KINDS = {"check": b"\0\x01", "answer": b"\x01\x01", "media": b"\x80\x6f"}
+
+
+class Hostile(Machine):
     """Everything that the attacker can do, in any order, while the caller does what callers do."""
+
+    kept_in = "paths"
 
     def __init__(self) -> None:
         super().__init__()
         self.world = World()
-        self.spoken_ns = 0
-        """How long the caller has been speaking from where it is."""
-
-    @initialize()
-    def begin(self) -> None:
         self.world.connect()
         self.spoken_ns = S
+        """How long the caller has been speaking from where it is."""
+        self.gone_ns: int | None = None
+        """Since when there is no caller."""
+        self.is_aimed = False
+        """The attacker is the caller too, and keeps the call."""
 
+    @precondition(lambda self: self.gone_ns is None)
     @rule(ticks=st.integers(1, 60))
     def speak(self, ticks: int) -> None:
         self.world.speak(ticks * TICK_NS)
@@ -264,22 +282,45 @@ class Hostile(RuleBasedStateMachine):
         self.world.run(tenths * 100 * MS)
         self.spoken_ns = 0
 
+    @precondition(lambda self: self.gone_ns is None)
     @rule()
     def check(self) -> None:
         self.world.check(nominate=False)
 
-    @rule(to=st.sampled_from([HOME, MOVED, CELLULAR]))
-    def move(self, to: Endpoint) -> None:
-        self.spoken_ns = 0 if to != self.world.at else self.spoken_ns
-        self.world.at = to
+    @precondition(lambda self: self.gone_ns is None)
+    @rule(to=word(PLACES))
+    def move(self, to: str) -> None:
+        self.spoken_ns = 0 if PLACES[to] != self.world.at else self.spoken_ns
+        self.world.at = PLACES[to]
 
-    @rule(which=st.integers(0, 1 << 16), source=st.sampled_from([THIEF, HOME, MOVED, *VICTIMS[:20]]))
-    def replay(self, which: int, source: Endpoint) -> None:
-        self.world.inject(self.world.overheard[which % len(self.world.overheard)], source)
+    @precondition(lambda self: self.gone_ns is None)
+    @rule()
+    def leave(self) -> None:
+        """The caller is gone, and answers nothing any more."""
+        self.gone_ns, self.spoken_ns, self.world.answers = self.world.now_ns, 0, False
 
-    @rule(to=st.sampled_from([(), (THIEF,), (HOME,), (MOVED, THIEF), VICTIMS[:3], VICTIMS[:20]]))
-    def copy(self, to: tuple[Endpoint, ...]) -> None:
-        self.world.copies_to = to
+    @rule(
+        kind=word(KINDS),
+        back=st.integers(0, 200),
+        source=word(SOURCES),
+        after_ms=st.sampled_from([0, 0, 40, 700, 6000]),
+    )
+    def replay(self, kind: str, back: int, source: str, after_ms: int) -> None:
+        """One of what was overheard, the newest with `back` 0, at once or later than what comes meanwhile."""
+        heard = [datagram for datagram in self.world.overheard if datagram[:2] == KINDS[kind]]
+        if heard:
+            self.world.inject(heard[-1 - back % len(heard)], SOURCES[source], after_ms * MS)
+
+    @rule(count=st.sampled_from([3, 20, 200]))
+    def replay_from_many(self, count: int) -> None:
+        """The newest check."""
+        check = next(d for d in reversed(self.world.overheard) if d[:2] == KINDS["check"])
+        for victim in VICTIMS[:count]:
+            self.world.inject(check, victim)
+
+    @rule(to=word(COPIES))
+    def copy(self, to: str) -> None:
+        self.world.copies_to = COPIES[to]
 
     @precondition(lambda self: not self.world.forwards)
     @rule()
@@ -289,19 +330,30 @@ class Hostile(RuleBasedStateMachine):
     @rule(number=st.integers(0, 19), priority=st.integers(0, 1 << 31), nominate=st.booleans())
     def aim(self, number: int, priority: int, nominate: bool) -> None:
         """The attacker is the caller: they have its credentials."""
+        self.is_aimed = True
         self.world.inject(build(priority=priority, nominate=nominate).data, VICTIMS[number])
 
     @invariant()
     def no_stranger_is_sent_more_than_three_bytes_for_one(self) -> None:
-        worst = max(map(self.world.amplification, VICTIMS[:20]))
+        worst = max(map(self.world.amplification, VICTIMS))
         assert worst <= LOW
 
     @invariant()
     def who_speaks_is_heard_from(self) -> None:
         """A round trip and a packet after the first that came from there, whatever came first."""
         if self.spoken_ns >= 2 * ROUND_TRIP_NS + 3 * TICK_NS:
-            assert self.world.at in self.world.agent.paths.ways
-            assert self.world.agent.paths.is_proven(self.world.at)
+            paths = self.world.agent.paths
+            assert self.world.at in paths.ways
+            # A proof that has run out is renewed as fast as it was made.
+            due_ns = paths._paths[self.world.at].proven_ns + PROOF_NS + ROUND_TRIP_NS + 2 * TICK_NS
+            assert paths.is_proven(self.world.at) or self.world.now_ns <= due_ns
+
+    @invariant()
+    def nobody_keeps_the_call_of_who_is_gone(self) -> None:
+        if self.gone_ns is not None and not self.is_aimed:
+            heard_ns = self.world.agent.paths.heard_ns
+            assert heard_ns is not None
+            assert heard_ns <= self.gone_ns + DELAY_NS
 
     @invariant()
     def state_is_bounded(self) -> None:
@@ -311,6 +363,15 @@ class Hostile(RuleBasedStateMachine):
         proven = [way for way in agent.paths.ways if agent.paths.is_proven(way)]
         assert len(proven) <= MAX_WAYS
 
+    def mark(self) -> object:
+        """How many ways there are, how many of them proven, and whether the caller is at one."""
+        paths = self.world.agent.paths
+        return len(paths.ways), sum(map(paths.is_proven, paths.ways)), self.world.at in paths.ways
 
-TestHostile = Hostile.TestCase
-TestHostile.settings = settings(max_examples=examples(20), stateful_step_count=25, deadline=None)
+    def ended_with(self) -> object:
+        """Where the call goes, and what is known of where it could."""
+        return self.world.agent.paths.ways, self.world.agent.paths.addresses
+
+
+TestHostile = pytest.mark.fuzz(Hostile.TestCase)
+TestHostile.settings = settings(max_examples=times(15), stateful_step_count=25, deadline=None)
