@@ -25,6 +25,7 @@ from aiohttp.http import WebSocketReader
 
 from core.addr import Endpoint
 from core.service.connections import ConnectionTable, Entry, Phase, Room, source_of
+from core.service.expect import deferring
 
 MAX_CONNECTIONS: Final = 1_024
 SPARE_FILES: Final = 8
@@ -121,6 +122,7 @@ class BoundedServer:
         """
         await self._runner.setup()
         self._web.request_handler = self._noted(self._web.request_handler)
+        self._web.request_factory = deferring(self._web.request_factory)
         self._descriptors = len(os.listdir("/proc/self/fd")) + SPARE_FILES  # noqa: PTH208 - of /proc
         try:
             self._server = await self._listen(at)

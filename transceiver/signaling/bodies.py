@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from core.service.expect import read_body_untrusted
 from core.service.http_server import WastefulBodyError
 from transceiver.realtime.json_text import MAX_DEPTH, decode_object_untrusted
 from transceiver.sdp import MAX_SDP_BYTES, SdpReason
@@ -57,7 +58,7 @@ async def read_untrusted(request: web.Request, timeout_s: float) -> bytes:
     if (request.content_length or 0) > request.client_max_size:
         raise from_framework(web.HTTPRequestEntityTooLarge(request.client_max_size))
     async with _bounded_reading(timeout_s):
-        return await request.read()
+        return await read_body_untrusted(request)
 
 
 def decode_sdp_untrusted(body: object) -> str:

@@ -30,6 +30,7 @@ from core.service.admin.path import (
     admin_path,
 )
 from core.service.exhausted import reason
+from core.service.expect import read_body_untrusted
 from core.service.http_server import BoundedServer, Bounds
 
 logger = logging.getLogger(__name__)
@@ -161,7 +162,7 @@ def build_app(daemon: Administered) -> web.Application:
         return web.json_response(daemon.drain_status())
 
     async def begin(request: web.Request) -> web.Response:
-        for_s = read_for(await request.read())
+        for_s = read_for(await read_body_untrusted(request))
         with _refused_in_words():
             daemon.start_drain(for_s)
         return web.json_response(daemon.drain_status())
@@ -185,7 +186,7 @@ def _add_switch(app: web.Application, path: str, switch: Switch) -> None:
         return web.json_response(switch.status())
 
     async def change(request: web.Request) -> web.Response:
-        mode = _member(await request.read(), MODE)
+        mode = _member(await read_body_untrusted(request), MODE)
         if not isinstance(mode, str):
             raise web.HTTPBadRequest(text=f"{MODE} must be a string")
         try:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.transceiver.descriptions import CHROMIUM
 from tests.transceiver.host_kit import CALLS, Host, kill
-from tests.transceiver.signaling.kit import SDP
+from tests.transceiver.signaling.kit import SDP, raw
 from tests.transceiver.signaling.sidebands import refused, run, sideband
 from transceiver.sdp import MAX_SDP_BYTES
 
@@ -60,6 +60,9 @@ def test_what_is_refused_is_refused_by_its_header(host: Host) -> None:
     host.wait_until(lambda: post(host, "bob") == 429, "quotas of its own are adopted")
     response = host.request("POST", CALLS, "x" * (MAX_SDP_BYTES + 1), SDP, "bob")
     assert (response.status, response.code) == (429, "rate_limit_exceeded"), "or it would be 413"
+    head = f"POST {CALLS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {host.keys['bob']}\r\n"
+    asks = head + "Content-Type: application/sdp\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"
+    assert raw(host, asks.encode()).startswith(b"HTTP/1.1 429"), "not told first to send it"
     assert host.request("GET", "/v1/pops", key="bob").status == 200
     assert post(host, "alice") == 201
 

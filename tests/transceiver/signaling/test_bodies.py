@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,31 @@ def test_a_body_that_says_that_it_is_too_long_is_not_waited_for(host: Host) -> N
     head = b"POST /v1/realtime/calls HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + key
     head += b"\r\nContent-Type: application/sdp\r\nContent-Length: %d\r\n\r\n" % (MAX_REQUEST_BYTES + 1)
     assert raw(host, head).startswith(b"HTTP/1.1 413"), "before the 10 s for a body are over it would be 408"
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        ("Authorization: Bearer nobody's", 401),
+        (f"Content-Length: {MAX_REQUEST_BYTES + 1}", 413),
+        ("Content-Type: text/plain", 415),
+        ("Content-Type: application/sdp", 100),
+    ],
+)
+def test_who_asks_before_they_send_is_told_to_where_nothing_speaks_against_it(
+    host: Host, line: str, status: int
+) -> None:
+    fields = {"Authorization": f"Bearer {host.keys['alice']}", "Content-Type": "application/sdp"}
+    fields |= {"Content-Length": str(len(CHROMIUM)), "Expect": "100-continue", "Host": "localhost"}
+    fields |= dict([line.split(": ")])
+    head = "\r\n".join(["POST /v1/realtime/calls HTTP/1.1", *map(": ".join, fields.items()), "\r\n"])
+    with socket.create_connection(("127.0.0.1", host.http), timeout=30) as connection:
+        connection.sendall(head.encode())
+        answer = connection.recv(65536)
+        assert answer.startswith(f"HTTP/1.1 {status}".encode())
+        if status == 100:
+            connection.sendall(CHROMIUM.encode())
+            assert connection.recv(65536).startswith(b"HTTP/1.1 201")
 
 
 def test_two_megabytes_in_chunks_of_unknown_length(host: Host) -> None:
