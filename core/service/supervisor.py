@@ -26,7 +26,8 @@ logger = logging.getLogger(__name__)
 
 Message = Mapping[str, object]
 MESSAGE_BYTES = 65536
-READY_TIMEOUT_S = 30.0
+READY_TIMEOUT_S = 90.0
+"""How long a worker may take to start: a second or two; a minute where the processor is slow or wanted."""
 BEAT_S = 1.0
 """How often a worker that is ready is asked whether it lives."""
 SILENT_BEATS = 8

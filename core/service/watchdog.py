@@ -19,8 +19,8 @@ ALLOWED, MEANT_FOR = "WATCHDOG_USEC", "WATCHDOG_PID"
 """The environment of sd_watchdog_enabled(3)."""
 PERIOD_S = 0.5
 """How often there is something to tell at the most."""
-MENDING_S = 45.0
-"""How long a worker may be silent that its supervisor kills after 8 s and gives 35 s to be ready again."""
+MENDING_S = 105.0
+"""How long a worker may be silent that its supervisor kills after 8 s and gives 95 s to be ready again."""
 EXTENSION_S = 30.0
 """By how much each word puts off the end of a stop, while work that is carried on makes it long."""
 

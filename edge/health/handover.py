@@ -25,7 +25,7 @@ VARIABLE = "VOXPOP_ANNOUNCE_FILE"
 """The number of the file of the interface, for the program that comes after."""
 WATCHDOG_VARIABLE = "WATCHDOG_USEC"
 START_S = 30.0
-"""How long the new program may take to its first check."""
+"""How long the new program may take to its first check, at the least."""
 MAX_SAID = 300
 
 
@@ -61,17 +61,19 @@ class Program:
             return None
         return said.decode(errors="replace").strip()[-MAX_SAID:] or f"exit status {process.returncode}"
 
-    def become(self, file: int | None) -> None:
-        """Go on as this program, with the file of the interface if it is there. Raises OSError where that
-        cannot be; then all is as before, but for more time until the next check.
+    def become(self, file: int | None, borne_s: float = 0.0) -> None:
+        """Go on as this program, with the file of the interface if it is there; `borne_s` is how long a relay
+        may be silent, and so this. Raises OSError where that cannot be; then all is as before, but for more
+        time until the next check.
         """
         environment = dict(os.environ)
         if file is not None:
             os.set_inheritable(file, True)
             environment[VARIABLE] = str(file)
-        Deadman(START_S).hold()
+        start_s = max(START_S, borne_s)
+        Deadman(start_s).hold()
         if WATCHDOG_VARIABLE in environment:
-            notify(f"{WATCHDOG_VARIABLE}={int(START_S * 1e6)}")
+            notify(f"{WATCHDOG_VARIABLE}={int(start_s * 1e6)}")
         # Until the new program has its own handler, a second one is not to end it.
         before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:

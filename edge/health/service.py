@@ -22,6 +22,7 @@ from core.service.build import VERSION
 from core.service.files import load_config
 from core.service.notify import READY, WATCHDOG, notify
 from core.service.status_http import Status, serve
+from core.service.watchdog import allowed_s
 from edge.health import handover, metrics
 from edge.health.answers import MAX_BODY_BYTES, Outcome, read_answer_untrusted
 from edge.health.deadman import Deadman
@@ -67,6 +68,14 @@ def policy(settings: AnnounceSettings) -> Policy:
         hold_down_ns=int(settings.hold_down_s * NS_PER_S),
         hold_down_max_ns=int(settings.hold_down_max_s * NS_PER_S),
     )
+
+
+def longer_watchdog_s(settings: AnnounceSettings, allowed_s: float | None) -> float | None:
+    """Within what time systemd is to be told of a check, where it has to be longer than the unit says: checks
+    may be as rare as once in a minute. None: it need not be.
+    """
+    rarest_s = (settings.interval_ms + settings.timeout_ms) / 1e3
+    return rarest_s + HANG_S if allowed_s is not None and 2 * rarest_s > allowed_s else None
 
 
 class Announcer:
@@ -117,13 +126,15 @@ class Announcer:
             return
         logger.info("goes on as %s, by what is installed and configured now", " ".join(successor.command))
         try:
-            successor.become(self._presence.file)
+            successor.become(self._presence.file, self._settings.fall * self._settings.interval_ms / 1e3)
         except OSError as error:
             logger.error("goes on as it is, for %s: %s", successor.command[0], error.strerror)
 
     async def _check_until(self, stop: asyncio.Event) -> None:
         interval_s, timeout_s = self._settings.interval_ms / 1e3, self._settings.timeout_ms / 1e3
         deadman = Deadman(interval_s + timeout_s + HANG_S)
+        if (watchdog_s := longer_watchdog_s(self._settings, allowed_s())) is not None:
+            notify(f"{handover.WATCHDOG_VARIABLE}={int(watchdog_s * 1e6)}")
         # A connection for each check: one that is kept says nothing of whether new ones are taken.
         connector = aiohttp.TCPConnector(force_close=True)
         async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as client:
