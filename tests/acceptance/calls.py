@@ -18,7 +18,7 @@ from tests.acceptance.errors import UnmetError
 from tests.acceptance.scene import VOXPOP, Scene
 from tests.processes import end
 
-SET_UP_S, HANG_UP_S, LONGEST_S = 120.0, 60.0, 3000
+SET_UP_S, HANG_UP_S, LONGEST_S = 180.0, 60.0, 3600
 READ_BYTES = 65536
 
 

@@ -14,6 +14,8 @@ from tests.acceptance.scene import POP, REGION, VOXPOP, Scene
 from tests.paths import ROOT
 
 DRAINED_S, POLL_S = 180.0, 1.0
+INSTALLED = "voxpop.edge.edge : Ask the relay what carries its flows"
+"""The first task after that, with a compile of the program before anything of the PoP is changed."""
 AWAY = ("nyc1.example.net",)
 """Of the example inventory, and no machine here."""
 
@@ -25,13 +27,16 @@ def upgrade(scene: Scene) -> str:
     expect({POP: old, REGION: old}, running(scene), "before the upgrade")
     # The only host of its PoP: to withdraw its route would lose what a kept flow is kept for.
     more = variables(base_bundle=str(bundle), edge_drain_kept=False, **calling_variables(scene))
-    with playing(scene, "voxpop.edge.upgrade", *more) as play, calling(scene) as call:
+    with playing(scene, "voxpop.edge.upgrade", *more) as play:
         play.begin()
-        play.until("voxpop.edge.transceiver : Drain the transceiver")
-        drained = until_draining(scene, REGION)
-        expect({POP: new, REGION: old}, running(scene), "while the region drains")
-        expect(1, drained.left, "of calls in the region")
-        seen = without_loss(call.hang_up())
+        play.until(INSTALLED)  # which takes longest, and nothing that runs is touched by it
+        with calling(scene) as call:
+            expect({POP: old, REGION: old}, running(scene), "when the call was set up")
+            play.until("voxpop.edge.transceiver : Drain the transceiver")
+            drained = until_draining(scene, REGION)
+            expect({POP: new, REGION: old}, running(scene), "while the region drains")
+            expect(1, drained.left, "of calls in the region")
+            seen = without_loss(call.hang_up())
         play.result()
     expect({POP: new, REGION: new}, running(scene), "after the upgrade")
     return f"{old} → {new}, the PoP under {seen}; the region when it was over"

@@ -9,7 +9,7 @@ from tests.acceptance.leftovers import PROBE, findings, left
 from tests.acceptance.playing import variables
 from tests.acceptance.scene import Scene
 
-PROBE_S = 300.0
+PROBE_S = 900.0
 
 
 def look(scene: Scene) -> None:

@@ -54,6 +54,7 @@ DEBIANS = {
         r"|/etc/ssl/.*|/etc/rc\d\.d/.*|/etc/(bird|haproxy|redis|valkey|prometheus)|/root/\.ansible(/.*)?"
         r"|/var/lib/systemd/.*|/var/lib/(haproxy|redis|valkey|prometheus|bird|ucf|python)(/.*)?"
         r"|/var/cache/(ldconfig|debconf|man)(/.*)?"
+        r"|/var/cache/warm-python/.*"  # what runs Ansible's modules has kept of them
     ),
     "content": r"/etc/(passwd|group|shadow|gshadow|subuid|subgid)-?|/etc/ld\.so\.cache|/etc/ssl/.*",
     "service": r"(user|user-runtime-dir)@\d+\.service|systemd-(timedated|hostnamed)\.service|apt-daily.*",

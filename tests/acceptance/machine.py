@@ -19,7 +19,7 @@ from tests.acceptance.qemu import Disk, Nic, Spec
 from tests.ports import free_tcp_port
 from tests.processes import end
 
-BOOT_S, OFF_S, COMMAND_S, POLL_S = 420.0, 120.0, 120.0, 1.0
+BOOT_S, OFF_S, COMMAND_S, POLL_S = 900.0, 300.0, 120.0, 1.0
 # What is emulated on a busy machine may be silent for minutes.
 SSH = ("-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR",
        "-o", "ConnectTimeout=60", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=20")  # fmt: skip

@@ -141,11 +141,17 @@ class Scene:
         with wires.wired(), speakers.speaking(self.folders.run) as self._speakers:
             try:
                 yield
-                for made in list(self._made.values()):
-                    made.off()
             finally:
-                for made in list(self._made.values()):
-                    made.kill()
+                self._off()
+
+    def _off(self) -> None:
+        """In order, so that the next run finds what this one has made; whoever interrupts that kills them."""
+        try:
+            for made in list(self._made.values()):
+                made.off()
+        finally:
+            for made in list(self._made.values()):
+                made.kill()
 
 
 def folders() -> Folders:
