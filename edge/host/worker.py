@@ -61,7 +61,8 @@ class Worker:
         self._xdp: XdpForwarder | None = None
         self._recall: StoreRecall[Any] | None = None
         self._recalling: asyncio.Task[None] | None = None
-        self._is_reading = False
+        self._sweeping: asyncio.TimerHandle | None = None
+        """Since it reads the VIPs."""
         self._drain_number = 0
         """Of the drain that is on; 0 without one."""
         self._drain_done = 0
@@ -81,7 +82,15 @@ class Worker:
         if self._recalling is not None:
             await asyncio.wait({self._recalling})
         if self._slow_path is not None:
-            self._slow_path.forwarder.close()
+            self._close(self._slow_path)
+
+    def _close(self, slow_path: SlowPath[Any]) -> None:
+        """The event loop still turns after this, and nothing of it may find a forwarder that is closed."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            for vip in self._vips:
+                asyncio.get_running_loop().remove_reader(vip.fileno())
+        slow_path.forwarder.close()
 
     def _on_message(self, message: Message) -> None:
         kind, slow_path = message["type"], self._slow_path
@@ -172,9 +181,8 @@ class Worker:
 
     def _read_vips(self, slow_path: SlowPath[Any]) -> None:
         """Begin; once."""
-        if self._is_reading:
+        if self._sweeping is not None:
             return
-        self._is_reading = True
         loop = asyncio.get_running_loop()
         for index, vip in enumerate(self._vips):
             family = IpFamily.V6 if vip.family == socket.AF_INET6 else IpFamily.V4
@@ -212,7 +220,7 @@ class Worker:
         if self._drain_number != self._drain_done and not len(slow_path.forwarder):
             self._drain_done = self._drain_number
             self._control.send({"type": DRAINED, DRAIN_NUMBER: self._drain_number})
-        loop.call_later(rest_s, self._sweep, loop, slow_path)
+        self._sweeping = loop.call_later(rest_s, self._sweep, loop, slow_path)
 
 
 def _make_relay(settings: WorkerSettings) -> Relay:

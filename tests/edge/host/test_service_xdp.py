@@ -68,6 +68,7 @@ def test_a_restart_with_other_workers_finds_every_flow(pop: Pop) -> None:
     """Their clients' packets, and their slots, are other workers' now."""
     calls = [Call(pop).begin() for _ in range(6)]
     pop.stop()
+    assert "Traceback" not in pop.log.read_text(), "nothing is swept or read when the tables are closed"
     pop.relay["workers"] = 3
     pop.write_config()
     pop.start()
