@@ -29,15 +29,19 @@ SETTINGS = {
 """Of an operator's ansible.cfg, who has hosts far away."""
 UNKNOWN = {"edge_interfaces": ["enp0s3", "enp0s4"], "edge_public_only": ["enp0s3"]}
 """All that the example does not know: names of these NICs."""
+_PATIENT = "{{ voxpop_store | combine({'timeout_ms': 1000}) }}"
 EMULATED = {
     "base_time_synchronised": False,
     "edge_announce_settings": {
         "interval_ms": 2000, "timeout_ms": 2000, "rise": 2, "fall": 45, "hold_down_s": 2.0,
     },
     "bgp_bfd_interval_ms": 400,
+    "edge_store": _PATIENT,
+    "transceiver_store": _PATIENT,
 }  # fmt: skip
 """What is of the emulator: it sets the clock, and where it is busy a relay answers a checker in a second and
-takes half a minute to start anew, and BIRD answers the router in half a second.
+takes half a minute to start anew, the store takes a tenth of a second, and BIRD answers the router in half a
+second.
 """
 _RECAP = re.compile(
     r"^(?P<host>\S+)\s+: ok=(?P<ok>\d+)\s+changed=(?P<changed>\d+)\s+unreachable=(?P<unreachable>\d+)\s+"
