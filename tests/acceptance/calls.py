@@ -15,10 +15,11 @@ from typing import Any
 
 from tests.acceptance import wires
 from tests.acceptance.errors import UnmetError
-from tests.acceptance.scene import VOXPOP, Scene
+from tests.acceptance.scene import POP, REGION, VOXPOP, Scene
 from tests.processes import end
 
 SET_UP_S, HANG_UP_S, LONGEST_S = 180.0, 60.0, 3600
+ANNOUNCED_S = 120.0
 READ_BYTES = 65536
 
 
@@ -99,9 +100,19 @@ class Calling:
         return self._process.stderr.read()
 
 
+def until_reachable(scene: Scene) -> None:
+    """Wait until whoever calls comes to the PoP, both hosts being on. HTTPS is announced by a checker of its
+    own, later than the VIP or before it. Raises UnmetError.
+    """
+    scene.switched_on(POP, REGION)
+    for prefix in (wires.VIP_PREFIX, wires.SIGNALING_PREFIX):
+        scene.speakers.until_announced(prefix, ANNOUNCED_S)
+
+
 @contextlib.contextmanager
 def calling(scene: Scene) -> Iterator[Calling]:
     """A call from where the client is, set up by signaling, until it is hung up. Raises UnmetError."""
+    until_reachable(scene)
     key = ("--api-key-file", str(scene.playbooks.api_key))
     words = ("call", wires.SIGNALING, "--calls", "1", "--seconds", str(LONGEST_S), "--json", *key)
     process = scene.begin(wires.CLIENT, *VOXPOP, *words)
@@ -129,6 +140,7 @@ def _until_connected(process: subprocess.Popen[str]) -> list[str]:
 
 def placed(scene: Scene) -> Told:
     """A call that says a sentence and hears it back. Raises UnmetError."""
+    until_reachable(scene)
     key = ("--api-key-file", str(scene.playbooks.api_key))
     words = ("call", wires.SIGNALING, "--calls", "1", "--turns", "1", "--json", *key)
     return told(scene.in_client(*VOXPOP, *words, seconds=SET_UP_S).splitlines())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from tests.acceptance import bundles, wires
-from tests.acceptance.calls import calling, placed, without_loss
+from tests.acceptance.calls import calling, placed, until_reachable, without_loss
 from tests.acceptance.daemons import Keys, Status, Versions, status_of, version_of, versions_on
 from tests.acceptance.errors import UnmetError
 from tests.acceptance.playing import calling_variables, playing, variables
@@ -45,6 +45,7 @@ def upgrade(scene: Scene) -> str:
 def rollback(scene: Scene) -> str:
     """The PoP is drained for it, so its route goes, and comes back with the version that was before."""
     new = running(scene)[POP]
+    until_reachable(scene)
     with Monitor(wires.ROUTER, scene.folders.run / "rollback.routes") as router:
         began_s = time.time()
         scene.playbooks.play("voxpop.edge.rollback", scene.hosts, *variables(**calling_variables(scene)))

@@ -27,6 +27,7 @@ _TTL = re.compile(r"\bttl=(\d+)\b")
 
 def drain(scene: Scene) -> str:
     """The router leads elsewhere; the address stays, so what is on its way to the PoP is answered."""
+    _until_it_leads_here(scene)
     with Monitor(wires.ROUTER, scene.folders.run / "drain.routes") as router:
         began_s = time.time()
         scene.playbooks.play("voxpop.edge.drain", {POP: scene.pop})
@@ -41,15 +42,17 @@ def drain(scene: Scene) -> str:
 def undrain(scene: Scene) -> str:
     """The route is back, and a call goes through."""
     with Monitor(wires.ROUTER, scene.folders.run / "undrain.routes") as router:
-        began_s = time.time()
+        began_s, is_here = time.time(), scene.speakers.lead_to_pop(wires.VIP_PREFIX)
         scene.playbooks.play("voxpop.edge.undrain", {POP: scene.pop})
-        until_route(router, began_s, HERE)
+        if not is_here:  # as a host that was switched off meanwhile drains no more
+            until_route(router, began_s, HERE)
     return f"{wires.VIP_PREFIX} announced again; {without_loss(placed(scene))}"
 
 
 def kill(scene: Scene) -> str:
     """The machine is gone from one moment to the next; its cable is in the switch as before."""
     pop = scene.pop
+    _until_it_leads_here(scene)
     with Monitor(wires.ROUTER, scene.folders.run / "kill.routes") as router:
         killed_s = time.time()
         pop.kill()
@@ -69,6 +72,12 @@ def comeback(scene: Scene) -> str:
         back = until_route(router, began_s, HERE)
     seen = without_loss(placed(scene))
     return f"announced {back.at_s - began_s:.0f} s after it was switched on; {seen}"
+
+
+def _until_it_leads_here(scene: Scene) -> None:
+    """As it does at once, but for a host that this step has switched on. Raises UnmetError."""
+    scene.switched_on(POP)
+    scene.speakers.until_announced(wires.VIP_PREFIX, ROUTE_S)
 
 
 def until_route(router: Monitor, since_s: float, via: tuple[str, ...]) -> Change:

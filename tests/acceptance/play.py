@@ -12,11 +12,11 @@ from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.acceptance import change, image, kernel, leaving, outage, recipe, warm, wires
+from tests.acceptance.calls import until_reachable
 from tests.acceptance.errors import UnmetError
 from tests.acceptance.machine import Machine
 from tests.acceptance.scene import VOXPOP, Scene
 
-ANNOUNCED_S = 120.0
 FAST = {"forward_upstream", "forward_downstream"}
 LISTENS = {
     "udp 198.51.100.1:3478": "the VIP",
@@ -86,9 +86,8 @@ def _again(scene: Scene) -> str:
 
 
 def _call(scene: Scene) -> str:
-    pop, _ = scene.hosts.values()
-    for prefix in (wires.VIP_PREFIX, wires.SIGNALING_PREFIX):
-        scene.speakers.until_announced(prefix, ANNOUNCED_S)
+    until_reachable(scene)
+    pop = scene.pop
     before = _fast(pop)
     key = ("--api-key-file", str(scene.playbooks.api_key))
     words = ("call", wires.SIGNALING, "--json", "--turns", "1", *key)
