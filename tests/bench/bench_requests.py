@@ -76,6 +76,7 @@ def _worst() -> dict[str, tuple[bytes, bytes]]:
     json_type, form_type = "application/json", "multipart/form-data; boundary=xyz"
     part = PART + b"\r\n\r\n\r\n"
     long = PART + b"\r\nX: " + b"a:" * ((MAX_PART_HEADER - len(PART) - 20) // 2) + b"\r\n\r\n\r\n"
+    near = b"\r\n--xyz" + b" " * 64 + b"a"
     punycode = (
         PART
         + b"\r\nContent-Type: text/plain; charset=punycode\r\n\r\n"
@@ -97,6 +98,7 @@ def _worst() -> dict[str, tuple[bytes, bytes]]:
     return {
         "a form of 2,000 parts": (_request(CALLS, form_type, part * 2_000 + b"--xyz--"), b"400"),
         "a form of long headers": (_request(CALLS, form_type, long * MAX_PARTS + b"--xyz--"), b"400"),
+        "a form of near boundaries": (_request(CALLS, form_type, near * 1_900 + b"--xyz--"), b"400"),
         "a form in punycode": (_request(CALLS, form_type, punycode + b"\r\n--xyz--"), b"400"),
         "130,000 chunks of a byte": (chunked + b"1\r\na\r\n" * 130_000 + b"0\r\n\r\n", b"400"),
         "136 KiB in chunks of 24 bytes": (

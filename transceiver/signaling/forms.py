@@ -19,6 +19,7 @@ PLAIN: Final = frozenset({b"", b"7bit", b"8bit", b"binary"})
 """Content-Transfer-Encodings that change nothing. Others are deprecated in forms (RFC 7578 §4.7)."""
 
 _BOUNDARY = re.compile(r""";\s*boundary=(?:"([^"]{1,70})"|([^\s";,]{1,70}))\s*(?:;|$)""", re.IGNORECASE)
+_LF = 0x0A
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _NAME = re.compile(rb""";\s*name=(?:"([^"]*)"|([^\s";]+))\s*(?:;|$)""", re.IGNORECASE)
 
@@ -41,12 +42,16 @@ def _parts(body: bytes, boundary: bytes) -> list[bytes]:
     """What stands between the delimiters (RFC 2046 §5.1.1). The line end before one belongs to it; a bare LF
     will do, as with the parsers of others.
     """
-    delimiter = re.compile(rb"(?:\A|\r?\n)--" + re.escape(boundary) + rb"(--)?[ \t]{0,64}(?=\r?\n|\Z)")
+    # Looked for without the line end before it, which is told by hand: so the search is for a fixed text.
+    delimiter = re.compile(rb"--" + re.escape(boundary) + rb"(--)?[ \t]{0,64}(?=\r?\n|\Z)")
     parts: list[bytes] = []
     start: int | None = None
     for found in delimiter.finditer(body):
+        at = found.start()
+        if at and body[at - 1] != _LF:
+            continue
         if start is not None:
-            parts.append(body[start : found.start()])
+            parts.append(body[start : at - 1 - body.endswith(b"\r\n", 0, at)])
         if found[1] is not None:
             return parts
         if len(parts) == MAX_PARTS:
