@@ -17,7 +17,7 @@ import logging
 import signal
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Generic, Protocol, TypeVar, cast
@@ -42,6 +42,7 @@ from core.service.handover import (
 from core.service.heartbeats import Heartbeats
 from core.service.metrics.daemon import OUTCOMES
 from core.service.metrics.daemon import State as State
+from core.service.privileges import Capability, keep_only
 from core.service.status_http import Status, serve
 from core.service.supervisor import Message, Supervisor, WorkerSpec
 from core.service.tasks import beside
@@ -171,6 +172,11 @@ class Daemon(ABC, Generic[S]):
         """What is there as long as the workers are."""
         return contextlib.nullcontext()
 
+    @property
+    def rights(self) -> Collection[Capability]:
+        """What it keeps once all is open, and what its workers start with."""
+        return ()
+
     def restarts(self, now: S) -> list[str]:
         """What differs from the start and takes a restart: dotted keys, or tables."""
         return restarts(self.name, self.tables, self.started_as.config, now.config)
@@ -188,6 +194,7 @@ class Daemon(ABC, Generic[S]):
         server = await serve(status, own.metrics, f"{self.name}.metrics")
         try:
             async with AdminSocket(self, self.name, own.admin_socket, self._config_path), self.running():
+                keep_only(self.rights)
                 await self.supervisor.start()
                 if not self.supervisor.is_stopping:
                     self._enter(State.READY)

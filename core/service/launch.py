@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 START = Path(__file__).with_name("start.py")
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
+"""Of numpy, in the environment before it is imported: one process has one CPU, and rights are a thread's."""
 PASS_VARIABLE = "VOXPOP_PASS_ENVIRONMENT"  # noqa: S105 - the name of a variable
 """Names, with blanks between, of what else of our environment children are to have."""
 LOCALE = "LC_"
@@ -56,5 +58,6 @@ def python(*words: str) -> list[str]:
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """What a child finds in its environment: of ours, what it needs or the operator has named, and `more`."""
     passed = NAMES.union(os.environ.get(PASS_VARIABLE, "").split())
-    kept = {name: text for name, text in os.environ.items() if name in passed or name.startswith(LOCALE)}
+    kept = dict(ONE_THREAD)
+    kept |= {name: text for name, text in os.environ.items() if name in passed or name.startswith(LOCALE)}
     return {**kept, **(more or {})}

@@ -13,7 +13,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NewType, TypeVar, get_args, get_type_hints
 
@@ -22,6 +22,7 @@ import uvloop
 from core.errors import UnavailableError
 from core.service import launch, log, standard_files
 from core.service.exhausted import lack
+from core.service.privileges import Capability, keep_only
 from core.service.shortage import bearing_shortage
 from core.service.supervisor import ControlChannel, WorkerSpec
 
@@ -105,10 +106,16 @@ async def _work(work: Callable[[A, ControlChannel], Coroutine[Any, Any, None]], 
 
 
 def run(
-    declared: type[A], argv: Sequence[str], work: Callable[[A, ControlChannel], Coroutine[Any, Any, None]]
+    declared: type[A],
+    argv: Sequence[str],
+    work: Callable[[A, ControlChannel], Coroutine[Any, Any, None]],
+    opens_with: Collection[Capability] = (),
 ) -> None:
-    """Be a worker until told otherwise: one process on one CPU with one event loop."""
+    """Be a worker until told otherwise: one process on one CPU with one event loop. `opens_with` are the
+    capabilities that `work` gives up itself, once it has opened what takes them.
+    """
     standard_files.ensure_open()
+    keep_only(opens_with)
     arguments = parse(declared, argv)
     for number in OF_THE_SUPERVISOR:
         signal.signal(number, signal.SIG_IGN)

@@ -21,6 +21,7 @@ from core.errors import ConfigError
 from core.service.build import VERSION
 from core.service.files import load_config
 from core.service.notify import READY, WATCHDOG, notify
+from core.service.privileges import Capability, keep_only
 from core.service.status_http import Status, serve
 from core.service.watchdog import allowed_s
 from edge.health import handover, metrics
@@ -105,6 +106,7 @@ class Announcer:
         server = await serve(status, self._settings.metrics, "announce.metrics")
         try:
             with self._presence:
+                keep_only((Capability.NET_ADMIN,))
                 logger.info("asking the relay at %s; %s", self._at, self._words())
                 notify(READY)
                 self._show()

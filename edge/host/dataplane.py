@@ -18,12 +18,13 @@ from core.addr import IpFamily, family_of
 from core.config import DataplaneSettings, RelaySettings
 from core.errors import ConfigError
 from core.service.files import load_config
+from core.service.privileges import missing
 from ebpf import layout, locks, pins
 from ebpf.errors import AttachError, DataplaneError, PinError
 from ebpf.kernel.libbpf import MapKind
 from ebpf.kernel.programs import open_program, program_info
 from ebpf.net.attach import Mode, Netdev
-from edge.host.capabilities import DATAPLANE, missing
+from edge.host.capabilities import DATAPLANE
 
 logger = logging.getLogger(__name__)
 

@@ -15,12 +15,13 @@ import time
 
 from core.config import DataplaneSettings
 from core.keyring import Keyring
+from core.service.privileges import missing
 from core.service.supervisor import Message
 from core.service.tasks import until_one_ends
 from ebpf import layout, locks, pins
 from ebpf.errors import DataplaneError, PinError
 from ebpf.tables import Rates, Tables
-from edge.host.capabilities import RELAY, missing
+from edge.host.capabilities import RELAY
 from edge.host.dataplane import Plan, interfaces
 from edge.host.identities import HostIdentities
 from edge.host.interfaces import Interfaces

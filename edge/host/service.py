@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -21,6 +21,7 @@ from core.service.build import VERSION
 from core.service.daemon import Daemon, join
 from core.service.drain import Load
 from core.service.heartbeats import Heartbeats, open_heartbeats, own_name
+from core.service.privileges import Capability
 from core.service.sockets import kernel_drops
 from core.service.supervisor import Message
 from core.service.tasks import until_one_ends
@@ -31,6 +32,7 @@ from core.store.keys import HostKind
 from core.store.registry import Beat
 from ebpf.errors import HeldError
 from edge.host.arguments import MODULE, RelayArguments
+from edge.host.capabilities import RELAY
 from edge.host.settings import XDP, WorkerSettings, load
 from edge.host.sockets import open_vips, reserve_descriptors
 from edge.metrics import relay as metrics
@@ -148,6 +150,11 @@ class RelayService(Daemon[WorkerSettings]):
     def tables(self) -> Iterable[str]:
         """[dataplane] where the fast path is in use."""
         return ("relay", "store") if self._fast_path is None else ("relay", "dataplane", "store")
+
+    @property
+    def rights(self) -> Collection[Capability]:
+        """See Daemon."""
+        return () if self._fast_path is None else RELAY
 
     def ready_line(self) -> str:
         """Where it listens, and what for."""

@@ -26,10 +26,12 @@ from core.service.handover import (
     STOP,
     UNDRAIN,
 )
+from core.service.privileges import keep_only
 from core.service.supervisor import ControlChannel, Message
 from core.service.worker import run
 from edge.forwarders.userspace import DATAGRAM_BYTES, UserspaceForwarder
 from edge.host.arguments import RelayArguments
+from edge.host.capabilities import RELAY, WORKER
 from edge.host.settings import WorkerSettings, decode
 from edge.nexthops.messages import HOSTS, RESOLVE, ROUTES
 from edge.relay.counters import Counters
@@ -133,6 +135,7 @@ class Worker:
         else:
             forwarder = self._xdp = self._open_fast_path(settings.xdp, idle_ns)
         forwarder.answer_timeout_ns = _to_ns(settings.relay.answer_timeout_s)
+        keep_only(() if self._xdp is None else WORKER)
         self._slow_path = SlowPath(_make_relay(settings), forwarder, self._counters, time.monotonic_ns)
         self._recall_flows(settings, self._slow_path)
         forwarder.attach(asyncio.get_running_loop())
@@ -236,4 +239,4 @@ async def _work(arguments: RelayArguments, control: ControlChannel) -> None:
 
 
 if __name__ == "__main__":
-    run(RelayArguments, sys.argv[1:], _work)
+    run(RelayArguments, sys.argv[1:], _work, RELAY)

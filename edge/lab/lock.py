@@ -9,7 +9,7 @@ from typing import TextIO
 
 from core.errors import UnavailableError
 from core.service import interrupt
-from edge.host.capabilities import Capability, missing
+from core.service.privileges import Capability, missing
 from edge.lab.plan import DIRECTORY
 
 LOCK_POLL_S = 0.05

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from core.errors import UnavailableError
 from core.service import launch
+from core.service.privileges import missing
 from ebpf import pins
 from ebpf.kernel import headers
 from ebpf.kernel.libbpf import SONAME, library
 from ebpf.net.attach import Mode, Netdev
 from ebpf.net.messages import Link
-from edge.host.capabilities import DATAPLANE, RELAY, missing
+from edge.host.capabilities import DATAPLANE, RELAY
 from edge.host.dataplane import InterfaceState, Plan, interfaces
 from edge.ops.doctor.checks import Check, failed, note, ok
 

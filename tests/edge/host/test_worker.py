@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.service import keysfile
+from edge.host.capabilities import RELAY, WORKER
 from tests.edge.host.kit import HOST, OpenPeer, StartRelay, call, is_running, ufrag_for
 from tests.edge.kit import (
     MEDIA,
@@ -17,6 +18,7 @@ from tests.edge.kit import (
 )
 from tests.edge.xdp_scene import Call, Pop
 from tests.memory import keys_in
+from tests.rights import only, rights
 
 
 def test_a_dead_worker_is_replaced_on_its_sockets_and_flows_come_back(
@@ -74,6 +76,7 @@ def test_a_worker_has_keys_for_its_purposes_and_no_master_key(start: StartRelay)
     eventually(lambda: relay.summary()["workers"] == 1, "the next worker is ready")
     (second,) = relay.worker_pids()
     assert keys_in(second, keys)[2] == purposes
+    assert [rights(pid) for pid in (relay.pid, second)] == [only(), only()]
 
 
 @pytest.mark.netns
@@ -86,3 +89,5 @@ def test_the_relay_imports_no_bcc(pop: Pop) -> None:
         assert "libbpf.so" in maps
         assert "libbcc" not in maps
         assert "LLVM" not in maps
+    assert rights(pop.process.pid) == only(RELAY)
+    assert [rights(pid) for pid in pop.worker_pids()] == [only(WORKER, RELAY)] * len(pop.worker_pids())

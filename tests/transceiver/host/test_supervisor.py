@@ -24,6 +24,7 @@ from core.service.http_server import MAX_CONNECTIONS
 from tests.exposition import assert_is_catalogue, complaints
 from tests.memory import keys_in
 from tests.paths import ROOT
+from tests.rights import only, rights
 from tests.transceiver.descriptions import CHROMIUM, attributes
 from tests.transceiver.host_kit import CALLS, FRAGMENT, Host, kill
 from transceiver.host import catalogue, supervisor
@@ -174,6 +175,7 @@ def test_a_new_master_key_signs_what_follows(start: Start) -> None:
         (worker,) = host.workers
         purposes = {"token", "ice-pwd", "referral", "session id", "client secret"}
         assert keys_in(worker, host.folder / "keys.toml") == {1: purposes, 2: purposes}
+        assert [rights(pid) for pid in (host.process.pid, worker)] == [only(), only()]
 
 
 def become_fifo(path: Path) -> None:

@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from pocketsphinx import Decoder, get_model_path
 
+from core.service.privileges import keep_only
 from transceiver.backends.clerk.orders import GRAMMAR
 
 HEAD = struct.Struct("<cI")
@@ -67,6 +68,7 @@ def recognise(decoder: Decoder, source: BinaryIO) -> str | None:
 
 def main() -> None:
     """Recognise until the input ends."""
+    keep_only()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it ends it
     decoder = make_decoder()
     source, sink = sys.stdin.buffer, sys.stdout

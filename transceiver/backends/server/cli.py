@@ -161,9 +161,11 @@ def _serve(backend: ServedBackend, arguments: argparse.Namespace) -> int:
     import asyncio
 
     from core.service import log
+    from core.service.privileges import WHILE_OPENING, keep_only
     from transceiver.backends.server.process import serve
 
     log.set_up(as_json=arguments.log_format == "json")
+    keep_only(WHILE_OPENING)
     with asyncio.Runner() as runner:
         return runner.run(serve(backend, _serving(arguments), _say))
 
@@ -187,4 +189,7 @@ def _serving(arguments: argparse.Namespace) -> Serving:
 
 
 def _say(url: str) -> None:
+    from core.service.privileges import keep_only
+
+    keep_only()  # all that it takes is open
     print(url, flush=True)
