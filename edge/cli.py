@@ -107,11 +107,11 @@ def _relay(arguments: argparse.Namespace) -> int:
 def _announce(arguments: argparse.Namespace) -> int:
     with interrupt.at_once():
         from core.service import log
-        from core.service.privileges import WHILE_OPENING, Capability, keep_only
+        from core.service.privileges import WHILE_OPENING, keep_only
         from edge.health.handover import Program
-        from edge.health.service import Announcer, load
+        from edge.health.service import RIGHTS, Announcer, load
 
-        keep_only((*WHILE_OPENING, Capability.NET_ADMIN))
+        keep_only((*WHILE_OPENING, *RIGHTS))
     log.set_up(arguments.log_level, as_json=arguments.log_format == "json")
     tell = partial(print, flush=True) if arguments.json else None
     successor = Program.of_this_process(arguments.config)

@@ -13,6 +13,8 @@ import errno
 import logging
 import os
 import resource
+import stat
+import sys
 from collections.abc import Collection, Iterable
 from enum import IntEnum
 from pathlib import Path
@@ -23,6 +25,7 @@ logger = logging.getLogger(__name__)
 class Capability(IntEnum):
     """linux/capability.h, those that we have a use for."""
 
+    DAC_READ_SEARCH = 2
     SETPCAP = 8
     NET_BIND_SERVICE = 10
     NET_ADMIN = 12
@@ -44,6 +47,8 @@ _PR_CAP_AMBIENT_IS_SET = 1
 _PR_CAP_AMBIENT_LOWER = 3
 _SETS = ("effective", "permitted", "inheritable")
 _VERSION_3 = 0x20080522
+_COUNT = 64
+"""That the sets have room for; of those that a kernel does not know none is set."""
 
 
 class _Header(ctypes.Structure):
@@ -68,12 +73,23 @@ def keep_only(kept: Collection[Capability] = ()) -> None:
     set, where it is in that already. Without CAP_SETPCAP the bounding set stays; without the means
     to gain capabilities it gives none.
     """
+    kept = {*kept, *for_code()}
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _prctl(_PR_SET_DUMPABLE, 0)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    for number in set(range(_last() + 1)).difference(kept):
-        _drop(number)
-    _set(set(kept))
+    for number in range(_COUNT):
+        if number not in kept:
+            _drop(number)
+    _set(kept)
+
+
+def for_code() -> tuple[Capability, ...]:
+    """What it takes to go on importing and starting what is installed: nothing, but where root runs it out of
+    a directory that only another user may enter, a checkout in somebody's home.
+    """
+    places = {Path(place).resolve() for place in (__file__, sys.prefix, sys.base_prefix)}
+    folders = {folder for place in places for folder in (place, *place.parents) if folder.is_dir()}
+    return () if all(_may_enter(folder.stat()) for folder in folders) else (Capability.DAC_READ_SEARCH,)
 
 
 def kernel_release() -> tuple[int, int]:
@@ -91,9 +107,13 @@ def missing(wanted: Iterable[Capability]) -> list[str]:
     return [f"CAP_{capability.name}" for capability in wanted if not bits >> capability & 1]
 
 
-def _last() -> int:
-    """The last that this kernel knows."""
-    return int(Path("/proc/sys/kernel/cap_last_cap").read_text())
+def _may_enter(folder: os.stat_result) -> bool:
+    """By its mode alone, without any capability."""
+    if folder.st_uid == os.geteuid():
+        return folder.st_mode & stat.S_IXUSR != 0
+    if folder.st_gid in (os.getegid(), *os.getgroups()):
+        return folder.st_mode & stat.S_IXGRP != 0
+    return folder.st_mode & stat.S_IXOTH != 0
 
 
 def _drop(number: int) -> None:

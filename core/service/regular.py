@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import pwd
 import stat
+from functools import partial
 from pathlib import Path
 
 from core.errors import ConfigError
@@ -40,21 +41,38 @@ def read_secret(path: Path, most_bytes: int, *, ours: bool) -> bytes:
 
 
 def _read(path: Path, most_bytes: int, *, is_secret: bool, ours: bool) -> bytes:
+    judge = partial(_check, path, is_secret=is_secret, ours=ours)
     try:
-        _check_kind(path, path.stat())
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb") as file:
-            held = os.fstat(file.fileno())
-            _check_kind(path, held)  # it may be another by now
-            if ours:
-                _check_owner(path, held)
-            if is_secret:
-                _check_secrecy(path, held)
+        found = path.stat()
+        _check_kind(path, found)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        except PermissionError:
+            judge(found)  # whose it is says more than that we may not read it
+            raise
+        with os.fdopen(descriptor, "rb") as file:
+            judge(os.fstat(file.fileno()))  # it may be another by now
             content = file.read(most_bytes + 1)
     except OSError as error:
-        raise ConfigError([f"{path}: cannot be read: {reason(error)}"]) from None
+        raise ConfigError([f"{path}: cannot be read: {_cause(error)}"]) from None
     if len(content) > most_bytes:
         raise ConfigError([f"{path}: is longer than {most_bytes} bytes: name the file that is meant"])
     return content
+
+
+def _cause(error: OSError) -> str:
+    if not isinstance(error, PermissionError):
+        return reason(error)
+    own = _name(os.geteuid())
+    return f"{reason(error)}: {own}, as whom this runs, has to be let into its directories and to read it"
+
+
+def _check(path: Path, held: os.stat_result, *, is_secret: bool, ours: bool) -> None:
+    _check_kind(path, held)
+    if ours:
+        _check_owner(path, held)
+    if is_secret:
+        _check_secrecy(path, held)
 
 
 def _check_kind(path: Path, held: os.stat_result) -> None:

@@ -34,6 +34,8 @@ from edge.health.standing import NS_PER_S, Policy, Standing, State
 EXIT_OK = 0
 HANG_S = 5.0
 """How much longer than it ever should a check may take before this process is taken for hung."""
+RIGHTS = (Capability.NET_ADMIN, Capability.NET_BIND_SERVICE)
+"""Kept to the end: for the interface, and for the port that whatever comes after it opens anew."""
 WORDS = {
     State.ANNOUNCED: "announced: the relay is ready",
     State.WITHDRAWN: "not announced: the relay has to be ready %d times in a row",
@@ -106,7 +108,7 @@ class Announcer:
         server = await serve(status, self._settings.metrics, "announce.metrics")
         try:
             with self._presence:
-                keep_only((Capability.NET_ADMIN,))
+                keep_only(RIGHTS)
                 logger.info("asking the relay at %s; %s", self._at, self._words())
                 notify(READY)
                 self._show()

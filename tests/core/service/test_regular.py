@@ -114,13 +114,22 @@ def test_a_daemon_of_a_user_takes_its_own_and_those_of_root() -> None:
         os.chown(roots, 0, NOBODY)
         roots.chmod(0o440)
         os.chown(others, NO_ONE, NOBODY)
-        others.chmod(0o440)
+        others.chmod(0o400)
+        hidden = secret(Path(folder) / "hidden")
         os.setegid(NOBODY)
         os.seteuid(NOBODY)
         try:
             assert [read_secret(path, MOST, ours=True) for path in (own, roots)] == [b"secret"] * 2
             assert "belongs to user 4000000" in problem(others, ours=True)
-            assert "chown nobody" in problem(others, ours=True)
+            assert "chown nobody" in problem(others, ours=True), "though it may not be read"
+            assert (
+                problem(hidden)
+                == problem(hidden, ours=True)
+                == (
+                    "cannot be read: Permission denied: nobody, as whom this runs, has to be let into its "
+                    "directories and to read it"
+                )
+            )
         finally:
             os.seteuid(0)
             os.setegid(0)

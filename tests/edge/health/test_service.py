@@ -19,9 +19,10 @@ import pytest
 from core.service import keysfile
 from ebpf.net import netns
 from ebpf.net.netns import Wiring
-from edge.health.service import HANG_S
+from edge.health.service import HANG_S, RIGHTS
 from tests.edge.lab.bird.kit import HOST_CONFIG, UP, VIPS, Scene, scene
 from tests.processes import PATIENCE_S, end
+from tests.rights import only, rights
 
 pytestmark = [
     pytest.mark.netns,
@@ -190,6 +191,7 @@ def test_a_routing_daemon_that_dies_is_withdrawn_and_announces_again_when_it_is_
 def test_a_reload_has_it_go_on_as_what_is_installed_and_withdraws_nothing(well: Well) -> None:
     """The same process with the same interface, which lasts no longer than the process."""
     host, _, checker = well
+    assert rights(checker.pid) == only(RIGHTS)
     before = host.scene.ip("host1", "-oneline", "link", "show", UP)
     text = host.config.read_text()
     host.config.write_text(text.replace("[announce]", "[announce]\nfall = 5.5"))
@@ -201,6 +203,7 @@ def test_a_reload_has_it_go_on_as_what_is_installed_and_withdraws_nothing(well: 
     assert host.scene.ip("host1", "-oneline", "link", "show", UP) == before
     assert checker.poll() is None
     host.scene.until(lambda: checks(host) > 0)
+    assert rights(checker.pid) == only(RIGHTS)
     checker.kill()
     host.until_withdrawn()
 

@@ -10,9 +10,11 @@ from dataclasses import replace
 import pytest
 
 from core.config import DataplaneSettings
+from edge.host.capabilities import RELAY, WORKER
 from edge.host.fastpath import media_rates
 from tests.edge.kit import MASTERS, eventually, request, write_keys
 from tests.edge.xdp_scene import Call, Pop, as_nobody, carried
+from tests.rights import only, rights
 
 pytestmark = [
     pytest.mark.netns,
@@ -72,6 +74,12 @@ def test_keys_and_budgets_follow_a_reload(pop: Pop) -> None:
     tables = pop.scene.tables()
     assert tables.config["tos_set"].tolist() == [46 << 2, 0]
     tables.close()
+    workers = pop.worker_pids()
+    os.kill(workers[0], signal.SIGKILL)
+    eventually(lambda: pop.summary()["workers"] == len(workers) - 1, "its death is seen")
+    eventually(lambda: pop.summary()["workers"] == len(workers), "the next worker is ready")
+    assert rights(pop.process.pid) == only(RELAY)
+    assert {rights(pid) for pid in pop.worker_pids()} == {only(WORKER, RELAY)}
 
 
 def test_detach_takes_it_off_and_auto_falls_back_loudly(pop: Pop) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from core.service import keysfile
-from edge.host.capabilities import RELAY, WORKER
 from tests.edge.host.kit import HOST, OpenPeer, StartRelay, call, is_running, ufrag_for
 from tests.edge.kit import (
     MEDIA,
@@ -89,5 +88,3 @@ def test_the_relay_imports_no_bcc(pop: Pop) -> None:
         assert "libbpf.so" in maps
         assert "libbcc" not in maps
         assert "LLVM" not in maps
-    assert rights(pop.process.pid) == only(RELAY)
-    assert [rights(pid) for pid in pop.worker_pids()] == [only(WORKER, RELAY)] * len(pop.worker_pids())

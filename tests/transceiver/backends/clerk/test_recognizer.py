@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import UnavailableError
+from tests.rights import only, rights
 from tests.sound import frames
 from tests.transceiver.backends.clerk.kit import words
 from transceiver.backends.clerk.recognizer import Recognizer, Recognizers
@@ -116,5 +117,7 @@ def test_one_that_dies_or_is_left_in_the_middle_is_replaced() -> None:
             assert left[0]._process.returncode is not None
             async with shared.one() as recognizer:
                 assert await heard(recognizer, "what time is it") == "what time is it"
+                if os.geteuid() == 0:
+                    assert rights(recognizer._process.pid) == only()
 
     asyncio.run(scenario())

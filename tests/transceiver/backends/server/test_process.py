@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import aiohttp
 import pytest
 
 from tests.processes import end
+from tests.rights import only, rights
 from tests.transceiver.backends.server.kit import PATIENCE_S, parrots, serving, talking
 from transceiver.signaling.apikeys import create_api_key
 
@@ -109,6 +111,8 @@ def test_a_sighup_reads_the_keys_again_and_keeps_them_where_they_are_wrong(tmp_p
         started.send_signal(signal.SIGHUP)
         await said(started, "stay as they were")
         assert await can_connect(url, alice)
+        if os.geteuid() == 0:
+            assert rights(started.pid) == only()
 
     with process("--api-keys", str(file)) as (started, url):
         asyncio.run(scenario(started, url))
