@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -91,12 +90,10 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> None:
 def _relay(arguments: argparse.Namespace) -> int:
     with interrupt.at_once():
         from core.service import log
-        from core.service.launch import ONE_THREAD
-        from core.service.privileges import WHILE_OPENING, keep_only
+        from core.service.privileges import keep_while_opening
         from edge.host.capabilities import RELAY
 
-        keep_only((*WHILE_OPENING, *RELAY))
-        os.environ.update(ONE_THREAD)  # before what the fast path imports
+        keep_while_opening(RELAY)
         from edge.host.service import RelayService
 
     log.set_up(arguments.log_level, as_json=arguments.log_format == "json")
@@ -107,11 +104,11 @@ def _relay(arguments: argparse.Namespace) -> int:
 def _announce(arguments: argparse.Namespace) -> int:
     with interrupt.at_once():
         from core.service import log
-        from core.service.privileges import WHILE_OPENING, keep_only
+        from core.service.privileges import keep_while_opening
         from edge.health.handover import Program
         from edge.health.service import RIGHTS, Announcer, load
 
-        keep_only((*WHILE_OPENING, *RIGHTS))
+        keep_while_opening(RIGHTS)
     log.set_up(arguments.log_level, as_json=arguments.log_format == "json")
     tell = partial(print, flush=True) if arguments.json else None
     successor = Program.of_this_process(arguments.config)

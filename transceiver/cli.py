@@ -90,9 +90,9 @@ def _register_api_key(verbs: Verbs[argparse.ArgumentParser]) -> None:
 def _transceiver(arguments: argparse.Namespace) -> int:
     with interrupt.at_once():
         from core.service import log
-        from core.service.privileges import WHILE_OPENING, Capability, keep_only
+        from core.service.privileges import Capability, keep_while_opening
 
-        keep_only((*WHILE_OPENING, Capability.NET_ADMIN))  # which is for buffers of sockets
+        keep_while_opening((Capability.NET_ADMIN,))  # which is for buffers of sockets
         from transceiver.host.supervisor import run
 
     log.set_up(arguments.log_level, as_json=arguments.log_format == "json")

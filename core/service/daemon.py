@@ -174,7 +174,7 @@ class Daemon(ABC, Generic[S]):
 
     @property
     def rights(self) -> Collection[Capability]:
-        """What it keeps once all is open, and what its workers start with."""
+        """What it keeps once its sockets are open, and what its workers start with."""
         return ()
 
     def restarts(self, now: S) -> list[str]:
@@ -192,9 +192,9 @@ class Daemon(ABC, Generic[S]):
         status = Status(self.exposition, self.summary, self._is_ready, self.status_headers, self.asked_at)
         own = self._own(self.started_as.config)
         server = await serve(status, own.metrics, f"{self.name}.metrics")
+        keep_only(self.rights)  # before names are resolved, in threads
         try:
             async with AdminSocket(self, self.name, own.admin_socket, self._config_path), self.running():
-                keep_only(self.rights)
                 await self.supervisor.start()
                 if not self.supervisor.is_stopping:
                     self._enter(State.READY)

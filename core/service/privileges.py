@@ -19,6 +19,8 @@ from collections.abc import Collection, Iterable
 from enum import IntEnum
 from pathlib import Path
 
+from core.service import launch
+
 logger = logging.getLogger(__name__)
 
 
@@ -35,7 +37,7 @@ class Capability(IntEnum):
     BPF = 39
 
 
-WHILE_OPENING = (Capability.SETPCAP, Capability.NET_BIND_SERVICE)
+_WHILE_OPENING = (Capability.SETPCAP, Capability.NET_BIND_SERVICE)
 """What a daemon keeps until its sockets are open: ports below 1024, and to be able to give up the rest."""
 
 _PR_SET_DUMPABLE = 4
@@ -81,6 +83,14 @@ def keep_only(kept: Collection[Capability] = ()) -> None:
         if number not in kept:
             _drop(number)
     _set(kept)
+
+
+def keep_while_opening(kept: Collection[Capability] = ()) -> None:
+    """What a daemon does first, before it imports what starts threads: as `keep_only`, but for what opening
+    takes.
+    """
+    os.environ.update(launch.ONE_THREAD)
+    keep_only((*kept, *_WHILE_OPENING))
 
 
 def for_code() -> tuple[Capability, ...]:

@@ -20,9 +20,9 @@ from tests.rights import Rights, only, rights
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: has rights to give up")
 KEEP = """\
 import subprocess, sys, threading
-from core.service.privileges import WHILE_OPENING, Capability, keep_only
+from core.service.privileges import Capability, keep_only, keep_while_opening
 kept = [Capability[name] for name in sys.argv[1:]]
-keep_only([*kept, *WHILE_OPENING])
+keep_while_opening(kept)
 keep_only(kept)
 stay = threading.Event()
 threading.Thread(target=stay.wait, daemon=True).start()

@@ -138,6 +138,9 @@ def _parrot(arguments: argparse.Namespace) -> int:
     with interrupt.at_once():
         import time
 
+        from core.service.privileges import keep_while_opening
+
+        keep_while_opening()
         from transceiver.backends.parrot import Parrots
         from transceiver.backends.server.driven import DrivenBackend
         from transceiver.turns.settings import ServerVad
@@ -149,6 +152,9 @@ def _clerk(arguments: argparse.Namespace) -> int:
     with interrupt.at_once():
         import time
 
+        from core.service.privileges import keep_while_opening
+
+        keep_while_opening()
         from transceiver.backends.clerk.backend import Clerks
 
     def time_of_day() -> str:
@@ -161,11 +167,9 @@ def _serve(backend: ServedBackend, arguments: argparse.Namespace) -> int:
     import asyncio
 
     from core.service import log
-    from core.service.privileges import WHILE_OPENING, keep_only
     from transceiver.backends.server.process import serve
 
     log.set_up(as_json=arguments.log_format == "json")
-    keep_only(WHILE_OPENING)
     with asyncio.Runner() as runner:
         return runner.run(serve(backend, _serving(arguments), _say))
 
