@@ -117,4 +117,4 @@ def _new_api_key(arguments: argparse.Namespace) -> int:
 def _load_api_keys(path: Path) -> Callable[[str], str | None]:
     from transceiver.signaling.apikeys import load_api_keys
 
-    return load_api_keys(path).name_of
+    return load_api_keys(path, ours=True).name_of

@@ -21,6 +21,8 @@ from transceiver.signaling.apikeys import create_api_key
 
 VERB = (sys.executable, "-m", "voxpop", "backend", "parrot", "--listen", "127.0.0.1:0")
 
+NOBODY = 65534
+
 
 @contextlib.contextmanager
 def process(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
@@ -113,6 +115,9 @@ def test_a_sighup_reads_the_keys_again_and_keeps_them_where_they_are_wrong(tmp_p
         assert await can_connect(url, alice)
         if os.geteuid() == 0:
             assert rights(started.pid) == only()
+            os.chown(file, NOBODY, 0)
+            started.send_signal(signal.SIGHUP)
+            await said(started, "belongs to nobody, who knows what is in it")
 
     with process("--api-keys", str(file)) as (started, url):
         asyncio.run(scenario(started, url))
