@@ -128,7 +128,7 @@ def _until_connected(process: subprocess.Popen[str]) -> list[str]:
     assert process.stdout is not None
     number, said = process.stdout.fileno(), b""
     deadline = time.monotonic() + SET_UP_S
-    while b'"connected"' not in said.rpartition(b"\n")[0]:
+    while b'"event": "connected"' not in said.rpartition(b"\n")[0]:
         left = deadline - time.monotonic()
         data = os.read(number, READ_BYTES) if select.select([number], [], [], max(left, 0.0))[0] else b""
         if not data:
