@@ -13,16 +13,18 @@ PROBE = r"""
 set -eu
 export LC_ALL=C
 tell() { sed "s/^/$1\t/"; }
-bash -c 'cat /var/lib/dpkg/info/*.list' | sort -u >/tmp/.owned
+touch /tmp/.ucf
+if [ -f /var/lib/ucf/hashfile ]; then cat /var/lib/ucf/hashfile >/tmp/.ucf; fi
+{ bash -c 'cat /var/lib/dpkg/info/*.list'; awk '{ print $2 }' /tmp/.ucf; } | sort -u >/tmp/.owned
 find /etc /opt /usr/local /var/lib /var/cache /var/spool /root /home /srv /boot -xdev \
     \( -path /var/lib/dpkg -o -path /var/lib/apt -o -path /var/cache/apt \) -prune -o -print | sort \
     | comm -23 - /tmp/.owned | tell file
 find /etc -xdev -type f -print0 | xargs -0 sha256sum | awk '{ print $2 " " $1 }' | sort >/tmp/.sums
 dpkg-query --show --showformat '${Conffiles}\n' \
-    | awk 'NF >= 2 && $2 != "newconffile" { print $2 "  " $1 }' >/tmp/.shipped
+    | awk 'NF >= 2 && $2 != "newconffile" { print $2 "  " $1 }' | cat - /tmp/.ucf >/tmp/.shipped
 md5sum --check --quiet --ignore-missing /tmp/.shipped 2>/dev/null | sed 's/: .*//' | tell conffile || true
 tell content </tmp/.sums
-rm /tmp/.owned /tmp/.sums /tmp/.shipped
+rm /tmp/.owned /tmp/.sums /tmp/.shipped /tmp/.ucf
 find /run -xdev -maxdepth 2 \( -name '*voxpop*' -o -path '/run/*/*voxpop*' \) | tell run
 find /sys/fs/bpf -mindepth 1 | tell pin
 stat --format '%a' /sys/fs/bpf | tell bpffs
@@ -43,7 +45,9 @@ fi
 apt-mark showhold | tell hold
 find /etc/apt -type f | tell apt
 """.strip()
-"""For a shell of root. Prints lines of a kind and a value."""
+"""For a shell of root. Prints lines of a kind and a value. What ucf has put in its place for packages, as
+BIRD's bird.conf, is in no list of dpkg's: it is in ucf's own book, with the sum that it was shipped with.
+"""
 
 DEBIANS = {
     "user": r"bird|haproxy|redis|valkey|prometheus",
