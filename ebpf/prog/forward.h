@@ -72,7 +72,8 @@ VP_INLINE void vp_choose_egress(struct vp_config *cfg, __u64 number, struct vp_e
 }
 
 /*
- * Nearly all flows leave by the same next hop, so that is chosen before the flow's record is read.
+ * Nearly all flows leave by the same next hop, so that is chosen before the flow's record is read,
+ * or upstream, where strangers come in floods and leave nowhere, once it is known to be one's.
  * Out-of-order execution hides a cache miss for only so many instructions: do record-independent
  * work first.
  */

@@ -113,6 +113,18 @@ VP_INLINE __u64 vp_match_tags(const struct vp_group *group, __u32 tag)
 	       vp_same_bytes(VP_READ_ONCE(words[1]), wanted) >> 1;
 }
 
+/* Whether there is any: seldom, as nearly all clients are in one of their groups. */
+VP_INLINE __u64 vp_has_entries(const struct vp_bucket *bucket)
+{
+	const __u64 *words = (const __u64 *)bucket->entry;
+	__u64 any = 0;
+
+#pragma unroll
+	for (int i = 0; i < VP_BUCKET_ENTRIES / 2; i++)
+		any |= VP_READ_ONCE(words[i]);
+	return any;
+}
+
 #define VP_EACH_ENTRY(byte) ((byte)*0x0100000001000000ULL)
 
 /*

@@ -120,7 +120,7 @@ VP_INLINE void vp_find_in_buckets(_Bool six, const struct vp_config *cfg, __u64 
 
 		if (!bucket)
 			return;
-		if (VP_LIKELY(!vp_match_entries(bucket, tag)))
+		if (VP_LIKELY(!vp_has_entries(bucket)) || !vp_match_entries(bucket, tag))
 			continue;
 		VP_NO_UNROLL
 		for (int i = 0; i < VP_BUCKET_ENTRIES; i++) {

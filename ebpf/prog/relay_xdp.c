@@ -54,8 +54,9 @@ VP_INLINE enum vp_fate vp_steer(struct xdp_md *ctx, struct vp_packet *packet,
 	}
 	if (VP_UNLIKELY(!vp_is_of_known_kind(packet->udp, packet->end)))
 		return vp_decide(packet, VP_DROP_NOT_WEBRTC);
-	vp_prefetch_default_egress(cfg, packet, VP_UPSTREAM, &egress);
 	vp_find_upstream(cfg, packet, &flow);
+	if (VP_LIKELY(flow.record))
+		vp_prefetch_default_egress(cfg, packet, VP_UPSTREAM, &egress);
 	fate = vp_judge_upstream(packet, &flow, ufrag);
 	if (fate != VP_TRY_FORWARD)
 		return fate;
