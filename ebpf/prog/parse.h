@@ -124,18 +124,83 @@ VP_INLINE enum vp_kind vp_kind_of(__u8 first)
 	return VP_KIND_OTHER;
 }
 
-/* All kinds but VP_KIND_OTHER, as a bit for each four first bytes: they begin and end with fours.
- */
-#define VP_KINDS_KNOWN 0x0000ffff0000ffe1ULL
+VP_INLINE __u64 vp_read16(const __u8 *at)
+{
+	return VP_BSWAP16(*(__u16 *)at);
+}
 
-/* Whether a datagram is of one of these; an empty one is not. Without a branch for each kind, since
- * whatever comes after would be verified for each. */
-VP_INLINE _Bool vp_is_of_known_kind(struct vp_udp *udp, void *end)
+/*
+ * How many bytes a datagram of SRTP or SRTCP has at least, by its header: that of RTP with its
+ * sources and its extension (RFC 3550 §5.1, §5.3.1), or the first packet of RTCP (§6.1), all of it
+ * in clear (RFC 3711 §3), and the shortest tag. `limit` is what is certainly too much.
+ */
+VP_INLINE __u64 vp_media_bytes(const __u8 *payload, void *end, __u64 limit)
+{
+	const __u8 *extension = payload + (payload[0] & 0xf) * 4;
+	__u64 bytes;
+
+	if (VP_IS_RTCP(payload[1]))
+		return 4 + vp_read16(payload + 2) * 4 + VP_SRTCP_MIN_TRAILER;
+	bytes = VP_RTP_HEADER + (payload[0] & 0xf) * 4 + VP_SRTP_MIN_TAG;
+	if (!(payload[0] & VP_RTP_EXTENSION))
+		return bytes;
+	if ((void *)(extension + VP_RTP_HEADER + 4) > end)
+		return limit;
+	return bytes + 4 + vp_read16(extension + VP_RTP_HEADER + 2) * 4;
+}
+
+/* The same of a record in DTLS 1.3's header, 001CSLEE (RFC 9147 §4). Without a length it has at
+ * least what encrypting its number takes (§4.2.3). */
+VP_INLINE __u64 vp_unified_bytes(const __u8 *payload)
+{
+	__u64 header = payload[0] & VP_DTLS_LONG_SEQUENCE ? 3 : 2;
+	__u32 behind = VP_BSWAP32(*(__u32 *)(payload + 1)) << (header - 2) * 8;
+
+	if (!(payload[0] & VP_DTLS_HAS_LENGTH))
+		return header + VP_DTLS_MIN_CIPHERTEXT;
+	return header + 2 + (behind >> 8 & 0xffff);
+}
+
+/* Of first bytes, a bit for each four: all that is told apart by them begins and ends with fours.
+ * Connection ids (C of 001CSLEE) have to be agreed on, which WebRTC does not. */
+#define VP_FIRST_STUN	 0x0000000000000001ULL
+#define VP_FIRST_RECORD	 0x00000000000000e0ULL
+#define VP_FIRST_UNIFIED 0x0000000000000f00ULL
+#define VP_FIRST_MEDIA	 0x0000ffff00000000ULL
+/* The same of second bytes of media: payload types 64-95 are RTCP's (RFC 5761 §4), which has the
+ * marker's bit set. */
+#define VP_SECOND_MEDIA 0xffffffffff00ffffULL
+
+/* Whether two bytes may begin any kind; without a branch for each, as a flood's are random. */
+VP_INLINE _Bool vp_may_begin(__u64 first, __u64 second)
+{
+	__u64 media = VP_FIRST_MEDIA >> (first >> 2) & VP_SECOND_MEDIA >> (second >> 2);
+	__u64 record = VP_FIRST_RECORD >> (first >> 2) & ((second ^ VP_DTLS_MAJOR) - 1) >> 63;
+
+	return (media | record | (VP_FIRST_STUN | VP_FIRST_UNIFIED) >> (first >> 2)) & 1;
+}
+
+/*
+ * Whether a datagram begins as STUN, DTLS or media do, and has the bytes that its first header
+ * speaks of. core/demux.py says the same. What is random hardly ever does, and is spared the
+ * look-ups; what a transceiver could take always does.
+ */
+VP_INLINE _Bool vp_is_well_formed(struct vp_udp *udp, void *end)
 {
 	__u8 *payload = (void *)(udp + 1);
+	__u64 bytes = VP_BSWAP16(udp->len) - sizeof(*udp);
 
-	return udp->len != VP_BSWAP16(sizeof(*udp)) && (void *)(payload + 1) <= end &&
-	       VP_KINDS_KNOWN >> (*payload >> 2) & 1;
+	if ((void *)(payload + VP_SHORTEST) > end || bytes < VP_SHORTEST ||
+	    !vp_may_begin(payload[0], payload[1]))
+		return 0;
+	if (payload[0] >= VP_FIRST_BYTE_MEDIA_FIRST)
+		return vp_media_bytes(payload, end, bytes + 1) <= bytes;
+	if (payload[0] >= VP_FIRST_BYTE_UNIFIED)
+		return vp_unified_bytes(payload) <= bytes;
+	if (payload[0] >= VP_FIRST_BYTE_DTLS_FIRST)
+		return VP_DTLS_HEADER + vp_read16(payload + VP_DTLS_HEADER - 2) <= bytes;
+	return bytes >= sizeof(struct vp_stun) &&
+	       ((struct vp_stun *)payload)->cookie == VP_STUN_COOKIE;
 }
 
 VP_INLINE _Bool vp_is_binding_request(struct vp_udp *udp, void *end)

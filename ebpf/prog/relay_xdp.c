@@ -52,7 +52,7 @@ VP_INLINE enum vp_fate vp_steer(struct xdp_md *ctx, struct vp_packet *packet,
 			return VP_DECIDED;
 		return vp_forward_down(ctx, cfg, packet, down, &egress);
 	}
-	if (VP_UNLIKELY(!vp_is_of_known_kind(packet->udp, packet->end)))
+	if (VP_UNLIKELY(!vp_is_well_formed(packet->udp, packet->end)))
 		return vp_decide(packet, VP_DROP_NOT_WEBRTC);
 	vp_find_upstream(cfg, packet, &flow);
 	if (VP_LIKELY(flow.record))

@@ -111,6 +111,22 @@ struct vp_stun_attribute {
 #define VP_FIRST_BYTE_MEDIA_FIRST 128
 #define VP_FIRST_BYTE_MEDIA_LAST  191
 
+#define VP_FIRST_BYTE_UNIFIED 32 /* RFC 9147 §4 */
+
+#define VP_SHORTEST 14 /* of all that a client sends: a record of one byte */
+
+#define VP_RTP_HEADER	     12
+#define VP_RTP_EXTENSION     0x10 /* of the first byte */
+#define VP_SRTP_MIN_TAG	     4	  /* AES_CM_128_HMAC_SHA1_32 (RFC 5764 §4.1.2) */
+#define VP_SRTCP_MIN_TRAILER 8	  /* index and tag (RFC 3711 §3.4) */
+#define VP_IS_RTCP(second)   (((second)&0xe0) == 0xc0)
+
+#define VP_DTLS_HEADER	       13   /* RFC 6347 §4.1; its length comes last */
+#define VP_DTLS_MAJOR	       0xfe /* of every version, 1.3's records without encryption included */
+#define VP_DTLS_LONG_SEQUENCE  0x08 /* S and L of 001CSLEE (RFC 9147 §4) */
+#define VP_DTLS_HAS_LENGTH     0x04
+#define VP_DTLS_MIN_CIPHERTEXT 16
+
 #define VP_UFRAG_CHARS 28
 
 #endif

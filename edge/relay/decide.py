@@ -18,7 +18,7 @@ from collections.abc import Mapping
 
 from core.addr import Endpoint, IpFamily
 from core.cluster import Cluster, resolve_untrusted
-from core.demux import KIND_BY_FIRST_BYTE, PacketKind, classify_untrusted
+from core.demux import PacketKind, classify_untrusted, is_well_formed_untrusted
 from core.errors import TokenError, WireError
 from core.keyring import Keyring
 from core.store.flow_record import decode_untrusted
@@ -64,7 +64,7 @@ class Relay:
         """
         if flow is None:
             return self._decide_stranger(datagram, family, now_min)
-        if not len(datagram) or KIND_BY_FIRST_BYTE[datagram[0]] is PacketKind.OTHER:
+        if not is_well_formed_untrusted(datagram):
             return _NOT_WEBRTC
         if not is_binding_request_untrusted(datagram):
             return FORWARD if rival is None else FORWARD_BOTH
@@ -86,7 +86,7 @@ class Relay:
     def _decide_stranger(self, datagram: memoryview, family: IpFamily, now_min: int) -> Verdict:
         kind = classify_untrusted(datagram)
         if kind is not PacketKind.STUN:
-            return _UNKNOWN_FLOW[kind]
+            return _UNKNOWN_FLOW[kind if is_well_formed_untrusted(datagram) else PacketKind.OTHER]
         try:
             message = parse_untrusted(bytes(datagram))
             if not is_binding_request_untrusted(datagram):

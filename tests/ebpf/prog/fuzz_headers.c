@@ -32,6 +32,8 @@ static void look_at_udp(void *l3, void *end, struct vp_udp *udp, uint32_t l3_byt
 	if (!vp_lengths_agree(l3, end, udp, l3_bytes))
 		return;
 	require((void *)udp + VP_BSWAP16(udp->len) <= end);
+	if (vp_is_well_formed(udp, end))
+		require(VP_BSWAP16(udp->len) >= sizeof(*udp) + VP_SHORTEST);
 	if (!vp_is_binding_request(udp, end) || vp_find_ufrag(udp, end, &ufrag) != VP_UFRAG_FOUND)
 		return;
 	vp_ufrag_mark(&ufrag);

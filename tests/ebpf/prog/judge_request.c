@@ -43,6 +43,15 @@ static enum judgement judge_token(const struct vp_ufrag *ufrag, const struct vp_
 	return vp_is_expired(token.expiry_min, now_min) ? EXPIRED : GOOD;
 }
 
+/* `frame` as below. */
+int is_well_formed(uint8_t *frame, uint32_t size)
+{
+	struct vp_udp *udp = (void *)frame;
+
+	udp->len = VP_BSWAP16(size + sizeof(*udp));
+	return vp_is_well_formed(udp, frame + sizeof(*udp) + size);
+}
+
 /* `frame` is a UDP header and `size` bytes of payload. */
 int judge_request(uint8_t *frame, uint32_t size, const struct vp_token_key *keys, uint16_t now_min)
 {

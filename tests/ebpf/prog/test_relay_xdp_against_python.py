@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from core.demux import is_well_formed_untrusted
 from core.errors import TokenError, WireError
 from core.keyring import KEY_IDS, Keyring
 from core.stun import Attribute, StunReason, encode, is_binding_request_untrusted, parse_untrusted
@@ -22,7 +23,9 @@ from core.token import Token, TokenReason, mint, open_untrusted
 from core.ufrag import split_username_untrusted
 from ebpf.layout import TokenKey
 from ebpf.loader import PROGRAM_DIR
+from tests.pcap import CAPTURES, read_datagrams
 from tests.suite.fuzzing import examples
+from tests.vectors.first_headers import FIRST_HEADERS
 
 HARNESS = Path(__file__).with_name("judge_request.c")
 INPUTS = 60_000
@@ -58,7 +61,9 @@ class Program:
     """The pure headers of the program, on the host."""
 
     def __init__(self, library: Path) -> None:
-        self._judge = ctypes.CDLL(str(library)).judge_request
+        functions = ctypes.CDLL(str(library))
+        self._judge = functions.judge_request
+        self._is_well_formed = functions.is_well_formed
         self._frame = (ctypes.c_uint8 * (8 + MAX_BYTES))()
         self._keys = (TokenKey * 32)()
         for key_id in KEY_IDS:
@@ -70,6 +75,10 @@ class Program:
         ctypes.memmove(ctypes.addressof(self._frame) + 8, datagram, len(datagram))
         outcome = self._judge(self._frame, len(datagram), self._keys, ctypes.c_uint16(now_min & 0xFFFF))
         return Judgement(outcome)
+
+    def is_well_formed(self, datagram: bytes) -> bool:
+        ctypes.memmove(ctypes.addressof(self._frame) + 8, datagram, len(datagram))
+        return bool(self._is_well_formed(self._frame, len(datagram)))
 
 
 @pytest.fixture(scope="session")
@@ -161,3 +170,24 @@ def test_the_program_says_what_python_says(program: Program) -> None:
             if isinstance(wanted, Judgement) and min(wanted, told) >= Judgement.BAD_ALPHABET:
                 assert told == wanted, where
     assert come_to == set(Judgement), "inputs of every kind"
+
+
+def test_first_headers_are_the_same(program: Program) -> None:
+    """Of real datagrams, of what is a change away from them, and of noise of every length."""
+    chance = random.Random(7983)
+    real = [d.payload for d in read_datagrams(CAPTURES / "chromium-lite.pcap")]
+    real += [data for data, _ in FIRST_HEADERS.values()]
+    outcomes = {True: 0, False: 0}
+    for _ in range(40_000):
+        datagram = bytearray(chance.choice(real)[:MAX_BYTES] or b"\0")
+        match chance.randrange(3):
+            case 0:
+                datagram[chance.randrange(min(len(datagram), 16))] = chance.getrandbits(8)
+            case 1:
+                del datagram[chance.randrange(len(datagram)) :]
+            case _:
+                datagram = bytearray(chance.randbytes(chance.randrange(90)))
+        wanted = is_well_formed_untrusted(datagram)
+        assert program.is_well_formed(bytes(datagram)) == wanted, datagram.hex()
+        outcomes[wanted] += 1
+    assert min(outcomes.values()) > 4_000

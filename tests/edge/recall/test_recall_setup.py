@@ -15,7 +15,7 @@ from core.store.base import Announcement, Entry, Place, Store, StoreError, Store
 from core.store.breaker import BreakerPolicy
 from core.store.memory import MemoryStore
 from edge.relay.verdict import RelayReason
-from tests.edge.kit import MEDIA, request
+from tests.edge.kit import DTLS, MEDIA, request
 from tests.edge.recall.kit import recall_of
 from tests.edge.relay.rig import Rig, open_rig
 
@@ -149,7 +149,7 @@ def test_media_that_waits_is_not_looked_for_again_and_goes_on_as_soon_as_a_check
             again = steps(lambda: worker.take(MEDIA, FIRST))
             assert find not in again
             assert worker.get("refusals", RelayReason.UNKNOWN_FLOW_MEDIA) == 1
-            assert steps(lambda: worker.take(b"\x16" * 20, FIRST))[find] == 1, "DTLS has room of its own"
+            assert steps(lambda: worker.take(DTLS, FIRST))[find] == 1, "DTLS has room of its own"
             set_up(worker, FIRST)
             worker.take(MEDIA, FIRST)
             assert worker.transceivers[0].receive()[0] == MEDIA

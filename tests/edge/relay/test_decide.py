@@ -116,6 +116,8 @@ STRANGERS: dict[str, tuple[bytes, object]] = {
     "empty": (b"", RelayReason.UNKNOWN_FLOW_OTHER),
     "media": (MEDIA, RelayReason.UNKNOWN_FLOW_MEDIA),
     "dtls": (DTLS, RelayReason.UNKNOWN_FLOW_DTLS),
+    "media cut": (MEDIA[:15], RelayReason.UNKNOWN_FLOW_OTHER),
+    "dtls of no version": (b"\x16\x03" + DTLS[2:], RelayReason.UNKNOWN_FLOW_OTHER),
     "turn channel": (b"\x40\x00" + bytes(30), RelayReason.UNKNOWN_FLOW_OTHER),
     "quic": (b"\xc3" + bytes(1200), RelayReason.UNKNOWN_FLOW_OTHER),
     "indication": (request(UFRAG, kind=MessageType.BINDING_INDICATION), RelayReason.NOT_BINDING_REQUEST),
@@ -192,7 +194,6 @@ def test_noise_from_a_known_address_is_forwarded_or_dropped(tail: bytes, kept: i
 FROM_A_KNOWN_ADDRESS: dict[str, bytes] = {
     "media": MEDIA,
     "dtls": DTLS,
-    "one byte": b"\x00",
     "own check": REQUEST,
     "own check with a forged integrity": request(UFRAG, b"x" * 32),
     "indication": request(UFRAG, kind=MessageType.BINDING_INDICATION),
@@ -206,7 +207,9 @@ def test_a_known_flow_is_forwarded(case: str) -> None:
     assert decide(FROM_A_KNOWN_ADDRESS[case], AFlow(UFRAG)) is FORWARD
 
 
-@pytest.mark.parametrize("payload", [b"", b"\xff" * 20, b"\x04", b"\x40\x00\x00\x01a"])
+@pytest.mark.parametrize(
+    "payload", [b"", b"\xff" * 20, b"\x04", b"\x40\x00\x00\x01a", b"\x00", MEDIA[:12], DTLS[:13]]
+)
 def test_what_no_transceiver_speaks_is_not_carried(payload: bytes) -> None:
     assert decide(payload, AFlow(UFRAG)) is DROPS[RelayReason.NOT_WEBRTC]
 
