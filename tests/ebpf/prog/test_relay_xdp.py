@@ -278,7 +278,7 @@ def test_any_address_keeps_its_checksums(rig: Rig, data: st.DataObject) -> None:
     client, transceiver = (Endpoint(_canonical(host()), data.draw(ports)) for _ in range(2))
     flow = base._replace(client=client, transceiver=transceiver, transceiver_id=scene.SPARE)
     rig.tables.set_transceiver(scene.SPARE, transceiver, scene.UP)
-    payload = bytes([data.draw(st.integers(128, 191))]) + data.draw(st.binary(max_size=40))
+    payload = RTP[:12] + data.draw(st.binary(min_size=4, max_size=40))
     rig.install(flow)
     ttl = data.draw(st.integers(2, 255))
     up = upstream(flow, payload).but(ttl=ttl)
