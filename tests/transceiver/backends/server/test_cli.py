@@ -9,31 +9,33 @@ from pathlib import Path
 
 import pytest
 
-from voxpop import build_parser, main
+from voxpop import build_parser
 
 
-def test_strangers_need_keys(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["backend", "parrot", "--listen", "0.0.0.0:0"]) == 1
-    assert "--api-keys FILE" in capsys.readouterr().err
+def parrot(*options: str) -> subprocess.CompletedProcess[str]:
+    """As a process of its own: it gives up the rights of the one that it runs in."""
+    words = (sys.executable, "-m", "voxpop", "backend", "parrot", *options)
+    return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_strangers_need_keys() -> None:
+    ended = parrot("--listen", "0.0.0.0:0")
+    assert ended.returncode == 1
+    assert "--api-keys FILE" in ended.stderr
 
 
 def test_a_port_that_is_taken_is_said_in_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        ended = subprocess.run(
-            [sys.executable, "-m", "voxpop", "backend", "parrot", "--listen", f"127.0.0.1:{port}"],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        ended = parrot("--listen", f"127.0.0.1:{port}")
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr == f"voxpop: --listen: cannot listen on 127.0.0.1:{port}: Address already in use\n"
 
 
-def test_keys_that_cannot_be_read_end_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["backend", "parrot", "--listen", "127.0.0.1:0", "--api-keys", str(tmp_path / "none")]) == 1
-    assert "cannot be read" in capsys.readouterr().err
+def test_keys_that_cannot_be_read_end_it(tmp_path: Path) -> None:
+    ended = parrot("--listen", "127.0.0.1:0", "--api-keys", str(tmp_path / "none"))
+    assert ended.returncode == 1
+    assert "cannot be read" in ended.stderr
 
 
 @pytest.mark.parametrize(
