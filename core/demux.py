@@ -79,10 +79,9 @@ def is_well_formed_untrusted(data: bytes | bytearray | memoryview) -> bool:
 
 def _is_media(data: bytes | bytearray | memoryview, first: int, size: int) -> bool:
     """SRTP with its sources and its extension (RFC 3550 §5.1, §5.3.1), or SRTCP's first packet (§6.1)."""
-    second = data[1]
-    if 192 <= second <= 223:
+    if is_rtcp(data):
         return 4 + 4 * (data[2] << 8 | data[3]) + _MIN_SRTCP_TRAILER <= size
-    if 64 <= second <= 95:
+    if 64 <= data[1] <= 95:
         return False
     end = _RTP_HEADER + 4 * (first & 0x0F)
     if first & _RTP_EXTENSION:
