@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -48,10 +49,17 @@ def seen_shift() -> int:
 
 
 def ago(seen: Stamps, present: int) -> npt.NDArray[np.int32]:
-    """How many units before the present stamp others are; they wrap, and may be a little ahead."""
+    """How many units before the present stamp others are, of one or of an array."""
     # In 32 bits: of a single number, unlike of an array, numpy says that it has wrapped.
-    units: npt.NDArray[np.int32] = present + MAY_BE_AHEAD - np.asarray(seen, np.int32)
-    return np.asarray((units & STAMP_MASK) - MAY_BE_AHEAD, np.int32)
+    return _ago(np.asarray(seen, np.int32), present)
+
+
+_Seen = TypeVar("_Seen", int, npt.NDArray[np.int32])
+
+
+def _ago(seen: _Seen, present: int) -> _Seen:
+    """Stamps wrap, and may be a little ahead."""
+    return (present + MAY_BE_AHEAD - seen & STAMP_MASK) - MAY_BE_AHEAD
 
 
 class JiffiesClock:
@@ -104,7 +112,7 @@ class SeenClock:
 
     def time_of(self, seen: int, now_ns: int) -> int:
         """The time of a stamp."""
-        return now_ns - max(int(self.idle(np.uint16(seen), now_ns)), 0) * self.unit_ns
+        return now_ns - max(_ago(seen, self.stamp(now_ns)), 0) * self.unit_ns
 
     def close(self) -> None:
         """Close the clock; once."""
