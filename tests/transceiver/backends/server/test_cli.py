@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.core.service.cli.kit import voxpop
+from tests.paths import ROOT
 from voxpop import build_parser
 
 
 def parrot(*options: str) -> subprocess.CompletedProcess[str]:
     """As a process of its own: it gives up the rights of the one that it runs in."""
-    words = (sys.executable, "-m", "voxpop", "backend", "parrot", *options)
-    return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    return voxpop("backend", "parrot", *options, cwd=ROOT)
 
 
 def test_strangers_need_keys() -> None:
